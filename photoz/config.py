@@ -1,0 +1,355 @@
+"""The settings of a run: frozen structures, and the one function that reads them from TOML.
+
+Every setting has its default here, with its unit and its reason; a TOML file need hold only what differs. An unknown
+key is an error, so a misspelt setting cannot be silently ignored.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import fsspec
+import msgspec
+
+from photoz.errors import ConfigError
+
+DEFAULT_CONFIG_VARIABLE = "PHOTOZ_CONFIG"
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of all sections: immutable, and an unknown key is an error."""
+
+
+class Locations(Settings, frozen=True):
+    """Where everything lies: local paths or any URL that fsspec opens (``s3://bucket/prefix``)."""
+
+    survey: str
+    """Folder of the survey's files as the release names them."""
+    tiles: str
+    """Folder of the tile store, one Zarr group a tile."""
+    sources: str
+    """The source catalogue (HATS)."""
+    training: str
+    """Folder of the training set and what training logs."""
+    models: str
+    """Folder of trained estimators, one folder each."""
+    catalogue: str
+    """The photo-z catalogue (HATS)."""
+    report: str
+    """Folder of the accuracy report."""
+
+
+class Cut(Settings, frozen=True):
+    """One condition a source must meet on a column of the survey's catalogue."""
+
+    column: str
+    equals: float | None = None
+    below: float | None = None
+    """Strictly less than this."""
+    at_least: float | None = None
+    bits_clear: int | None = None
+    """None of these bits may be set."""
+
+
+class Columns(Settings, frozen=True):
+    """Column names in the survey's multi-band catalogue; ``{band}`` stands for the band."""
+
+    object_id: str = "ID"
+    ra: str = "RAJ2000"
+    dec: str = "DECJ2000"
+    tile: str = "KIDS_TILE"
+    mag_auto: str = "MAG_AUTO"
+    magerr_auto: str = "MAGERR_AUTO"
+    mag: str = "MAG_GAAP_{band}"
+    magerr: str = "MAGERR_GAAP_{band}"
+    extinction: str = "EXTINCTION_{band}"
+
+
+class Survey(Settings, frozen=True):
+    """What a survey is: its bands, file names, columns and pixel scale. The defaults are KiDS DR4."""
+
+    name: str = "KiDS DR4.0"
+    bands: tuple[str, ...] = ("u", "g", "r", "i", "Z", "Y", "J", "H", "Ks")
+    image_bands: tuple[str, ...] = ("u", "g", "r", "i")
+    pixel_scale: float = 0.2
+    """[arcsec / pixel]"""
+    tile: str = "KIDS_{ra}_{dec}"
+    """Name of a tile; ``{ra}`` and ``{dec}`` stand for its centre in degrees as the file names write it."""
+    image_file: str = "KiDS_DR4.0_{ra}_{dec}_{band}_sci.fits"
+    weight_file: str = "KiDS_DR4.0_{ra}_{dec}_{band}_wei.fits"
+    mask_file: str = "KiDS_DR4.0_{ra}_{dec}_{band}_msk.fits"
+    catalogue_file: str = "KiDS_DR4.[01]_{ra}_{dec}_ugriZYJHKs_cat.fits"
+    """May be a glob: DR4.1 re-released 196 of the 1006 catalogues. The highest match is read."""
+    columns: Columns = Columns()
+    not_detected: float = 99.0
+    not_observed: float = -99.0
+    magnitudes_dereddened: bool = True
+    """KiDS DR4's GAaP magnitudes are already corrected for extinction; False subtracts ``columns.extinction``."""
+    zeropoint: float = 0.0
+    """[mag(AB)] of the images; KiDS coadds are calibrated to 0."""
+    zeropoint_offset: str = "DMAG_{BAND}"
+    """Key of the catalogue's primary header with the band's homogenisation offset; ``{BAND}`` is upper case."""
+    zeropoint_offset_sign: Literal[-1, 0, 1] = 0
+    """Apply the offset to image fluxes as m + sign * offset; 0 records it without applying it."""
+
+
+class Selection(Settings, frozen=True):
+    """Which sources of the multi-band catalogue enter the source catalogue: the KiDS-Bright cuts by default."""
+
+    mag_auto_below: float = 20.0
+    """[mag(AB)] limit in r_auto (Bilicki et al. 2021, section 2)."""
+    cuts: tuple[Cut, ...] = (
+        Cut(column="SG_FLAG", equals=1),
+        Cut(column="SG2DPHOT", equals=0),
+        Cut(column="CLASS_STAR", below=0.5),
+        Cut(column="MASK", bits_clear=28668),
+    )
+    bright_sample: str = ""
+    """File within ``locations.survey`` whose IDs are kept instead of applying ``cuts`` (the KiDS-Bright file)."""
+
+
+class Tiles(Settings, frozen=True):
+    """Layout of the tile store. Figures behind the defaults: docs/benchmarks."""
+
+    chunk: int = 128
+    """[pixel] side of an inner chunk; all bands lie in one chunk."""
+    shard: int = 1024
+    """[pixel] side of a shard (one stored object); a multiple of ``chunk``."""
+    codec: Literal["zstd", "none"] = "zstd"
+    checksum: bool = True
+    """Append a CRC32C to every inner chunk, so that a flipped byte is an error and not a wrong redshift."""
+    store_weights: bool = False
+    """Store the weight images too (as much again as the images); no estimator reads them yet."""
+
+
+class Sources(Settings, frozen=True):
+    """Partitioning of the source catalogue, which is that of the photo-z catalogue too."""
+
+    rows_per_partition: int = 5_000
+    """At most this many rows a HEALPix pixel, within ``highest_order``."""
+    highest_order: int = 10
+    margin_arcsec: float = 10.0
+    """[arcsec] width of the margin catalogue around each pixel; 0 writes none."""
+
+
+class Crossmatch(Settings, frozen=True):
+    """Spectroscopic table and how it is matched. The defaults are GAMA DR4's gkvScienceCatv02."""
+
+    file: str = "gkvScienceCatv02.fits"
+    """Within ``locations.survey``."""
+    ra: str = "RAcen"
+    dec: str = "Deccen"
+    redshift: str = "Z"
+    quality: str = "NQ"
+    duplicate: str = "duplicate"
+    """Column that is 0 for rows that are no duplicate; "" when the table has none."""
+    min_quality: int = 3
+    radius_arcsec: float = 1.0
+    """[arcsec]"""
+    min_redshift: float = 0.001
+    """Below this a "galaxy" is a star or a wrong redshift."""
+    fractions: tuple[float, float, float] = (0.70, 0.15, 0.15)
+    """Of train, valid and test; a galaxy's split depends on its object_id and ``run.seed`` alone."""
+
+
+class Training(Settings, frozen=True):
+    """How an estimator is trained. The defaults are the paper's (arXiv 2312.08043)."""
+
+    estimator: str = "hybrid"
+    """Which to train, and the name of its folder within ``locations.models``: hybrid or photometry."""
+    batch_size: int = 32
+    """Over all workers together."""
+    learning_rate: float = 1e-3
+    decay: float = 0.9
+    decay_steps: int = 10_000
+    """The learning rate falls by ``decay`` each this many steps, continuously."""
+    huber_delta: float = 1e-4
+    max_epochs: int = 100
+    patience: int = 10
+    """Stop after this many epochs without a better validation loss."""
+    workers: int = 2
+    use_gpu: bool = False
+    cpus_per_worker: float = 1.0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    max_failures: int = 3
+    """Worker deaths to survive by resuming from the last checkpoint."""
+
+
+class Inference(Settings, frozen=True):
+    """How the catalogue is estimated."""
+
+    estimator: str = "hybrid"
+    """Name of a folder within ``locations.models``."""
+    batch_size: int = 256
+    """Galaxies a forward pass."""
+    min_completeness: float = 0.0
+    """Exit with an error when a smaller fraction of the rows has a finite z_phot."""
+
+
+class Engine(Settings, frozen=True):
+    """What spreads the work."""
+
+    name: Literal["serial", "ray", "dask"] = "ray"
+    address: str = ""
+    """Of a running cluster; "" joins the Ray cluster that the job runs in, or starts a local one."""
+    readers: int = 1
+    """Most tasks reading tiles at one time (Ray)."""
+    estimators: int = 1
+    """Estimator actors (Ray) or worker processes (Dask, and tasks outside inference)."""
+    cpus_per_estimator: float = 1.0
+    gpus_per_estimator: float = 0.0
+    memory_gib: float = 2.0
+    """[GiB] a worker may take."""
+    retries: int = 3
+    """Attempts the engine makes again after a lost worker or a transient error."""
+
+
+class Evaluation(Settings, frozen=True):
+    """What is compared with spectroscopic redshifts."""
+
+    catalogues: dict[str, str] = {}
+    """Label -> catalogue location; empty: ``locations.catalogue`` alone."""
+    published: bool = True
+    """Set published figures (of other samples) beside ours."""
+
+
+class Simulation(Settings, frozen=True):
+    """The simulated survey. Physical choices are documented in photoz/simulate."""
+
+    centres: tuple[tuple[float, float], ...] = ((180.0, -0.5), (180.1, -0.5))
+    """[deg] tile centres; they name the files, so one decimal."""
+    pixels: int = 2048
+    """[pixel] side of a tile."""
+    galaxies_per_tile: int = 1500
+    """Bright galaxies (r < 20); denser than the sky so that a small survey can train a network."""
+    stars_per_tile: int = 200
+    faint_per_tile: int = 1500
+    """Galaxies of 20 <= r < 23: neighbours and blends."""
+    spectroscopic_fraction: float = 0.95
+    """Of the bright galaxies that have a GAMA-like redshift."""
+    missing_band_fraction: float = 0.02
+    """Of sources without one of the near-infrared bands."""
+    compress: bool = False
+    """Write the images tile-compressed (fpack)."""
+    workers: int = 2
+
+
+class Run(Settings, frozen=True):
+    """Name and seed of a run."""
+
+    name: str
+    seed: int = 1
+
+
+class Config(Settings, frozen=True):
+    """All settings of a run."""
+
+    run: Run
+    locations: Locations
+    storage: dict[str, dict[str, Any]] = {}
+    """fsspec options by protocol, e.g. ``[storage.s3] endpoint_url = "http://..."``. No secrets: those come from the
+    environment, as the store's client reads them."""
+    survey: Survey = Survey()
+    selection: Selection = Selection()
+    tiles: Tiles = Tiles()
+    sources: Sources = Sources()
+    crossmatch: Crossmatch = Crossmatch()
+    training: Training = Training()
+    inference: Inference = Inference()
+    engine: Engine = Engine()
+    evaluation: Evaluation = Evaluation()
+    simulation: Simulation = Simulation()
+
+
+def load_config(location: str, overrides: Sequence[str] = ()) -> Config:
+    """Read a run's settings from a TOML file, with overrides from the command line.
+
+    Parameters
+    ----------
+    location : str
+        TOML file, a path or any URL that fsspec opens.
+    overrides : sequence of str
+        ``section.key=value`` each. The value is read as TOML where that works (``3``, ``true``, ``["u", "g"]``) and as
+        a plain string, or a comma-separated list where a list is due, where it does not.
+
+    Returns
+    -------
+    Config
+
+    Raises
+    ------
+    ConfigError
+        The file is missing or no TOML, a key is unknown, or a value has the wrong type.
+    """
+    try:
+        with fsspec.open(location, "rb") as file:
+            values = tomllib.loads(file.read().decode())
+    except FileNotFoundError as error:
+        raise ConfigError(f"no settings file at {location!r}: give one with --config FILE") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{location!r} is not valid TOML: {error}") from error
+    for override in overrides:
+        _apply_override(values, override)
+    return convert_config(values, origin=location)
+
+
+def convert_config(values: Mapping[str, Any], *, origin: str = "settings") -> Config:
+    """Turn nested mappings into a checked `Config`; raises `ConfigError` that names the key and the remedy."""
+    try:
+        config = msgspec.convert(values, Config, strict=True)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{origin}: {error}; the settings and their types stand in photoz/config.py") from error
+    _check_consistency(config)
+    return config
+
+
+def config_to_dict(config: Config) -> dict[str, Any]:
+    """Return the resolved settings as plain nested dictionaries, for run records and content keys."""
+    values: dict[str, Any] = msgspec.to_builtins(config)
+    return values
+
+
+def configure_storage(config: Config) -> None:
+    """Give fsspec the run's storage options in this process, so that every library that opens URLs uses them."""
+    for protocol, options in config.storage.items():
+        fsspec.config.conf[protocol] = dict(options)
+
+
+def choose_config_file(script: str) -> str:
+    """Return the settings file for a job script: $PHOTOZ_CONFIG, or ``dr4.toml`` beside the script."""
+    return os.environ.get(DEFAULT_CONFIG_VARIABLE) or str(Path(script).resolve().parent / "dr4.toml")
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals:
+        raise ConfigError(f"--set {override!r} has no '=': write section.key=value")
+    *sections, key = path.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"--set {path!r}: {section!r} is a value, not a section")
+    values[key] = _parse_value(text)
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.split(",") if "," in text else text
+
+
+def _check_consistency(config: Config) -> None:
+    unknown = [band for band in config.survey.image_bands if band not in config.survey.bands]
+    if unknown:
+        raise ConfigError(f"survey.image_bands has {unknown}, which survey.bands {list(config.survey.bands)} lacks")
+    if config.tiles.shard % config.tiles.chunk:
+        raise ConfigError(
+            f"tiles.shard = {config.tiles.shard} pixels is no multiple of tiles.chunk = {config.tiles.chunk} pixels"
+        )
+    if abs(sum(config.crossmatch.fractions) - 1.0) > 1e-6 or min(config.crossmatch.fractions) < 0:
+        raise ConfigError(f"crossmatch.fractions {config.crossmatch.fractions} must be non-negative and add up to 1")
+    if config.survey.pixel_scale <= 0:
+        raise ConfigError(f"survey.pixel_scale = {config.survey.pixel_scale} arcsec must be positive")

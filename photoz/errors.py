@@ -1,0 +1,32 @@
+"""The errors photoz raises on purpose.
+
+Every message names the value that was wrong, its unit where it has one, and what to do about it.
+"""
+
+
+class PhotozError(Exception):
+    """Base of all errors that photoz raises on purpose."""
+
+
+class ConfigError(PhotozError):
+    """A setting is unknown, of the wrong type, or contradicts another."""
+
+
+class SurveyFileError(PhotozError):
+    """A survey file is missing, truncated, corrupt, or not what its name says."""
+
+
+class TileError(PhotozError):
+    """A tile of the tile store is missing, unfinished or damaged."""
+
+
+class CatalogueError(PhotozError):
+    """A catalogue is missing, unfinished, damaged, or holds another run."""
+
+
+class EstimatorError(PhotozError):
+    """An estimator cannot be loaded, or was made for other inputs."""
+
+
+class TrainingError(PhotozError):
+    """A training set cannot be used: too few galaxies, or values that are not redshifts."""

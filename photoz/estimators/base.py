@@ -1,0 +1,129 @@
+"""What every estimator is: the Protocol, its inputs and its outputs."""
+
+import json
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Protocol, Self
+
+import fsspec
+import numpy as np
+import numpy.typing as npt
+
+from photoz.errors import EstimatorError
+
+MANIFEST = "manifest.json"
+
+# Estimator name in a manifest -> where its class lives. Modules are imported when asked for, since some need torch.
+_CLASSES = {
+    "hybrid": "photoz.estimators.hybrid:HybridEstimator",
+    "photometry": "photoz.estimators.hybrid:HybridEstimator",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What an estimator sees of N galaxies.
+
+    Parameters
+    ----------
+    magnitudes_NF, errors_NF : ndarray of float32, shape (N, F)
+        [mag(AB)], in the order of the estimator's ``bands``; NaN where there is none.
+    cutouts_NBYX : ndarray of float32, shape (N, B, Y, X), or None
+        [flux, zero point of the survey], bands in the order of the estimator's ``image_bands``; pixels outside the
+        image are NaN. None for an estimator that reads no image.
+    flags_N : ndarray of int32, shape (N,)
+        Bits of `photoz.schema.Flag` known before the estimate.
+    """
+
+    magnitudes_NF: npt.NDArray[np.float32]
+    errors_NF: npt.NDArray[np.float32]
+    cutouts_NBYX: npt.NDArray[np.float32] | None
+    flags_N: npt.NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.magnitudes_NF)
+
+
+@dataclass(frozen=True, eq=False)
+class Estimates:
+    """Redshifts of N galaxies.
+
+    Parameters
+    ----------
+    z_phot_N : ndarray of float32, shape (N,)
+        Photometric redshift; NaN where there is none.
+    flags_N : ndarray of int32, shape (N,)
+        Bits of `photoz.schema.Flag`: those of the inputs and those the estimate added.
+    """
+
+    z_phot_N: npt.NDArray[np.float32]
+    flags_N: npt.NDArray[np.int32]
+
+
+class Estimator(Protocol):
+    """A trained estimator: plain arrays in, redshifts out, a folder on disk."""
+
+    @property
+    def name(self) -> str:
+        """Of the method, as in the manifest."""
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Bands whose magnitudes it reads."""
+
+    @property
+    def image_bands(self) -> tuple[str, ...]:
+        """Bands whose images it reads; empty for photometry alone."""
+
+    @property
+    def cutout_size(self) -> int:
+        """[pixel] side of the cutouts; 0 for photometry alone."""
+
+    def estimate(self, inputs: Inputs, *, batch_size: int = 256) -> Estimates:
+        """Estimate redshifts; a row that cannot be estimated comes out NaN with a flag, never as an exception."""
+
+    def save(self, location: str) -> None:
+        """Write the estimator as a folder: ``manifest.json`` and weights, no pickle."""
+
+    @classmethod
+    def load(cls, location: str) -> Self:
+        """Read what `save` wrote; raises `EstimatorError` when it is not that."""
+
+
+def read_manifest(location: str) -> dict[str, object]:
+    """Read the manifest of an estimator folder.
+
+    Raises
+    ------
+    EstimatorError
+        There is none, or it is not JSON.
+    """
+    try:
+        with fsspec.open(f"{location}/{MANIFEST}", "rb") as file:
+            manifest: dict[str, object] = json.loads(file.read())
+    except FileNotFoundError as error:
+        raise EstimatorError(f"no trained estimator at {location!r}: run jobs/train_dr4.py first") from error
+    except ValueError as error:
+        raise EstimatorError(f"{location}/{MANIFEST} is not JSON: {error}; train the estimator again") from error
+    return manifest
+
+
+def load_estimator(location: str) -> Estimator:
+    """Load whichever estimator a folder holds.
+
+    Parameters
+    ----------
+    location : str
+        Folder, a path or any URL that fsspec opens.
+
+    Raises
+    ------
+    EstimatorError
+        There is no estimator, or its manifest names one that this version does not know.
+    """
+    name = read_manifest(location).get("estimator")
+    if name not in _CLASSES:
+        raise EstimatorError(f"{location!r} holds an estimator named {name!r}; known are {sorted(_CLASSES)}")
+    module, _, attribute = _CLASSES[str(name)].partition(":")
+    estimator: Estimator = getattr(import_module(module), attribute).load(location)
+    return estimator
