@@ -194,10 +194,10 @@ class Engine(Settings, frozen=True):
     name: Literal["serial", "ray", "dask"] = "ray"
     address: str = ""
     """Of a running cluster; "" joins the Ray cluster that the job runs in, or starts a local one."""
-    readers: int = 1
-    """Most tasks reading tiles at one time (Ray)."""
+    workers: int = 2
+    """Tasks at one time, or worker processes of a local Dask cluster; in Ray inference, tasks that read tiles."""
     estimators: int = 1
-    """Estimator actors (Ray) or worker processes (Dask, and tasks outside inference)."""
+    """Actors that hold the network (Ray inference)."""
     cpus_per_estimator: float = 1.0
     gpus_per_estimator: float = 0.0
     memory_gib: float = 2.0

@@ -1,0 +1,164 @@
+"""One call that runs the same plain function over many tasks on any engine.
+
+The engines do the engine's work: Ray Data schedules, bounds memory and starts lost tasks again; Dask does the same with
+its own scheduler. Nothing here keeps a queue or retries.
+"""
+
+import logging
+import os
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from cluster.telemetry import Progress
+from photoz.config import Config, Engine, configure_storage
+from photoz.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+Task = TypeVar("Task")
+Function = Callable[[Config, Task], dict[str, Any]]
+
+
+def run_tasks(
+    function: Function[Task], tasks: Sequence[Task], config: Config, *, label: str
+) -> Iterator[dict[str, Any]]:
+    """Run ``function(config, task)`` for every task and yield the results as they finish.
+
+    Parameters
+    ----------
+    function : callable
+        Module-level function (or a partial of one); it and the tasks must pickle. It reports trouble with a task in
+        its result; an exception ends the run.
+    tasks : sequence
+        Work units, independent of each other.
+    config : Config
+        ``config.engine`` says what runs them; the whole is handed to the function.
+    label : str
+        What the tasks are, for the progress line ("tiles").
+
+    Yields
+    ------
+    dict
+        One result a task, in any order.
+    """
+    run = {"serial": _run_serial, "ray": _run_ray, "dask": _run_dask}[config.engine.name]
+    progress = Progress(len(tasks), label)
+    for result in run(function, tasks, config):
+        progress.advance(galaxies=int(result.get("rows", 0)))
+        yield result
+
+
+def _run_serial(function: Function[Task], tasks: Sequence[Task], config: Config) -> Iterator[dict[str, Any]]:
+    for task in tasks:
+        yield function(config, task)
+
+
+def _run_ray(function: Function[Task], tasks: Sequence[Task], config: Config) -> Iterator[dict[str, Any]]:
+    if not tasks:
+        return
+    import ray.data
+
+    with ray_cluster(config.engine):
+        # Pickled, since Ray Data would turn dataclasses and tuples into something else on their way through Arrow.
+        items = [{"task": pickle.dumps(task)} for task in tasks]
+        data = ray.data.from_items(items, override_num_blocks=len(items))
+        data = data.map(
+            _call_pickled,
+            fn_args=(function, config),
+            num_cpus=config.engine.cpus_per_estimator,
+            compute=ray.data.TaskPoolStrategy(size=max(1, config.engine.workers)),
+        )
+        for row in data.iter_rows():
+            yield pickle.loads(row["result"])
+
+
+def _call_pickled(row: dict[str, Any], function: Function[Any], config: Config) -> dict[str, Any]:
+    configure_storage(config)
+    return {"result": pickle.dumps(function(config, pickle.loads(row["task"])))}
+
+
+def _run_dask(function: Function[Task], tasks: Sequence[Task], config: Config) -> Iterator[dict[str, Any]]:
+    from distributed import as_completed
+
+    with dask_client(config.engine) as client:
+        futures = client.map(
+            _call_configured, tasks, function=function, config=config, pure=False, retries=config.engine.retries
+        )
+        for future, result in as_completed(futures, with_results=True):
+            future.release()
+            yield result
+
+
+def _call_configured(task: Any, *, function: Function[Any], config: Config) -> dict[str, Any]:
+    configure_storage(config)
+    return function(config, task)
+
+
+@contextmanager
+def ray_cluster(engine: Engine) -> Iterator[None]:
+    """Join the Ray cluster this process belongs to or is told of, or start a local one for the time of the block."""
+    import ray
+
+    started_here = not ray.is_initialized()
+    if started_here:
+        _start_ray(engine)
+    limit_ray_data_noise()
+    check_cpus(ray.cluster_resources().get("CPU", 0.0), engine)
+    try:
+        yield
+    finally:
+        if started_here:
+            ray.shutdown()
+
+
+def _start_ray(engine: Engine) -> None:
+    import ray
+
+    # A job that `ray job submit` starts finds the cluster in RAY_ADDRESS; "local" starts a new one and never joins
+    # one that happens to run on this machine.
+    address = engine.address or os.environ.get("RAY_ADDRESS") or "local"
+    ray.init(address=address, log_to_driver=True, logging_level=logging.WARNING, include_dashboard=None)
+
+
+def limit_ray_data_noise() -> None:
+    """Turn off Ray Data's own progress bars: they are off inside jobs anyway, and ours go to the log."""
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+
+
+def check_cpus(available: float, engine: Engine) -> None:
+    """Refuse settings under which Ray Data would wait for ever for a processor.
+
+    Raises
+    ------
+    ConfigError
+        The estimators alone would take every CPU of the cluster.
+    """
+    wanted = engine.estimators * engine.cpus_per_estimator
+    if wanted >= available and wanted > 0:
+        raise ConfigError(
+            f"engine.estimators x engine.cpus_per_estimator = {wanted:g} CPUs leaves none of the cluster's {available:g} "
+            "to the readers: lower one of them, or start Ray with more CPUs"
+        )
+
+
+@contextmanager
+def dask_client(engine: Engine) -> Iterator[Any]:
+    """Connect to the Dask scheduler the settings name, or run a LocalCluster for the time of the block."""
+    from distributed import Client, LocalCluster
+
+    if engine.address:
+        with Client(engine.address) as client:
+            yield client
+        return
+    with (
+        LocalCluster(n_workers=engine.workers, threads_per_worker=1, dashboard_address=None) as local,
+        Client(local) as client,
+    ):
+        yield client

@@ -1,0 +1,127 @@
+"""Small helpers over fsspec: locations are strings, whatever store they lie in.
+
+A file appears under its name whole or not at all: local files are written aside and renamed; an object store shows an
+object only once its upload is complete.
+"""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+import fsspec
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from photoz.errors import PhotozError
+
+_HASH_BLOCK = 1 << 22  # bytes read at a time
+
+
+def join(location: str, *parts: str) -> str:
+    """Join a location and names with slashes.
+
+    >>> join("s3://bucket/run/", "dataset", "a.parquet")
+    's3://bucket/run/dataset/a.parquet'
+    """
+    return "/".join([location.rstrip("/"), *parts])
+
+
+def exists(location: str) -> bool:
+    """Tell whether a file or folder exists."""
+    filesystem, path = url_to_fs(location)
+    return bool(filesystem.exists(path))
+
+
+def list_files(pattern: str) -> list[str]:
+    """List the files that match a glob, sorted, as locations of the same form as the pattern.
+
+    Returns
+    -------
+    list of str
+        Empty when nothing matches or the folder does not exist.
+    """
+    filesystem, path = url_to_fs(pattern)
+    filesystem.invalidate_cache()
+    found = sorted(filesystem.glob(path))
+    return [name if isinstance(filesystem, LocalFileSystem) else filesystem.unstrip_protocol(name) for name in found]
+
+
+def remove(location: str) -> None:
+    """Remove a file or a whole folder; nothing happens when it is not there."""
+    filesystem, path = url_to_fs(location)
+    if filesystem.exists(path):
+        filesystem.rm(path, recursive=True)
+
+
+@contextmanager
+def open_atomic(location: str) -> Iterator[IO[bytes]]:
+    """Open a file for writing that appears under its name only when the block ends without an error.
+
+    Parameters
+    ----------
+    location : str
+        File to write; an existing one is replaced in one step.
+
+    Yields
+    ------
+    binary file
+    """
+    filesystem, path = url_to_fs(location)
+    local = isinstance(filesystem, LocalFileSystem)
+    target = f"{path}.{uuid.uuid4().hex}.part" if local else path
+    if local:
+        filesystem.makedirs(filesystem._parent(path), exist_ok=True)
+    file = filesystem.open(target, "wb")
+    try:
+        yield file
+    except BaseException:
+        _discard(filesystem, file, target, local)
+        raise
+    file.close()
+    if local:
+        filesystem.mv(target, path)
+
+
+def _discard(filesystem: Any, file: Any, target: str, local: bool) -> None:
+    if local:
+        file.close()
+        filesystem.rm(target)
+    elif hasattr(file, "discard"):  # an upload that is never completed leaves no object
+        file.closed = True
+        file.discard()
+
+
+def write_json(location: str, value: Any) -> None:
+    """Write a value as indented JSON with sorted keys, atomically."""
+    with open_atomic(location) as file:
+        file.write(json.dumps(value, indent=2, sort_keys=True).encode() + b"\n")
+
+
+def read_json(location: str) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    PhotozError
+        The file is not JSON.
+    FileNotFoundError
+        There is no such file.
+    """
+    with fsspec.open(location, "rb") as file:
+        content = file.read()
+    try:
+        return json.loads(content)
+    except ValueError as error:
+        raise PhotozError(f"{location} is not JSON ({error}): remove it and run again") from error
+
+
+def compute_checksum(location: str) -> str:
+    """Compute the SHA-256 of a file's bytes, as hexadecimal, reading a few MiB at a time."""
+    digest = hashlib.sha256()
+    with fsspec.open(location, "rb") as file:
+        while block := file.read(_HASH_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
