@@ -1,0 +1,153 @@
+"""The combined network: an Inception branch on images, a plain branch on magnitudes, joined.
+
+References
+----------
+Architecture: John William et al. 2023 (arXiv:2312.08043) and Hybrid-z (A&A 698, A276, 2025); Inception modules after
+Szegedy et al. 2015 (arXiv:1409.4842). What the papers leave open is chosen here: the first convolution has stride 1
+(which gives the paper's 68 million multiply-adds a galaxy), every dense and convolutional layer but the last is
+followed by ReLU, batch normalisation comes after the ReLU, the output is linear and estimates ln(1 + z).
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+PHOTOMETRY_FEATURES = 64
+INCEPTION_CHANNELS = 256
+INCEPTION_MODULES = 4
+
+
+def average_pool_same(images_NCYX: Tensor, kernel: int, stride: int) -> Tensor:
+    """Average-pool with TensorFlow's "same" padding: ceil(size / stride) outputs, padding left out of the means.
+
+    TensorFlow pads ``max((ceil(size / stride) - 1) * stride + kernel - size, 0)`` pixels in all, the smaller half
+    before; torch's ``ceil_mode`` supplies the odd pixel after. Needs stride > 1 and stride <= kernel.
+    """
+    size = images_NCYX.shape[-1]
+    padding = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return functional.avg_pool2d(
+        images_NCYX, kernel, stride, padding=padding // 2, ceil_mode=True, count_include_pad=False
+    )
+
+
+def max_pool_same(images_NCYX: Tensor) -> Tensor:
+    """Max-pool 2 x 2 at stride 1 with TensorFlow's "same" padding: the one pixel of padding lies after the image."""
+    return functional.max_pool2d(images_NCYX, 2, 1, padding=1)[..., 1:, 1:]
+
+
+class Convolution(nn.Module):
+    """A convolution of stride 1 with "same" padding, and ReLU."""
+
+    def __init__(self, channels_in: int, channels_out: int, kernel: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2)
+
+    def forward(self, images_NCYX: Tensor) -> Tensor:
+        """Return (N, channels_out, Y, X)."""
+        return functional.relu(self.convolution(images_NCYX), inplace=True)
+
+
+class Inception(nn.Module):
+    """One Inception module: 1x1, 3x3, 5x5 and pooled paths side by side, 256 channels out."""
+
+    def __init__(self, channels_in: int) -> None:
+        super().__init__()
+        self.point = Convolution(channels_in, 64, 1)
+        self.middle = nn.Sequential(Convolution(channels_in, 96, 1), Convolution(96, 128, 3))
+        self.wide = nn.Sequential(Convolution(channels_in, 16, 1), Convolution(16, 32, 5))
+        self.pooled = Convolution(channels_in, 32, 1)
+
+    def forward(self, images_NCYX: Tensor) -> Tensor:
+        """Return (N, 256, Y, X)."""
+        paths = (
+            self.point(images_NCYX),
+            self.middle(images_NCYX),
+            self.wide(images_NCYX),
+            self.pooled(max_pool_same(images_NCYX)),
+        )
+        return torch.cat(paths, dim=1)
+
+
+class ImageBranch(nn.Module):
+    """From images (N, B, Y, X) to features (N, `features`)."""
+
+    def __init__(self, channels: int, size: int) -> None:
+        super().__init__()
+        self.stem = Convolution(channels, 64, 7)
+        self.middle = nn.Sequential(Convolution(64, 64, 1), Convolution(64, 192, 3))
+        modules = [Inception(192), *(Inception(INCEPTION_CHANNELS) for _ in range(INCEPTION_MODULES - 1))]
+        self.inception = nn.Sequential(*modules)
+        side = math.ceil(math.ceil(size / 3) / 2)
+        self.features = side * side * INCEPTION_CHANNELS
+
+    def forward(self, images_NBYX: Tensor) -> Tensor:
+        """Return (N, features), flattened pixel by pixel."""
+        maps_NCYX = average_pool_same(self.stem(images_NBYX), 3, 3)
+        maps_NCYX = average_pool_same(self.middle(maps_NCYX), 3, 2)
+        # Channels last before flattening: in the memory format the convolutions work in, this copies nothing.
+        maps_NCYX = self.inception(maps_NCYX)
+        return maps_NCYX.permute(0, 2, 3, 1).flatten(1)
+
+
+class PhotometryBranch(nn.Module):
+    """From standardised magnitudes (N, F) to features (N, 64)."""
+
+    def __init__(self, bands: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(bands, 512),
+            nn.ReLU(),
+            nn.Linear(512, 256),
+            nn.ReLU(),
+            nn.BatchNorm1d(256, eps=1e-3),
+            nn.Dropout(0.2),
+            nn.Linear(256, 128),
+            nn.ReLU(),
+            nn.Linear(128, PHOTOMETRY_FEATURES),
+            nn.ReLU(),
+        )
+
+    def forward(self, features_NF: Tensor) -> Tensor:
+        """Return (N, 64)."""
+        return self.layers(features_NF)  # type: ignore[no-any-return]
+
+
+class HybridNetwork(nn.Module):
+    """The whole network: standardised magnitudes (N, F) and scaled images (N, B, Y, X) in, ln(1 + z) (N,) out.
+
+    Parameters
+    ----------
+    bands : int
+        Number of magnitudes.
+    image_bands, cutout_size : int
+        Bands and side [pixel] of the images; with ``image_bands`` 0 the network has no image branch.
+
+    Notes
+    -----
+    Weights are drawn from He et al. 2015 (arXiv:1502.01852), normal, fan-in; biases are 0. They come from torch's
+    global generator: seed it first for the same network again.
+    """
+
+    def __init__(self, bands: int, *, image_bands: int = 0, cutout_size: int = 0) -> None:
+        super().__init__()
+        self.photometry = PhotometryBranch(bands)
+        self.image = ImageBranch(image_bands, cutout_size) if image_bands else None
+        width = PHOTOMETRY_FEATURES + (self.image.features if self.image else 0)
+        self.join = nn.Sequential(nn.Linear(width, 1024), nn.ReLU(), nn.Linear(1024, 1))
+        self.apply(_initialise)
+
+    def forward(self, features_NF: Tensor, images_NBYX: Tensor | None = None) -> Tensor:
+        """Return the estimates of ln(1 + z), shape (N,)."""
+        joined_NJ = self.photometry(features_NF)
+        if self.image is not None:
+            joined_NJ = torch.cat([self.image(images_NBYX), joined_NJ], dim=1)
+        return self.join(joined_NJ).squeeze(1)  # type: ignore[no-any-return]
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,60 @@
+"""Scaling of cutouts in torch, on whichever device the network runs."""
+
+import torch
+from torch import Tensor
+
+LOW, HIGH = 0.02, 0.98
+"""Quantiles that become 0 and 1 (SURVEY: the authors' public code scales by the 2nd and 98th percentile)."""
+
+
+def nan_quantile_pair(values_MP: Tensor, low: float = LOW, high: float = HIGH) -> tuple[Tensor, Tensor]:
+    """Compute two quantiles of each row, leaving NaN out, with linear interpolation as ``numpy.nanpercentile``.
+
+    Parameters
+    ----------
+    values_MP : Tensor, shape (M, P)
+        NaN where there is none; no infinities.
+    low, high : float
+        In 0..1.
+
+    Returns
+    -------
+    (Tensor, Tensor), shape (M,)
+        NaN for a row without values.
+    """
+    # torch.sort puts NaN last, so the first `count` of each row are its values in order.
+    ordered_MP = torch.sort(values_MP, dim=1).values
+    count_M = torch.isfinite(values_MP).sum(dim=1)
+    return _interpolate(ordered_MP, count_M, low), _interpolate(ordered_MP, count_M, high)
+
+
+def _interpolate(ordered_MP: Tensor, count_M: Tensor, quantile: float) -> Tensor:
+    position_M = quantile * (count_M - 1).clamp(min=0).to(torch.float64)
+    below_M = position_M.floor().to(torch.int64)
+    above_M = torch.minimum(below_M + 1, (count_M - 1).clamp(min=0))
+    lower_M = ordered_MP.gather(1, below_M[:, None]).squeeze(1)
+    upper_M = ordered_MP.gather(1, above_M[:, None]).squeeze(1)
+    return torch.lerp(lower_M.to(torch.float64), upper_M.to(torch.float64), position_M - below_M).to(ordered_MP.dtype)
+
+
+def scale_cutouts(cutouts_NBYX: Tensor) -> Tensor:
+    """Scale each band of each cutout by its own 2nd and 98th percentile and clip it to 0..1.
+
+    Parameters
+    ----------
+    cutouts_NBYX : Tensor of float32, shape (N, B, Y, X)
+        [flux] values that are not finite count as missing.
+
+    Returns
+    -------
+    Tensor of float32, shape (N, B, Y, X)
+        Channels-last in memory; missing pixels are 0, and so is a band whose two percentiles are equal.
+    """
+    n, bands, y, x = cutouts_NBYX.shape
+    values_MP = cutouts_NBYX.reshape(n * bands, y * x)
+    values_MP = torch.where(torch.isfinite(values_MP), values_MP, torch.nan)
+    low_M, high_M = nan_quantile_pair(values_MP)
+    span_M = high_M - low_M
+    scaled_MP = (values_MP - low_M[:, None]) / torch.where(span_M > 0, span_M, torch.inf)[:, None]
+    scaled_MP = scaled_MP.clamp(0.0, 1.0).nan_to_num(nan=0.0)
+    return scaled_MP.reshape(n, bands, y, x).contiguous(memory_format=torch.channels_last)

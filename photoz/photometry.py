@@ -1,0 +1,195 @@
+"""From magnitudes to the features of a network: missing bands filled, values standardised. Pure functions on arrays.
+
+A magnitude can be missing for two reasons. *Not detected*: the band was observed and the galaxy is fainter than what
+could be measured there. *Not observed*: nothing is known. Both are NaN here, and both are filled alike from the
+neighbouring bands, as in the sources below; the source catalogue keeps the two apart (columns ``not_detected`` and
+``not_observed``) for estimators that want to know.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from photoz.errors import TrainingError
+
+Array = npt.NDArray[np.float64]
+Magnitudes = npt.NDArray[np.floating]
+
+
+def fit_band_differences(magnitudes_NF: Magnitudes) -> Array:
+    """Compute the mean magnitude difference between neighbouring bands.
+
+    Parameters
+    ----------
+    magnitudes_NF : ndarray of float, shape (N, F)
+        [mag(AB)] bands in order of wavelength; NaN where there is none.
+
+    Returns
+    -------
+    ndarray of float64, shape (F - 1,)
+        [mag] mean of band i + 1 minus band i over the rows that have both; NaN where no row has both.
+
+    Examples
+    --------
+    >>> fit_band_differences(np.array([[20.0, 19.0, 18.5], [21.0, 20.5, np.nan]]))
+    array([-0.75, -0.5 ])
+    """
+    sums = MagnitudeSums.empty(magnitudes_NF.shape[1]).add(magnitudes_NF)
+    return sums.differences()
+
+
+def fill_missing_magnitudes(magnitudes_NF: Magnitudes, differences: Array) -> Array:
+    """Fill missing magnitudes from the nearest measured bands on both sides.
+
+    Each side gives a value: its nearest measured magnitude, carried to the missing band by the mean differences in
+    between. Where both sides give one, the mean of the two is taken.
+
+    Parameters
+    ----------
+    magnitudes_NF : ndarray of float, shape (N, F)
+        [mag(AB)] NaN (or any value that is not finite) where there is none.
+    differences : ndarray of float64, shape (F - 1,)
+        [mag] from `fit_band_differences`.
+
+    Returns
+    -------
+    ndarray of float64, shape (N, F)
+        [mag(AB)] a row without any magnitude stays NaN.
+
+    References
+    ----------
+    The rule of the classroom comparison of photometric-redshift methods that this project builds on: the mean
+    magnitude difference to the neighbouring bands, from both sides where possible, averaged. Neighbours that are
+    missing too are skipped here by adding up the differences.
+
+    Examples
+    --------
+    >>> fill_missing_magnitudes(np.array([[20.0, np.nan, 18.0]]), np.array([-1.0, -0.5]))
+    array([[20.  , 18.75, 18.  ]])
+    """
+    values_NF = np.where(np.isfinite(magnitudes_NF), magnitudes_NF, np.nan).astype(np.float64)
+    offsets_F = np.concatenate([[0.0], np.cumsum(differences)])
+    level_NF = values_NF - offsets_F
+    left_NF = _carry_forward(level_NF)
+    right_NF = _carry_forward(level_NF[:, ::-1])[:, ::-1]
+    left_NF, right_NF = (
+        np.where(np.isnan(left_NF), right_NF, left_NF),
+        np.where(np.isnan(right_NF), left_NF, right_NF),
+    )
+    return np.where(np.isnan(values_NF), (left_NF + right_NF) / 2 + offsets_F, values_NF)
+
+
+def _carry_forward(values_NF: Array) -> Array:
+    """Replace each NaN by the last value before it in its row."""
+    columns_NF = np.where(np.isnan(values_NF), 0, np.arange(values_NF.shape[1]))
+    last_NF = np.maximum.accumulate(columns_NF, axis=1)
+    return np.take_along_axis(values_NF, last_NF, axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class MagnitudeSums:
+    """Sums over galaxies from which a `MagnitudeScaling` follows; those of two parts of a set add up.
+
+    So that a training set can be read in batches: counts, means and sums of squared deviations of each band (combined
+    by Chan, Golub & LeVeque 1983, The American Statistician 37, 242), and counts and sums of neighbours' differences.
+    """
+
+    count_F: Array
+    mean_F: Array
+    squares_F: Array
+    pairs: Array
+    difference_sums: Array
+
+    @classmethod
+    def empty(cls, bands: int) -> Self:
+        """Return the sums over no galaxy."""
+        zeros = np.zeros(bands)
+        return cls(zeros, zeros, zeros, zeros[1:], zeros[1:])
+
+    def add(self, magnitudes_NF: Magnitudes) -> Self:
+        """Return the sums with more galaxies; values that are not finite count as missing."""
+        values_NF = np.asarray(magnitudes_NF, dtype=np.float64)
+        known_NF = np.isfinite(values_NF)
+        count_F = known_NF.sum(axis=0).astype(np.float64)
+        mean_F = np.where(known_NF, values_NF, 0.0).sum(axis=0) / np.maximum(count_F, 1)
+        squares_F = np.where(known_NF, (values_NF - mean_F) ** 2, 0.0).sum(axis=0)
+        both = known_NF[:, 1:] & known_NF[:, :-1]
+        steps = np.where(both, values_NF[:, 1:], 0.0) - np.where(both, values_NF[:, :-1], 0.0)
+        return self.merge(
+            type(self)(count_F, mean_F, squares_F, both.sum(axis=0).astype(np.float64), steps.sum(axis=0))
+        )
+
+    def merge(self, other: Self) -> Self:
+        """Return the sums over the galaxies of both."""
+        count_F = self.count_F + other.count_F
+        weight_F = other.count_F / np.maximum(count_F, 1)
+        shift_F = other.mean_F - self.mean_F
+        squares_F = self.squares_F + other.squares_F + shift_F**2 * self.count_F * weight_F
+        return type(self)(
+            count_F,
+            self.mean_F + shift_F * weight_F,
+            squares_F,
+            self.pairs + other.pairs,
+            self.difference_sums + other.difference_sums,
+        )
+
+    def differences(self) -> Array:
+        """Return the mean differences of neighbouring bands [mag]; NaN where no galaxy has both."""
+        return np.where(self.pairs > 0, self.difference_sums / np.maximum(self.pairs, 1), np.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class MagnitudeScaling:
+    """How magnitudes become features: what fills a missing band, and mean and spread of each band.
+
+    Parameters
+    ----------
+    mean_F, std_F : ndarray of float64, shape (F,)
+        [mag] over the measured magnitudes of the training galaxies; the spread is the population's (1/N).
+    differences : ndarray of float64, shape (F - 1,)
+        [mag] mean differences of neighbouring bands.
+    """
+
+    mean_F: Array
+    std_F: Array
+    differences: Array
+
+    @classmethod
+    def fit(cls, sums: MagnitudeSums, bands: Sequence[str]) -> Self:
+        """Derive the scaling from sums over the training galaxies.
+
+        Raises
+        ------
+        TrainingError
+            A band, or a pair of neighbours, has no magnitude in the whole training set.
+        """
+        empty = [band for band, count in zip(bands, sums.count_F, strict=True) if not count]
+        empty += [f"{bands[i]} with {bands[i + 1]}" for i, count in enumerate(sums.pairs) if not count]
+        if empty:
+            raise TrainingError(
+                f"no training galaxy has a magnitude in {', '.join(empty)}: leave the band out of survey.bands, or "
+                "train on galaxies that have it"
+            )
+        std_F = np.sqrt(sums.squares_F / sums.count_F)
+        return cls(sums.mean_F, np.where(std_F > 0, std_F, 1.0), sums.differences())
+
+    def apply(self, magnitudes_NF: Magnitudes) -> npt.NDArray[np.float32]:
+        """Return the features: filled and standardised magnitudes, float32; NaN in a row that has no magnitude."""
+        filled_NF = fill_missing_magnitudes(magnitudes_NF, self.differences)
+        return ((filled_NF - self.mean_F) / self.std_F).astype(np.float32)
+
+    def to_dict(self) -> dict[str, list[float]]:
+        """Return plain lists, for a manifest."""
+        return {
+            "mean": self.mean_F.tolist(),
+            "std": self.std_F.tolist(),
+            "band_differences": self.differences.tolist(),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Sequence[float]]) -> Self:
+        """Rebuild what `to_dict` returned."""
+        return cls(*(np.array(values[key], dtype=np.float64) for key in ("mean", "std", "band_differences")))
