@@ -22,6 +22,7 @@ from photoz.estimators.network import HybridNetwork
 from photoz.estimators.scaling import scale_cutouts
 from photoz.photometry import MagnitudeScaling
 from photoz.schema import NO_IMAGE, Flag
+from photoz.storage import join, open_atomic
 
 FORMAT_VERSION = 1
 WEIGHTS = "weights.safetensors"
@@ -149,7 +150,7 @@ class HybridEstimator:
         Rows that cannot be estimated stay in their batch, emptied, so that they change no other row's value.
         """
         self._check_shapes(inputs)
-        usable_N: npt.NDArray[np.bool_] = np.isfinite(inputs.magnitudes_NF).any(axis=1)
+        usable_N = np.any(np.isfinite(inputs.magnitudes_NF), axis=1)
         if self.image_bands:
             usable_N &= (inputs.flags_N & int(NO_IMAGE)) == 0
         z_N = np.full(len(inputs), np.nan, dtype=np.float32)
@@ -193,7 +194,7 @@ class HybridEstimator:
     def save(self, location: str) -> None:
         """Write ``weights.safetensors`` and, last, ``manifest.json`` into a folder (a path or any fsspec URL)."""
         weights = {key: value.cpu().contiguous() for key, value in self.network.state_dict().items()}
-        _write_bytes(f"{location}/{WEIGHTS}", save_tensors(weights))
+        _write_bytes(join(location, WEIGHTS), save_tensors(weights))
         manifest = {
             "format_version": FORMAT_VERSION,
             "estimator": self.name,
@@ -206,7 +207,7 @@ class HybridEstimator:
             "versions": {name: version(name) for name in ("photoz", "torch", "numpy")},
             "record": dict(self.record),
         }
-        _write_bytes(f"{location}/{MANIFEST}", json.dumps(manifest, indent=2).encode())
+        _write_bytes(join(location, MANIFEST), json.dumps(manifest, indent=2).encode())
 
     @classmethod
     def load(cls, location: str) -> Self:
@@ -224,7 +225,7 @@ class HybridEstimator:
         )
         network = layout.make_network()
         try:
-            with fsspec.open(f"{location}/{WEIGHTS}", "rb") as file:
+            with fsspec.open(join(location, WEIGHTS), "rb") as file:
                 network.load_state_dict(load_tensors(file.read()))
         except (FileNotFoundError, SafetensorError, RuntimeError) as error:
             raise EstimatorError(f"{location}/{WEIGHTS} is missing or damaged: {error}; train it again") from error
@@ -276,5 +277,5 @@ def _to_tensor(values: npt.NDArray[np.float32], device: torch.device) -> Tensor:
 
 
 def _write_bytes(location: str, content: bytes) -> None:
-    with fsspec.open(location, "wb", auto_mkdir=True) as file:
+    with open_atomic(location) as file:
         file.write(content)

@@ -87,8 +87,8 @@ class ImageBranch(nn.Module):
         maps_NCYX = average_pool_same(self.stem(images_NBYX), 3, 3)
         maps_NCYX = average_pool_same(self.middle(maps_NCYX), 3, 2)
         # Channels last before flattening: in the memory format the convolutions work in, this copies nothing.
-        maps_NCYX = self.inception(maps_NCYX)
-        return maps_NCYX.permute(0, 2, 3, 1).flatten(1)
+        flat_NP: Tensor = self.inception(maps_NCYX).permute(0, 2, 3, 1).flatten(1)
+        return flat_NP
 
 
 class PhotometryBranch(nn.Module):

