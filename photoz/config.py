@@ -160,19 +160,30 @@ class Training(Settings, frozen=True):
     estimator: str = "hybrid"
     """Which to train, and the name of its folder within ``locations.models``: hybrid or photometry."""
     batch_size: int = 32
-    """Over all workers together."""
+    """Galaxies a step, over all workers together."""
     learning_rate: float = 1e-3
     decay: float = 0.9
     decay_steps: int = 10_000
     """The learning rate falls by ``decay`` each this many steps, continuously."""
+    adam_epsilon: float = 1e-7
+    """Added to Adam's denominator. Keras' default, which the paper used; torch's is 1e-8. With ``huber_delta`` 1e-4
+    gradients are so small that it matters."""
     huber_delta: float = 1e-4
     max_epochs: int = 100
     patience: int = 10
     """Stop after this many epochs without a better validation loss."""
+    shuffle_rows: int = 4096
+    """Galaxies in the buffer that each worker draws its batches from (21 kB each with images)."""
     workers: int = 2
     use_gpu: bool = False
-    cpus_per_worker: float = 1.0
+    cpus_per_worker: float = 0.5
+    """What Ray sets aside for a worker. Below 1, so that two workers on two CPUs leave room for the tasks that read the
+    training set; without that room Ray waits for ever."""
+    threads_per_worker: int = 0
+    """CPU threads of a worker; 0: the machine's CPUs divided by ``workers``."""
     precision: Literal["float32", "bfloat16"] = "float32"
+    overwrite: bool = False
+    """Replace a trained estimator that has other settings or another training set."""
     max_failures: int = 3
     """Worker deaths to survive by resuming from the last checkpoint."""
 
@@ -213,6 +224,17 @@ class Evaluation(Settings, frozen=True):
     """Label -> catalogue location; empty: ``locations.catalogue`` alone."""
     published: bool = True
     """Set published figures (of other samples) beside ours."""
+    sample: str = ""
+    """What the test galaxies are, in the report's words; empty: said from the survey's name and what the files tell."""
+    colour: tuple[str, str] = ("g", "r")
+    """Bands whose magnitude difference is the colour to bin in; g - r straddles the 4000 A break over the bright
+    sample's redshifts, and g is far deeper than u."""
+    bins: int = 8
+    """About how many bins of magnitude, redshift and colour; fewer for a small sample."""
+    resamples: int = 200
+    """Bootstrap samples; 200 give an error to 5 % of itself."""
+    vector_figures: bool = False
+    """Write each figure as PDF too."""
 
 
 class Simulation(Settings, frozen=True):
