@@ -67,7 +67,7 @@ def _run_ray(function: Function[Task], tasks: Sequence[Task], config: Config) ->
         data = data.map(
             _call_pickled,
             fn_args=(function, config),
-            num_cpus=config.engine.cpus_per_estimator,
+            num_cpus=1,
             compute=ray.data.TaskPoolStrategy(size=max(1, config.engine.workers)),
         )
         for row in data.iter_rows():
@@ -105,7 +105,6 @@ def ray_cluster(engine: Engine) -> Iterator[None]:
     if started_here:
         _start_ray(engine)
     limit_ray_data_noise()
-    check_cpus(ray.cluster_resources().get("CPU", 0.0), engine)
     try:
         yield
     finally:
@@ -143,8 +142,8 @@ def check_cpus(available: float, engine: Engine) -> None:
     wanted = engine.estimators * engine.cpus_per_estimator
     if wanted >= available and wanted > 0:
         raise ConfigError(
-            f"engine.estimators x engine.cpus_per_estimator = {wanted:g} CPUs leaves none of the cluster's {available:g} "
-            "to the readers: lower one of them, or start Ray with more CPUs"
+            f"engine.estimators x engine.cpus_per_estimator = {wanted:g} CPUs leaves none of the cluster's "
+            f"{available:g} to the readers: lower one of them, or start Ray with more CPUs"
         )
 
 

@@ -1,0 +1,46 @@
+# The two commands of a newcomer: `make demo` (survey files to catalogue and report) and `make test`.
+# `make TORCH=cuda ...` installs the CUDA build of torch; the default is the CPU build.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+TORCH ?= cpu
+SETTINGS ?=
+
+# The CPU wheels have an index of their own; a local folder of wheels (PIP_FIND_LINKS) serves as well.
+ifeq ($(TORCH),cpu)
+TORCH_SPEC ?= torch==2.13.0
+else
+TORCH_SPEC ?= torch
+endif
+
+.PHONY: demo test test-faults lint types bench clean
+
+demo: $(VENV)/.installed
+	$(BIN)/python jobs/demo.py $(SETTINGS)
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m "not faults and not network" --cov --cov-report=term:skip-covered $(ARGS)
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-test
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed-test
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-only $(ARGS)
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet "$(TORCH_SPEC)"
+	$(BIN)/pip install --quiet --editable ".[demo]"
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/pip install --quiet --editable ".[demo,test]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) data

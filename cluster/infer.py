@@ -1,0 +1,190 @@
+"""Inference over a survey: the stages of `cluster.stages` over all partitions, on any engine.
+
+Serial and Dask run the stages one after the other in one task a partition. Ray Data runs them as separate operators, so
+that the actors that hold the network never wait on storage.
+"""
+
+import logging
+import pickle
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+from cluster.engines import check_cpus, dask_client, ray_cluster, run_tasks
+from cluster.ledger import RUN_FOLDER, Record, check_output, compute_run_key, explain_remaining
+from cluster.publish import is_published, publish, unpublish, write_run_record
+from cluster.stages import Plan, estimate_stage, process_partition, read_stage, write_stage
+from cluster.telemetry import Progress
+from photoz.catalogue import Partition, list_partitions
+from photoz.config import Config, configure_storage
+from photoz.errors import EstimatorError
+from photoz.estimators import Estimator, load_estimator
+from photoz.storage import join, list_files
+
+logger = logging.getLogger(__name__)
+
+# With glibc's defaults the network's buffers go back to the kernel after every batch: up to half the speed.
+MALLOC_SETTINGS = {"MALLOC_MMAP_THRESHOLD_": "2000000000", "MALLOC_TRIM_THRESHOLD_": "2000000000"}
+
+
+def infer_catalogue(config: Config) -> dict[str, Any]:
+    """Estimate every source of the source catalogue and write the photo-z catalogue.
+
+    Parameters
+    ----------
+    config : Config
+
+    Returns
+    -------
+    dict
+        The run record, also written to ``run/run.json`` in the catalogue.
+
+    Raises
+    ------
+    ConfigError, EstimatorError, CatalogueError
+        Before any work: settings, estimator and catalogues that do not fit together.
+    """
+    started = time.time()
+    plan = plan_run(config)
+    partitions = list_partitions(config.locations.sources)
+    with _joined_cluster(config):
+        remaining = find_remaining(plan, partitions)
+        logger.info("%d of %d partitions to do", len(remaining), len(partitions))
+        if remaining or not is_published(config):
+            unpublish(config)
+            for _ in estimate_partitions(plan, remaining):
+                pass
+            publish(plan, partitions)
+    return write_run_record(plan, partitions, done=len(remaining), started=started)
+
+
+def plan_run(config: Config) -> Plan:
+    """Check that sources, estimator, settings and output fit together, and fix what the run does."""
+    list_partitions(config.locations.sources)
+    location = join(config.locations.models, config.inference.estimator)
+    estimator = load_estimator(location)
+    check_bands(estimator, config)
+    check_output(config)
+    return Plan(
+        config=config,
+        estimator=location,
+        image_bands=estimator.image_bands,
+        cutout_size=estimator.cutout_size,
+        run_key=compute_run_key(config, location),
+    )
+
+
+def check_bands(estimator: Estimator, config: Config) -> None:
+    """Refuse an estimator that was trained for bands the survey does not have."""
+    for kind, wanted, offered in (
+        ("magnitudes", estimator.bands, config.survey.bands),
+        ("images", estimator.image_bands, config.survey.image_bands),
+    ):
+        missing = [band for band in wanted if band not in offered]
+        if missing:
+            raise EstimatorError(
+                f"estimator {config.inference.estimator!r} needs {kind} in {list(wanted)}, the survey has "
+                f"{list(offered)}: {missing} missing; train one for this survey or correct survey.bands"
+            )
+
+
+def find_remaining(plan: Plan, partitions: list[Partition]) -> list[Partition]:
+    """Find the partitions that are not done, not done with these inputs, or whose file does not verify."""
+    config = plan.config
+    if not list_files(join(config.locations.catalogue, RUN_FOLDER, "records", "*.json")):
+        return partitions
+    check = partial(_check_partition, run_key=plan.run_key)
+    reasons: Counter[str] = Counter()
+    remaining = []
+    for result in run_tasks(check, partitions, config, label="partitions checked"):
+        reasons[result["reason"] or "done and verified"] += 1
+        if result["reason"]:
+            remaining.append(Partition(order=result["order"], pixel=result["pixel"]))
+    for reason, count in reasons.most_common():
+        logger.info("%d partitions: %s", count, reason)
+    return sorted(remaining)
+
+
+def _check_partition(config: Config, partition: Partition, *, run_key: str) -> dict[str, Any]:
+    return asdict(partition) | {"reason": explain_remaining(config, partition, run_key)}
+
+
+def estimate_partitions(plan: Plan, partitions: list[Partition]) -> Iterator[Record]:
+    """Run the stages over partitions on the configured engine and yield their records as they finish."""
+    run = {"serial": _estimate_serial, "dask": _estimate_dask, "ray": _estimate_ray}[plan.config.engine.name]
+    progress = Progress(len(partitions), "partitions")
+    for record in run(plan, partitions):
+        progress.advance(galaxies=record.rows)
+        yield record
+
+
+def _estimate_serial(plan: Plan, partitions: list[Partition]) -> Iterator[Record]:
+    for partition in partitions:
+        yield process_partition(partition, plan)
+
+
+def _estimate_dask(plan: Plan, partitions: list[Partition]) -> Iterator[Record]:
+    from distributed import as_completed
+
+    with dask_client(plan.config.engine) as client:
+        futures = client.map(process_partition, partitions, plan=plan, pure=False, retries=plan.config.engine.retries)
+        for future, record in as_completed(futures, with_results=True):
+            future.release()
+            yield record
+
+
+def _estimate_ray(plan: Plan, partitions: list[Partition]) -> Iterator[Record]:
+    if not partitions:
+        return
+    import ray
+    from ray.data import ActorPoolStrategy, TaskPoolStrategy
+
+    engine = plan.config.engine
+    check_cpus(ray.cluster_resources().get("CPU", 0.0), engine)
+    # One row a partition: the pickled work. Blocks of one row keep partitions apart, whatever their size.
+    items = [{"work": pickle.dumps(partition)} for partition in partitions]
+    data = (
+        ray.data.from_items(items, override_num_blocks=len(items))
+        .map(_read_row, fn_args=(plan,), compute=TaskPoolStrategy(size=engine.workers), num_cpus=0.5)
+        .map_batches(
+            EstimatorActor,
+            fn_constructor_args=(plan,),
+            batch_size=1,
+            compute=ActorPoolStrategy(size=engine.estimators),
+            num_cpus=engine.cpus_per_estimator,
+            num_gpus=engine.gpus_per_estimator,
+            runtime_env={"env_vars": MALLOC_SETTINGS},
+        )
+        .map(_write_row, fn_args=(plan,), num_cpus=0.1)
+    )
+    for row in data.iter_rows():
+        yield pickle.loads(row["work"])
+
+
+def _read_row(row: dict[str, Any], plan: Plan) -> dict[str, Any]:
+    return {"work": pickle.dumps(read_stage(pickle.loads(row["work"]), plan))}
+
+
+class EstimatorActor:
+    """Ray Data's estimating stage: holds the network for as long as it lives."""
+
+    def __init__(self, plan: Plan) -> None:
+        configure_storage(plan.config)
+        self._plan = plan
+        self._estimator = load_estimator(plan.estimator)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        works = [estimate_stage(pickle.loads(work), self._plan, self._estimator) for work in batch["work"]]
+        return {"work": [pickle.dumps(work) for work in works]}
+
+
+def _write_row(row: dict[str, Any], plan: Plan) -> dict[str, Any]:
+    return {"work": pickle.dumps(write_stage(pickle.loads(row["work"]), plan))}
+
+
+def _joined_cluster(config: Config) -> AbstractContextManager[None]:
+    return ray_cluster(config.engine) if config.engine.name == "ray" else nullcontext()

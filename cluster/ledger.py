@@ -1,0 +1,197 @@
+"""What is done and what remains: completion records keyed by content, beside the catalogue they speak of.
+
+A partition is done when its record holds the key of exactly the inputs, settings, weights and code that a run would use
+now, and its file is the one the record describes.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import msgspec
+import pyarrow.parquet as pq
+
+import photoz
+from photoz.catalogue import Partition, list_partitions, locate_partition, locate_primary
+from photoz.config import Config, config_to_dict
+from photoz.errors import CatalogueError, TileError
+from photoz.storage import compute_checksum, exists, join, list_files, read_json, write_json
+from photoz.tiles import open_tile
+
+RUN_FOLDER = "run"
+# Sections whose settings change what a row of the catalogue says. The others say where and how fast.
+_SECTIONS_THAT_MATTER = ("survey", "tiles", "inference")
+
+
+@dataclass(frozen=True)
+class Record:
+    """Completion record of one partition.
+
+    Parameters
+    ----------
+    order, pixel : int
+        The partition.
+    key : str
+        Content key of everything its rows depend on.
+    rows, estimated : int
+        Rows written, and those of them with a finite z_phot.
+    sha256 : str
+        Of the Parquet file.
+    flags : dict
+        Flag name -> rows that carry it.
+    seconds : dict
+        [s] by stage: read, estimate, write.
+    """
+
+    order: int
+    pixel: int
+    key: str
+    rows: int
+    estimated: int
+    sha256: str
+    flags: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def partition(self) -> Partition:
+        """The partition this record speaks of."""
+        return Partition(order=self.order, pixel=self.pixel)
+
+
+def locate_record(location: str, partition: Partition) -> str:
+    """Return the file of a partition's completion record."""
+    return join(location, RUN_FOLDER, "records", f"{partition.name}.json")
+
+
+def write_record(location: str, record: Record) -> None:
+    """Write a completion record; the partition's file must be in place before."""
+    write_json(locate_record(location, record.partition), asdict(record))
+
+
+def read_record(location: str, partition: Partition) -> Record | None:
+    """Read a partition's completion record, or None where there is none that can be read."""
+    try:
+        return msgspec.convert(read_json(locate_record(location, partition)), Record)
+    except (FileNotFoundError, photoz.errors.PhotozError, msgspec.ValidationError):
+        return None
+
+
+def explain_remaining(config: Config, partition: Partition, run_key: str) -> str:
+    """Say why a partition must be done, or return "" when it is done and its file verifies."""
+    record = read_record(config.locations.catalogue, partition)
+    if record is None:
+        return "not done yet"
+    if record.key != compute_partition_key(config, partition, run_key):
+        return "its inputs, settings, weights or code changed"
+    file = locate_partition(locate_output(config), partition)
+    if not exists(file):
+        return "its file is missing"
+    return "" if compute_checksum(file) == record.sha256 else "its file is damaged"
+
+
+def compute_run_key(config: Config, estimator_location: str) -> str:
+    """Compute the key of what all partitions of a run share: weights, settings that matter and code."""
+    settings = config_to_dict(config)
+    return _hash_json(
+        {
+            "estimator": {
+                name.rpartition("/")[2]: compute_checksum(name) for name in _list_weights(estimator_location)
+            },
+            "settings": {section: settings[section] for section in _SECTIONS_THAT_MATTER},
+            "code": compute_code_version(),
+        }
+    )
+
+
+def compute_partition_key(config: Config, partition: Partition, run_key: str) -> str:
+    """Compute the content key of one partition: the run's key, its source rows and the tiles they lie on."""
+    source_file = locate_partition(locate_primary(config.locations.sources), partition)
+    return _hash_json(
+        {
+            "run": run_key,
+            "sources": compute_checksum(source_file),
+            "tiles": {name: _compute_tile_checksum(config, name) for name in _list_tiles(source_file)},
+        }
+    )
+
+
+@lru_cache(maxsize=1)
+def compute_code_version() -> str:
+    """Compute a digest of the photoz sources as installed, so that changed code redoes what it made."""
+    folder = Path(photoz.__file__).parent
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*.py")):
+        digest.update(file.relative_to(folder).as_posix().encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def check_output(config: Config) -> None:
+    """Refuse an output folder that holds another run, before any work; note whose it is otherwise.
+
+    Raises
+    ------
+    CatalogueError
+        The folder holds another run's catalogue, or files of something else.
+    """
+    location = config.locations.catalogue
+    owner = {"run": config.run.name, "estimator": config.inference.estimator, "survey": config.survey.name}
+    file = join(location, RUN_FOLDER, "owner.json")
+    if exists(file):
+        found = read_json(file)
+        if found != owner:
+            raise CatalogueError(
+                f"{location!r} holds another run ({found}, this is {owner}): set locations.catalogue to another "
+                "folder, or remove that one"
+            )
+    elif list_files(join(location, "*")):
+        raise CatalogueError(
+            f"{location!r} holds files that are no photoz run: set locations.catalogue to an empty or new folder"
+        )
+    else:
+        write_json(file, owner)
+
+
+def describe_versions() -> dict[str, str]:
+    """Return the versions of photoz and of the libraries that decide its numbers, for run records."""
+    names = ("photoz", "torch", "numpy", "pyarrow", "zarr", "ray", "dask", "hats", "astropy")
+    return {name: importlib.metadata.version(name) for name in names}
+
+
+def list_remaining_files(config: Config) -> list[str]:
+    """List the partition files in the output that no partition of the source catalogue accounts for."""
+    primary = locate_output(config)
+    expected = {locate_partition(primary, part) for part in list_partitions(config.locations.sources)}
+    found = list_files(join(primary, "dataset", "Norder=*", "Dir=*", "Npix=*.parquet"))
+    tails = {name[name.index("Norder=") :] for name in expected}
+    return [name for name in found if name[name.index("Norder=") :] not in tails]
+
+
+def locate_output(config: Config) -> str:
+    """Return the folder of the output's primary table, which may not exist yet."""
+    return join(config.locations.catalogue, photoz.catalogue.PRIMARY)
+
+
+def _list_weights(location: str) -> list[str]:
+    return list_files(join(location, "*.safetensors")) + list_files(join(location, "manifest.json"))
+
+
+def _list_tiles(source_file: str) -> list[str]:
+    with fsspec.open(source_file, "rb") as file:
+        column = pq.read_table(file, columns=["tile"])["tile"]
+    return sorted(column.unique().to_pylist())
+
+
+def _compute_tile_checksum(config: Config, name: str) -> str:
+    try:
+        return str(open_tile(config.locations.tiles, name).checksum)
+    except TileError:
+        return "unreadable"
+
+
+def _hash_json(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,152 @@
+"""Partitioning on the sky and margins: `hats-import`, on Dask, which is how that library spreads its work."""
+
+import hashlib
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from distributed import Client
+from hats_import.collection.arguments import CollectionArguments
+from hats_import.margin_cache.margin_cache_arguments import MarginCacheArguments
+from hats_import.pipeline import pipeline_with_client
+
+from cluster.engines import dask_client
+from photoz.catalogue import MARGIN, PRIMARY
+from photoz.config import Config, config_to_dict
+from photoz.errors import CatalogueError
+from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER
+from photoz.storage import compute_checksum, exists, join, list_files, read_json, remove, write_json
+
+logger = logging.getLogger(__name__)
+
+_RECORD = "partitioning.json"
+_HEALPIX_PROPERTIES = {"hats_col_healpix": HEALPIX_COLUMN, "hats_col_healpix_order": HEALPIX_ORDER}
+
+
+def locate_staging(config: Config) -> str:
+    """Return the folder of the tiles' selected sources, one Parquet file a tile, before they are partitioned."""
+    return f"{config.locations.sources.rstrip('/')}_staging"
+
+
+def partition_sources(config: Config) -> None:
+    """Turn the staged sources of all tiles into the partitioned source catalogue with its margin.
+
+    Nothing is done when the catalogue was made from the same staged files with the same settings.
+
+    Parameters
+    ----------
+    config : Config
+        ``sources`` says how large a partition may be.
+
+    Raises
+    ------
+    CatalogueError
+        No source is staged, or the location holds something this function did not write.
+    """
+    staged = list_files(join(locate_staging(config), "*.parquet"))
+    if not staged:
+        raise CatalogueError(
+            f"no sources staged in {locate_staging(config)!r}: run jobs/ingest_dr4.py on readable tiles"
+        )
+    key = _compute_key(config, staged)
+    target = config.locations.sources.rstrip("/")
+    if _holds(target, key):
+        logger.info("source catalogue %s is up to date", target)
+        return
+    _remove_own(target)
+    logger.info("partitioning the sources of %d tiles", len(staged))
+    with _client(config) as client:
+        pipeline_with_client(_make_arguments(config, staged, target), client)
+    remove(_locate_temporary(config))
+    write_json(join(target, _RECORD), {"key": key})
+
+
+def write_margin(config: Config, location: str) -> None:
+    """Write the margin of a finished catalogue's primary table: the neighbours' rows within ``sources.margin_arcsec``.
+
+    Parameters
+    ----------
+    config : Config
+    location : str
+        The collection.
+    """
+    remove(join(location, MARGIN))
+    arguments = MarginCacheArguments(
+        output_path=location,
+        output_artifact_name=MARGIN,
+        input_catalog_path=join(location, PRIMARY),
+        margin_threshold=config.sources.margin_arcsec,
+        **_runtime_arguments(config),
+    )
+    with _client(config) as client:
+        pipeline_with_client(arguments, client)
+
+
+def _make_arguments(config: Config, staged: list[str], target: str) -> CollectionArguments:
+    parent, _, name = target.rpartition("/")
+    arguments = CollectionArguments(output_path=parent or ".", output_artifact_name=name, **_runtime_arguments(config))
+    arguments = arguments.catalog(
+        output_artifact_name=PRIMARY,
+        input_file_list=staged,
+        file_reader="parquet",
+        use_schema_file=staged[0],
+        use_healpix_29=True,
+        add_healpix_29=False,
+        pixel_threshold=config.sources.rows_per_partition,
+        highest_healpix_order=config.sources.highest_order,
+        addl_hats_properties=_HEALPIX_PROPERTIES,
+    )
+    if config.sources.margin_arcsec > 0:
+        arguments = arguments.add_margin(
+            margin_threshold=config.sources.margin_arcsec, output_artifact_name=MARGIN, is_default=True
+        )
+    return arguments
+
+
+def _runtime_arguments(config: Config) -> dict[str, Any]:
+    # The sky map is a full-sky array of the highest order: seconds and hundreds of MB for a picture nobody asked for.
+    return {"progress_bar": False, "resume": False, "should_write_skymap": False, "tmp_dir": _locate_temporary(config)}
+
+
+def _locate_temporary(config: Config) -> str:
+    return join(locate_staging(config), "import")
+
+
+@contextmanager
+def _client(config: Config) -> Iterator[Client]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Computing partitions from catalog parquet files")
+        if config.engine.name == "dask":
+            with dask_client(config.engine) as client:
+                yield client
+        else:
+            # Threads of this process: the work is Arrow's and NumPy's, and worker processes take longer to start.
+            with Client(
+                processes=False, n_workers=1, threads_per_worker=config.engine.workers, dashboard_address=None
+            ) as client:
+                yield client
+
+
+def _compute_key(config: Config, staged: list[str]) -> str:
+    content = {
+        "settings": config_to_dict(config)["sources"],
+        "files": {file.rpartition("/")[2]: compute_checksum(file) for file in staged},
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _holds(target: str, key: str) -> bool:
+    return exists(join(target, _RECORD)) and read_json(join(target, _RECORD)).get("key") == key
+
+
+def _remove_own(target: str) -> None:
+    """Make room for a new catalogue, only where an older one of ours stands."""
+    if exists(target) and not exists(join(target, _RECORD)) and list_files(join(target, "*")):
+        raise CatalogueError(
+            f"{target!r} holds files that jobs/ingest_dr4.py did not finish or did not write: remove the folder, or "
+            "set locations.sources to another"
+        )
+    remove(target)

@@ -1,0 +1,29 @@
+#!/usr/bin/env python
+"""Estimate the redshift of every source of the source catalogue and write the photo-z catalogue.
+
+source catalogue -> cutouts from the tile store -> estimator -> partitioned catalogue (HATS) and its run record
+
+    python jobs/infer_dr4.py [--config FILE] [--set section.key=value ...] [--dry-run]
+    ray job submit jobs/infer_dr4.py
+"""
+
+from cluster.infer import infer_catalogue
+from cluster.job import run_job
+from photoz.config import Config
+from photoz.errors import CatalogueError
+
+
+def main(config: Config) -> None:
+    record = infer_catalogue(config)
+    print(f"catalogue: {config.locations.catalogue}")
+    print(f"rows: {record['rows']:,}, with a redshift: {record['estimated']:,} ({record['completeness']:.2%})")
+    print(f"run record: {config.locations.catalogue}/run/run.json ({record['seconds']:.0f} s)")
+    if record["completeness"] < config.inference.min_completeness:
+        raise CatalogueError(
+            f"completeness {record['completeness']:.4f} is below inference.min_completeness = "
+            f"{config.inference.min_completeness}: the flags in the run record say why"
+        )
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_job(main, __file__, __doc__))

@@ -1,0 +1,205 @@
+"""HATS catalogues: where a partition's file lies, reading and writing it, and the metadata that completes a catalogue.
+
+A photoz catalogue is a HATS collection: the folder holds ``collection.properties``, the primary table in
+``catalogue/`` and its margin in ``margin/``. Formats and metadata are those of the package `hats`; what is ours is that
+one task writes one partition.
+
+References
+----------
+.. [1] HATS, IVOA Note, https://www.ivoa.net/documents/Notes/HATS/
+"""
+
+import hashlib
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import fsspec
+import hats.io
+import pyarrow as pa
+import pyarrow.parquet as pq
+from hats.catalog import PartitionInfo, TableProperties
+from hats.catalog.dataset.collection_properties import CollectionProperties
+from hats.io.file_io import get_upath
+from hats.pixel_math import HealpixPixel
+
+from photoz import __version__
+from photoz.errors import CatalogueError
+from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER
+from photoz.storage import exists, join, open_atomic
+
+PRIMARY = "catalogue"
+MARGIN = "margin"
+_PIXELS_PER_FOLDER = 10_000  # HATS groups the files of a folder by pixel // 10000
+
+
+@dataclass(frozen=True, order=True)
+class Partition:
+    """One HEALPix pixel (NESTED) of a partitioned catalogue: one task, one file."""
+
+    order: int
+    pixel: int
+
+    @property
+    def name(self) -> str:
+        """For logs and file names: ``Norder=3_Npix=271``."""
+        return f"Norder={self.order}_Npix={self.pixel}"
+
+
+def locate_primary(location: str) -> str:
+    """Return the folder of the primary table of a catalogue: a subfolder of a collection, or the folder itself."""
+    return join(location, PRIMARY) if exists(join(location, PRIMARY)) else location
+
+
+def locate_partition(location: str, partition: Partition) -> str:
+    """Return the Parquet file of a partition within a primary table's folder.
+
+    >>> locate_partition("cat", Partition(order=6, pixel=12345))
+    'cat/dataset/Norder=6/Dir=10000/Npix=12345.parquet'
+    """
+    folder = partition.pixel // _PIXELS_PER_FOLDER * _PIXELS_PER_FOLDER
+    return join(location, "dataset", f"Norder={partition.order}", f"Dir={folder}", f"Npix={partition.pixel}.parquet")
+
+
+def list_partitions(location: str) -> list[Partition]:
+    """List the partitions of a finished catalogue, in the order of their position on the sky.
+
+    Parameters
+    ----------
+    location : str
+        A HATS collection or catalogue.
+
+    Raises
+    ------
+    CatalogueError
+        There is no finished catalogue.
+    """
+    primary = locate_primary(location)
+    if not exists(join(primary, "hats.properties")):
+        raise CatalogueError(
+            f"no finished catalogue at {location!r}: it has no hats.properties; run the job that makes it"
+        )
+    pixels = PartitionInfo.read_from_dir(get_upath(primary)).get_healpix_pixels()
+    partitions = [Partition(order=int(pixel.order), pixel=int(pixel.pixel)) for pixel in pixels]
+    return sorted(partitions, key=lambda part: part.pixel << 2 * (HEALPIX_ORDER - part.order))
+
+
+def read_partition(location: str, partition: Partition, *, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read one partition of a catalogue.
+
+    Parameters
+    ----------
+    location : str
+        A HATS collection or catalogue.
+    partition : Partition
+    columns : sequence of str, optional
+        Read these only.
+
+    Returns
+    -------
+    pyarrow.Table
+        Rows sorted by ``_healpix_29``.
+
+    Raises
+    ------
+    CatalogueError
+        The file is missing or damaged.
+    """
+    file_name = locate_partition(locate_primary(location), partition)
+    try:
+        with fsspec.open(file_name, "rb") as file:
+            return pq.read_table(file, columns=list(columns) if columns is not None else None)
+    except FileNotFoundError as error:
+        raise CatalogueError(
+            f"partition {partition.name} has no file {file_name}: run the job that makes it again"
+        ) from error
+    except (pa.ArrowInvalid, OSError) as error:
+        raise CatalogueError(f"cannot read {file_name} ({error}): remove it and run the job again") from error
+
+
+def write_partition(primary: str, partition: Partition, table: pa.Table) -> tuple[int, str]:
+    """Write one partition's file; it appears whole or not at all.
+
+    Parameters
+    ----------
+    primary : str
+        Folder of the primary table.
+    partition : Partition
+    table : pyarrow.Table
+        Any order; written sorted by ``_healpix_29``, then ``object_id``, so that equal rows give equal files.
+
+    Returns
+    -------
+    (int, str)
+        Rows, and the SHA-256 of the file.
+
+    Raises
+    ------
+    CatalogueError
+        A row does not lie in the partition's pixel.
+    """
+    _check_pixel(partition, table)
+    table = table.sort_by([(HEALPIX_COLUMN, "ascending"), ("object_id", "ascending")])
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    content = buffer.getbuffer()
+    with open_atomic(locate_partition(primary, partition)) as file:
+        file.write(content)
+    return table.num_rows, hashlib.sha256(content).hexdigest()
+
+
+def finish_catalogue(location: str, partitions: Iterable[tuple[Partition, int]], *, info: dict[str, Any]) -> None:
+    """Write the metadata of the primary table, last, so that a reader never sees a half-finished catalogue.
+
+    Parameters
+    ----------
+    location : str
+        The collection; its partitions' files are in place.
+    partitions : iterable of (Partition, int)
+        Each partition and its number of rows.
+    info : dict
+        Further properties, e.g. ``{"photoz_run": "dr4"}``.
+    """
+    primary = join(location, PRIMARY)
+    rows_by_partition = dict(partitions)
+    pixels = [HealpixPixel(part.order, part.pixel) for part in sorted(rows_by_partition)]
+    total_rows = sum(rows_by_partition.values())
+    written = hats.io.write_parquet_metadata(get_upath(primary), create_metadata=True)
+    if written != total_rows:
+        raise CatalogueError(
+            f"{primary} holds {written} rows in its files, {total_rows} were recorded: remove the folder and run again"
+        )
+    partition_info = PartitionInfo.from_healpix(pixels)
+    partition_info.write_to_file(catalog_path=get_upath(primary))
+    properties = TableProperties(
+        catalog_name=PRIMARY,
+        catalog_type="object",
+        total_rows=total_rows,
+        ra_column="ra",
+        dec_column="dec",
+        healpix_column=HEALPIX_COLUMN,
+        healpix_order=HEALPIX_ORDER,
+        hats_order=max((pixel.order for pixel in pixels), default=0),
+        moc_sky_fraction=f"{partition_info.calculate_fractional_coverage():.6g}",
+        hats_builder=f"photoz v{__version__}",
+        **info,
+    )
+    properties.to_properties_file(get_upath(primary))
+
+
+def finish_collection(location: str, *, name: str, margin: bool) -> None:
+    """Write ``collection.properties``: from then on the folder opens as one catalogue with its margin."""
+    margins = {"all_margins": MARGIN, "default_margin": MARGIN} if margin else {}
+    CollectionProperties(name=name, hats_primary_table_url=PRIMARY, **margins).to_properties_file(get_upath(location))
+
+
+def _check_pixel(partition: Partition, table: pa.Table) -> None:
+    healpix = table[HEALPIX_COLUMN].to_numpy()
+    outside = (healpix >> 2 * (HEALPIX_ORDER - partition.order)) != partition.pixel
+    if outside.any():
+        stray = table["object_id"][int(outside.argmax())].as_py()
+        raise CatalogueError(
+            f"{int(outside.sum())} rows, {stray!r} first, do not lie in {partition.name}: the source catalogue is "
+            "damaged; run jobs/ingest_dr4.py again"
+        )
