@@ -1,0 +1,28 @@
+#!/usr/bin/env python
+"""Survey files to the tile store and the partitioned source catalogue.
+
+`python jobs/ingest_dr4.py [--config FILE] [--set section.key=value ...] [--dry-run]`
+"""
+
+from functools import partial
+
+from cluster.engines import run_tasks
+from cluster.job import run_job
+from cluster.sources import partition_sources
+from photoz.config import Config
+from photoz.ingest import check_survey, ingest_tile, report_ingest
+from photoz.survey.kids import find_tiles
+
+
+def main(config: Config) -> int:
+    """Find the tiles, check the settings against them, ingest each, partition the sources."""
+    tiles = find_tiles(config)
+    check_survey(config, tiles)
+    results = list(run_tasks(partial(ingest_tile, config), tiles, config.engine, label="ingest"))
+    status = report_ingest(config, results)
+    partition_sources(config)
+    return status
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_job(main, __file__, __doc__))

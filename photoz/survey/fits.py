@@ -1,0 +1,348 @@
+"""FITS files from any location: inspect a header, stream an image's rows, verify what was read.
+
+Plain images are read once, front to back, and summed while they pass. Tile-compressed (fpacked) images are read twice,
+first to verify the bytes and then to decompress them, because most flipped bits in Rice-coded data decompress without
+an error into wrong pixels.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import IO, Any, Self
+
+import fsspec
+import numpy as np
+import numpy.typing as npt
+from astropy.io import fits
+from astropy.io.fits.verify import VerifyError
+from astropy.utils.exceptions import AstropyWarning
+
+from photoz.errors import SurveyFileError
+
+BLOCK_BYTES = 16 * 2**20
+"""Bytes read at a time where no array shape dictates it."""
+
+# What astropy and its decompressor raise on bytes that are not the FITS file they claim to be.
+_FITS_ERRORS = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, MemoryError, RuntimeError, VerifyError)
+_VERSION_KEYS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created")
+
+
+@dataclass(frozen=True)
+class FileStamp:
+    """What tells, without reading it, whether a file is still the one that was read: name, bytes, version."""
+
+    name: str
+    size: int
+    version: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """A FITS image that was inspected and not yet read.
+
+    Parameters
+    ----------
+    location : str
+        Of the file.
+    header : str
+        The image's header, cards of 80 characters joined by newlines.
+    shape : (int, int)
+        Rows and columns.
+    hdu : int
+        Index of the image's header and data unit.
+    spans : (int, int, int)
+        [byte] where the unit's header, its data, and what follows it begin.
+    datasum, checksum : str or None
+        The unit's own checksums as the file states them.
+    compressed : bool
+        Tile-compressed (fpacked).
+    """
+
+    location: str
+    header: str
+    shape: tuple[int, int]
+    hdu: int
+    spans: tuple[int, int, int]
+    datasum: str | None
+    checksum: str | None
+    compressed: bool
+
+    @property
+    def name(self) -> str:
+        """File name without its folder."""
+        return base_name(self.location)
+
+    def parse_header(self) -> fits.Header:
+        """Return the header as astropy's object."""
+        return fits.Header.fromstring(self.header, sep="\n")
+
+
+def base_name(location: str) -> str:
+    """Return the last part of a path or URL."""
+    return location.rstrip("/").rsplit("/", 1)[-1]
+
+
+def stamp_file(location: str) -> FileStamp:
+    """Ask the file system for a file's size and version.
+
+    Raises
+    ------
+    SurveyFileError
+        There is no such file, or the store does not answer.
+    """
+    try:
+        fs, path = fsspec.url_to_fs(location)
+        info = fs.info(path)
+    except OSError as error:
+        raise SurveyFileError(f"{base_name(location)} is missing or cannot be read at {location!r}: {error}") from error
+    version = next((str(info[key]) for key in _VERSION_KEYS if info.get(key)), "")
+    return FileStamp(base_name(location), int(info.get("size") or 0), version)
+
+
+def inspect_image(location: str) -> ImageInfo:
+    """Find the image in a FITS file and check that the file is as long as its header promises.
+
+    Raises
+    ------
+    SurveyFileError
+        The file is missing, is not FITS, holds no two-dimensional image, or is truncated.
+    """
+    size = stamp_file(location).size
+    with _open_fits(location, disable_image_compression=True) as units:
+        for index, unit in enumerate(units):
+            compressed = bool(unit.header.get("ZIMAGE", False))
+            if compressed or (unit.is_image and unit.header.get("NAXIS", 0) == 2):
+                hdu = index
+                break
+        else:
+            raise SurveyFileError(f"{base_name(location)} holds no two-dimensional image: is it the right file?")
+        places = unit.fileinfo()
+        spans = (places["hdrLoc"], places["datLoc"], places["datLoc"] + places["datSpan"])
+        sums = (unit.header.get("DATASUM"), unit.header.get("CHECKSUM"))
+        header = unit.header.copy()
+    if size < spans[2]:
+        raise SurveyFileError(
+            f"{base_name(location)} is truncated: {size} bytes, and its header promises {spans[2]}; fetch it again"
+        )
+    if compressed:
+        with _open_fits(location) as units:
+            header = units[hdu].header.copy()
+    shape = (int(header["NAXIS2"]), int(header["NAXIS1"]))
+    return ImageInfo(location, header.tostring(sep="\n"), shape, hdu, spans, *sums, compressed)
+
+
+class RowReader:
+    """Stream the rows of an image from first to last, verifying the file on the way.
+
+    Use as a context manager: ``with RowReader(info) as reader: reader.read_rows(1024) ...; reader.finish()``.
+
+    Parameters
+    ----------
+    info : ImageInfo
+        From `inspect_image`.
+    """
+
+    def __init__(self, info: ImageInfo) -> None:
+        self.info = info
+        self._row = 0
+        self._digest = FileDigest(info)
+        self._header = info.parse_header()
+
+    def __enter__(self) -> Self:
+        self._file = _open_bytes(self.info.location)
+        if self.info.compressed:
+            self._digest.update_rest(self._file)
+            self._digest.verify()
+            self._file.seek(0)
+            self._units = _parse_fits(self._file, self.info.location)
+        else:
+            self._digest.update(_read_exactly(self._file, self.info.spans[1], self.info.name))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def read_rows(self, count: int) -> npt.NDArray[Any]:
+        """Return the next ``count`` rows (fewer at the end), scaled, in native byte order, shape (rows, columns).
+
+        Raises
+        ------
+        SurveyFileError
+            The bytes end early or cannot be decompressed.
+        """
+        stop = min(self._row + count, self.info.shape[0])
+        rows = self._decompress(stop) if self.info.compressed else self._read_plain(stop)
+        self._row = stop
+        return rows
+
+    def finish(self) -> str:
+        """Read what follows the image, compare the checksums, and return the file's SHA-256.
+
+        Raises
+        ------
+        SurveyFileError
+            DATASUM or CHECKSUM does not fit the bytes.
+        """
+        if not self.info.compressed:
+            self._digest.update_rest(self._file)
+            self._digest.verify()
+        return self._digest.hexdigest()
+
+    def _read_plain(self, stop: int) -> npt.NDArray[Any]:
+        bitpix, columns = int(self._header["BITPIX"]), self.info.shape[1]
+        dtype = np.dtype(_DTYPES[bitpix])
+        data = _read_exactly(self._file, (stop - self._row) * columns * dtype.itemsize, self.info.name)
+        self._digest.update(data)
+        rows = np.frombuffer(data, dtype).reshape(-1, columns).astype(dtype.newbyteorder("="))
+        return _scale_rows(rows, self._header)
+
+    def _decompress(self, stop: int) -> npt.NDArray[Any]:
+        try:
+            rows: npt.NDArray[Any] = np.asarray(self._units[self.info.hdu].section[self._row : stop])
+        except _FITS_ERRORS as error:
+            raise SurveyFileError(
+                f"{self.info.name} cannot be decompressed in rows {self._row} to {stop}: {error}; fetch it again"
+            ) from error
+        return rows
+
+
+class FileDigest:
+    """SHA-256 of a file and the FITS checksums of one of its units, from bytes given front to back."""
+
+    def __init__(self, info: ImageInfo) -> None:
+        self._info = info
+        self._sha = hashlib.sha256()
+        self._position = 0
+        self._header_sum, self._data_sum = OnesComplementSum(), OnesComplementSum()
+
+    def update(self, data: bytes) -> None:
+        """Take the file's next bytes."""
+        header, start, stop = (min(max(place - self._position, 0), len(data)) for place in self._info.spans)
+        self._sha.update(data)
+        self._header_sum.update(memoryview(data)[header:start])
+        self._data_sum.update(memoryview(data)[start:stop])
+        self._position += len(data)
+
+    def update_rest(self, file: IO[bytes]) -> None:
+        """Take everything up to the end of the file."""
+        while block := file.read(BLOCK_BYTES):
+            self.update(block)
+
+    def verify(self) -> None:
+        """Raise `SurveyFileError` unless the stated checksums, where there are any, fit.
+
+        References
+        ----------
+        FITS Standard 4.0, section 4.4.2.7 and appendix J.
+        """
+        data = self._data_sum.value
+        if self._info.datasum not in (None, "") and int(str(self._info.datasum)) != data:
+            raise SurveyFileError(
+                f"{self._info.name} is corrupt: DATASUM is {self._info.datasum} and its data sum to {data}; "
+                "fetch it again"
+            )
+        total = add_ones_complement(self._header_sum.value, data)
+        if self._info.checksum not in (None, "") and total not in (0, 0xFFFFFFFF):
+            raise SurveyFileError(
+                f"{self._info.name} is corrupt: its header and data do not fit CHECKSUM; fetch it again"
+            )
+
+    def hexdigest(self) -> str:
+        """Return the SHA-256 of all bytes taken, as ``sha256sum`` prints it."""
+        return self._sha.hexdigest()
+
+
+class OnesComplementSum:
+    """32-bit ones' complement sum of big-endian words: FITS's DATASUM.
+
+    Examples
+    --------
+    >>> total = OnesComplementSum()
+    >>> total.update(bytes.fromhex("00000001 ffffffff"))
+    >>> total.value
+    1
+    """
+
+    def __init__(self) -> None:
+        self._sum = 0
+        self._left = b""
+
+    def update(self, data: bytes | memoryview) -> None:
+        """Add bytes; a word may be cut between two calls."""
+        if self._left:
+            fill = min(4 - len(self._left), len(data))
+            self._left, data = self._left + bytes(data[:fill]), data[fill:]
+            if len(self._left) < 4:
+                return
+            self._sum += int.from_bytes(self._left, "big")
+        whole = len(data) // 4 * 4
+        self._left = bytes(data[whole:])
+        words = np.frombuffer(data[:whole], dtype=">u4")
+        self._sum += int(words.astype("=u4").sum(dtype=np.uint64))
+
+    @property
+    def value(self) -> int:
+        """The sum, folded to 32 bits."""
+        return add_ones_complement(self._sum, int.from_bytes(self._left.ljust(4, b"\0"), "big"))
+
+
+def add_ones_complement(first: int, second: int) -> int:
+    """Add two numbers and fold carries back into 32 bits."""
+    total = first + second
+    while total >> 32:
+        total = (total & 0xFFFFFFFF) + (total >> 32)
+    return total
+
+
+_DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+
+
+def _scale_rows(rows: npt.NDArray[Any], header: fits.Header) -> npt.NDArray[Any]:
+    scale, zero, blank = header.get("BSCALE", 1), header.get("BZERO", 0), header.get("BLANK")
+    if rows.dtype.kind == "f" or blank is None:
+        return rows if (scale, zero) == (1, 0) else rows * scale + zero
+    return np.where(rows == blank, np.nan, rows * float(scale) + zero)
+
+
+def _open_bytes(location: str) -> IO[bytes]:
+    try:
+        file: IO[bytes] = fsspec.open(location, "rb").open()
+    except OSError as error:
+        raise SurveyFileError(f"{base_name(location)} is missing or cannot be read at {location!r}: {error}") from error
+    return file
+
+
+def _read_exactly(file: IO[bytes], count: int, name: str) -> bytes:
+    try:
+        data = file.read(count)
+    except OSError as error:
+        raise SurveyFileError(f"{name} cannot be read: {error}") from error
+    if len(data) < count:
+        raise SurveyFileError(f"{name} is truncated: {len(data)} bytes where {count} are due; fetch it again")
+    return data
+
+
+@contextmanager
+def _open_fits(location: str, **options: Any) -> Iterator[fits.HDUList]:
+    with _open_bytes(location) as file:
+        units = _parse_fits(file, location, **options)
+        try:
+            yield units
+        except _FITS_ERRORS as error:
+            raise SurveyFileError(f"{base_name(location)} is no valid FITS file: {error}; fetch it again") from error
+
+
+def _parse_fits(file: IO[bytes], location: str, **options: Any) -> fits.HDUList:
+    try:
+        with warnings.catch_warnings():
+            # Truncation is told by us, with the numbers; unusual cards are the release's business.
+            warnings.simplefilter("ignore", AstropyWarning)
+            return fits.open(file, mode="readonly", memmap=False, lazy_load_hdus=True, **options)
+    except _FITS_ERRORS as error:
+        raise SurveyFileError(f"{base_name(location)} is no valid FITS file: {error}; fetch it again") from error

@@ -1,0 +1,138 @@
+"""World coordinates of a tile's images: checks, and how the bands lie on one pixel grid."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS, FITSFixedWarning, WcsError
+from astropy.wcs.utils import proj_plane_pixel_scales
+
+from photoz.errors import SurveyFileError
+from photoz.survey.fits import ImageInfo
+
+SCALE_TOLERANCE = 0.02
+"""Relative difference of pixel scales at which a 36-pixel cutout is off by less than one pixel."""
+LARGEST_OFFSET = 0.25
+"""Of a side: bands of one tile differ in size by the dithers' edges, never by more."""
+LARGEST_MISMATCH = 0.5
+"""[pixel] how much the shift between two bands may change over the image."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The pixel grid of a tile and where each band lies on it.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Rows and columns of the smallest grid that holds every band.
+    wcs_header : str
+        The grid's WCS, cards of 80 characters joined by newlines.
+    offsets : dict of str to (int, int)
+        Band -> row and column of its first pixel.
+    residuals : dict of str to (float, float)
+        [pixel] band -> what the shift to whole pixels leaves, in rows and columns.
+    """
+
+    shape: tuple[int, int]
+    wcs_header: str
+    offsets: dict[str, tuple[int, int]]
+    residuals: dict[str, tuple[float, float]]
+
+
+def read_wcs(info: ImageInfo, *, pixel_scale: float) -> WCS:
+    """Read an image's WCS and check it against the survey's pixel scale.
+
+    Parameters
+    ----------
+    info : ImageInfo
+        Inspected image.
+    pixel_scale : float
+        [arcsec / pixel] expected.
+
+    Raises
+    ------
+    SurveyFileError
+        The header has no celestial WCS, or its scale is off by more than 2 %.
+    """
+    wcs = parse_wcs(info.header, name=info.name)
+    if not wcs.has_celestial:
+        raise SurveyFileError(
+            f"{info.name} has no celestial WCS (CTYPE1 = {wcs.wcs.ctype[0]!r}, CTYPE2 = {wcs.wcs.ctype[1]!r}): "
+            "positions cannot be found on it; add one, for instance with astrometry.net"
+        )
+    scale = float(np.sqrt(np.prod(proj_plane_pixel_scales(wcs)))) * 3600
+    if not abs(scale / pixel_scale - 1) <= SCALE_TOLERANCE:
+        raise SurveyFileError(
+            f"{info.name} has {scale:.4f} arcsec/pixel and survey.pixel_scale is {pixel_scale:.4f} arcsec/pixel: "
+            "set survey.pixel_scale to the images', and use an estimator trained at that scale"
+        )
+    return wcs
+
+
+def parse_wcs(header: str, *, name: str) -> WCS:
+    """Make a WCS of header text; raises `SurveyFileError` when it is contradictory."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FITSFixedWarning)
+            return WCS(fits.Header.fromstring(header, sep="\n"), naxis=2)
+    except (WcsError, ValueError, TypeError, KeyError, MemoryError) as error:
+        raise SurveyFileError(f"{name} has a WCS that cannot be used: {error}") from error
+
+
+def align_bands(infos: Mapping[str, ImageInfo], *, pixel_scale: float) -> Grid:
+    """Put the bands of a tile on one pixel grid by whole-pixel shifts.
+
+    The coadds of a KiDS tile have one projection and differ in size by band (a DR4 download manifest lists
+    1,499,284,800 bytes in r and 1,458,048,960 in u for the same tile), so equal shapes cannot be asked for.
+
+    Parameters
+    ----------
+    infos : mapping of str to ImageInfo
+        Band -> inspected image; the first is the reference.
+    pixel_scale : float
+        [arcsec / pixel] expected.
+
+    Raises
+    ------
+    SurveyFileError
+        No WCS, another scale, or bands whose pixels do not lie on each other after a shift.
+    """
+    references = {band: read_wcs(info, pixel_scale=pixel_scale) for band, info in infos.items()}
+    first = next(iter(infos))
+    shifts = {
+        band: _measure_shift(infos[band], wcs, (infos[first], references[first])) for band, wcs in references.items()
+    }
+    whole = {band: np.rint(shift).astype(int) for band, shift in shifts.items()}
+    low = np.min(list(whole.values()), axis=0)
+    high = np.max([shift + infos[band].shape for band, shift in whole.items()], axis=0)
+    header = references[first].to_header(relax=True)
+    header["CRPIX1"] -= float(low[1])
+    header["CRPIX2"] -= float(low[0])
+    return Grid(
+        shape=(int(high[0] - low[0]), int(high[1] - low[1])),
+        wcs_header=header.tostring(sep="\n"),
+        offsets={band: (int(s[0] - low[0]), int(s[1] - low[1])) for band, s in whole.items()},
+        residuals={band: (float(r[0]), float(r[1])) for band, r in ((b, shifts[b] - whole[b]) for b in shifts)},
+    )
+
+
+def _measure_shift(info: ImageInfo, wcs: WCS, reference: tuple[ImageInfo, WCS]) -> np.ndarray:
+    """Return the row and column of this image's first pixel on the reference's grid [pixel]."""
+    rows, columns = info.shape
+    x = np.array([0, columns - 1, 0, columns - 1, columns // 2])
+    y = np.array([0, 0, rows - 1, rows - 1, rows // 2])
+    there = np.array(reference[1].all_world2pix(*wcs.all_pix2world(x, y, 0), 0, quiet=True))
+    shifts = there[::-1] - np.array([y, x])
+    shift: np.ndarray = shifts.mean(axis=1)
+    spread = float(np.ptp(shifts, axis=1).max())
+    limit = LARGEST_OFFSET * min(*info.shape, *reference[0].shape)
+    if not (spread <= LARGEST_MISMATCH and np.abs(shift).max() <= limit):
+        raise SurveyFileError(
+            f"{info.name} does not lie on the pixels of {reference[0].name}: its first pixel falls on row "
+            f"{shift[0]:.1f}, column {shift[1]:.1f}, and the shift changes by {spread:.2f} pixels over the image "
+            f"(at most {LARGEST_MISMATCH}, and {limit:.0f} pixels of shift); resample the bands to one grid"
+        )
+    return shift

@@ -1,0 +1,121 @@
+"""Write a tile of the store, a stripe of shards at a time."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+from zarr.abc.codec import BytesBytesCodec
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+from photoz import config
+from photoz.errors import TileError
+from photoz.tiles.reader import DAMAGE, FORMAT, read_attributes, tile_location
+
+ZSTD_LEVEL = 1
+"""Sky noise does not compress: higher levels cost time and save nothing (docs/benchmarks)."""
+
+
+@dataclass(frozen=True)
+class TileTemplate:
+    """What a tile will hold: its name, bands, rows and columns, and whether weights come with it."""
+
+    name: str
+    bands: tuple[str, ...]
+    shape: tuple[int, int]
+    weights: bool = False
+
+
+class TileWriter:
+    """Write one tile; a reader sees it only once `finish` has been called.
+
+    Parameters
+    ----------
+    tiles : str
+        Folder of the store, a path or any URL that fsspec opens.
+    template : TileTemplate
+        What the tile will hold.
+    layout : photoz.config.Tiles
+        Chunks, shards, codec and checksums.
+    """
+
+    def __init__(self, tiles: str, template: TileTemplate, layout: config.Tiles) -> None:
+        self.template = template
+        self._tiles = tiles
+        self._layout = layout
+        invalidate_tile(tiles, template.name)
+        # An array's shards are all written, blank ones too, so that a lost one can be told from a blank one.
+        zarr.config.set({"array.write_empty_chunks": True})
+        self._group = zarr.create_group(store=tile_location(tiles, template.name), overwrite=True, zarr_format=3)
+        self._create("image", (len(template.bands), *template.shape), "float32", np.nan)
+        self._create("mask", template.shape, "uint8", 255)
+        if template.weights:
+            self._create("weight", (len(template.bands), *template.shape), "float32", np.nan)
+
+    @property
+    def stripe(self) -> int:
+        """[pixel] rows to write at a time: those of a shard, so that no shard is written twice."""
+        return self._layout.shard
+
+    def write_rows(self, y0: int, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Write a stripe.
+
+        Parameters
+        ----------
+        y0 : int
+            [pixel] first row, a multiple of `stripe`.
+        arrays : mapping of str to ndarray
+            ``image`` and ``weight`` of shape (bands, rows, columns), ``mask`` of shape (rows, columns).
+
+        Raises
+        ------
+        TileError
+            The store refuses the data.
+        """
+        try:
+            for name, stripe in arrays.items():
+                array = self._group[name]
+                for x0 in range(0, stripe.shape[-1], self._layout.shard):
+                    block = stripe[..., x0 : x0 + self._layout.shard]
+                    array[..., y0 : y0 + block.shape[-2], x0 : x0 + block.shape[-1]] = block  # type: ignore[index]
+        except OSError as error:
+            raise TileError(f"tile {self.template.name} cannot be written to {self._tiles!r}: {error}") from error
+
+    def finish(self, attributes: Mapping[str, Any]) -> None:
+        """Record what the tile is and that it is complete, in one last write."""
+        own = {"format": FORMAT, "bands": list(self.template.bands), "complete": True}
+        self._group.update_attributes({**attributes, **own})
+
+    def _create(self, name: str, shape: tuple[int, ...], dtype: str, fill: float) -> None:
+        layout = self._layout
+        sides = (layout.chunk, layout.shard)
+        chunk, shard = ((*shape[:-2], side, side) for side in sides)
+        self._group.create_array(
+            name,
+            shape=shape,
+            dtype=dtype,
+            chunks=chunk,
+            shards=shard,
+            fill_value=fill,
+            compressors=_make_codecs(layout),
+        )
+
+
+def invalidate_tile(tiles: str, name: str) -> None:
+    """Mark a tile as unfinished, so that nobody reads what no longer fits the survey's files or the settings."""
+    if read_attributes(tiles, name).get("complete"):
+        try:
+            zarr.open_group(store=tile_location(tiles, name), mode="r+").update_attributes({"complete": False})
+        except DAMAGE as error:
+            raise TileError(f"tile {name} in {tiles!r} cannot be replaced: {error}; remove it by hand") from error
+
+
+def _make_codecs(layout: config.Tiles) -> tuple[BytesBytesCodec, ...]:
+    codecs: list[BytesBytesCodec] = []
+    if layout.codec == "zstd":
+        codecs.append(ZstdCodec(level=ZSTD_LEVEL))
+    if layout.checksum:
+        codecs.append(Crc32cCodec())
+    return tuple(codecs)
