@@ -1,0 +1,65 @@
+"""Training curves."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from photoz.plots.style import COLOURS, GREY, WIDTH, draw_nothing, styled
+
+_LABELS = {"loss": "Huber loss", "smad": r"SMAD($\Delta z$)", "mae": "MAE", "mse": "MSE", "r2": "$R^2$"}
+_SHOWN = ("loss", "smad", "mae", "mse", "r2")
+
+
+@styled
+def plot_history(histories: Mapping[str, Sequence[Mapping[str, Any]]], *, panels: int = 2) -> Figure:
+    """Plot loss and accuracy against the epoch for each trained estimator.
+
+    Parameters
+    ----------
+    histories : mapping of str to sequence of mapping
+        By the estimator's name: one mapping an epoch, with ``epoch`` and any of ``train_<figure>``,
+        ``valid_<figure>``; a figure is ``loss``, ``smad``, ``mae``, ``mse`` or ``r2``. Other keys are ignored.
+    panels : int
+        Figures shown at most, in that order.
+
+    Returns
+    -------
+    Figure
+        Training dashed, validation solid; the dot is the epoch of the least validation loss, whose weights are kept.
+    """
+    found = {key.partition("_")[2] for history in histories.values() for epoch in history for key in epoch}
+    shown = [name for name in _SHOWN if name in found][:panels] or ["loss"]
+    figure = Figure(figsize=(WIDTH if len(shown) > 1 else WIDTH * 0.6, 2.9), layout="constrained")
+    for axes, name in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
+        for number, (label, history) in enumerate(histories.items()):
+            _draw_curves(axes, history, name, (COLOURS[number % len(COLOURS)], label))
+        _finish(axes, name)
+    return figure
+
+
+def _draw_curves(axes: Axes, history: Sequence[Mapping[str, Any]], name: str, look: tuple[str, str]) -> None:
+    colour, label = look
+    for part, style in (("train", (0, (4, 2))), ("valid", "-")):
+        points = [(e["epoch"], e[f"{part}_{name}"]) for e in history if f"{part}_{name}" in e and "epoch" in e]
+        if not points:
+            continue
+        axes.plot(*zip(*points, strict=True), color=colour, linestyle=style, label=label if part == "valid" else None)
+    best = min((e for e in history if "valid_loss" in e), key=lambda e: e["valid_loss"], default=None)
+    if best is not None and f"valid_{name}" in best:
+        axes.plot(best["epoch"], best[f"valid_{name}"], "o", color=colour, markersize=5)
+
+
+def _finish(axes: Axes, name: str) -> None:
+    axes.set(xlabel="epoch", ylabel=_LABELS[name])
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    if not axes.lines:
+        draw_nothing(axes, "no epoch recorded")
+        return
+    if name == "loss":
+        axes.set_yscale("log")
+    axes.plot([], [], color=GREY, linestyle=(0, (4, 2)), label="training")
+    axes.plot([], [], color=GREY, label="validation")
+    axes.legend()

@@ -1,0 +1,258 @@
+"""Photometric against spectroscopic redshift, and the residuals: the figures of the whole test sample."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from photoz.metrics import FloatArray, compute_dz, compute_outlier_fraction, compute_smad
+from photoz.plots.style import (
+    COLOURS,
+    DZ,
+    DZ_DEFINITION,
+    GREY,
+    LEGEND_ON_DATA,
+    WIDTH,
+    Z_PHOT,
+    Z_SPEC,
+    Sample,
+    choose_limits,
+    compute_running,
+    compute_running_redshift,
+    count_most,
+    draw_density,
+    draw_nothing,
+    draw_running,
+    styled,
+)
+
+
+@styled
+def plot_redshifts(samples: Sequence[Sample]) -> Figure:
+    """Plot z_phot against z_spec with the residuals below, one column for each estimator.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+        At least one; an empty one gives an empty panel.
+
+    Returns
+    -------
+    Figure
+        Counts on a logarithmic scale (points when there are fewer than 2000 galaxies), the 1:1 line, and the running
+        median with a band of one SMAD.
+    """
+    kept = [sample.drop_missing() for sample in samples]
+    limits, residual = choose_redshift_limits(kept), choose_residual_limits(kept)
+    figure, grid, colour_axes = _make_columns(len(kept), heights=(3.0, 1.15))
+    most = _shared_count([(s.z_spec, s.z_phot) for s in kept], (*limits, *limits))
+    image = None
+    for column, sample in enumerate(kept):
+        top, bottom = grid[0][column], grid[1][column]
+        top.set(xlim=limits, ylim=limits)
+        bottom.set(xlim=limits, ylim=residual, xlabel=Z_SPEC)
+        bottom.yaxis.set_major_locator(MaxNLocator(4, prune="upper"))
+        top.tick_params(labelbottom=False)
+        image = _draw_one_to_one(top, sample, most, legend=column == 0) or image
+        draw_residuals(bottom, sample.z_spec, sample, most)
+        _annotate(top, sample)
+    _finish_columns(grid, (Z_PHOT, DZ))
+    _draw_scale(figure, colour_axes, image)
+    return figure
+
+
+@styled
+def plot_residuals(samples: Sequence[Sample]) -> Figure:
+    """Plot the normalised difference against z_phot, one column for each estimator.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+
+    Returns
+    -------
+    Figure
+        With the running median and a band of one SMAD. Against z_phot, since that is what a user selects by; the
+        median need not be zero there for an estimator that is unbiased at a given z_spec, nor the reverse.
+    """
+    kept = [sample.drop_missing() for sample in samples]
+    limits = choose_limits([s.z_phot for s in kept], low=0.1, high=99.9)
+    residual = choose_residual_limits(kept)
+    figure, grid, colour_axes = _make_columns(len(kept), heights=(2.2,))
+    most = _shared_count([(s.z_phot, _residual(s)) for s in kept], (*limits, *residual))
+    image, columns = None, 2 if len(kept) < 3 else 1
+    for axes, sample in zip(grid[0], kept, strict=True):
+        axes.set(xlim=limits, ylim=residual, xlabel=Z_PHOT)
+        image = draw_residuals(axes, sample.z_phot, sample, most, legend=columns * (axes is grid[0][0])) or image
+        axes.set_title(sample.label)
+    _finish_columns(grid, (DZ_DEFINITION,))
+    _draw_scale(figure, colour_axes, image)
+    return figure
+
+
+@styled
+def plot_residual_histogram(samples: Sequence[Sample]) -> Figure:
+    """Plot the distribution of the normalised differences beside Gaussians of the same median and SMAD.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+
+    Returns
+    -------
+    Figure
+        The core on a linear scale, and the wings, where outliers show, on a logarithmic one.
+    """
+    figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
+    core, wings = figure.subplots(1, 2)
+    residuals = [_residual(sample.drop_missing()) for sample in samples]
+    filled = [residual for residual in residuals if residual.size]
+    widest = max((float(compute_smad(residual)) for residual in filled), default=0.02) or 0.02
+    for axes, reach in ((core, 5.0 * widest), (wings, max(0.2, 10.0 * widest))):
+        for number, (sample, residual) in enumerate(zip(samples, residuals, strict=True)):
+            _draw_histogram(axes, residual, reach, number, sample.label)
+        axes.set(xlim=(-reach, reach), xlabel=DZ_DEFINITION)
+    wings.set_yscale("log")
+    least = min((1.0 / residual.size for residual in filled), default=1e-3)
+    wings.set_ylim(max(3e-3, 20.0 * least), 6.0 * max(core.get_ylim()[1], 1.0))
+    core.set_ylabel("probability density")
+    core.set_ylim(0, core.get_ylim()[1] * (1.0 + 0.09 * len(samples)))
+    core.legend(loc="upper left", handlelength=1.4)
+    wings.plot([], [], color=GREY, linestyle=(0, (4, 2)), label="Gaussian of the same median and SMAD")
+    wings.legend(handles=[wings.lines[-1]], loc="upper left")
+    return figure
+
+
+def choose_redshift_limits(samples: Sequence[Sample]) -> tuple[float, float]:
+    """Choose limits that hold 99.8 % of all redshifts."""
+    return choose_limits([array for s in samples for array in (s.z_phot, s.z_spec)], low=0.1, high=99.9)
+
+
+def choose_residual_limits(samples: Sequence[Sample]) -> tuple[float, float]:
+    """Choose symmetric limits wide enough for the wings of the residuals: 99 %, and at least 4 SMAD."""
+    pooled = np.concatenate([_residual(sample) for sample in samples]) if samples else np.empty(0)
+    if pooled.size == 0:
+        return -0.1, 0.1
+    reach = max(float(np.percentile(np.abs(pooled), 99.0)), 4.0 * float(compute_smad(pooled)), 0.02)
+    return -1.12 * reach, 1.12 * reach
+
+
+def draw_residuals(
+    axes: Axes,
+    x: FloatArray,
+    sample: Sample,
+    most: float,
+    *,
+    cells: int = 70,
+    windows: int = 24,
+    legend: int = 0,
+) -> Any:
+    """Draw dz against x with its running median; returns what a colour bar can be made of.
+
+    ``legend`` is its number of columns, 0 for none.
+    """
+    axes.axhline(0.0, color="black", linewidth=0.8, zorder=3)
+    if x.size == 0:
+        draw_nothing(axes)
+        return None
+    residual = _residual(sample)
+    image = draw_density(axes, x, residual, most=most, cells=cells)
+    draw_running(axes, compute_running(x, residual, windows=windows), label=legend > 0)
+    if legend:
+        axes.legend(loc="upper left", ncols=legend, handlelength=1.8, columnspacing=1.2, **LEGEND_ON_DATA)
+    return image
+
+
+def _draw_one_to_one(axes: Axes, sample: Sample, most: float, *, legend: bool) -> Any:
+    axes.plot(axes.get_xlim(), axes.get_xlim(), color="black", linewidth=0.8, zorder=3)
+    if sample.z_spec.size == 0:
+        draw_nothing(axes)
+        return None
+    image = draw_density(axes, sample.z_spec, sample.z_phot, most=most)
+    draw_running(axes, compute_running_redshift(sample), label=legend)
+    if legend:
+        axes.legend(loc="lower right", handlelength=1.8, **LEGEND_ON_DATA)
+    return image
+
+
+def _annotate(axes: Axes, sample: Sample) -> None:
+    axes.set_title(sample.label)
+    if sample.z_spec.size == 0:
+        return
+    residual = _residual(sample)
+    lines = [
+        rf"$N = {residual.size}$",
+        rf"$\langle\Delta z\rangle = {residual.mean():+.4f}$",
+        rf"$\sigma = {residual.std():.4f}$",
+        rf"$\mathrm{{SMAD}} = {float(compute_smad(residual)):.4f}$",
+        rf"$|\Delta z| > 0.05$: {100 * float(compute_outlier_fraction(residual, 0.05)):.1f} %",
+    ]
+    axes.text(0.04, 0.96, "\n".join(lines), transform=axes.transAxes, va="top", fontsize=9, linespacing=1.35, zorder=7)
+
+
+def _draw_histogram(axes: Axes, residual: FloatArray, reach: float, number: int, label: str) -> None:
+    if residual.size == 0:
+        return
+    colour = COLOURS[number % len(COLOURS)]
+    centre, width = float(np.median(residual)), float(compute_smad(residual))
+    edges = np.linspace(-reach, reach, 2 * round(min(40, 4 + residual.size**0.5 / 2)) + 1)
+    density = np.histogram(residual, edges)[0] / residual.size / np.diff(edges)
+    axes.stairs(density, edges, color=colour, linewidth=1.3, label=label)
+    if number == 0:
+        axes.stairs(density, edges, color=colour, alpha=0.15, fill=True)
+    if width > 0:
+        x = np.linspace(-reach, reach, 400)
+        gaussian = np.exp(-0.5 * ((x - centre) / width) ** 2) / (width * np.sqrt(2 * np.pi))
+        axes.plot(x, gaussian, color=colour, linewidth=1.0, linestyle=(0, (4, 2)))
+
+
+def _residual(sample: Sample) -> FloatArray:
+    return compute_dz(sample.z_phot, sample.z_spec)
+
+
+def _shared_count(points: Sequence[tuple[FloatArray, FloatArray]], limits: tuple[float, float, float, float]) -> float:
+    counts = [count_most(x, y, limits) for x, y in points]
+    return max(counts, default=0.0) if min(counts, default=0.0) > 0 else 0.0
+
+
+def _make_columns(columns: int, *, heights: tuple[float, ...]) -> tuple[Figure, list[list[Axes]], Axes]:
+    """Panels of fixed size in inches, so that square ones are square, and a slim one for the colour scale."""
+    columns = max(1, columns)
+    width = min(3.4, (WIDTH - 1.15) / columns) if columns <= 3 else 2.1
+    if len(heights) == 1:
+        panels = [min(heights[0], 0.85 * width + 0.4)]
+        width = min(5.4, (WIDTH - 1.15) / columns) if columns == 1 else width
+    else:
+        panels = [width * heights[0] / heights[0], width * heights[1] / heights[0]]
+    total_width, total_height = 0.62 + columns * width + 0.08 * (columns - 1) + 0.62, 0.5 + sum(panels) + 0.3
+    total_height += 0.06 * (len(panels) - 1)
+    figure = Figure(figsize=(total_width, total_height))
+    top, grid = total_height - 0.3, []
+    for height in panels:
+        row = [0.62 + i * (width + 0.08) for i in range(columns)]
+        boxes = [
+            (x / total_width, (top - height) / total_height, width / total_width, height / total_height) for x in row
+        ]
+        grid.append([figure.add_axes(box) for box in boxes])
+        top -= height + 0.06
+    right = (total_width - 0.55) / total_width
+    scale = figure.add_axes((right, 0.5 / total_height, 0.1 / total_width, (total_height - 0.8) / total_height))
+    return figure, grid, scale
+
+
+def _finish_columns(grid: list[list[Axes]], labels: tuple[str, ...]) -> None:
+    for row, label in zip(grid, labels, strict=True):
+        row[0].set_ylabel(label)
+        for axes in row[1:]:
+            axes.tick_params(labelleft=False)
+
+
+def _draw_scale(figure: Figure, axes: Axes, image: Any) -> None:
+    if image is None:
+        axes.remove()
+        return
+    bar = figure.colorbar(image, cax=axes)
+    bar.set_label("galaxies per cell")
