@@ -1,0 +1,26 @@
+#!/usr/bin/env python
+"""Write a small simulated survey in KiDS DR4's file formats: images, catalogues, KiDS-Bright and GAMA-like tables.
+
+`python jobs/simulate_survey.py [--config FILE] [--set section.key=value ...] [--dry-run]`
+"""
+
+import logging
+
+from cluster.engines import run_tasks
+from cluster.job import run_job
+from photoz.config import Config
+from photoz.simulate import plan_survey, simulate_tile, write_survey_tables
+
+logger = logging.getLogger("photoz.jobs.simulate_survey")
+
+
+def main(config: Config) -> None:
+    """Plan the tiles, render them over the cores, write the tables."""
+    plans = plan_survey(config)
+    for result in run_tasks(simulate_tile, plans, config, label="tiles"):
+        logger.info("%(tile)s: %(galaxies)d bright galaxies, %(files)d files, %(seconds).1f s", result)
+    write_survey_tables(config, plans)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_job(main, __file__, __doc__))

@@ -1,0 +1,113 @@
+"""Which galaxies a flux-limited survey sees, and at which redshifts.
+
+Every galaxy of the SDSS main sample stands for 1/V_max galaxies like it in a cubic megaparsec (Schmidt 1968, ApJ 151,
+393). A deeper survey sees it wherever it is bright enough, in proportion to the volume there, so luminosities, types
+and redshifts come out together as a flux limit makes them; luminosity and density evolve as Loveday et al. (2015,
+MNRAS 451, 1540) find for GAMA (Q_e = P_e = 1). That alone gives a mean redshift of 0.27 at r < 20; the published mean
+of the KiDS-Bright and GAMA galaxies is 0.23, so the whole is weighted by exp(-k z), with k such that the mean is the
+published one: of all changes that give the mean, the smallest in relative entropy.
+
+What this leaves out: large-scale structure (positions and redshifts are independent) and any evolution of the mix of
+types but through luminosity.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import brentq
+
+from photoz.simulate.seds import (
+    COSMOLOGY,
+    LUMINOSITY_EVOLUTION,
+    REDSHIFT_STEP,
+    Floats,
+    SedLibrary,
+    compute_distance_modulus,
+    compute_fluxes,
+)
+
+DENSITY_EVOLUTION = 1.0
+"""P_e of Loveday et al. 2015: the comoving density goes as 10^(0.4 P z)."""
+LOWEST_REDSHIFT = 0.01
+_MAIN_SAMPLE_LIMIT = 17.77
+
+
+def draw_galaxies(
+    library: SedLibrary,
+    rng: np.random.Generator,
+    number: int,
+    *,
+    magnitudes: tuple[float, float],
+    highest_redshift: float,
+    mean_redshift: float | None = None,
+) -> tuple[npt.NDArray[np.intp], Floats]:
+    """Draw galaxies that a survey sees between two magnitudes.
+
+    Parameters
+    ----------
+    library : SedLibrary
+        Must have a band "r".
+    rng : numpy.random.Generator
+    number : int
+    magnitudes : (float, float)
+        [mag(AB)] brightest and faintest total r magnitude.
+    highest_redshift : float
+    mean_redshift : float, optional
+        Mean of the redshifts; None leaves what the flux limit gives.
+
+    Returns
+    -------
+    index_N : ndarray of int
+        Galaxies of the library.
+    redshift_N : ndarray of float64
+    """
+    cumulative = _tabulate_draw(library, magnitudes, highest_redshift, mean_redshift)
+    indices, redshifts = np.empty(0, dtype=np.intp), np.empty(0)
+    r_band = library.bands.index("r")
+    while len(indices) < number:
+        cell = np.searchsorted(cumulative, rng.random(number + 16) * cumulative[-1], side="right")
+        index, step = np.divmod(cell, len(library.grid_Z))
+        redshift = library.grid_Z[step] + REDSHIFT_STEP * (rng.random(len(cell)) - 0.5)
+        magnitude = -2.5 * np.log10(compute_fluxes(library, index, redshift)[:, r_band])
+        seen = (magnitude >= magnitudes[0]) & (magnitude < magnitudes[1])
+        seen &= (redshift >= LOWEST_REDSHIFT) & (redshift < highest_redshift)
+        indices, redshifts = np.append(indices, index[seen]), np.append(redshifts, redshift[seen])
+    return indices[:number], redshifts[:number]
+
+
+@lru_cache(maxsize=8)
+def _tabulate_draw(
+    library: SedLibrary, magnitudes: tuple[float, float], highest_redshift: float, mean_redshift: float | None
+) -> Floats:
+    """Tabulate the cumulative weight of (galaxy, redshift step), galaxies outermost."""
+    magnitude_NZ = _tabulate_magnitudes(library)
+    volume_Z = COSMOLOGY.differential_comoving_volume(library.grid_Z).value
+    volume_Z = volume_Z * 10.0 ** (0.4 * DENSITY_EVOLUTION * library.grid_Z) * (library.grid_Z >= LOWEST_REDSHIFT)
+    in_sdss_NZ = magnitude_NZ + library.selection_N[:, None] < _MAIN_SAMPLE_LIMIT
+    sdss_volume_N = np.maximum((in_sdss_NZ * volume_Z).sum(1), volume_Z[volume_Z > 0][0])
+    in_survey_NZ = (magnitude_NZ >= magnitudes[0]) & (magnitude_NZ < magnitudes[1])
+    weight_NZ = in_survey_NZ * (library.grid_Z < highest_redshift) * volume_Z / sdss_volume_N[:, None]
+    if mean_redshift is not None:
+        weight_NZ = weight_NZ * _find_tilt(library.grid_Z, weight_NZ.sum(0), mean_redshift)
+    return np.asarray(np.cumsum(weight_NZ.ravel()), dtype=np.float64)
+
+
+def _tabulate_magnitudes(library: SedLibrary) -> Floats:
+    """Tabulate the r magnitude of every galaxy at every redshift step, shape (N, Z)."""
+    r_band = library.bands.index("r")
+    flux_NZ = np.einsum("zt,nt->nz", library.response_ZBT[:, r_band], library.coefficients_NT)
+    own_N = library.redshift_N[:, None]
+    modulus_NZ = compute_distance_modulus(library.grid_Z) - compute_distance_modulus(library.redshift_N)[:, None]
+    with np.errstate(divide="ignore"):
+        return -2.5 * np.log10(flux_NZ) + modulus_NZ - LUMINOSITY_EVOLUTION * (library.grid_Z - own_N)
+
+
+def _find_tilt(redshift_Z: Floats, density_Z: Floats, mean: float) -> Floats:
+    """Find the factor exp(-k z) that gives a density the wanted mean."""
+
+    def excess(k: float) -> float:
+        tilted = density_Z * np.exp(-k * redshift_Z)
+        return float((tilted * redshift_Z).sum() / tilted.sum() - mean)
+
+    return np.asarray(np.exp(-brentq(excess, -50.0, 100.0) * redshift_Z))

@@ -1,0 +1,212 @@
+"""The sky that the tiles look at: where everything is, the same from whichever tile it is seen.
+
+Each tile centre owns the sky that is nearer to it than to any other centre, and its sources are drawn from the run's
+seed and the centre alone. A tile's image shows its own sources and its neighbours', its catalogue lists its own: so
+catalogues are excised where images overlap, as in KiDS.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from typing import Self
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from astropy.wcs import WCS
+
+from photoz.config import Config
+from photoz.simulate.morphology import draw_shapes
+from photoz.simulate.population import draw_galaxies
+from photoz.simulate.seds import Floats, compute_fluxes, load_library
+from photoz.simulate.stars import draw_stars
+
+Centre = tuple[float, float]
+
+STREAMS = {"bright": 0, "faint": 1, "stars": 2, "photometry": 3, "psf": 4, "noise": 5, "spectra": 6}
+"""Numbers of the independent random streams of a tile."""
+
+BRIGHT_LIMIT, FAINT_LIMIT = 20.0, 23.0
+"""[mag(AB)] total, dereddened r."""
+_BRIGHTEST_GALAXY = 13.0  # brighter ones are larger than the cutouts and the tiles' overlap
+_FAINT_REDSHIFT = 1.2
+
+# A_b / E(B-V) for R_V = 3.1: Schlafly & Finkbeiner 2011, ApJ 737, 103, table 6 (SDSS u g r i z, LSST y, 2MASS J H Ks).
+_EXTINCTION = {
+    "u": 4.239,
+    "g": 3.303,
+    "r": 2.285,
+    "i": 1.698,
+    "Z": 1.263,
+    "Y": 1.088,
+    "J": 0.723,
+    "H": 0.460,
+    "Ks": 0.310,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Sources:
+    """N sources of the sky, galaxies and stars; profile columns are 0 for stars.
+
+    Parameters
+    ----------
+    ra, dec : ndarray of float64
+        [deg]
+    star : ndarray of bool
+    redshift : ndarray of float64
+        0 for stars.
+    magnitude : ndarray of float64, shape (N, B)
+        [mag(AB)] total, without Galactic extinction.
+    early, radius, bulge_index, bulge_radius, disc_radius, bulge_ratio, disc_ratio, angle, bulge_fraction
+        As in `photoz.simulate.morphology.Shapes`.
+    """
+
+    ra: Floats
+    dec: Floats
+    star: npt.NDArray[np.bool_]
+    redshift: Floats
+    magnitude: Floats
+    early: npt.NDArray[np.bool_]
+    radius: Floats
+    bulge_index: Floats
+    bulge_radius: Floats
+    disc_radius: Floats
+    bulge_ratio: Floats
+    disc_ratio: Floats
+    angle: Floats
+    bulge_fraction: Floats
+
+    def __len__(self) -> int:
+        return len(self.ra)
+
+    def select(self, which: npt.NDArray[np.bool_]) -> Self:
+        """Return the sources for which a mask is set."""
+        return replace(self, **{field.name: getattr(self, field.name)[which] for field in fields(self)})
+
+
+def join_sources(parts: Sequence[Sources]) -> Sources:
+    """Concatenate sources."""
+    return Sources(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Sources)})
+
+
+def make_rng(seed: int, centre: Centre, stream: str, band: int = 0) -> np.random.Generator:
+    """Make the random generator of one stream of a tile: it depends on nothing but these arguments."""
+    key = (round(centre[0] * 10), round((centre[1] + 90) * 10), STREAMS[stream], band)
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+
+
+def make_wcs(centre: Centre, pixels: int, pixel_scale: float) -> WCS:
+    """Make the tangential projection of a tile, north up and east left.
+
+    Examples
+    --------
+    >>> x, y = make_wcs((180.0, -0.5), 100, 0.2).all_world2pix(180.0, -0.5, 1)
+    >>> float(x), float(y)
+    (50.5, 50.5)
+    """
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.cunit = ["deg", "deg"]
+    wcs.wcs.crval = centre
+    wcs.wcs.crpix = [(pixels + 1) / 2] * 2
+    wcs.wcs.cd = np.diag([-pixel_scale / 3600, pixel_scale / 3600])
+    wcs.wcs.radesys = "ICRS"
+    wcs.wcs.set()
+    return wcs
+
+
+@lru_cache(maxsize=16)
+def _make_sources(config_key: bytes, centre: Centre) -> Sources:
+    config = msgspec.json.decode(config_key, type=Config)
+    simulation = config.simulation
+    scale = config.survey.pixel_scale
+    wcs = make_wcs(centre, simulation.pixels, scale)
+    kinds = {
+        "bright": simulation.galaxies_per_tile,
+        "faint": simulation.faint_per_tile,
+        "stars": simulation.stars_per_tile,
+    }
+    parts = []
+    for kind, number in kinds.items():
+        rng = make_rng(config.run.seed, centre, kind)
+        x, y = rng.uniform(0.5, simulation.pixels + 0.5, (2, number))
+        ra, dec = wcs.all_pix2world(x, y, 1)
+        draw = _draw_stars if kind == "stars" else _draw_galaxies
+        parts.append(draw(config, rng, kind, (ra, dec)))
+    sources = join_sources(parts)
+    return sources.select(find_owner(sources.ra, sources.dec, simulation.centres) == simulation.centres.index(centre))
+
+
+def make_sources(config: Config, centre: Centre) -> Sources:
+    """Draw the sources that a tile centre owns: bright galaxies, faint galaxies, stars.
+
+    Parameters
+    ----------
+    config : Config
+    centre : (float, float)
+        [deg] one of ``config.simulation.centres``.
+    """
+    return _make_sources(msgspec.json.encode(config), centre)
+
+
+def find_owner(ra_N: Floats, dec_N: Floats, centres: Sequence[Centre]) -> npt.NDArray[np.intp]:
+    """Find the nearest tile centre of positions [deg], as an index into the centres."""
+    ra_C, dec_C = np.array(centres).T
+    offset_NC = (np.asarray(ra_N)[:, None] - ra_C + 180) % 360 - 180
+    distance_NC = (offset_NC * np.cos(np.radians(dec_C))) ** 2 + (np.asarray(dec_N)[:, None] - dec_C) ** 2
+    return np.asarray(distance_NC.argmin(1), dtype=np.intp)
+
+
+def compute_reddening(ra_N: Floats, dec_N: Floats) -> Floats:
+    """Compute a smooth, modest E(B-V) [mag] of 0.02 to 0.04, continuous over tile borders."""
+    return np.asarray(0.03 + 0.006 * np.sin(ra_N / 0.11) + 0.004 * np.cos(dec_N / 0.07))
+
+
+def compute_extinction(ra_N: Floats, dec_N: Floats, bands: Sequence[str]) -> Floats:
+    """Compute the Galactic extinction [mag] in every band, shape (N, B)."""
+    return compute_reddening(ra_N, dec_N)[:, None] * np.array([_EXTINCTION[band] for band in bands])
+
+
+def _draw_galaxies(config: Config, rng: np.random.Generator, kind: str, position: tuple[Floats, Floats]) -> Sources:
+    simulation, bands = config.simulation, config.survey.bands
+    library = load_library(bands, tuple(simulation.responses[band] for band in bands))
+    bright = kind == "bright"
+    index_N, redshift_N = draw_galaxies(
+        library,
+        rng,
+        len(position[0]),
+        magnitudes=(_BRIGHTEST_GALAXY, BRIGHT_LIMIT) if bright else (BRIGHT_LIMIT, FAINT_LIMIT),
+        highest_redshift=simulation.highest_redshift if bright else _FAINT_REDSHIFT,
+        mean_redshift=simulation.mean_redshift if bright else None,
+    )
+    shapes = draw_shapes(library, rng, index_N, redshift_N)
+    return Sources(
+        ra=position[0],
+        dec=position[1],
+        star=np.zeros(len(index_N), dtype=bool),
+        redshift=redshift_N,
+        magnitude=-2.5 * np.log10(compute_fluxes(library, index_N, redshift_N)),
+        **{field.name.removesuffix("_NB").removesuffix("_N"): getattr(shapes, field.name) for field in fields(shapes)},
+    )
+
+
+def _draw_stars(config: Config, rng: np.random.Generator, kind: str, position: tuple[Floats, Floats]) -> Sources:
+    number, bands = len(position[0]), config.survey.bands
+    blank = np.zeros(number)
+    return Sources(
+        ra=position[0],
+        dec=position[1],
+        star=np.ones(number, dtype=bool),
+        redshift=blank,
+        magnitude=draw_stars(rng, number, bands),
+        early=np.zeros(number, dtype=bool),
+        radius=blank,
+        bulge_index=blank,
+        bulge_radius=blank,
+        disc_radius=blank,
+        bulge_ratio=blank,
+        disc_ratio=blank,
+        angle=blank,
+        bulge_fraction=np.zeros((number, len(bands))),
+    )
