@@ -4,6 +4,7 @@ A window's pixel ``size // 2`` is the one nearest the position. Pixels outside t
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
@@ -12,11 +13,19 @@ import numpy.typing as npt
 from photoz.errors import TileError
 from photoz.schema import Flag
 
-BLOCK = 512
-"""[pixel] side of the squares of sky that are read at once and cut from (measured, docs/benchmarks)."""
+LARGEST_BLOCK, SMALLEST_BLOCK = 1024, 128
+"""[pixel] sides of the squares of sky that are read at once and cut from."""
+PIXELS_PER_WINDOW = 2 * 128**2
+"""[pixel] of a block that may be decoded for each window in it before several smaller reads are cheaper: a read costs
+about 3 ms and a chunk of 128 x 128 pixels in four bands about 0.7 ms (zarr-python, docs/benchmarks)."""
+
+THREADS = 4
+"""Blocks read at one time: hides a store's latency. At most so many blocks are in memory, 17 MB each in four bands."""
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
+Block = tuple[int, int, int, int]
+"""[pixel] y0, y1, x0, x1: half-open ranges of rows and columns."""
 
 
 class WorldCoordinates(Protocol):
@@ -75,11 +84,15 @@ def extract_cutouts(
     y0_N, x0_N = compute_windows(tile.wcs, ra_N, dec_N, size)
     cutouts = np.full((len(y0_N), len(order), size, size), np.nan, np.float32)
     masked = np.zeros(len(y0_N), bool)
-    for rows, (y0, y1, x0, x1) in plan_blocks(y0_N, x0_N, size, tile.shape):
-        block = tile.read_window(y0, y1, x0, x1)
-        mask = tile.read_mask_window(y0, y1, x0, x1)
-        cutouts[rows] = cut_windows(block, y0_N[rows] - y0, x0_N[rows] - x0, size)[:, order]
-        masked[rows] = find_masked(mask, y0_N[rows] - y0, x0_N[rows] - x0, size)
+
+    def cut(plan: tuple[IntArray, Block]) -> None:
+        rows, (y0, y1, x0, x1) = plan
+        y0_n, x0_n = y0_N[rows] - y0, x0_N[rows] - x0
+        cutouts[rows] = cut_windows(tile.read_window(y0, y1, x0, x1), y0_n, x0_n, size)[:, order]
+        masked[rows] = find_masked(tile.read_mask_window(y0, y1, x0, x1), y0_n, x0_n, size)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(cut, plan_blocks(y0_N, x0_N, size, tile.shape)))
     return cutouts, flag_cutouts(cutouts, masked, find_off_image(y0_N, x0_N, size, tile.shape))
 
 
@@ -98,10 +111,10 @@ def compute_windows(
     return _first_pixel(y_N, size), _first_pixel(x_N, size)
 
 
-def plan_blocks(
-    y0_N: IntArray, x0_N: IntArray, size: int, shape: tuple[int, int]
-) -> Iterator[tuple[IntArray, tuple[int, int, int, int]]]:
-    """Group windows by the square of sky they start in, so that each chunk is decoded about once.
+def plan_blocks(y0_N: IntArray, x0_N: IntArray, size: int, shape: tuple[int, int]) -> Iterator[tuple[IntArray, Block]]:
+    """Group windows into blocks of the image, so that each chunk is decoded about once where windows are dense.
+
+    A square of ``LARGEST_BLOCK`` is quartered until its windows are dense enough to pay for decoding all of it.
 
     Yields
     ------
@@ -111,13 +124,26 @@ def plan_blocks(
         [pixel] y0, y1, x0, x1: the smallest part of the image that covers them. Windows wholly outside are left out.
     """
     inside = np.flatnonzero(~find_off_image(y0_N, x0_N, size, shape))
-    cell = np.stack([y0_N[inside] // BLOCK, x0_N[inside] // BLOCK], axis=1)
-    order = np.lexsort((cell[:, 1], cell[:, 0]))
-    starts = np.flatnonzero(np.any(np.diff(cell[order], axis=0) != 0, axis=1)) + 1
-    for rows in np.split(inside[order], starts) if len(inside) else ():
+    waiting = _split(inside, y0_N, x0_N, LARGEST_BLOCK)
+    while waiting:
+        rows, side = waiting.pop()
         y0, y1 = max(int(y0_N[rows].min()), 0), min(int(y0_N[rows].max()) + size, shape[0])
         x0, x1 = max(int(x0_N[rows].min()), 0), min(int(x0_N[rows].max()) + size, shape[1])
-        yield rows, (y0, y1, x0, x1)
+        sparse = (y1 - y0) * (x1 - x0) > PIXELS_PER_WINDOW * len(rows)
+        if len(rows) > 1 and sparse and side > SMALLEST_BLOCK:
+            waiting += _split(rows, y0_N, x0_N, side // 2)
+        else:
+            yield rows, (y0, y1, x0, x1)
+
+
+def _split(rows: IntArray, y0_N: IntArray, x0_N: IntArray, side: int) -> list[tuple[IntArray, int]]:
+    """Group windows by the square of this side [pixel] that they start in."""
+    if not len(rows):
+        return []
+    squares = np.stack([y0_N[rows] // side, x0_N[rows] // side], axis=1)
+    order = np.lexsort((squares[:, 1], squares[:, 0]))
+    starts = np.flatnonzero(np.any(np.diff(squares[order], axis=0) != 0, axis=1)) + 1
+    return [(group, side) for group in np.split(rows[order], starts)]
 
 
 def cut_windows(image_BYX: FloatArray, y0_N: IntArray, x0_N: IntArray, size: int) -> FloatArray:

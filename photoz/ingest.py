@@ -165,6 +165,9 @@ def _catalogue_key(config: Config, tile: TileFiles) -> dict[str, Any]:
         "not_detected",
         "not_observed",
         "magnitudes_dereddened",
+        "mag_auto_band",
+        "mag_auto_dereddened",
+        "mag_auto_offset_sign",
         "zeropoint_offset",
         "tile",
     )
@@ -320,14 +323,17 @@ def _store_images(
     scales = _flux_scales(config, key["offsets"])
     with ExitStack() as stack:
         readers = {(k, b): stack.enter_context(RowReader(info)) for k, v in infos.items() for b, info in v.items()}
+        # One buffer for all stripes: allocating a third of a gigabyte for each costs more than filling it.
+        buffer = np.empty((len(bands), min(writer.stripe, grid.shape[0]), grid.shape[1]), np.float32)
         for y0 in range(0, grid.shape[0], writer.stripe):
-            rows = min(writer.stripe, grid.shape[0] - y0)
-            stripes: dict[str, npt.NDArray[Any]] = {"image": _read_stripe(readers, "image", (grid, bands, y0, rows))}
-            stripes["image"] *= scales[:, None, None]
-            stripes["mask"] = _read_mask(readers, (grid, bands, y0, rows))
+            stripe = buffer[:, : grid.shape[0] - y0]
+            place = (grid, bands, y0, stripe.shape[1])
+            _read_stripe(readers, "image", place, stripe)
+            stripe *= scales[:, None, None]
+            writer.write_rows(y0, {"image": stripe, "mask": _read_mask(readers, place)})
             if template.weights:
-                stripes["weight"] = _read_stripe(readers, "weight", (grid, bands, y0, rows))
-            writer.write_rows(y0, stripes)
+                _read_stripe(readers, "weight", place, stripe)
+                writer.write_rows(y0, {"weight": stripe})
         digests = {f"{kind}/{band}": reader.finish() for (kind, band), reader in readers.items()}
     writer.finish(_describe_tile(config, tile, (infos, grid, key), digests))
     return sum(stamp["size"] for kind in key["sources"].values() for stamp in kind.values())
@@ -337,14 +343,15 @@ Place = tuple[Grid, Sequence[str], int, int]
 """Grid, bands, first row and number of rows of a stripe."""
 
 
-def _read_stripe(readers: dict[tuple[str, str], RowReader], kind: str, place: Place) -> npt.NDArray[np.float32]:
+def _read_stripe(
+    readers: dict[tuple[str, str], RowReader], kind: str, place: Place, stripe: npt.NDArray[np.float32]
+) -> None:
     grid, bands, y0, rows = place
-    stripe = np.full((len(bands), rows, grid.shape[1]), np.nan, np.float32)
+    stripe.fill(np.nan)
     for index, band in enumerate(bands):
         if (kind, band) in readers:
             target, values = _read_band(readers[kind, band], grid.offsets[band], y0, rows)
             stripe[index][target] = values
-    return stripe
 
 
 def _read_mask(readers: dict[tuple[str, str], RowReader], place: Place) -> npt.NDArray[np.uint8]:

@@ -169,7 +169,7 @@ class RowReader:
         self._file.close()
 
     def read_rows(self, count: int) -> npt.NDArray[Any]:
-        """Return the next ``count`` rows (fewer at the end), scaled, in native byte order, shape (rows, columns).
+        """Return the next ``count`` rows (fewer at the end), scaled, shape (rows, columns); read-only, any byte order.
 
         Raises
         ------
@@ -199,8 +199,7 @@ class RowReader:
         dtype = np.dtype(_DTYPES[bitpix])
         data = _read_exactly(self._file, (stop - self._row) * columns * dtype.itemsize, self.info.name)
         self._digest.update(data)
-        rows = np.frombuffer(data, dtype).reshape(-1, columns).astype(dtype.newbyteorder("="))
-        return _scale_rows(rows, self._header)
+        return _scale_rows(np.frombuffer(data, dtype).reshape(-1, columns), self._header)
 
     def _decompress(self, stop: int) -> npt.NDArray[Any]:
         try:

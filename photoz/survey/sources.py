@@ -29,6 +29,9 @@ def list_catalogue_columns(config: Config) -> dict[str, str]:
             wanted[getattr(names, key).format(band=band)] = f"survey.columns.{key}, band {band} of survey.bands"
         if not config.survey.magnitudes_dereddened:
             wanted[names.extinction.format(band=band)] = "survey.columns.extinction, as magnitudes_dereddened is false"
+    if not config.survey.mag_auto_dereddened:
+        column = names.extinction.format(band=config.survey.mag_auto_band)
+        wanted.setdefault(column, "survey.columns.extinction, as mag_auto_dereddened is false")
     if not config.selection.bright_sample:
         wanted |= {cut.column: "selection.cuts" for cut in config.selection.cuts if cut.column not in wanted}
     return wanted
@@ -68,7 +71,7 @@ def make_sources(config: Config, tile: str, catalogue: FitsTable, bright_ids: Co
         "ra": ra,
         "dec": dec,
         "tile": np.full(len(rows), tile),
-        "mag_auto": _clean(config, columns[names.mag_auto]),
+        "mag_auto": calibrate_mag_auto(config, catalogue)[rows],
         "magerr_auto": _clean(config, columns[names.magerr_auto]),
     }
     table |= _convert_magnitudes(config, columns)
@@ -89,13 +92,28 @@ def select_sources(config: Config, catalogue: FitsTable, bright_ids: Collection[
     not finite is not kept. ``bright_ids`` replaces ``selection.cuts``, never the magnitude limit.
     """
     columns = catalogue.columns
-    mag = _clean(config, columns[config.survey.columns.mag_auto])
-    keep: npt.NDArray[np.bool_] = mag < config.selection.mag_auto_below
+    keep: npt.NDArray[np.bool_] = calibrate_mag_auto(config, catalogue) < config.selection.mag_auto_below
     if bright_ids is not None:
         return keep & np.isin(_to_strings(columns[config.survey.columns.object_id]), list(bright_ids))
     for cut in config.selection.cuts:
         keep &= _apply_cut(cut, columns[cut.column], catalogue.name)
     return keep
+
+
+def calibrate_mag_auto(config: Config, catalogue: FitsTable) -> npt.NDArray[np.float32]:
+    """Return the total magnitude that the limit is put on [mag(AB)], NaN where there is none; shape (rows,).
+
+    References
+    ----------
+    KiDS-Bright's MAG_AUTO_CALIB (Bilicki et al. 2021, A&A 653, A82) is MAG_AUTO + DMAG_R - EXTINCTION_r.
+    """
+    survey = config.survey
+    mag = _clean(config, catalogue.columns[survey.columns.mag_auto])
+    key = survey.zeropoint_offset.format(BAND=survey.mag_auto_band.upper(), band=survey.mag_auto_band)
+    mag += np.float32(survey.mag_auto_offset_sign * float(catalogue.primary.get(key, 0.0)))
+    if not survey.mag_auto_dereddened:
+        mag -= catalogue.columns[survey.columns.extinction.format(band=survey.mag_auto_band)].astype(np.float32)
+    return mag
 
 
 def read_zeropoint_offsets(config: Config, primary: fits.Header) -> dict[str, float | None]:

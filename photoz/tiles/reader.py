@@ -56,7 +56,7 @@ class Tile:
     checksum: str
     attributes: Mapping[str, Any]
     location: str
-    _group: zarr.Group
+    _arrays: Mapping[str, zarr.Array[Any]]
 
     def read_window(self, y0: int, y1: int, x0: int, x1: int) -> npt.NDArray[np.float32]:
         """Read pixels of all bands.
@@ -88,7 +88,7 @@ class Tile:
 
     def _read(self, array: str, selection: tuple[slice, ...]) -> npt.NDArray[Any]:
         try:
-            return np.asarray(_as_array(self._group[array])[selection])
+            return np.asarray(self._arrays[array][selection])
         except DAMAGE as error:
             raise TileError(
                 f"tile {self.name}: {array} cannot be read in {_describe(selection)}: {error}; "
@@ -97,7 +97,7 @@ class Tile:
 
     def _require_shards(self, y0: int, y1: int, x0: int, x1: int) -> None:
         """Tell a blank area from a lost shard, which Zarr reads as fill values."""
-        image = _as_array(self._group["image"])
+        image = self._arrays["image"]
         _, rows, columns = image.shards or image.chunks
         fs, root = fsspec.url_to_fs(self.location)
         for row in range(y0 // rows, (y1 - 1) // rows + 1):
@@ -138,10 +138,11 @@ def open_tile(tiles: str, name: str) -> Tile:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FITSFixedWarning)
             wcs = WCS(header, naxis=2)
-        _, rows, columns = _as_array(group["image"]).shape
+        arrays = {key: _as_array(group[key]) for key in ("image", "mask")}
+        _, rows, columns = arrays["image"].shape
         bands = tuple(str(band) for band in attributes["bands"])  # type: ignore[union-attr]
         checksum, location = str(attributes["checksum"]), tile_location(tiles, name)
-        return Tile(name, bands, (rows, columns), wcs, checksum, attributes, location, group)
+        return Tile(name, bands, (rows, columns), wcs, checksum, attributes, location, arrays)
     except DAMAGE as error:
         raise TileError(f"tile {name} in {tiles!r} is damaged: {error}; remove it and ingest it again") from error
 
