@@ -87,6 +87,13 @@ class Survey(Settings, frozen=True):
     not_observed: float = -99.0
     magnitudes_dereddened: bool = True
     """KiDS DR4's GAaP magnitudes are already corrected for extinction; False subtracts ``columns.extinction``."""
+    mag_auto_band: str = "r"
+    """Band of ``columns.mag_auto``: whose extinction and zero-point offset the two settings below apply."""
+    mag_auto_dereddened: bool = False
+    """KiDS DR4's MAG_AUTO is as measured; False subtracts the extinction. The KiDS-Bright file's MAG_AUTO_CALIB, which
+    the limit r_auto < 20 is put on, is MAG_AUTO + DMAG_R - EXTINCTION_r (as public analyses of DR4 compute it)."""
+    mag_auto_offset_sign: Literal[-1, 0, 1] = 1
+    """mag_auto + sign * zero-point offset of its band, where the catalogue's header has one."""
     zeropoint: float = 0.0
     """[mag(AB)] of the images; KiDS coadds are calibrated to 0."""
     zeropoint_offset: str = "DMAG_{BAND}"
@@ -108,6 +115,21 @@ class Selection(Settings, frozen=True):
     )
     bright_sample: str = ""
     """File within ``locations.survey`` whose IDs are kept instead of applying ``cuts`` (the KiDS-Bright file)."""
+
+
+class Download(Settings, frozen=True):
+    """What jobs/download_dr4.py fetches. A whole DR4 tile of four bands has 7.5 GB of images and masks."""
+
+    base_url: str = "http://ds.astro.rug.astro-wise.org:8000"
+    """Folder of the files. The Astro-WISE server that KiDS's own lists name for DR1 and DR5; unchecked for DR4, whose
+    lists are linked from https://kids.strw.leidenuniv.nl/DR4."""
+    tiles: tuple[str, ...] = ()
+    """Names of tiles, like ``KIDS_180.0_-0.5``."""
+    tile_list: str = ""
+    """File with a tile a line; the release's wget scripts will do."""
+    kinds: tuple[Literal["sci", "wei", "msk", "cat"], ...] = ("sci", "msk", "cat")
+    other_urls: tuple[str, ...] = ("https://kids.strw.leidenuniv.nl/DR4/data_files/KiDS_DR4_brightsample.fits",)
+    """Further files to fetch."""
 
 
 class Tiles(Settings, frozen=True):
@@ -176,6 +198,9 @@ class Training(Settings, frozen=True):
     """Stop after this many epochs without a better validation loss."""
     shuffle_rows: int = 4096
     """Galaxies in the buffer that each worker draws its batches from (21 kB each with images)."""
+    hold_gib: float = 1.0
+    """[GiB] A split no larger than this is read once and held in Ray's object store, from which it streams to the
+    workers each epoch; a larger one is read from its files each epoch. Saves some seconds an epoch."""
     workers: int = 2
     use_gpu: bool = False
     cpus_per_worker: float = 0.5
@@ -197,6 +222,9 @@ class Inference(Settings, frozen=True):
     """Name of a folder within ``locations.models``."""
     batch_size: int = 256
     """Galaxies a forward pass."""
+    threads: int = 1
+    """Of the network in each estimator. The same on every engine, since the last digits of a float32 sum depend on it
+    and catalogues made by different engines must be identical."""
     min_completeness: float = 0.0
     """Exit with an error when a smaller fraction of the rows has a finite z_phot."""
 
@@ -285,8 +313,8 @@ class Simulation(Settings, frozen=True):
         )
     )
     """[mag(AB)] 5 sigma in an aperture of 2 arcsec diameter."""
-    photometry_floor: float = 0.015
-    """[mag] error that no depth removes: calibration and aperture."""
+    photometry_floor: float = 0.02
+    """[mag] error that no depth removes: calibration and apertures."""
     spectroscopic_fraction: float = 0.95
     """Of the bright galaxies that have a GAMA-like redshift."""
     missing_band_fraction: float = 0.02
@@ -314,6 +342,7 @@ class Config(Settings, frozen=True):
     environment, as the store's client reads them."""
     survey: Survey = Survey()
     selection: Selection = Selection()
+    download: Download = Download()
     tiles: Tiles = Tiles()
     sources: Sources = Sources()
     crossmatch: Crossmatch = Crossmatch()

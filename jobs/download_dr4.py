@@ -1,0 +1,19 @@
+#!/usr/bin/env python
+"""Fetch the release's files of some tiles into the survey folder; resumes what was begun.
+
+`python jobs/download_dr4.py [--config FILE] [--set 'download.tiles=["KIDS_180.0_-0.5"]'] [--dry-run]`
+"""
+
+from cluster.engines import run_tasks
+from cluster.job import run_job
+from photoz.config import Config
+from photoz.survey.download import fetch_file, plan_download, report_download
+
+
+def main(config: Config) -> int:
+    """Plan what to fetch, fetch it, report what could not be had."""
+    return report_download(list(run_tasks(fetch_file, plan_download(config), config, label="files")))
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_job(main, __file__, __doc__))
