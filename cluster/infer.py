@@ -14,21 +14,19 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from cluster.engines import check_cpus, dask_client, ray_cluster, run_tasks
+from cluster.engines import MALLOC_SETTINGS, check_cpus, dask_client, ray_cluster, run_tasks
 from cluster.ledger import RUN_FOLDER, Record, check_output, compute_run_key, explain_remaining
 from cluster.publish import is_published, publish, unpublish, write_run_record
 from cluster.stages import Plan, estimate_stage, process_partition, read_stage, write_stage
 from cluster.telemetry import Progress
 from photoz.catalogue import Partition, list_partitions
 from photoz.config import Config, configure_storage
-from photoz.errors import EstimatorError
-from photoz.estimators import Estimator, load_estimator
+from photoz.estimators import load_estimator
+from photoz.estimators.hybrid import check_bands
+from photoz.inference import prepare_estimator
 from photoz.storage import join, list_files
 
 logger = logging.getLogger(__name__)
-
-# With glibc's defaults the network's buffers go back to the kernel after every batch: up to half the speed.
-MALLOC_SETTINGS = {"MALLOC_MMAP_THRESHOLD_": "2000000000", "MALLOC_TRIM_THRESHOLD_": "2000000000"}
 
 
 def infer_catalogue(config: Config) -> dict[str, Any]:
@@ -76,20 +74,6 @@ def plan_run(config: Config) -> Plan:
         cutout_size=estimator.cutout_size,
         run_key=compute_run_key(config, location),
     )
-
-
-def check_bands(estimator: Estimator, config: Config) -> None:
-    """Refuse an estimator that was trained for bands the survey does not have."""
-    for kind, wanted, offered in (
-        ("magnitudes", estimator.bands, config.survey.bands),
-        ("images", estimator.image_bands, config.survey.image_bands),
-    ):
-        missing = [band for band in wanted if band not in offered]
-        if missing:
-            raise EstimatorError(
-                f"estimator {config.inference.estimator!r} needs {kind} in {list(wanted)}, the survey has "
-                f"{list(offered)}: {missing} missing; train one for this survey or correct survey.bands"
-            )
 
 
 def find_remaining(plan: Plan, partitions: list[Partition]) -> list[Partition]:
@@ -175,7 +159,7 @@ class EstimatorActor:
     def __init__(self, plan: Plan) -> None:
         configure_storage(plan.config)
         self._plan = plan
-        self._estimator = load_estimator(plan.estimator)
+        self._estimator = prepare_estimator(plan.estimator, plan.config)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         works = [estimate_stage(pickle.loads(work), self._plan, self._estimator) for work in batch["work"]]

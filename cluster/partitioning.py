@@ -17,6 +17,7 @@ from cluster.engines import dask_client
 from photoz.catalogue import MARGIN, PRIMARY
 from photoz.config import Config, config_to_dict
 from photoz.errors import CatalogueError
+from photoz.ingest import staged_location
 from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER
 from photoz.storage import compute_checksum, exists, join, list_files, read_json, remove, write_json
 
@@ -24,11 +25,6 @@ logger = logging.getLogger(__name__)
 
 _RECORD = "partitioning.json"
 _HEALPIX_PROPERTIES = {"hats_col_healpix": HEALPIX_COLUMN, "hats_col_healpix_order": HEALPIX_ORDER}
-
-
-def locate_staging(config: Config) -> str:
-    """Return the folder of the tiles' selected sources, one Parquet file a tile, before they are partitioned."""
-    return f"{config.locations.sources.rstrip('/')}_staging"
 
 
 def partition_sources(config: Config) -> None:
@@ -46,10 +42,10 @@ def partition_sources(config: Config) -> None:
     CatalogueError
         No source is staged, or the location holds something this function did not write.
     """
-    staged = list_files(join(locate_staging(config), "*.parquet"))
+    staged = list_files(staged_location(config, "*"))
     if not staged:
         raise CatalogueError(
-            f"no sources staged in {locate_staging(config)!r}: run jobs/ingest_dr4.py on readable tiles"
+            f"no sources staged at {staged_location(config, '*')!r}: run jobs/ingest_dr4.py on readable tiles"
         )
     key = _compute_key(config, staged)
     target = config.locations.sources.rstrip("/")
@@ -59,7 +55,7 @@ def partition_sources(config: Config) -> None:
     _remove_own(target)
     logger.info("partitioning the sources of %d tiles", len(staged))
     with _client(config) as client:
-        pipeline_with_client(_make_arguments(config, staged, target), client)
+        _import(_make_arguments(config, staged, target), client, config)
     remove(_locate_temporary(config))
     write_json(join(target, _RECORD), {"key": key})
 
@@ -83,6 +79,18 @@ def write_margin(config: Config, location: str) -> None:
     )
     with _client(config) as client:
         pipeline_with_client(arguments, client)
+
+
+def _import(arguments: CollectionArguments, client: Client, config: Config) -> None:
+    try:
+        pipeline_with_client(arguments, client)
+    except ValueError as error:
+        if "exceeds threshold" not in str(error):
+            raise
+        raise CatalogueError(
+            f"a HEALPix pixel of order sources.highest_order = {config.sources.highest_order} holds more than "
+            f"sources.rows_per_partition = {config.sources.rows_per_partition} rows ({error}): raise one of them"
+        ) from error
 
 
 def _make_arguments(config: Config, staged: list[str], target: str) -> CollectionArguments:
@@ -112,7 +120,7 @@ def _runtime_arguments(config: Config) -> dict[str, Any]:
 
 
 def _locate_temporary(config: Config) -> str:
-    return join(locate_staging(config), "import")
+    return f"{config.locations.sources.rstrip('/')}_import"
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Completing a catalogue once its partitions are written: metadata, margin, run record; in that order, opening it last."""
+"""Completing a catalogue whose partitions are written: metadata, margin, run record; what makes it open comes last."""
 
 import logging
 import time

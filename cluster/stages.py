@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -10,8 +9,8 @@ import pyarrow as pa
 from cluster.ledger import Record, compute_partition_key, locate_output, write_record
 from photoz.catalogue import Partition, read_partition, write_partition
 from photoz.config import Config, configure_storage
-from photoz.estimators import Estimator, load_estimator
-from photoz.inference import estimate_rows, read_cutouts
+from photoz.estimators import Estimator
+from photoz.inference import estimate_rows, prepare_estimator, read_cutouts
 from photoz.schema import Flag
 
 
@@ -77,11 +76,15 @@ def write_stage(work: Work, plan: Plan) -> Record:
 
 def process_partition(partition: Partition, plan: Plan) -> Record:
     """Run the three stages one after the other, with the estimator loaded once a process."""
-    configure_storage(plan.config)
-    estimator = _load_once(plan.estimator, plan.run_key)
-    return write_stage(estimate_stage(read_stage(partition, plan), plan, estimator), plan)
+    return write_stage(estimate_stage(read_stage(partition, plan), plan, _prepare_once(plan.run_key, plan)), plan)
 
 
-@lru_cache(maxsize=1)
-def _load_once(location: str, run_key: str) -> Estimator:  # the key makes changed weights load again
-    return load_estimator(location)
+_estimators: dict[str, Estimator] = {}
+
+
+def _prepare_once(key: str, plan: Plan) -> Estimator:
+    """Load the estimator, unless this process holds the one with the same key: changed weights load again."""
+    if key not in _estimators:
+        _estimators.clear()
+        _estimators[key] = prepare_estimator(plan.estimator, plan.config)
+    return _estimators[key]

@@ -4,11 +4,9 @@
 `python jobs/ingest_dr4.py [--config FILE] [--set section.key=value ...] [--dry-run]`
 """
 
-from functools import partial
-
 from cluster.engines import run_tasks
 from cluster.job import run_job
-from cluster.sources import partition_sources
+from cluster.partitioning import partition_sources
 from photoz.config import Config
 from photoz.ingest import check_survey, ingest_tile, report_ingest
 from photoz.survey.kids import find_tiles
@@ -18,7 +16,7 @@ def main(config: Config) -> int:
     """Find the tiles, check the settings against them, ingest each, partition the sources."""
     tiles = find_tiles(config)
     check_survey(config, tiles)
-    results = list(run_tasks(partial(ingest_tile, config), tiles, config.engine, label="ingest"))
+    results = list(run_tasks(ingest_tile, tiles, config, label="tiles"))
     status = report_ingest(config, results)
     partition_sources(config)
     return status

@@ -4,10 +4,11 @@ from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from photoz.config import Config
 from photoz.errors import EstimatorError
-from photoz.estimators import Estimator
+from photoz.estimators import Estimator, load_estimator
 from photoz.inputs import attach_cutouts, make_inputs
 from photoz.schema import Flag, make_catalogue_schema
 
@@ -41,6 +42,12 @@ def estimate_partition(sources: pa.Table, config: Config, estimator: Estimator) 
         One row for every source, in the same order (`photoz.schema.make_catalogue_schema`).
     """
     return estimate_rows(read_cutouts(sources, config, estimator), config, estimator)
+
+
+def prepare_estimator(location: str, config: Config) -> Estimator:
+    """Load an estimator and give its network the threads that the settings say, in this process."""
+    torch.set_num_threads(config.inference.threads)
+    return load_estimator(location)
 
 
 def read_cutouts(sources: pa.Table, config: Config, needs: Needs) -> pa.Table:

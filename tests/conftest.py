@@ -1,0 +1,66 @@
+"""Fixtures shared by the tests: a local Ray cluster, and a tiny survey ready for inference."""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_survey import make_config, write_survey
+
+from cluster.partitioning import partition_sources
+from photoz.config import Config
+from photoz.estimators.hybrid import HybridEstimator, make_layout
+from photoz.ingest import ingest_tile
+from photoz.photometry import MagnitudeScaling
+from photoz.survey.kids import find_tiles
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """Run Ray in this process with ports and a folder of its own; stop it at the end."""
+    import ray
+
+    # Ray keeps sockets in its folder, and a socket's path may have no more than 107 characters.
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        ray.init(address="local", num_cpus=2, include_dashboard=False, _temp_dir=folder, log_to_driver=False)
+        yield
+        ray.shutdown()
+
+
+@dataclass(frozen=True)
+class ReadySurvey:
+    """A tiny survey that has been ingested, with an untrained estimator of each kind."""
+
+    folder: Path
+    config: Config
+    object_ids: frozenset[str]
+
+
+@pytest.fixture(scope="session")
+def ready_survey(tmp_path_factory: pytest.TempPathFactory) -> ReadySurvey:
+    """Ingest three tiles of 40 sources (30 of them bright), a partition each; tests must not change it."""
+    folder = tmp_path_factory.mktemp("ready")
+    survey = write_survey(folder, ("180.0_-0.5", "180.5_-0.5", "181.0_-0.5"))
+    settings = {"rows_per_partition": 40, "highest_order": 8}
+    config = make_config(folder, sources=settings, engine={"name": "serial"}, inference={"batch_size": 16})
+    staged = [ingest_tile(config, tile) for tile in find_tiles(config)]
+    assert [row["problem"] for row in staged] == ["", "", ""]
+    partition_sources(config)
+    for name in ("hybrid", "photometry"):
+        save_untrained(config, name)
+    ids = {
+        str(row["ID"]) for table in survey.catalogues.values() for row in table if row["MAG_AUTO"] < np.float32(20.0)
+    }
+    return ReadySurvey(folder, config, frozenset(ids))
+
+
+def save_untrained(config: Config, name: str, *, seed: int = 0) -> None:
+    """Save an estimator with fresh weights where the settings look for a trained one."""
+    torch.manual_seed(seed)
+    layout = make_layout(config, name)
+    bands = len(layout.bands)
+    scaling = MagnitudeScaling(np.full(bands, 20.0), np.ones(bands), np.zeros(bands - 1))
+    HybridEstimator(layout, scaling, layout.make_network()).save(f"{config.locations.models}/{name}")
