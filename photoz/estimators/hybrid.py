@@ -26,8 +26,6 @@ from photoz.storage import join, open_atomic
 
 FORMAT_VERSION = 1
 WEIGHTS = "weights.safetensors"
-CUTOUT_SIZE = 36
-"""[pixel] 7.2 arcsec at KiDS' 0.2 arcsec a pixel (arXiv:2312.08043)."""
 _KEYS = ("bands", "image_bands", "cutout_size", "pixel_scale", "scaling")
 
 
@@ -73,7 +71,7 @@ def make_layout(config: Config, estimator: str) -> InputLayout:
     if estimator == "photometry":
         return InputLayout(survey.bands, (), 0, survey.pixel_scale)
     if estimator == "hybrid":
-        return InputLayout(survey.bands, survey.image_bands, CUTOUT_SIZE, survey.pixel_scale)
+        return InputLayout(survey.bands, survey.image_bands, config.training.cutout_size, survey.pixel_scale)
     raise EstimatorError(f"no estimator is named {estimator!r}: training.estimator is 'hybrid' or 'photometry'")
 
 

@@ -1,0 +1,361 @@
+"""Ray Train and Ray Data around `photoz.training`: workers, streaming, checkpoints, recovery."""
+
+import hashlib
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import fsspec
+import msgspec
+import pyarrow.fs
+import ray.data
+import ray.train
+import ray.train.torch
+import torch
+import torch.distributed
+from fsspec.implementations.local import LocalFileSystem
+from ray.data.expressions import col
+
+from cluster.engines import ray_cluster
+from photoz.config import Config, Training, config_to_dict, configure_storage
+from photoz.errors import ConfigError, EstimatorError, TrainingError
+from photoz.estimators.base import MANIFEST, read_manifest
+from photoz.estimators.hybrid import HybridEstimator, InputLayout, make_layout
+from photoz.inputs import make_inputs
+from photoz.photometry import MagnitudeScaling
+from photoz.storage import exists, join, remove
+from photoz.training import (
+    Batch,
+    EpochRecord,
+    TrainingState,
+    make_optimizer,
+    make_schedule,
+    plot_history,
+    prepare_batch,
+    train_epoch,
+    validate,
+    write_history,
+)
+from photoz.training.epoch import LossSum, Predictions
+from photoz.training.state import restore
+from photoz.trainingset import compute_set_hash, count_splits, fit_magnitude_scaling, list_columns, list_parts
+
+logger = logging.getLogger(__name__)
+
+# With glibc's defaults every batch maps and unmaps its memory; keeping it makes training on a CPU up to half faster.
+_MALLOC = {"MALLOC_MMAP_THRESHOLD_": "2000000000", "MALLOC_TRIM_THRESHOLD_": "2000000000"}
+_KEPT_CHECKPOINTS = 2
+# How the work is spread changes no more than rounding, so these settings do not make another estimator.
+_SPREADING = ("workers", "use_gpu", "cpus_per_worker", "threads_per_worker", "overwrite", "max_failures", "hold_gib")
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingPlan:
+    """What every worker is told; pickled once.
+
+    Parameters
+    ----------
+    config : Config
+    layout : InputLayout
+        What the network reads.
+    scaling : MagnitudeScaling
+        Of the training galaxies.
+    """
+
+    config: Config
+    layout: InputLayout
+    scaling: MagnitudeScaling
+
+
+def train_estimator(config: Config) -> str:
+    """Train the estimator the settings name on the training set, and write its folder.
+
+    Returns
+    -------
+    str
+        Location of the folder. One that was trained with the same settings on the same set is kept.
+
+    Raises
+    ------
+    TrainingError
+        There is no training set, it is too small, or the folder holds another training.
+    ConfigError
+        The workers would leave Ray no CPU to read the training set with, or need GPUs that are not there.
+    """
+    layout = make_layout(config, config.training.estimator)
+    location = join(config.locations.models, config.training.estimator)
+    set_hash = compute_set_hash(config)
+    key = compute_training_key(config, layout, set_hash)
+    if _is_trained(config, location, key):
+        logger.info("%s is trained already with these settings on this training set", location)
+        return location
+    check_training_set(config, count_splits(config))
+    plan = TrainingPlan(config, layout, fit_magnitude_scaling(config))
+    with ray_cluster(config.engine):
+        check_resources(config.training, ray.cluster_resources())
+        state = run_training(plan, name=f"{config.training.estimator}-{key[:12]}")
+    _write_estimator(plan, state, location, record={"key": key, "training_set": set_hash, "seed": config.run.seed})
+    remove(join(_runs_location(config), f"{config.training.estimator}-{key[:12]}"))
+    return location
+
+
+def run_training(plan: TrainingPlan, *, name: str) -> TrainingState:
+    """Train on the running Ray cluster; a run of the same name that was cut short is taken up from its checkpoint.
+
+    Returns
+    -------
+    TrainingState
+        The record, and the weights of the best epoch.
+    """
+    settings = plan.config.training
+    filesystem, path = _open_filesystem(_runs_location(plan.config))
+    trainer = ray.train.torch.TorchTrainer(
+        train_worker,
+        train_loop_config={"plan": plan},
+        datasets={split: _hold_small(plan, _open_split(plan, split), split) for split in ("train", "valid")},
+        dataset_config=ray.train.DataConfig(execution_options=_make_execution_options()),
+        torch_config=ray.train.torch.TorchConfig(backend="nccl" if settings.use_gpu else "gloo"),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=settings.workers,
+            use_gpu=settings.use_gpu,
+            resources_per_worker={"CPU": settings.cpus_per_worker, **({"GPU": 1} if settings.use_gpu else {})},
+        ),
+        run_config=ray.train.RunConfig(
+            name=name,
+            storage_path=path,
+            storage_filesystem=filesystem,
+            failure_config=ray.train.FailureConfig(max_failures=settings.max_failures),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=_KEPT_CHECKPOINTS),
+            worker_runtime_env={"env_vars": _MALLOC},
+        ),
+    )
+    result = trainer.fit()
+    if result.checkpoint is None:
+        raise TrainingError("training ended without a checkpoint: raise training.max_epochs above 0")
+    with result.checkpoint.as_directory() as folder:
+        state, _ = TrainingState.read(folder)
+    return state
+
+
+def train_worker(settings: dict[str, Any]) -> None:
+    """Train on one worker: the loop over epochs that Ray Train runs in each of its processes."""
+    plan: TrainingPlan = settings["plan"]
+    config = plan.config
+    _configure_logging()
+    configure_storage(config)
+    torch.set_num_threads(_count_threads(config.training))
+    torch.manual_seed(config.run.seed)
+    network = ray.train.torch.prepare_model(plan.layout.make_network())
+    bare = network.module if hasattr(network, "module") else network
+    optimizer = make_optimizer(network, config.training)
+    schedule = make_schedule(optimizer, config.training)
+    state = TrainingState()
+    if (checkpoint := ray.train.get_checkpoint()) is not None:
+        with checkpoint.as_directory() as folder:
+            state, content = TrainingState.read(folder)
+        restore(content, bare, optimizer, schedule)
+        _log_first("taking up the training after epoch %d", state.epoch)
+    while not state.is_finished(max_epochs=config.training.max_epochs, patience=config.training.patience):
+        record = _run_epoch(plan, state.epoch + 1, network, optimizer, schedule)
+        state.add(record, bare)
+        _log_first("%s", record.describe(config.training.max_epochs))
+        _report(state, bare, optimizer, schedule)
+
+
+def _configure_logging() -> None:
+    # Only our own lines: Ray Train adds two long ones a report.
+    logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S", force=True)
+    for name in ("photoz", "cluster"):
+        logging.getLogger(name).setLevel(logging.INFO)
+
+
+def _run_epoch(plan: TrainingPlan, epoch: int, network: Any, optimizer: Any, schedule: Any) -> EpochRecord:
+    settings, start = plan.config.training, time.monotonic()
+    # Each worker turns its images by its own numbers, and each epoch by others, also after a restart.
+    rank = ray.train.get_context().get_world_rank()
+    generator = torch.Generator().manual_seed(plan.config.run.seed * 1_000_003 + epoch * 1_009 + rank)
+    own = train_epoch(
+        network, _stream(plan, "train", epoch), optimizer, schedule, settings=settings, generator=generator
+    )
+    trained = time.monotonic()
+    predictions = validate(network, _stream(plan, "valid", epoch), precision=settings.precision)
+    losses, parts = _gather(own), _gather(predictions)
+    total = LossSum(sum(part.loss for part in losses), sum(part.galaxies for part in losses))
+    return EpochRecord(
+        epoch=epoch,
+        train_loss=total.mean,
+        galaxies_per_second=total.galaxies / (trained - start),
+        learning_rate=schedule.get_last_lr()[0],
+        seconds=time.monotonic() - start,
+        **Predictions.concatenate(parts).compute_metrics(settings.huber_delta),
+    )
+
+
+def _stream(plan: TrainingPlan, split: str, epoch: int) -> Iterator[Batch]:
+    """Stream this worker's share of a split, the training galaxies in another order each epoch."""
+    settings = plan.config.training
+    training = split == "train"
+    tables = ray.train.get_dataset_shard(split).iter_batches(
+        batch_size=settings.batch_size // settings.workers if training else 256,
+        batch_format="pyarrow",
+        prefetch_batches=2,
+        drop_last=training,
+        local_shuffle_buffer_size=settings.shuffle_rows if training else None,
+        local_shuffle_seed=plan.config.run.seed * 1_000_003 + epoch if training else None,
+    )
+    device = ray.train.torch.get_device()
+    for table in tables:
+        inputs = make_inputs(table, plan.layout.bands)
+        z_spec_N = table["z_spec"].to_numpy()
+        yield prepare_batch(inputs.magnitudes_NF, inputs.cutouts_NBYX, z_spec_N, scaling=plan.scaling, device=device)
+
+
+def _report(state: TrainingState, network: Any, optimizer: Any, schedule: Any) -> None:
+    metrics = state.records[-1].to_dict()
+    if ray.train.get_context().get_world_rank() != 0:
+        ray.train.report(metrics)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        state.save(folder, network, optimizer, schedule)
+        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
+
+
+def _gather(value: Any) -> list[Any]:
+    """Give every worker the values of all, in the order of the ranks: so all decide alike."""
+    world = ray.train.get_context().get_world_size()
+    if world == 1:
+        return [value]
+    values: list[Any] = [None] * world
+    torch.distributed.all_gather_object(values, value)
+    return values
+
+
+def _log_first(message: str, *values: object) -> None:
+    if ray.train.get_context().get_world_rank() == 0:
+        logger.info(message, *values)
+
+
+def _count_threads(settings: Training) -> int:
+    local = ray.train.get_context().get_local_world_size()
+    return settings.threads_per_worker or max(1, (os.cpu_count() or 1) // local)
+
+
+def _open_split(plan: TrainingPlan, split: str) -> Any:
+    parts = list_parts(plan.config)
+    filesystem = pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(fsspec.url_to_fs(parts[0])[0]))
+    columns = list_columns(plan.layout.bands, images=bool(plan.layout.image_bands))
+    shuffle = ray.data.FileShuffleConfig(seed=plan.config.run.seed) if split == "train" else None
+    data = ray.data.read_parquet(
+        [fsspec.url_to_fs(part)[1] for part in parts],
+        filesystem=filesystem,
+        shuffle=shuffle,
+    )
+    # Ray Data reads no other columns: photometry alone leaves the cutouts on disk.
+    return data.select_columns([*columns, "split"]).filter(expr=col("split") == split).select_columns(columns)
+
+
+def _hold_small(plan: TrainingPlan, data: Any, split: str) -> Any:
+    """Read a small split once into Ray's object store, which all workers of a node share; a large one each epoch."""
+    count = count_splits(plan.config)[split]
+    pixels = len(plan.layout.image_bands) * plan.layout.cutout_size**2
+    gib = count * 4 * (pixels + 2 * len(plan.layout.bands)) / 2**30
+    return data.materialize() if gib <= plan.config.training.hold_gib else data
+
+
+def _make_execution_options() -> Any:
+    options = ray.train.DataConfig.default_ingest_options()
+    options.preserve_order = True  # so that a seed gives the same order of galaxies again
+    return options
+
+
+def check_resources(settings: Training, available: dict[str, float]) -> None:
+    """Refuse settings under which Ray would wait for ever for a processor.
+
+    Raises
+    ------
+    ConfigError
+        The workers take every CPU, so that none is left to read the training set, or want more GPUs than there are.
+    """
+    wanted, cpus = settings.workers * settings.cpus_per_worker, available.get("CPU", 0.0)
+    if wanted > cpus - 1:
+        raise ConfigError(
+            f"training.workers x training.cpus_per_worker = {wanted:g} CPUs leaves less than one of the cluster's "
+            f"{cpus:g} to read the training set with: lower one of them, or start Ray with more CPUs"
+        )
+    gpus = available.get("GPU", 0.0)
+    if settings.use_gpu and settings.workers > gpus:
+        raise ConfigError(f"training.workers = {settings.workers} with training.use_gpu, the cluster has {gpus:g} GPUs")
+    if settings.batch_size < 2 * settings.workers:
+        raise ConfigError(
+            f"training.batch_size = {settings.batch_size} gives {settings.workers} workers fewer than 2 galaxies each"
+        )
+
+
+def check_training_set(config: Config, counts: dict[str, int]) -> None:
+    """Refuse a training set from which not one batch, or no validation loss, can be made; raises `TrainingError`."""
+    settings = config.training
+    if counts["train"] < settings.batch_size + settings.workers or counts["valid"] < settings.workers:
+        raise TrainingError(
+            f"the training set has {counts['train']} galaxies to train on and {counts['valid']} to validate with, "
+            f"too few for training.batch_size = {settings.batch_size} on {settings.workers} workers: lower it, or "
+            "match more galaxies"
+        )
+
+
+def compute_training_key(config: Config, layout: InputLayout, set_hash: str) -> str:
+    """Hash everything a trained estimator depends on: settings, inputs, seed, training set."""
+    settings = {name: value for name, value in config_to_dict(config)["training"].items() if name not in _SPREADING}
+    parts = [settings, config.run.seed, layout.bands, layout.image_bands, layout.pixel_scale, set_hash]
+    return hashlib.blake2b(msgspec.json.encode(parts, order="sorted"), digest_size=16).hexdigest()
+
+
+def _is_trained(config: Config, location: str, key: str) -> bool:
+    if not exists(join(location, MANIFEST)):
+        return False
+    record = read_manifest(location).get("record")
+    if isinstance(record, dict) and record.get("key") == key:
+        return True
+    if config.training.overwrite:
+        logger.info("%s holds another training and will be replaced", location)
+        return False
+    raise EstimatorError(
+        f"{location!r} holds an estimator trained with other settings or on another training set: give "
+        "--set training.overwrite=true to replace it, another locations.models, or remove the folder"
+    )
+
+
+def _write_estimator(plan: TrainingPlan, state: TrainingState, location: str, *, record: dict[str, Any]) -> None:
+    config, best = plan.config, state.best_record
+    network = plan.layout.make_network()
+    network.load_state_dict(state.best)
+    training = config_to_dict(config)["training"]
+    record = {**record, "settings": training, "epochs": state.epoch, "best_epoch": best.to_dict()}
+    HybridEstimator(plan.layout, plan.scaling, network, record, torch.device("cpu")).save(location)
+    history = join(config.locations.training, f"history-{config.training.estimator}")
+    write_history(f"{history}.json", state.records, info={"estimator": config.training.estimator, **record})
+    plot_history(f"{history}.png", state.records, title=f"Training of the {config.training.estimator} estimator")
+    logger.info(
+        "%s: epoch %d of %d kept, validation SMAD %.4f, R2 %.3f; history in %s.png",
+        location,
+        best.epoch,
+        state.epoch,
+        best.smad,
+        best.r2,
+        history,
+    )
+
+
+def _runs_location(config: Config) -> str:
+    return join(config.locations.training, "runs")
+
+
+def _open_filesystem(location: str) -> tuple[Any, str]:
+    """Return the pyarrow file system and path that Ray Train stores under; None for a local path."""
+    filesystem, path = fsspec.url_to_fs(location)
+    if isinstance(filesystem, LocalFileSystem):
+        return None, path
+    return pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(filesystem)), path

@@ -1,0 +1,20 @@
+#!/usr/bin/env python
+"""Make the training set from sources, spectra and tiles, and train an estimator on it.
+
+`python jobs/train_dr4.py [--config FILE] [--set section.key=value ...] [--dry-run]`
+`--set training.estimator=photometry` trains the network without images.
+"""
+
+from cluster.job import run_job
+from cluster.train import train_estimator
+from cluster.trainingset import build_training_set
+from photoz.config import Config
+
+
+def main(config: Config) -> None:
+    build_training_set(config)
+    train_estimator(config)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_job(main, __file__, __doc__))

@@ -1,0 +1,20 @@
+"""Training of the combined network: batches, an epoch, a validation pass, the record. Spreads nothing itself."""
+
+from photoz.training.batches import Batch, augment, prepare_batch
+from photoz.training.epoch import make_optimizer, make_schedule, train_epoch, validate
+from photoz.training.history import EpochRecord, plot_history, write_history
+from photoz.training.state import TrainingState
+
+__all__ = [
+    "Batch",
+    "EpochRecord",
+    "TrainingState",
+    "augment",
+    "make_optimizer",
+    "make_schedule",
+    "plot_history",
+    "prepare_batch",
+    "train_epoch",
+    "validate",
+    "write_history",
+]

@@ -1,0 +1,93 @@
+"""The state of a training between two epochs, and its folder on disk."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam
+from torch.optim.lr_scheduler import LambdaLR
+
+from photoz.errors import TrainingError
+from photoz.training.history import EpochRecord
+
+STATE_FILE = "state.pt"
+
+
+@dataclass
+class TrainingState:
+    """What early stopping and a resumed training need: the record so far and the best weights.
+
+    Parameters
+    ----------
+    records : list of EpochRecord
+        One an epoch done.
+    best : dict of str to Tensor
+        Weights of the epoch with the lowest validation loss, on the CPU; empty before the first.
+    """
+
+    records: list[EpochRecord] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return len(self.records)
+
+    @property
+    def best_record(self) -> EpochRecord:
+        """The epoch with the lowest validation loss; the first of equals."""
+        return min(self.records, key=lambda record: record.valid_loss)
+
+    def add(self, record: EpochRecord, network: nn.Module) -> None:
+        """Record an epoch, and keep the weights when its validation loss is the lowest.
+
+        Raises
+        ------
+        TrainingError
+            A loss is not finite.
+        """
+        if not math.isfinite(record.train_loss + record.valid_loss):
+            raise TrainingError(
+                f"epoch {record.epoch}: loss {record.train_loss}, validation loss {record.valid_loss}: lower "
+                "training.learning_rate, and look for redshifts below -1 or infinite magnitudes in the training set"
+            )
+        self.records.append(record)
+        if self.best_record is record:
+            self.best = {key: value.detach().cpu().clone() for key, value in network.state_dict().items()}
+
+    def is_finished(self, *, max_epochs: int, patience: int) -> bool:
+        """Tell whether all epochs are done, or the last ``patience`` of them were no better than one before."""
+        if not self.records:
+            return max_epochs <= 0
+        return self.epoch >= max_epochs or self.epoch - self.best_record.epoch >= patience
+
+    def save(self, folder: str, network: nn.Module, optimizer: Adam, schedule: LambdaLR) -> None:
+        """Write everything a resumed training needs into a local folder."""
+        content = {
+            "records": [record.to_dict() for record in self.records],
+            "best": self.best,
+            "network": network.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "schedule": schedule.state_dict(),
+        }
+        torch.save(content, Path(folder) / STATE_FILE)
+
+    @classmethod
+    def read(cls, folder: str) -> tuple[Self, Mapping[str, Any]]:
+        """Read a folder that `save` wrote: the state, and the saved states for `restore`. Loads weights only."""
+        content = torch.load(Path(folder) / STATE_FILE, map_location="cpu", weights_only=True)
+        names = {item.name for item in dataclasses.fields(EpochRecord)}
+        records = [EpochRecord(**{name: values[name] for name in names}) for values in content["records"]]
+        return cls(records, content["best"]), content
+
+
+def restore(content: Mapping[str, Any], network: nn.Module, optimizer: Adam, schedule: LambdaLR) -> None:
+    """Put network, optimizer and schedule back where `TrainingState.save` found them."""
+    network.load_state_dict(content["network"])
+    optimizer.load_state_dict(content["optimizer"])
+    schedule.load_state_dict(content["schedule"])
