@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scipy.special import gamma, gammainccinv
 
 from photoz.config import Config
-from photoz.simulate.render import HALO_LIMIT, compute_halo_radius, draw_psf
+from photoz.simulate.render import compute_halo_radius, draw_psf, find_halo_stars
 from photoz.simulate.seds import Floats
 from photoz.simulate.sky import Centre, Sources, compute_extinction, make_rng, make_wcs
 
@@ -24,10 +24,11 @@ BRIGHT_HALO, FAINT_HALO = 4, 2
 NEAR_INFRARED = ("Z", "Y", "J", "H", "Ks")
 
 _APERTURES = (0.7, 2.0)  # arcsec; smallest and largest Gaussian width of GAaP in DR4
+_STRIP_END = 0.9  # of the tile's width: inside what the tile owns, overlaps excised
 _STAR_CONFUSION = 0.01  # of point-like or faint sources whose class is wrong
 
 
-def measure_sources(config: Config, centre: Centre, sources: Sources) -> dict[str, npt.NDArray[Any]]:
+def measure_sources(config: Config, centre: Centre, sources: Sources, scene: Sources) -> dict[str, npt.NDArray[Any]]:
     """Measure a tile's own sources.
 
     Parameters
@@ -37,6 +38,8 @@ def measure_sources(config: Config, centre: Centre, sources: Sources) -> dict[st
         [deg] of the tile.
     sources : Sources
         N sources that the tile owns.
+    scene : Sources
+        Those and the neighbouring tiles', whose bright stars have haloes too.
 
     Returns
     -------
@@ -61,7 +64,7 @@ def measure_sources(config: Config, centre: Centre, sources: Sources) -> dict[st
     }
     columns |= _measure_auto(config, centre, rng, sources)
     columns |= _classify(config, rng, sources)
-    columns |= _flag_haloes(config, centre, sources)
+    columns |= _flag_haloes(config, centre, sources, scene)
     columns |= _measure_gaap(config, rng, sources, find_unobserved(config, centre, x))
     return columns
 
@@ -82,14 +85,15 @@ def format_id(ra: float, dec: float) -> str:
 def find_unobserved(config: Config, centre: Centre, x_N: Floats) -> npt.NDArray[np.bool_]:
     """Tell which bands were not observed at pixel columns x (1-based), shape (N, B).
 
-    One near-infrared band, another from tile to tile, is missing in a strip at the tile's western side.
+    One near-infrared band, another from tile to tile, is missing in a strip of columns on the tile's western side.
     """
     bands, simulation = config.survey.bands, config.simulation
     missing = np.zeros((len(x_N), len(bands)), dtype=bool)
     near = [band for band in bands if band in NEAR_INFRARED]
     if near:
         band = near[simulation.centres.index(centre) % len(near)]
-        missing[:, bands.index(band)] = x_N > simulation.pixels * (1 - simulation.missing_band_fraction) + 0.5
+        inward = (_STRIP_END * simulation.pixels - x_N) / simulation.pixels
+        missing[:, bands.index(band)] = (inward >= 0) & (inward < simulation.missing_band_fraction)
     return missing
 
 
@@ -125,9 +129,9 @@ def _classify(config: Config, rng: np.random.Generator, sources: Sources) -> dic
     }
 
 
-def _flag_haloes(config: Config, centre: Centre, sources: Sources) -> dict[str, npt.NDArray[Any]]:
+def _flag_haloes(config: Config, centre: Centre, sources: Sources, scene: Sources) -> dict[str, npt.NDArray[Any]]:
     r_band = config.survey.bands.index("r")
-    stars = sources.select(sources.star & (sources.magnitude[:, r_band] < HALO_LIMIT))
+    stars = scene.select(find_halo_stars(config, scene))
     stretch = np.cos(np.radians(centre[1]))
     distance_NS = 3600 * np.hypot((sources.ra[:, None] - stars.ra) * stretch, sources.dec[:, None] - stars.dec)
     radius_S = compute_halo_radius(stars.magnitude[:, r_band])

@@ -45,15 +45,16 @@ def format_name(pattern: str, centre: Centre, band: str = "") -> str:
 def write_band(config: Config, centre: Centre, band: str, image: BandImage) -> list[str]:
     """Write the science, weight and flag image of a band; return the locations."""
     header = make_header(config, centre, band, image)
-    parts = {
-        config.survey.image_file: (image.image, "science image"),
-        config.survey.weight_file: (image.weight, "inverse variance of the sky noise"),
-        config.survey.mask_file: (image.mask, "flags: 1 core, 2 halo of a bright star"),
+    parts: dict[str, tuple[npt.NDArray[Any], str, str]] = {
+        config.survey.image_file: (image.image, "maggy", "science image; AB: m = PHOTZP - 2.5 log10"),
+        config.survey.weight_file: (image.weight, "maggy**-2", "inverse variance of the sky noise"),
+        config.survey.mask_file: (image.mask, "", "flags: 1 core, 2 halo of a bright star"),
     }
     written = []
-    for pattern, (data, content) in parts.items():
+    for pattern, (data, unit, content) in parts.items():
         own = header.copy()
         own["CONTENT"] = content
+        own["BUNIT"] = unit
         location = join(config.locations.survey, format_name(pattern, centre, band))
         written.append(write_image(location, data, own, compress=config.simulation.compress))
     return written
@@ -75,7 +76,6 @@ def make_header(config: Config, centre: Centre, band: str, image: BandImage) -> 
         "INSTRUME": ("OMEGACAM", "instrument that is imitated"),
         "FILTER": (f"OCAM_{band}_SDSS", "filter that is imitated"),
         "RESPONSE": (config.simulation.responses[band], "kcorrect response that was used"),
-        "BUNIT": ("maggy", "AB: m = PHOTZP - 2.5 log10(value)"),
         "PHOTZP": (config.survey.zeropoint, "[mag(AB)] zero point"),
         "EXPTIME": (_EXPOSURE[band], "[s] nominal"),
         "GAIN": (image.gain, "[electron / maggy]"),
@@ -93,16 +93,16 @@ def write_image(location: str, data: npt.NDArray[Any], header: fits.Header, *, c
     """Write one image with checksums, plain or tile-compressed; return its location."""
     if not compress:
         return write_fits(location, [fits.PrimaryHDU(data, header)])
-    compressed = fits.CompImageHDU(data, header, compression_type="RICE_1", **_choose_compression(data))
+    compressed = fits.CompImageHDU(data, header, **_choose_compression(data))
     return write_fits(f"{location}.fz", [fits.PrimaryHDU(), compressed])
 
 
 def _choose_compression(data: npt.NDArray[Any]) -> dict[str, Any]:
     if data.dtype.kind != "f":
-        return {}
+        return {"compression_type": "RICE_1"}
     if data.min() == data.max():  # nothing to measure a noise on: keep the values as they are
         return {"compression_type": "GZIP_2", "quantize_level": 0}
-    return {"quantize_level": 16, "quantize_method": 1, "dither_seed": 1}
+    return {"compression_type": "RICE_1", "quantize_level": 16, "quantize_method": 1, "dither_seed": 1}
 
 
 def write_table(

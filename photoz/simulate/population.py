@@ -100,7 +100,8 @@ def _tabulate_magnitudes(library: SedLibrary) -> Floats:
     own_N = library.redshift_N[:, None]
     modulus_NZ = compute_distance_modulus(library.grid_Z) - compute_distance_modulus(library.redshift_N)[:, None]
     with np.errstate(divide="ignore"):
-        return -2.5 * np.log10(flux_NZ) + modulus_NZ - LUMINOSITY_EVOLUTION * (library.grid_Z - own_N)
+        magnitude_NZ = -2.5 * np.log10(flux_NZ) + modulus_NZ - LUMINOSITY_EVOLUTION * (library.grid_Z - own_N)
+    return np.asarray(magnitude_NZ, dtype=np.float64)
 
 
 def _find_tilt(redshift_Z: Floats, density_Z: Floats, mean: float) -> Floats:

@@ -12,6 +12,7 @@ from functools import lru_cache
 import galsim
 import numpy as np
 import numpy.typing as npt
+from scipy.special import gamma
 
 from photoz.config import Config
 from photoz.simulate.seds import Floats
@@ -24,8 +25,8 @@ CORE_BIT, HALO_BIT = 1, 2
 """Bits of the single-band flag image: the core of a bright star (saturated in nature), its halo."""
 
 _AUREOLE_SHARE = 0.03  # of a star's light, scattered far out
-_STAMP = 384  # pixel; largest stamp but for haloes
-_HALO_STAMP = 1400
+_SMALLEST_STAMP, _LARGEST_STAMP, _HALO_STAMP = 24, 768, 1400  # pixel
+_STAMP_EDGE = 0.25  # of the sky noise: fainter light than this is cut off at the edge of a stamp
 _APERTURE_RADIUS = 1.0  # arcsec; of the depth
 _SERSIC_TRUNCATION = 8.0  # half-light radii, about where SDSS ends its de Vaucouleurs profiles
 # [mag(AB)/arcsec^2] of the dark sky at Paranal, Patat 2003, A&A 400, 1183 (about; converted to AB).
@@ -123,19 +124,62 @@ def draw_sources(
     x_N, y_N = wcs.all_world2pix(sources.ra, sources.dec, 1)
     extinction_N = compute_extinction(sources.ra, sources.dec, (band,))[:, 0]
     flux_N = 10.0 ** (-0.4 * (sources.magnitude[:, column] + extinction_N))
-    for number in range(len(sources)):
-        profile = make_profile(sources, number, column, psf).withFlux(float(flux_N[number]))
-        halo = bool(sources.star[number]) and sources.magnitude[number, config.survey.bands.index("r")] < HALO_LIMIT
-        size = _HALO_STAMP if halo else min(profile.getGoodImageSize(scale), _STAMP)
-        _add_stamp(profile, image, (float(x_N[number]), float(y_N[number])), (size, scale))
+    sigma = compute_sky_noise(config, band)
+    halo_N = find_halo_stars(config, sources)
+    size_N = np.where(halo_N, _HALO_STAMP, choose_stamp_size(sources, column, flux_N / sigma, scale))
+    inside_N = (
+        np.maximum(np.abs(x_N - image.center.x), np.abs(y_N - image.center.y)) < (image.array.shape[0] + size_N) / 2
+    )
+    for number in map(int, np.flatnonzero(inside_N)):
+        profile = make_profile(sources, number, column, psf)
+        if halo_N[number]:
+            profile = (1 - _AUREOLE_SHARE) * profile + _AUREOLE_SHARE * _make_aureole()
+        position = (float(x_N[number]), float(y_N[number]))
+        _add_stamp(profile * float(flux_N[number]), image, position, (int(size_N[number]), scale))
+
+
+def find_halo_stars(config: Config, sources: Sources) -> npt.NDArray[np.bool_]:
+    """Tell which sources are stars so bright that they have an aureole and a masked halo."""
+    return np.asarray(sources.star & (sources.magnitude[:, config.survey.bands.index("r")] < HALO_LIMIT))
+
+
+def choose_stamp_size(sources: Sources, column: int, significance_N: Floats, scale: float) -> npt.NDArray[np.int64]:
+    """Choose the side of each source's stamp [pixel], so that its edge is lost in the sky noise.
+
+    Parameters
+    ----------
+    sources : Sources
+    column : int
+        Of the band.
+    significance_N : ndarray of float64
+        Flux over the sky noise of a pixel.
+    scale : float
+        [arcsec / pixel]
+    """
+    level_N = significance_N * scale**2 / _STAMP_EDGE  # flux per arcsec^2 in units of the faintest that is drawn
+    psf_N = (level_N * (MOFFAT_BETA - 1) / np.pi) ** (1 / (2 * MOFFAT_BETA))  # arcsec, for a core of about 1 arcsec
+    share_N = sources.bulge_fraction[:, column]
+    disc_N = _find_extent(np.ones(len(sources)), sources.disc_radius, level_N * (1 - share_N))
+    bulge_N = _find_extent(np.maximum(sources.bulge_index, 0.5), sources.bulge_radius, level_N * share_N)
+    bulge_N = np.minimum(bulge_N, _SERSIC_TRUNCATION * sources.bulge_radius)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        galaxy_N = np.fmax(disc_N / np.sqrt(sources.disc_ratio), bulge_N / np.sqrt(sources.bulge_ratio))
+    extent_N = psf_N + np.where(sources.star, 0.0, galaxy_N)
+    size_N = 2 * np.ceil(extent_N / scale).astype(np.int64)
+    return np.clip(size_N, _SMALLEST_STAMP, _LARGEST_STAMP)
+
+
+def _find_extent(index_N: Floats, radius_N: Floats, level_N: Floats) -> Floats:
+    """Find the radius at which Sersic profiles of flux ``level_N`` fall below one per square arcsecond."""
+    b_N = 2 * index_N - 1 / 3
+    area_N = 2 * np.pi * index_N * gamma(2 * index_N) * np.maximum(radius_N, 1e-3) ** 2 / b_N ** (2 * index_N)
+    return np.asarray(radius_N * (np.log(np.maximum(level_N / area_N, 1.0)) / b_N) ** index_N)
 
 
 def make_profile(sources: Sources, number: int, column: int, psf: galsim.GSObject) -> galsim.GSObject:
     """Make the profile of one source in one band, convolved with the PSF, of unit flux."""
     if sources.star[number]:
-        if sources.magnitude[number].min() > HALO_LIMIT:
-            return psf
-        return (1 - _AUREOLE_SHARE) * psf + _AUREOLE_SHARE * _make_aureole()
+        return psf
     share = float(sources.bulge_fraction[number, column])
     angle = float(sources.angle[number]) * galsim.radians
     parts = []
@@ -188,8 +232,7 @@ def make_mask(config: Config, centre: Centre, sources: Sources) -> npt.NDArray[n
     """Make the flag image of a tile: discs around the bright stars."""
     pixels, scale = config.simulation.pixels, config.survey.pixel_scale
     mask = np.zeros((pixels, pixels), dtype=np.uint8)
-    magnitude_N = sources.magnitude[:, config.survey.bands.index("r")]
-    bright = sources.select(sources.star & (magnitude_N < HALO_LIMIT))
+    bright = sources.select(find_halo_stars(config, sources))
     radius_N = compute_halo_radius(bright.magnitude[:, config.survey.bands.index("r")]) / scale
     x_N, y_N = make_wcs(centre, pixels, scale).all_world2pix(bright.ra, bright.dec, 0)
     for x, y, radius in zip(x_N, y_N, radius_N, strict=True):

@@ -47,6 +47,8 @@ class SedLibrary:
     Parameters
     ----------
     bands : tuple of str, length B
+    row_N : ndarray of int
+        Row of each galaxy in the package's file.
     coefficients_NT : ndarray of float64
         Template coefficients at each galaxy's own redshift.
     redshift_N : ndarray of float64
@@ -64,6 +66,7 @@ class SedLibrary:
     """
 
     bands: tuple[str, ...]
+    row_N: npt.NDArray[np.intp]
     coefficients_NT: Floats
     redshift_N: Floats
     absolute_N3: Floats
@@ -108,9 +111,10 @@ def load_library(bands: tuple[str, ...], responses: tuple[str, ...]) -> SedLibra
         observed_N = -2.5 * np.log10(_project_each(corrector.Amatrix(redshift_N)[:, 2:3], coefficients_NT)[:, 0])
     keep = np.isfinite(absolute_N3).all(1) & np.isfinite(observed_N)
     keep &= (petrosian_N < _MAIN_SAMPLE_LIMIT) & (redshift_N > 0.01)
-    grid_Z = np.arange(1, round(HIGHEST_REDSHIFT / REDSHIFT_STEP)) * REDSHIFT_STEP
+    grid_Z = np.asarray(np.arange(1, round(HIGHEST_REDSHIFT / REDSHIFT_STEP)) * REDSHIFT_STEP, dtype=np.float64)
     return SedLibrary(
         bands=bands,
+        row_N=np.flatnonzero(keep),
         coefficients_NT=coefficients_NT[keep],
         redshift_N=redshift_N[keep],
         absolute_N3=absolute_N3[keep],
@@ -192,12 +196,13 @@ def _interpolate_response(library: SedLibrary, redshift_N: Floats) -> Floats:
     position_N = (redshift_N - library.grid_Z[0]) / REDSHIFT_STEP
     lower_N = np.clip(position_N.astype(np.intp), 0, len(library.grid_Z) - 2)
     weight_N = (position_N - lower_N)[:, None, None]
-    return (1 - weight_N) * library.response_ZBT[lower_N] + weight_N * library.response_ZBT[lower_N + 1]
+    response_NBT = (1 - weight_N) * library.response_ZBT[lower_N] + weight_N * library.response_ZBT[lower_N + 1]
+    return np.asarray(response_NBT, dtype=np.float64)
 
 
 def _project(response_BT: Floats, coefficients_NT: Floats) -> Floats:
-    return np.einsum("bt,nt->nb", np.asarray(response_BT, dtype=np.float64), coefficients_NT)
+    return np.asarray(np.einsum("bt,nt->nb", response_BT, coefficients_NT), dtype=np.float64)
 
 
 def _project_each(response_NBT: Floats, coefficients_NT: Floats) -> Floats:
-    return np.einsum("nbt,nt->nb", np.asarray(response_NBT, dtype=np.float64), coefficients_NT)
+    return np.asarray(np.einsum("nbt,nt->nb", response_NBT, coefficients_NT), dtype=np.float64)

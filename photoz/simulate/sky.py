@@ -28,7 +28,7 @@ STREAMS = {"bright": 0, "faint": 1, "stars": 2, "photometry": 3, "psf": 4, "nois
 
 BRIGHT_LIMIT, FAINT_LIMIT = 20.0, 23.0
 """[mag(AB)] total, dereddened r."""
-_BRIGHTEST_GALAXY = 13.0  # brighter ones are larger than the cutouts and the tiles' overlap
+_BRIGHTEST_GALAXY = 15.5  # the 1 % that are brighter would lie over a good part of such a dense sky
 _FAINT_REDSHIFT = 1.2
 
 # A_b / E(B-V) for R_V = 3.1: Schlafly & Finkbeiner 2011, ApJ 737, 103, table 6 (SDSS u g r i z, LSST y, 2MASS J H Ks).
@@ -102,7 +102,7 @@ def make_wcs(centre: Centre, pixels: int, pixel_scale: float) -> WCS:
     Examples
     --------
     >>> x, y = make_wcs((180.0, -0.5), 100, 0.2).all_world2pix(180.0, -0.5, 1)
-    >>> float(x), float(y)
+    >>> round(float(x), 6), round(float(y), 6)
     (50.5, 50.5)
     """
     wcs = WCS(naxis=2)
@@ -165,7 +165,8 @@ def compute_reddening(ra_N: Floats, dec_N: Floats) -> Floats:
 
 def compute_extinction(ra_N: Floats, dec_N: Floats, bands: Sequence[str]) -> Floats:
     """Compute the Galactic extinction [mag] in every band, shape (N, B)."""
-    return compute_reddening(ra_N, dec_N)[:, None] * np.array([_EXTINCTION[band] for band in bands])
+    factor_B = np.array([_EXTINCTION[band] for band in bands])
+    return np.asarray(compute_reddening(ra_N, dec_N)[:, None] * factor_B, dtype=np.float64)
 
 
 def _draw_galaxies(config: Config, rng: np.random.Generator, kind: str, position: tuple[Floats, Floats]) -> Sources:

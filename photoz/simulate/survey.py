@@ -14,7 +14,7 @@ from astropy.io import fits
 from photoz.config import Config
 from photoz.errors import ConfigError
 from photoz.simulate.catalogue import measure_sources, select_bright
-from photoz.simulate.files import format_name, write_band, write_table
+from photoz.simulate.files import Card, format_name, write_band, write_table
 from photoz.simulate.render import render_band
 from photoz.simulate.sky import Centre, join_sources, make_sources
 from photoz.simulate.spectra import observe_spectra
@@ -100,7 +100,7 @@ def simulate_tile(config: Config, plan: TilePlan) -> dict[str, Any]:
     files: list[str] = []
     for band in config.survey.image_bands:
         files += write_band(config, plan.centre, band, render_band(config, plan.centre, band, scene))
-    columns = measure_sources(config, plan.centre, own)
+    columns = measure_sources(config, plan.centre, own, scene)
     files.append(_write_catalogue(config, plan, columns))
     return {
         "tile": plan.name,
@@ -112,7 +112,7 @@ def simulate_tile(config: Config, plan: TilePlan) -> dict[str, Any]:
 
 
 def _write_catalogue(config: Config, plan: TilePlan, columns: dict[str, npt.NDArray[Any]]) -> str:
-    cards = {"OBJECT": (plan.name, "tile")}
+    cards: dict[str, Card] = {"OBJECT": (plan.name, "tile")}
     for band in config.survey.image_bands:
         key = config.survey.zeropoint_offset.format(BAND=band.upper(), band=band)
         cards[key] = (0.0, "[mag] homogenisation offset")
