@@ -27,14 +27,15 @@ from photoz.estimators.base import MANIFEST, read_manifest
 from photoz.estimators.hybrid import HybridEstimator, InputLayout, make_layout
 from photoz.inputs import make_inputs
 from photoz.photometry import MagnitudeScaling
-from photoz.storage import exists, join, remove
+from photoz.plots import plot_history
+from photoz.plots.style import render_png
+from photoz.storage import exists, join, open_atomic, remove
 from photoz.training import (
     Batch,
     EpochRecord,
     TrainingState,
     make_optimizer,
     make_schedule,
-    plot_history,
     prepare_batch,
     train_epoch,
     validate,
@@ -337,7 +338,9 @@ def _write_estimator(plan: TrainingPlan, state: TrainingState, location: str, *,
     HybridEstimator(plan.layout, plan.scaling, network, record, torch.device("cpu")).save(location)
     history = join(config.locations.training, f"history-{config.training.estimator}")
     write_history(f"{history}.json", state.records, info={"estimator": config.training.estimator, **record})
-    plot_history(f"{history}.png", state.records, title=f"Training of the {config.training.estimator} estimator")
+    figure = plot_history({config.training.estimator: [epoch.to_dict() for epoch in state.records]})
+    with open_atomic(f"{history}.png") as file:
+        file.write(render_png(figure))
     logger.info(
         "%s: epoch %d of %d kept, validation SMAD %.4f, R2 %.3f; history in %s.png",
         location,

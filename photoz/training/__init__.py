@@ -2,7 +2,7 @@
 
 from photoz.training.batches import Batch, augment, prepare_batch
 from photoz.training.epoch import make_optimizer, make_schedule, train_epoch, validate
-from photoz.training.history import EpochRecord, plot_history, write_history
+from photoz.training.history import EpochRecord, write_history
 from photoz.training.state import TrainingState
 
 __all__ = [
@@ -12,7 +12,6 @@ __all__ = [
     "augment",
     "make_optimizer",
     "make_schedule",
-    "plot_history",
     "prepare_batch",
     "train_epoch",
     "validate",
