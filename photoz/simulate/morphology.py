@@ -1,7 +1,8 @@
 """Sizes and profiles of galaxies from published relations with type, luminosity and redshift.
 
 Every galaxy is a Sersic bulge and an exponential disc, either of which may be empty. Bulges hold only light of the
-old templates, so that discs are bluer than bulges while the sum keeps the galaxy's nine-band photometry.
+old templates, so that discs are bluer than bulges while the sum keeps the galaxy's nine-band photometry. Types come
+from colour alone, so red dusty discs are drawn as spheroids; some 59 % of the galaxies with r < 20 are early types.
 
 References
 ----------

@@ -5,6 +5,8 @@ templates are fitted to each galaxy's u g r i z J H K, and the fitted sum of tem
 
 What this leaves out: a galaxy's spectrum is a sum of five templates, so colours are smoother than nature's; emission by
 active nuclei is absent; stellar populations do not grow younger with redshift (luminosities brighten, colours do not).
+Redshifts are therefore easier than in nature: those of 30 nearest neighbours (local linear fit, 4,800 galaxies, errors
+of 0.02 mag and the depths) have a SMAD of 0.014 from nine bands, where ANNz2 has 0.018 on the real KiDS-Bright sample.
 
 References
 ----------

@@ -1,5 +1,7 @@
 """The files of a simulated survey: names, headers, columns, pixels, reproducibility."""
 
+import runpy
+import sys
 from pathlib import Path
 
 import galsim
@@ -7,11 +9,13 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
+from hypothesis import given
+from hypothesis import strategies as st
 
 from photoz.config import Config, convert_config
 from photoz.errors import ConfigError
 from photoz.simulate import plan_survey, simulate_tile, write_survey_tables
-from photoz.simulate.catalogue import find_unobserved
+from photoz.simulate.catalogue import find_unobserved, format_id
 from photoz.simulate.render import compute_halo_radius, compute_sky_noise, draw_sources, make_psf
 from photoz.simulate.sky import compute_extinction, find_owner, make_sources, make_wcs
 
@@ -239,6 +243,30 @@ def test_compressed_images_read_back(config: Config, folder: Path, tmp_path: Pat
         compressed = fits.getdata(packed / f"KiDS_DR4.0_180.0_-0.5_r_{kind}.fits.fz", 1)
         tolerance = compute_sky_noise(config, "r") / 8 if kind == "sci" else 0
         assert np.abs(plain.astype(np.float64) - compressed).max() <= tolerance
+
+
+def test_the_job_writes_the_same_survey(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = str(Path(__file__).parents[2] / "jobs" / "simulate_survey.py")
+    small = "pixels=300 galaxies_per_tile=25 faint_per_tile=10 stars_per_tile=8 centres=[[180.0,-0.5],[180.1,-0.5]]"
+    values = [f"simulation.{setting}" for setting in small.split()]
+    values += ["engine.name=serial", f"locations.survey={tmp_path / 'survey'}"]
+    options = [part for value in values for part in ("--set", value)]
+    monkeypatch.setattr(sys, "argv", [script, *options])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(script, run_name="__main__")
+    assert ended.value.code == 0
+    for path in sorted(folder.iterdir()):
+        assert path.read_bytes() == (tmp_path / "survey" / path.name).read_bytes(), path.name
+
+
+@given(st.floats(0.0, 359.9999), st.floats(-89.9, 89.9))
+def test_identifiers_hold_the_position(ra: float, dec: float) -> None:
+    text = format_id(ra, dec).removeprefix("KiDSDR4 J")
+    hours, degrees = text[:10], text[10:]
+    read_ra = 15 * (int(hours[:2]) + int(hours[2:4]) / 60 + float(hours[4:]) / 3600)
+    read_dec = int(degrees[1:3]) + int(degrees[3:5]) / 60 + float(degrees[5:]) / 3600
+    assert (read_ra - ra + 180) % 360 - 180 == pytest.approx(0, abs=0.0151 / 3600)
+    assert read_dec * (-1 if degrees[0] == "-" else 1) == pytest.approx(dec, abs=0.0101 / 3600)
 
 
 def test_centres_that_share_a_name_are_refused(tmp_path: Path) -> None:
