@@ -25,7 +25,7 @@ BLOCK_BYTES = 16 * 2**20
 """Bytes read at a time where no array shape dictates it."""
 
 # What astropy and its decompressor raise on bytes that are not the FITS file they claim to be.
-_FITS_ERRORS = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, MemoryError, RuntimeError, VerifyError)
+FITS_ERRORS = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, MemoryError, RuntimeError, VerifyError)
 _VERSION_KEYS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created")
 
 
@@ -160,7 +160,7 @@ class RowReader:
             self._digest.update_rest(self._file)
             self._digest.verify()
             self._file.seek(0)
-            self._units = _parse_fits(self._file, self.info.location)
+            self._units = parse_fits(self._file, self.info.location)
         else:
             self._digest.update(_read_exactly(self._file, self.info.spans[1], self.info.name))
         return self
@@ -204,7 +204,7 @@ class RowReader:
     def _decompress(self, stop: int) -> npt.NDArray[Any]:
         try:
             rows: npt.NDArray[Any] = np.asarray(self._units[self.info.hdu].section[self._row : stop])
-        except _FITS_ERRORS as error:
+        except FITS_ERRORS as error:
             raise SurveyFileError(
                 f"{self.info.name} cannot be decompressed in rows {self._row} to {stop}: {error}; fetch it again"
             ) from error
@@ -303,10 +303,17 @@ _DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 
 def _scale_rows(rows: npt.NDArray[Any], header: fits.Header) -> npt.NDArray[Any]:
-    scale, zero, blank = header.get("BSCALE", 1), header.get("BZERO", 0), header.get("BLANK")
-    if rows.dtype.kind == "f" or blank is None:
-        return rows if (scale, zero) == (1, 0) else rows * scale + zero
-    return np.where(rows == blank, np.nan, rows * float(scale) + zero)
+    scale, zero, blank = float(header.get("BSCALE", 1)), float(header.get("BZERO", 0)), header.get("BLANK")
+    scaled = rows if (scale, zero) == (1, 0) else rows * scale + zero
+    return scaled if rows.dtype.kind == "f" or blank is None else np.where(rows == blank, np.nan, scaled)
+
+
+@contextmanager
+def quiet_astropy() -> Iterator[None]:
+    """Silence astropy's warnings: truncation is told by us, with the numbers; odd cards are the release's business."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        yield
 
 
 def _open_bytes(location: str) -> IO[bytes]:
@@ -330,18 +337,18 @@ def _read_exactly(file: IO[bytes], count: int, name: str) -> bytes:
 @contextmanager
 def _open_fits(location: str, **options: Any) -> Iterator[fits.HDUList]:
     with _open_bytes(location) as file:
-        units = _parse_fits(file, location, **options)
+        units = parse_fits(file, location, **options)
         try:
-            yield units
-        except _FITS_ERRORS as error:
+            with quiet_astropy():
+                yield units
+        except FITS_ERRORS as error:
             raise SurveyFileError(f"{base_name(location)} is no valid FITS file: {error}; fetch it again") from error
 
 
-def _parse_fits(file: IO[bytes], location: str, **options: Any) -> fits.HDUList:
+def parse_fits(file: IO[bytes], location: str, **options: Any) -> fits.HDUList:
+    """Open a FITS file lazily; raises `SurveyFileError` when it is none."""
     try:
-        with warnings.catch_warnings():
-            # Truncation is told by us, with the numbers; unusual cards are the release's business.
-            warnings.simplefilter("ignore", AstropyWarning)
+        with quiet_astropy():
             return fits.open(file, mode="readonly", memmap=False, lazy_load_hdus=True, **options)
-    except _FITS_ERRORS as error:
+    except FITS_ERRORS as error:
         raise SurveyFileError(f"{base_name(location)} is no valid FITS file: {error}; fetch it again") from error

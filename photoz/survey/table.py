@@ -12,7 +12,7 @@ import numpy.typing as npt
 from astropy.io import fits
 
 from photoz.errors import SurveyFileError
-from photoz.survey.fits import _FITS_ERRORS, OnesComplementSum, _parse_fits, add_ones_complement, base_name
+from photoz.survey.fits import FITS_ERRORS, OnesComplementSum, add_ones_complement, base_name, parse_fits, quiet_astropy
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,13 +60,13 @@ def read_table(location: str, columns: dict[str, str]) -> FitsTable:
     """
     data = _read_bytes(location)
     name = base_name(location)
-    with _parse_fits(io.BytesIO(data), location) as units:
+    with parse_fits(io.BytesIO(data), location) as units, quiet_astropy():
         try:
             unit = _find_table(units, name)
             _verify_unit(unit, data, name)
             _require_columns(unit.columns.names, columns, name)
             values = {column: _to_native(unit.data[column]) for column in columns}
-        except _FITS_ERRORS as error:
+        except FITS_ERRORS as error:
             raise SurveyFileError(f"{name} is no valid FITS table: {error}; fetch it again") from error
         return FitsTable(name, values, units[0].header.copy(), unit.header.copy(), hashlib.sha256(data).hexdigest())
 
@@ -75,9 +75,9 @@ def list_columns(location: str) -> list[str]:
     """List the columns of the first table of a FITS file, reading headers only. Raises as `read_table`."""
     name = base_name(location)
     try:
-        with fsspec.open(location, "rb") as file, _parse_fits(file, location) as units:
+        with fsspec.open(location, "rb") as file, parse_fits(file, location) as units, quiet_astropy():
             return [str(column) for column in _find_table(units, name).columns.names]
-    except _FITS_ERRORS as error:
+    except FITS_ERRORS as error:
         raise SurveyFileError(f"{name} is no valid FITS table: {error}; fetch it again") from error
 
 

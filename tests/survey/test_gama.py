@@ -1,0 +1,44 @@
+"""The spectroscopic table after its cuts."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.table import Table
+from tiny_survey import make_config
+
+from photoz.errors import SurveyFileError
+from photoz.survey.gama import SPECTROSCOPIC_SCHEMA, read_gama
+
+
+@pytest.fixture
+def gama(tmp_path: Path) -> Path:
+    (tmp_path / "survey").mkdir()
+    table = Table({"RAcen": np.arange(6) + 180.0, "Deccen": np.zeros(6)})
+    table["Z"] = np.array([0.1, 0.2, 0.3, 0.0005, np.nan, 0.6], np.float32)
+    table["NQ"] = np.array([4, 2, 3, 4, 4, 4], np.int32)
+    table["duplicate"] = np.array([0, 0, 0, 0, 0, 1], np.int32)
+    table.write(tmp_path / "survey" / "gkvScienceCatv02.fits")
+    return tmp_path
+
+
+def test_keeps_reliable_redshifts_of_galaxies_once(gama: Path) -> None:
+    spectra = read_gama(make_config(gama))
+    assert spectra.schema.equals(SPECTROSCOPIC_SCHEMA, check_metadata=True)
+    assert spectra["ra"].to_pylist() == [180.0, 182.0]
+    np.testing.assert_allclose(spectra["z_spec"].to_numpy(), [0.1, 0.3], rtol=1e-6)
+
+
+def test_table_without_a_column_of_duplicates(gama: Path) -> None:
+    assert len(read_gama(make_config(gama, crossmatch={"duplicate": ""}))) == 3
+
+
+def test_errors_name_file_column_and_setting(gama: Path) -> None:
+    with pytest.raises(
+        SurveyFileError, match=r"gkvScienceCatv02\.fits lacks the column REDSHIFT \(crossmatch\.redshift\)"
+    ):
+        read_gama(make_config(gama, crossmatch={"redshift": "REDSHIFT"}))
+    with pytest.raises(SurveyFileError, match=r"none of 6 rows has NQ >= 9"):
+        read_gama(make_config(gama, crossmatch={"min_quality": 9}))
+    with pytest.raises(SurveyFileError, match=r"other\.fits is missing"):
+        read_gama(make_config(gama, crossmatch={"file": "other.fits"}))

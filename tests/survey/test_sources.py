@@ -1,0 +1,179 @@
+"""Catalogue rows: selection, sentinels, bits, positions."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+from astropy_healpix import HEALPix
+from tiny_survey import BANDS, make_catalogue, make_config, write_catalogue
+
+from photoz.config import Config
+from photoz.errors import SurveyFileError
+from photoz.schema import Flag, make_source_schema
+from photoz.survey.sources import calibrate_mag_auto, make_sources, read_catalogue
+
+REAL_ROWS = Path(__file__).parents[3] / "shared/data/catalogues/kids_dr4_fors2_15rows.csv"
+
+
+def ingest(tmp_path: Path, table: Table, config: Config | None = None, **options: object) -> pa.Table:
+    path = tmp_path / "KiDS_DR4.0_180.0_-0.5_ugriZYJHKs_cat.fits"
+    write_catalogue(path, table, options.get("offsets"))  # type: ignore[arg-type]
+    config = config or make_config(tmp_path)
+    bright = options.get("bright_ids")
+    return make_sources(config, "KIDS_180.0_-0.5", read_catalogue(config, str(path)), bright)  # type: ignore[arg-type]
+
+
+def by_id(sources: pa.Table) -> dict[str, dict]:
+    return {row["object_id"]: row for row in sources.to_pylist()}
+
+
+@pytest.fixture
+def table() -> Table:
+    return make_catalogue("180.0_-0.5", 20, width_deg=0.05, seed=1)
+
+
+def test_schema_tile_and_order(tmp_path: Path, table: Table) -> None:
+    sources = ingest(tmp_path, table)
+    assert sources.schema.equals(make_source_schema(BANDS), check_metadata=True)
+    assert set(sources["tile"].to_pylist()) == {"KIDS_180.0_-0.5"}
+    index = sources["_healpix_29"].to_numpy()
+    assert (np.diff(index) >= 0).all()
+
+
+def test_healpix_agrees_with_astropy_healpix(tmp_path: Path, table: Table) -> None:
+    sources = ingest(tmp_path, table)
+    grid = HEALPix(nside=2**29, order="nested")
+    expected = grid.lonlat_to_healpix(*(sources[c].to_numpy() * u for c, u in (("ra", deg()), ("dec", deg()))))
+    np.testing.assert_array_equal(sources["_healpix_29"].to_numpy(), expected)
+
+
+def deg() -> object:
+    from astropy import units
+
+    return units.deg
+
+
+def test_sentinels_become_nan_and_bits(tmp_path: Path, table: Table) -> None:
+    rows = by_id(ingest(tmp_path, table))
+    y, ks, nothing, whole = (rows[str(table["ID"][n])] for n in range(4))
+    assert np.isnan(y["mag_Y"])
+    assert np.isnan(y["magerr_Y"])
+    assert (y["not_detected"], y["not_observed"]) == (1 << BANDS.index("Y"), 0)
+    assert y["flags"] == Flag.BAND_NOT_DETECTED
+    assert (ks["not_detected"], ks["not_observed"]) == (0, 1 << BANDS.index("Ks"))
+    assert ks["flags"] == Flag.BAND_NOT_OBSERVED
+    assert nothing["flags"] == Flag.BAND_NOT_DETECTED | Flag.NO_PHOTOMETRY
+    assert (whole["flags"], whole["not_detected"], whole["not_observed"]) == (0, 0, 0)
+    assert whole["mag_g"] == pytest.approx(float(table["MAG_GAAP_g"][3]))
+
+
+def test_error_without_magnitude_is_dropped_and_bare_sentinel_errors_too(tmp_path: Path, table: Table) -> None:
+    table["MAGERR_GAAP_Y"][0] = 0.3
+    table["MAGERR_GAAP_u"][3] = -99
+    rows = by_id(ingest(tmp_path, table))
+    assert np.isnan(rows[str(table["ID"][0])]["magerr_Y"])
+    assert np.isnan(rows[str(table["ID"][3])]["magerr_u"])
+    assert rows[str(table["ID"][3])]["flags"] == 0
+
+
+def test_limit_is_strict(tmp_path: Path, table: Table) -> None:
+    table["MAG_AUTO"] = np.float32(20.0)
+    table["MAG_AUTO"][5] = np.nextafter(np.float32(20), np.float32(0))
+    table["EXTINCTION_r"] = np.float32(0)
+    sources = ingest(tmp_path, table, offsets={"R": 0.0})
+    assert sources["object_id"].to_pylist() == [str(table["ID"][5])]
+
+
+@pytest.mark.parametrize("value", [99.0, -99.0, np.nan, np.inf])
+def test_no_total_magnitude_is_not_bright(tmp_path: Path, table: Table, value: float) -> None:
+    table["MAG_AUTO"][7] = value
+    assert str(table["ID"][7]) not in by_id(ingest(tmp_path, table))
+
+
+def test_total_magnitude_is_calibrated_as_kids_bright_is(tmp_path: Path, table: Table) -> None:
+    rows = by_id(ingest(tmp_path, table, offsets={"R": 0.03}))
+    expected = float(table["MAG_AUTO"][3]) + 0.03 - 0.1
+    assert rows[str(table["ID"][3])]["mag_auto"] == pytest.approx(expected, abs=1e-5)
+    plain = make_config(tmp_path, survey={"mag_auto_dereddened": True, "mag_auto_offset_sign": 0})
+    catalogue = read_catalogue(plain, str(tmp_path / "KiDS_DR4.0_180.0_-0.5_ugriZYJHKs_cat.fits"))
+    np.testing.assert_array_equal(calibrate_mag_auto(plain, catalogue), table["MAG_AUTO"])
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("SG_FLAG", 0), ("SG2DPHOT", 1), ("CLASS_STAR", 0.5), ("MASK", 4), ("MASK", 16384)]
+)
+def test_default_cuts(tmp_path: Path, table: Table, column: str, value: float) -> None:
+    table[column][4] = value
+    table["MASK"][5] = 3  # bits that the cut does not ask for
+    rows = by_id(ingest(tmp_path, table))
+    assert str(table["ID"][4]) not in rows
+    assert str(table["ID"][5]) in rows
+
+
+def test_bright_sample_replaces_the_cuts_and_not_the_limit(tmp_path: Path, table: Table) -> None:
+    table["SG_FLAG"] = 0
+    ids = {str(table["ID"][4]), str(table["ID"][19]), "not in this tile"}
+    assert set(by_id(ingest(tmp_path, table, bright_ids=ids))) == {str(table["ID"][4])}
+
+
+def test_dereddening_where_the_survey_has_not_done_it(tmp_path: Path, table: Table) -> None:
+    config = make_config(tmp_path, survey={"magnitudes_dereddened": False})
+    rows = by_id(ingest(tmp_path, table, config))
+    assert rows[str(table["ID"][3])]["mag_g"] == pytest.approx(float(table["MAG_GAAP_g"][3]) - 0.1, abs=1e-5)
+    assert np.isnan(rows[str(table["ID"][0])]["mag_Y"])
+
+
+def test_missing_column_names_column_file_and_setting(tmp_path: Path, table: Table) -> None:
+    config = make_config(tmp_path, survey={"bands": [*BANDS, "q"]})
+    with pytest.raises(SurveyFileError, match=r"_cat\.fits lacks the column MAG_GAAP_q .*band q of survey\.bands"):
+        ingest(tmp_path, table, config)
+    table.remove_column("SG2DPHOT")
+    with pytest.raises(SurveyFileError, match=r"SG2DPHOT \(selection\.cuts\)"):
+        ingest(tmp_path, table)
+
+
+def test_bits_of_a_column_without_bits(tmp_path: Path, table: Table) -> None:
+    config = make_config(tmp_path, selection={"cuts": [{"column": "CLASS_STAR", "bits_clear": 4}]})
+    with pytest.raises(SurveyFileError, match="CLASS_STAR, which holds float32"):
+        ingest(tmp_path, table, config)
+
+
+@pytest.mark.parametrize(("first", "text"), [(-2880, "truncated"), (None, "corrupt")])
+def test_damaged_catalogue_is_named(tmp_path: Path, table: Table, first: int | None, text: str) -> None:
+    path = tmp_path / "c_cat.fits"
+    write_catalogue(path, table)
+    content = bytearray(path.read_bytes()[:first])
+    content[-4000] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(SurveyFileError, match=rf"c_cat\.fits is {text}"):
+        read_catalogue(make_config(tmp_path), str(path))
+
+
+def test_image_is_no_catalogue(tmp_path: Path) -> None:
+    fits.PrimaryHDU(np.zeros((3, 3))).writeto(tmp_path / "i_cat.fits")
+    with pytest.raises(SurveyFileError, match=r"i_cat\.fits holds no table"):
+        read_catalogue(make_config(tmp_path), str(tmp_path / "i_cat.fits"))
+
+
+@pytest.mark.skipif(not REAL_ROWS.exists(), reason="../shared/data with real KiDS rows is not there")
+def test_real_rows_keep_their_numbers_and_gaps(tmp_path: Path) -> None:
+    with REAL_ROWS.open() as file:
+        real = list(csv.DictReader(file))
+    table = make_catalogue("13.5_-28.4", len(real), width_deg=0.05, seed=1)
+    table["MAG_AUTO"] = np.float32(18)
+    for band in BANDS:
+        values = [row[f"MAG_GAAP_{band}"] for row in real]
+        table[f"MAG_GAAP_{band}"] = np.array([float(v) if v else 99.0 for v in values], np.float32)
+    rows = by_id(ingest(tmp_path, table))
+    assert len(rows) == 15
+    for n, row in enumerate(real):
+        ours = rows[str(table["ID"][n])]
+        for index, band in enumerate(BANDS):
+            text = row[f"MAG_GAAP_{band}"]
+            gap = not text or abs(abs(float(text)) - 99) < 0.5
+            assert bool((ours["not_detected"] | ours["not_observed"]) >> index & 1) == gap
+            assert np.isnan(ours[f"mag_{band}"]) if gap else ours[f"mag_{band}"] == pytest.approx(float(text), abs=1e-5)
