@@ -1,5 +1,7 @@
 """Fixtures shared by the tests: a local Ray cluster, and a tiny survey ready for inference."""
 
+import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +27,14 @@ def ray_cluster() -> Iterator[None]:
 
     # Ray keeps sockets in its folder, and a socket's path may have no more than 107 characters.
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        ray.init(address="local", num_cpus=2, include_dashboard=False, _temp_dir=folder, log_to_driver=False)
+        ray.init(
+            address="local",
+            num_cpus=2,
+            include_dashboard=False,
+            _temp_dir=folder,
+            log_to_driver=False,
+            runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}},  # functions of the tests' own modules
+        )
         yield
         ray.shutdown()
 

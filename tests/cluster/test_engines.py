@@ -1,0 +1,51 @@
+"""One call, three engines, the same results."""
+
+import pytest
+from conftest import ReadySurvey
+from tiny_survey import make_config
+
+from cluster.engines import check_cpus, run_tasks
+from photoz.config import Config, Engine
+from photoz.errors import ConfigError
+
+
+def square(config: Config, task: tuple[int, str]) -> dict[str, object]:
+    number, name = task
+    return {"name": name, "square": number**2, "run": config.run.name, "rows": number}
+
+
+def test_engine_settings_are_used(tmp_path) -> None:
+    config = make_config(tmp_path, engine={"name": "serial"})
+    results = list(run_tasks(square, [(2, "two"), (3, "three")], config, label="numbers"))
+    assert results == [
+        {"name": "two", "square": 4, "run": "tiny", "rows": 2},
+        {"name": "three", "square": 9, "run": "tiny", "rows": 3},
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["ray", "dask"])
+def test_engines_give_what_serial_gives(tmp_path, ray_cluster: None, engine: str) -> None:
+    tasks = [(number, str(number)) for number in range(7)]
+    expected = list(run_tasks(square, tasks, make_config(tmp_path, engine={"name": "serial"}), label="numbers"))
+    found = run_tasks(square, tasks, make_config(tmp_path, engine={"name": engine}), label="numbers")
+    assert sorted(found, key=lambda row: row["square"]) == expected
+
+
+@pytest.mark.parametrize("engine", ["serial", "ray", "dask"])
+def test_nothing_to_do_is_no_error(tmp_path, ray_cluster: None, engine: str) -> None:
+    assert list(run_tasks(square, [], make_config(tmp_path, engine={"name": engine}), label="numbers")) == []
+
+
+def test_estimators_may_not_take_every_cpu() -> None:
+    # Ray Data would wait for ever, in silence.
+    with pytest.raises(ConfigError, match="= 2 CPUs leaves none of the cluster's 2"):
+        check_cpus(2.0, Engine(estimators=2, cpus_per_estimator=1.0))
+    check_cpus(3.0, Engine(estimators=2, cpus_per_estimator=1.0))
+
+
+def test_progress_is_logged_with_rate_and_time_left(ready_survey: ReadySurvey, caplog) -> None:
+    with caplog.at_level("INFO"):
+        list(run_tasks(square, [(10, "ten")], ready_survey.config, label="numbers"))
+    assert "1/1 numbers, 10 galaxies" in caplog.text
+    assert "left" in caplog.text
