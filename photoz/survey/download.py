@@ -15,7 +15,7 @@ from photoz.survey.fits import base_name
 logger = logging.getLogger(__name__)
 
 BLOCK_BYTES = 8 * 2**20
-PLACE = re.compile(r"(\d+(?:\.\d+)?)_([+-]?\d+(?:\.\d+)?)(?=_|$|\.zarr|\s)")
+PLACE = re.compile(r"(?:^|_|\s)(\d+(?:\.\d+)?)_([+-]?\d+(?:\.\d+)?)(?=_|$|\s)")
 
 
 def plan_download(config: Config) -> list[tuple[str, ...]]:
@@ -105,13 +105,16 @@ def report_download(results: Iterable[dict[str, Any]]) -> int:
 
 def _fetch(url: str, target: str) -> tuple[str, int]:
     source, path = fsspec.url_to_fs(url)
-    size = source.info(path).get("size")
+    facts = source.info(path)
+    size = facts.get("size")
     store, place = fsspec.url_to_fs(target)
     if store.exists(place) and size in (None, store.size(place)):
         return "skipped", 0
     store.makedirs(place.rsplit("/", 1)[0], exist_ok=True)
     part = f"{place}.part"
-    with source.open(path, "rb", block_size=BLOCK_BYTES, cache_type="readahead") as remote:
+    # A web server without ranges gives a file from its beginning only: a plain stream, which cannot be resumed.
+    stream = url.startswith("http") and not facts.get("partial")
+    with source.open(path, "rb", block_size=0 if stream else BLOCK_BYTES) as remote:
         start = _find_start(store, part, remote)
         with store.open(part, "ab" if start else "wb") as file:
             written = start + sum(file.write(block) for block in _read_blocks(remote))
