@@ -30,3 +30,7 @@ class EstimatorError(PhotozError):
 
 class TrainingError(PhotozError):
     """A training set cannot be used: too few galaxies, or values that are not redshifts."""
+
+
+class EvaluationError(PhotozError):
+    """Estimates cannot be compared: no galaxies in common, or arrays of different lengths."""

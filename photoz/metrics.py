@@ -419,7 +419,7 @@ def choose_edges(values: npt.ArrayLike, bins: int, *, least: int = 15) -> FloatA
     Returns
     -------
     ndarray of float64, shape (M + 1,)
-        Empty when no value is finite or all are the same.
+        Empty when no value is finite or all are the same within 1e-9.
 
     Examples
     --------
@@ -428,13 +428,13 @@ def choose_edges(values: npt.ArrayLike, bins: int, *, least: int = 15) -> FloatA
     """
     array = np.asarray(values, dtype=np.float64)
     array = array[np.isfinite(array)]
-    if array.size == 0 or array.min() == array.max():
+    if array.size == 0 or np.ptp(array) < 1e-9:
         return np.empty(0)
     low, high = np.percentile(array, [1.0, 99.0])
-    step = _round_step((high - low or np.ptp(array)) / max(1, min(bins, array.size // least)))
+    step = _round_step((high - low if high - low >= 1e-9 else np.ptp(array)) / max(1, min(bins, array.size // least)))
     inner = step * np.arange(math.floor(low / step) + 1, math.ceil(high / step))
     inner = inner[(inner > array.min() + 0.25 * step) & (inner < array.max() - 0.25 * step)]
-    edges: FloatArray = np.concatenate([[array.min()], inner.round(10), [array.max()]])
+    edges: FloatArray = np.concatenate([[array.min()], inner.round(12), [array.max()]])
     return edges
 
 

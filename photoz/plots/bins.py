@@ -14,7 +14,6 @@ from photoz.plots.style import (
     COLOURS,
     DZ_DEFINITION,
     MARKERS,
-    TEXT_ON_DATA,
     WIDTH,
     Z_PHOT,
     Z_SPEC,
@@ -141,13 +140,13 @@ def plot_residuals_in_bins(sample: Sample, quantities: Sequence[Quantity], *, pa
 
 def _draw_grid(sample: Sample, quantities: Sequence[Quantity], panels: int, frame: Frame, draw: Draw) -> Figure:
     xlim, ylim, shape = frame
-    height = 0.55 + len(quantities) * (shape * (WIDTH - 0.7) / panels + 0.3)
+    height = 0.55 + len(quantities) * (shape * (WIDTH - 0.7) / panels + 0.42)
     figure = Figure(figsize=(WIDTH, max(2.0, height)), layout="constrained")
     grid = figure.subplots(max(1, len(quantities)), panels, squeeze=False)
     for row, quantity in zip(grid, quantities, strict=False):
         for axes, (inside, title) in zip(row, _split(sample, quantity, panels), strict=True):
             axes.set(xlim=xlim, ylim=ylim)
-            axes.set_title(title, fontsize=9, pad=3)
+            axes.set_title(_describe(title, inside.drop_missing()), fontsize=8.5, pad=3, linespacing=1.3)
             axes.tick_params(labelsize=8)
             axes.xaxis.set_major_locator(MaxNLocator(4))
             _draw_panel(axes, inside.drop_missing(), quantity.zoom, draw)
@@ -161,9 +160,14 @@ def _draw_panel(axes: Axes, inside: Sample, zoom: bool, draw: Draw) -> None:
         draw_nothing(axes)
         return
     draw(axes, inside, zoom)
+
+
+def _describe(title: str, inside: Sample) -> str:
+    """A panel's title: its bin, and below it what would hide galaxies if it stood within."""
+    if inside.z_spec.size == 0:
+        return title
     smad = float(compute_smad(compute_dz(inside.z_phot, inside.z_spec)))
-    text = f"$N = {inside.z_spec.size}$\n$\\mathrm{{SMAD}} = {smad:.4f}$"
-    axes.text(0.05, 0.95, text, transform=axes.transAxes, va="top", fontsize=8, bbox=TEXT_ON_DATA, zorder=7)
+    return f"{title}\n$N = {inside.z_spec.size}$, $\\mathrm{{SMAD}} = {smad:.4f}$"
 
 
 def _split(sample: Sample, quantity: Quantity, panels: int) -> list[tuple[Sample, str]]:
@@ -193,6 +197,8 @@ def _draw_bins(axes: Axes, by_label: Mapping[str, Sequence[Bin]], statistic: str
         kept = [bin for bin in bins if bin.metrics.count >= _LEAST]
         shift = 0.012 * span * (number - 0.5 * (len(by_label) - 1))
         drawn |= bool(kept)
+        if not kept:
+            continue
         axes.errorbar(
             [bin.centre + shift for bin in kept],
             [bin.metrics[statistic].value for bin in kept],

@@ -169,7 +169,8 @@ def _frame(figure: Figure, axes: Axes, cells: FloatArray) -> None:
     pad = 0.03 * (high - low) + 1e-4
     axes.set_xlim(high[0] + pad[0], low[0] - pad[0])
     axes.set_ylim(low[1] - pad[1], high[1] + pad[1])
-    axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 3, 5, 6, 10]))
+    steps = [1, 3, 6, 10] if high[0] - low[0] > 60 else [1, 2, 5, 10]
+    axes.xaxis.set_major_locator(MaxNLocator(9, steps=steps))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value % 360.0:.6g}"))
     stretch = 1.0 / np.cos(np.radians(0.5 * (low[1] + high[1])))
     width, height = (high[0] - low[0]) / stretch, high[1] - low[1]

@@ -20,8 +20,9 @@ def plot_history(histories: Mapping[str, Sequence[Mapping[str, Any]]], *, panels
     Parameters
     ----------
     histories : mapping of str to sequence of mapping
-        By the estimator's name: one mapping an epoch, with ``epoch`` and any of ``train_<figure>``,
-        ``valid_<figure>``; a figure is ``loss``, ``smad``, ``mae``, ``mse`` or ``r2``. Other keys are ignored.
+        By the estimator's name: one mapping an epoch, with ``epoch`` and any of ``train_<figure>``, ``valid_<figure>``
+        or ``<figure>``, which is that of validation too; a figure is ``loss``, ``smad``, ``mae``, ``mse`` or ``r2``.
+        Other keys are ignored.
     panels : int
         Figures shown at most, in that order.
 
@@ -30,7 +31,12 @@ def plot_history(histories: Mapping[str, Sequence[Mapping[str, Any]]], *, panels
     Figure
         Training dashed, validation solid; the dot is the epoch of the least validation loss, whose weights are kept.
     """
-    found = {key.partition("_")[2] for history in histories.values() for epoch in history for key in epoch}
+    found = {
+        key.removeprefix("train_").removeprefix("valid_")
+        for history in histories.values()
+        for epoch in history
+        for key in epoch
+    }
     shown = [name for name in _SHOWN if name in found][:panels] or ["loss"]
     figure = Figure(figsize=(WIDTH if len(shown) > 1 else WIDTH * 0.6, 2.9), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
@@ -42,14 +48,25 @@ def plot_history(histories: Mapping[str, Sequence[Mapping[str, Any]]], *, panels
 
 def _draw_curves(axes: Axes, history: Sequence[Mapping[str, Any]], name: str, look: tuple[str, str]) -> None:
     colour, label = look
-    for part, style in (("train", (0, (4, 2))), ("valid", "-")):
-        points = [(e["epoch"], e[f"{part}_{name}"]) for e in history if f"{part}_{name}" in e and "epoch" in e]
-        if not points:
-            continue
-        axes.plot(*zip(*points, strict=True), color=colour, linestyle=style, label=label if part == "valid" else None)
-    best = min((e for e in history if "valid_loss" in e), key=lambda e: e["valid_loss"], default=None)
-    if best is not None and f"valid_{name}" in best:
-        axes.plot(best["epoch"], best[f"valid_{name}"], "o", color=colour, markersize=5)
+    epochs = [epoch for epoch in history if "epoch" in epoch]
+    training = [(epoch["epoch"], epoch[f"train_{name}"]) for epoch in epochs if f"train_{name}" in epoch]
+    validation = [
+        (epoch["epoch"], _validation(epoch, name)) for epoch in epochs if _validation(epoch, name) is not None
+    ]
+    if training:
+        axes.plot(*zip(*training, strict=True), color=colour, linestyle=(0, (4, 2)))
+    if not validation:
+        return
+    axes.plot(*zip(*validation, strict=True), color=colour, label=label)
+    best = min(
+        (e for e in epochs if _validation(e, "loss") is not None), key=lambda e: _validation(e, "loss"), default={}
+    )
+    if _validation(best, name) is not None:
+        axes.plot(best["epoch"], _validation(best, name), "o", color=colour, markersize=5)
+
+
+def _validation(epoch: Mapping[str, Any], name: str) -> Any:
+    return epoch.get(f"valid_{name}", epoch.get(name))
 
 
 def _finish(axes: Axes, name: str) -> None:

@@ -120,7 +120,8 @@ def plot_residual_histogram(samples: Sequence[Sample]) -> Figure:
     wings.set_ylim(max(3e-3, 20.0 * least), 6.0 * max(core.get_ylim()[1], 1.0))
     core.set_ylabel("probability density")
     core.set_ylim(0, core.get_ylim()[1] * (1.0 + 0.09 * len(samples)))
-    core.legend(loc="upper left", handlelength=1.4)
+    if core.patches:
+        core.legend(loc="upper left", handlelength=1.4)
     wings.plot([], [], color=GREY, linestyle=(0, (4, 2)), label="Gaussian of the same median and SMAD")
     wings.legend(handles=[wings.lines[-1]], loc="upper left")
     return figure
@@ -162,7 +163,7 @@ def draw_residuals(
     image = draw_density(axes, x, residual, most=most, cells=cells)
     draw_running(axes, compute_running(x, residual, windows=windows), label=legend > 0)
     if legend:
-        axes.legend(loc="upper left", ncols=legend, handlelength=1.8, columnspacing=1.2, **LEGEND_ON_DATA)
+        axes.legend(loc="upper right", ncols=legend, handlelength=1.8, columnspacing=1.2, **LEGEND_ON_DATA)
     return image
 
 

@@ -35,7 +35,6 @@ DZ = r"$\Delta z$"
 DZ_DEFINITION = r"$\Delta z = (z_\mathrm{phot} - z_\mathrm{spec})\,/\,(1 + z_\mathrm{spec})$"
 
 LEGEND_ON_DATA: dict[str, Any] = {"frameon": True, "facecolor": "white", "framealpha": 0.8, "edgecolor": "none"}
-TEXT_ON_DATA: dict[str, Any] = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5}
 
 _POINTS_BELOW = 2_000  # fewer galaxies than this are drawn one by one
 _LEAST_IN_WINDOW = 10
@@ -239,4 +238,5 @@ def choose_limits(values: list[FloatArray], *, low: float, high: float, pad: flo
 
 def draw_nothing(axes: Axes, text: str = "no galaxies") -> None:
     """Say within an empty panel that there is nothing to draw."""
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY, fontsize=9)
+    note = axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY, fontsize=9)
+    note.set_in_layout(False)

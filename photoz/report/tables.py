@@ -1,0 +1,110 @@
+"""The accuracy table as cells, as plain text and as CSV."""
+
+import csv
+import io
+import math
+
+from photoz.evaluation import Evaluation, list_rows
+from photoz.metrics import STATISTICS, Measurement
+
+PAPER = ("mean_difference", "bias_mean", "std", "smad")
+"""The figures of the paper's table (arXiv 2312.08043)."""
+FURTHER = (
+    "bias_median",
+    "sigma_iqr",
+    "r2",
+    "mse",
+    "mae",
+    "outlier_fraction_005",
+    "outlier_fraction_015",
+    "outlier_fraction_rail",
+)
+_PLAIN = {
+    "mean_difference": "mean(z_phot - z_spec)",
+    "bias_mean": "mean(dz)",
+    "std": "std(dz)",
+    "smad": "SMAD(dz)",
+    "r2": "R2",
+    "mse": "MSE",
+    "mae": "MAE",
+    "outlier_fraction_005": "|dz| > 0.05",
+    "outlier_fraction_015": "|dz| > 0.15",
+}
+
+
+def format_measurement(name: str, measurement: Measurement) -> str:
+    """Format a figure with its error to two significant digits of the error, outlier fractions in percent.
+
+    >>> format_measurement("smad", Measurement(0.015612, 0.00012))
+    '0.01561 ± 0.00012'
+    >>> format_measurement("outlier_fraction_005", Measurement(0.0331, 0.0013))
+    '3.31 ± 0.13 %'
+    >>> format_measurement("smad", Measurement(float("nan"), float("nan")))
+    '–'
+    """
+    percent = name.startswith("outlier")
+    value, error = (100 * part if percent else part for part in measurement)
+    if not math.isfinite(value):
+        return "–"
+    signed = "+" if name.startswith(("bias", "mean")) else ""
+    digits = _count_digits(value, error)
+    shown = f"{value:{signed}.{digits}f}".replace("-", "−")
+    if math.isfinite(error) and error > 0:
+        shown += f" ± {error:.{digits}f}"
+    return shown + (" %" if percent else "")
+
+
+def format_table(evaluation: Evaluation) -> str:
+    """Format the accuracy table as aligned plain text for a terminal, one column a catalogue.
+
+    Returns
+    -------
+    str
+        Several lines; below them how the first catalogue's SMAD differs from that of each other one.
+    """
+    results = evaluation.results
+    lines = [["", *(result.label for result in results)]]
+    lines.append(["galaxies", *(f"{result.metrics.count:,}" for result in results)])
+    for name, shown in _PLAIN.items():
+        lines.append([shown, *(format_measurement(name, result.metrics[name]) for result in results)])
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    text = [
+        "  ".join(_pad(cell, width, i) for i, (cell, width) in enumerate(zip(line, widths, strict=True)))
+        for line in lines
+    ]
+    text.insert(1, "-" * len(text[0]))
+    for label, difference in evaluation.differences.items():
+        shown = format_measurement("bias_smad", difference["smad"])
+        text.append(f"SMAD of {results[0].label} minus that of {label}, same galaxies: {shown}")
+    return "\n".join(line.rstrip() for line in text)
+
+
+def format_csv(evaluation: Evaluation) -> str:
+    """Format every figure, overall and in bins, as CSV; a figure that does not exist is an empty field."""
+    rows = list_rows(evaluation)
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: "" if _is_nothing(value) else value for key, value in row.items()})
+    return buffer.getvalue()
+
+
+def describe_statistics() -> list[tuple[str, str, str]]:
+    """List name, symbol and definition of each figure of the table, in its order."""
+    return [(name, STATISTICS[name].symbol, STATISTICS[name].description) for name in (*PAPER, *FURTHER)]
+
+
+def _count_digits(value: float, error: float) -> int:
+    scale = error if math.isfinite(error) and error > 0 else abs(value) / 100
+    if scale == 0:
+        return 2
+    return min(8, max(0, 1 - math.floor(math.log10(scale))))
+
+
+def _pad(cell: str, width: int, column: int) -> str:
+    return cell.ljust(width) if column == 0 else cell.rjust(width)
+
+
+def _is_nothing(value: object) -> bool:
+    return value is None or (isinstance(value, float) and not math.isfinite(value))
