@@ -104,7 +104,7 @@ def report_ingest(config: Config, results: Iterable[dict[str, Any]]) -> int:
     Returns
     -------
     int
-        Exit status: 0, or 1 when no tile has both images and sources.
+        Exit status: 0, or 1 when no tile's images could be read.
     """
     rows = sorted(results, key=lambda row: str(row["tile"]))
     failed = [row for row in rows if row["status"] == "failed"]
@@ -117,7 +117,7 @@ def report_ingest(config: Config, results: Iterable[dict[str, Any]]) -> int:
     for row in failed:
         logger.error("failed: %s: %s", row["tile"], row["problem"])
     logger.info("%s: %d sources in %d tiles: %s", "ingest", summary["sources"], len(rows), counts)
-    return 1 if len(failed) == len(rows) else 0
+    return 1 if all(row["images"] == "failed" for row in rows) else 0
 
 
 def staged_location(config: Config, name: str) -> str:

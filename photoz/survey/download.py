@@ -105,34 +105,39 @@ def report_download(results: Iterable[dict[str, Any]]) -> int:
 
 def _fetch(url: str, target: str) -> tuple[str, int]:
     source, path = fsspec.url_to_fs(url)
-    facts = source.info(path)
-    size = facts.get("size")
+    size = source.info(path).get("size")
     store, place = fsspec.url_to_fs(target)
     if store.exists(place) and size in (None, store.size(place)):
         return "skipped", 0
     store.makedirs(place.rsplit("/", 1)[0], exist_ok=True)
-    part = f"{place}.part"
-    # A web server without ranges gives a file from its beginning only: a plain stream, which cannot be resumed.
-    stream = url.startswith("http") and not facts.get("partial")
-    with source.open(path, "rb", block_size=0 if stream else BLOCK_BYTES) as remote:
-        start = _find_start(store, part, remote)
-        with store.open(part, "ab" if start else "wb") as file:
-            written = start + sum(file.write(block) for block in _read_blocks(remote))
+    start = _find_start(store, f"{place}.part")
+    try:
+        with source.open(path, "rb", block_size=BLOCK_BYTES) as remote:
+            written = _append(remote, store, f"{place}.part", start)
+    except ValueError:
+        # fsspec's word for a web server without ranges: it gives a file from its beginning, in one answer.
+        start = 0
+        with source.open(path, "rb", block_size=0) as remote:
+            written = _append(remote, store, f"{place}.part", start)
     if size is not None and written != size:
         if written > size:
-            store.rm(part)
+            store.rm(f"{place}.part")
         raise SurveyFileError(f"{base_name(url)} ended after {written} of {size} bytes")
-    store.mv(part, place)
+    store.mv(f"{place}.part", place)
     return "done", written - start
 
 
-def _find_start(store: Any, part: str, remote: IO[bytes]) -> int:
-    """Return how much of the file an earlier attempt left, where both sides can go on from there."""
-    if "file" not in _protocols(store) or not store.exists(part) or not remote.seekable():
-        return 0
-    start = int(store.size(part))
-    remote.seek(start)
-    return start
+def _append(remote: IO[bytes], store: Any, part: str, start: int) -> int:
+    """Add the rest of the file to what is there; returns the bytes now there."""
+    if start:
+        remote.seek(start)
+    with store.open(part, "ab" if start else "wb") as file:
+        return start + sum(int(file.write(block)) for block in _read_blocks(remote))
+
+
+def _find_start(store: Any, part: str) -> int:
+    """Return how much of the file an earlier attempt left; object stores cannot append, so there it is nothing."""
+    return int(store.size(part)) if "file" in _protocols(store) and store.exists(part) else 0
 
 
 def _protocols(store: Any) -> tuple[str, ...]:
