@@ -166,4 +166,6 @@ def dask_client(engine: Engine) -> Iterator[Any]:
         LocalCluster(n_workers=engine.workers, threads_per_worker=1, dashboard_address=None) as local,
         Client(local) as client,
     ):
+        if engine.most_workers > engine.workers:
+            local.adapt(minimum=engine.workers, maximum=engine.most_workers)
         yield client

@@ -10,23 +10,27 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
 from cluster.engines import MALLOC_SETTINGS, check_cpus, dask_client, ray_cluster, run_tasks
 from cluster.ledger import RUN_FOLDER, Record, check_output, compute_run_key, explain_remaining
+from cluster.lock import hold_lock
 from cluster.publish import is_published, publish, unpublish, write_run_record
 from cluster.stages import Plan, estimate_stage, process_partition, read_stage, write_stage
-from cluster.telemetry import Progress
+from cluster.telemetry import Progress, RunTelemetry
 from photoz.catalogue import Partition, list_partitions
 from photoz.config import Config, configure_storage
+from photoz.errors import CatalogueError
 from photoz.estimators import load_estimator
 from photoz.estimators.hybrid import check_bands
 from photoz.inference import prepare_estimator
 from photoz.storage import join, list_files
 
 logger = logging.getLogger(__name__)
+
+_LONGEST_PAUSE = 60.0  # seconds between two passes over failed partitions
 
 
 def infer_catalogue(config: Config) -> dict[str, Any]:
@@ -44,20 +48,47 @@ def infer_catalogue(config: Config) -> dict[str, Any]:
     Raises
     ------
     ConfigError, EstimatorError, CatalogueError
-        Before any work: settings, estimator and catalogues that do not fit together.
+        Before any work: settings, estimator and catalogues that do not fit together, or another run at work on the
+        same output. After it: partitions that could not be done even when giving up what cannot be read.
     """
-    started = time.time()
     plan = plan_run(config)
     partitions = list_partitions(config.locations.sources)
-    with _joined_cluster(config):
+    with _joined_cluster(config), hold_lock(join(config.locations.catalogue, RUN_FOLDER), share=config.inference.join):
+        telemetry = RunTelemetry()
         remaining = find_remaining(plan, partitions)
         logger.info("%d of %d partitions to do", len(remaining), len(partitions))
         if remaining or not is_published(config):
             unpublish(config)
-            for _ in estimate_partitions(plan, remaining):
-                pass
+            estimate_all(plan, remaining, telemetry)
             publish(plan, partitions)
-    return write_run_record(plan, partitions, done=len(remaining), started=started)
+        return write_run_record(plan, partitions, telemetry)
+
+
+def estimate_all(plan: Plan, partitions: list[Partition], telemetry: RunTelemetry) -> None:
+    """Estimate partitions; those that fail again after a pause, in the end giving up what still cannot be read.
+
+    The engines run a lost worker's partitions again by themselves. A partition that raises (a store that does not
+    answer) they would only try at once, and Ray Data not even that.
+    """
+    remaining, retries = partitions, plan.config.engine.retries
+    for attempt in range(retries + 1):
+        give_up = attempt == retries
+        done = set()
+        for record in estimate_partitions(replace(plan, give_up=give_up), remaining):
+            done.add(record.partition)
+            telemetry.add(record)
+        remaining = [partition for partition in remaining if partition not in done]
+        if not remaining:
+            return
+        telemetry.retried += len(remaining)
+        if not give_up:
+            pause = min(2.0**attempt, _LONGEST_PAUSE)
+            logger.warning("%d partitions failed; again in %.0f s", len(remaining), pause)
+            time.sleep(pause)
+    raise CatalogueError(
+        f"{len(remaining)} partitions could not be done, {remaining[0].name} first: the log says why; run the job "
+        "again to go on from here"
+    )
 
 
 def plan_run(config: Config) -> Plan:
@@ -94,31 +125,45 @@ def find_remaining(plan: Plan, partitions: list[Partition]) -> list[Partition]:
 
 
 def _check_partition(config: Config, partition: Partition, *, run_key: str) -> dict[str, Any]:
-    return asdict(partition) | {"reason": explain_remaining(config, partition, run_key)}
+    try:
+        reason = explain_remaining(config, partition, run_key)
+    except Exception as error:  # noqa: BLE001 - whatever keeps it from being checked, doing it again is safe
+        logger.warning("%s could not be checked: %s", partition.name, error)
+        reason = "it could not be checked"
+    return asdict(partition) | {"reason": reason}
 
 
 def estimate_partitions(plan: Plan, partitions: list[Partition]) -> Iterator[Record]:
-    """Run the stages over partitions on the configured engine and yield their records as they finish."""
+    """Run the stages over partitions on the configured engine and yield their records as they finish.
+
+    A partition that still fails after the engine's retries yields none.
+    """
     run = {"serial": _estimate_serial, "dask": _estimate_dask, "ray": _estimate_ray}[plan.config.engine.name]
     progress = Progress(len(partitions), "partitions")
     for record in run(plan, partitions):
-        progress.advance(galaxies=record.rows)
+        progress.advance(galaxies=record.rows, quarantined=len(record.problems))
         yield record
 
 
 def _estimate_serial(plan: Plan, partitions: list[Partition]) -> Iterator[Record]:
     for partition in partitions:
-        yield process_partition(partition, plan)
+        try:
+            yield process_partition(partition, plan)
+        except Exception as error:  # noqa: BLE001 - as on the other engines, one partition does not end the run
+            logger.warning("%s failed: %r", partition.name, error)
 
 
 def _estimate_dask(plan: Plan, partitions: list[Partition]) -> Iterator[Record]:
     from distributed import as_completed
 
     with dask_client(plan.config.engine) as client:
-        futures = client.map(process_partition, partitions, plan=plan, pure=False, retries=plan.config.engine.retries)
-        for future, record in as_completed(futures, with_results=True):
+        futures = client.map(process_partition, partitions, plan=plan, pure=False)
+        for future in as_completed(futures):
+            if future.status == "finished":
+                yield future.result()
+            else:
+                logger.warning("a partition failed: %r", future.exception())
             future.release()
-            yield record
 
 
 def _estimate_ray(plan: Plan, partitions: list[Partition]) -> Iterator[Record]:
@@ -129,6 +174,9 @@ def _estimate_ray(plan: Plan, partitions: list[Partition]) -> Iterator[Record]:
 
     engine = plan.config.engine
     check_cpus(ray.cluster_resources().get("CPU", 0.0), engine)
+    context = ray.data.DataContext.get_current()
+    # A lost worker's partition is run again by Ray; one that raises is missing from the results, and the others go on.
+    context.max_errored_blocks = -1
     # One row a partition: the pickled work. Blocks of one row keep partitions apart, whatever their size.
     items = [{"work": pickle.dumps(partition)} for partition in partitions]
     data = (

@@ -24,8 +24,8 @@ from photoz.storage import compute_checksum, exists, join, list_files, read_json
 from photoz.tiles import open_tile
 
 RUN_FOLDER = "run"
-# Sections whose settings change what a row of the catalogue says. The others say where and how fast.
-_SECTIONS_THAT_MATTER = ("survey", "tiles", "inference")
+# Settings that change what a row of the catalogue says. The others say where and how fast.
+_SETTINGS_THAT_MATTER = {"survey": (), "inference": ("estimator", "batch_size", "threads")}
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,12 @@ class Record:
         Of the Parquet file.
     flags : dict
         Flag name -> rows that carry it.
-    seconds : dict
-        [s] by stage: read, estimate, write.
+    problems : list of dict
+        What cost rows their image or estimate (`photoz.inputs.Problem`).
+    sums : dict
+        Seconds (``..._s``), bytes and requests by stage.
+    estimator : str
+        Host and process that estimated it.
     """
 
     order: int
@@ -55,7 +59,9 @@ class Record:
     estimated: int
     sha256: str
     flags: dict[str, int] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
+    problems: list[dict[str, str | int]] = field(default_factory=list)
+    sums: dict[str, float] = field(default_factory=dict)
+    estimator: str = ""
 
     @property
     def partition(self) -> Partition:
@@ -88,6 +94,8 @@ def explain_remaining(config: Config, partition: Partition, run_key: str) -> str
         return "not done yet"
     if record.key != compute_partition_key(config, partition, run_key):
         return "its inputs, settings, weights or code changed"
+    if any(problem["stage"] == "read" for problem in record.problems):
+        return "a tile could not be read last time"
     file = locate_partition(locate_output(config), partition)
     if not exists(file):
         return "its file is missing"
@@ -102,20 +110,26 @@ def compute_run_key(config: Config, estimator_location: str) -> str:
             "estimator": {
                 name.rpartition("/")[2]: compute_checksum(name) for name in _list_weights(estimator_location)
             },
-            "settings": {section: settings[section] for section in _SECTIONS_THAT_MATTER},
+            "settings": {
+                section: {key: settings[section][key] for key in keys or settings[section]}
+                for section, keys in _SETTINGS_THAT_MATTER.items()
+            },
             "code": compute_code_version(),
         }
     )
 
 
-def compute_partition_key(config: Config, partition: Partition, run_key: str) -> str:
-    """Compute the content key of one partition: the run's key, its source rows and the tiles they lie on."""
+def compute_partition_key(config: Config, partition: Partition, run_key: str, *, give_up: bool = False) -> str:
+    """Compute the content key of one partition: the run's key, its source rows and the tiles they lie on.
+
+    ``give_up`` takes any error of the store for a tile that cannot be read, as in `photoz.inputs.attach_cutouts`.
+    """
     source_file = locate_partition(locate_primary(config.locations.sources), partition)
     return _hash_json(
         {
             "run": run_key,
             "sources": compute_checksum(source_file),
-            "tiles": {name: _compute_tile_checksum(config, name) for name in _list_tiles(source_file)},
+            "tiles": {name: _compute_tile_checksum(config, name, give_up) for name in _list_tiles(source_file)},
         }
     )
 
@@ -186,10 +200,11 @@ def _list_tiles(source_file: str) -> list[str]:
     return sorted(column.unique().to_pylist())
 
 
-def _compute_tile_checksum(config: Config, name: str) -> str:
+def _compute_tile_checksum(config: Config, name: str, give_up: bool) -> str:
+    expected: tuple[type[Exception], ...] = (Exception,) if give_up else (TileError,)
     try:
-        return str(open_tile(config.locations.tiles, name).checksum)
-    except TileError:
+        return open_tile(config.locations.tiles, name).checksum
+    except expected:
         return "unreadable"
 
 

@@ -4,15 +4,21 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from cluster.ledger import RUN_FOLDER, Record, describe_versions, list_remaining_files, locate_output, read_record
 from cluster.partitioning import write_margin
 from cluster.stages import Plan
+from cluster.telemetry import RunTelemetry
 from photoz.catalogue import Partition, finish_catalogue, finish_collection
 from photoz.config import Config, config_to_dict
 from photoz.errors import CatalogueError
-from photoz.storage import exists, join, remove, write_json
+from photoz.schema import make_field
+from photoz.storage import exists, join, open_atomic, remove, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -51,25 +57,26 @@ def _read_records(config: Config, partitions: list[Partition]) -> Iterator[Recor
         yield record
 
 
-def write_run_record(plan: Plan, partitions: list[Partition], *, done: int, started: float) -> dict[str, Any]:
-    """Sum up the partitions' records and write the run record beside the catalogue."""
-    rows, estimated, flags, seconds = 0, 0, Counter[str](), Counter[str]()
+def write_run_record(plan: Plan, partitions: list[Partition], telemetry: RunTelemetry) -> dict[str, Any]:
+    """Sum up the partitions' records and write the run record, and what failed, beside the catalogue."""
+    rows, estimated, flags = 0, 0, Counter[str]()
+    failures = []
     for record in _read_records(plan.config, partitions):
         rows += record.rows
         estimated += record.estimated
         flags.update(record.flags)
-        seconds.update(record.seconds)
+        failures += [asdict(record.partition) | problem for problem in record.problems]
+    write_failures(plan.config, failures)
     summary = {
         "run": plan.config.run.name,
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
-        "seconds": round(time.time() - started, 3),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(telemetry.started)),
         "partitions": len(partitions),
-        "partitions_done_now": done,
         "rows": rows,
         "estimated": estimated,
         "completeness": estimated / rows if rows else 1.0,
         "flags": dict(flags),
-        "stage_seconds": {stage: round(value, 3) for stage, value in seconds.items()},
+        "failures": len(failures),
+        "this_run": telemetry.summarize(),
         "run_key": plan.run_key,
         "estimator": plan.estimator,
         "versions": describe_versions(),
@@ -77,3 +84,19 @@ def write_run_record(plan: Plan, partitions: list[Partition], *, done: int, star
     }
     write_json(join(plan.config.locations.catalogue, RUN_FOLDER, "run.json"), summary)
     return summary
+
+
+def write_failures(config: Config, failures: list[dict[str, Any]]) -> None:
+    """Write ``failures.parquet``: the tiles and rows that were set aside, how often tried, and what was said."""
+    schema = pa.schema(
+        [
+            make_field("order", pa.int32(), unit="", description="HEALPix order of the partition"),
+            make_field("pixel", pa.int64(), unit="", description="HEALPix pixel of the partition"),
+            make_field("stage", pa.string(), unit="", description="read or estimate"),
+            make_field("subject", pa.string(), unit="", description="the tile or the object_id"),
+            make_field("rows", pa.int64(), unit="", description="rows it cost their image or estimate"),
+            make_field("error", pa.string(), unit="", description="what was said"),
+        ]
+    )
+    with open_atomic(join(config.locations.catalogue, RUN_FOLDER, "failures.parquet")) as file:
+        pq.write_table(pa.Table.from_pylist(failures, schema=schema), file)

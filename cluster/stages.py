@@ -1,17 +1,22 @@
 """The three stages of inference, each a plain function of one partition: read, estimate, write."""
 
-import time
-from dataclasses import dataclass, field, replace
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
 
-from cluster.ledger import Record, compute_partition_key, locate_output, write_record
+from cluster.ledger import Record, compute_partition_key, explain_remaining, locate_output, read_record, write_record
 from photoz.catalogue import Partition, read_partition, write_partition
 from photoz.config import Config, configure_storage
 from photoz.estimators import Estimator
 from photoz.inference import estimate_rows, prepare_estimator, read_cutouts
+from photoz.inputs import Problem
 from photoz.schema import Flag
+from photoz.telemetry import gather, timed
 
 
 @dataclass(frozen=True)
@@ -24,58 +29,92 @@ class Plan:
     image_bands: tuple[str, ...]
     cutout_size: int
     run_key: str
+    give_up: bool = False
+    """Last pass: what still cannot be read costs its rows their image, and is not tried again."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """One partition on its way through the stages."""
+    """One partition on its way through the stages.
+
+    Parameters
+    ----------
+    partition : Partition
+    key : str
+        Content key of its inputs.
+    rows : pyarrow.Table or None
+        None when another run that shares the output has finished the partition.
+    problems : tuple of Problem
+        What cost rows their image or estimate so far.
+    sums : dict
+        Seconds and bytes by stage so far.
+    estimator : str
+        Host and process that estimated it.
+    """
 
     partition: Partition
     key: str
-    rows: pa.Table
-    seconds: dict[str, float] = field(default_factory=dict)
+    rows: pa.Table | None
+    problems: tuple[Problem, ...] = ()
+    sums: dict[str, float] = field(default_factory=dict)
+    estimator: str = ""
 
 
 def read_stage(partition: Partition, plan: Plan) -> Work:
     """Read a partition's sources and the cutouts that the estimator needs."""
-    configure_storage(plan.config)
-    start = time.perf_counter()
-    key = compute_partition_key(plan.config, partition, plan.run_key)
-    sources = read_partition(plan.config.locations.sources, partition)
-    rows = read_cutouts(sources, plan.config, plan)
-    return Work(partition=partition, key=key, rows=rows, seconds={"read": time.perf_counter() - start})
+    config = plan.config
+    problems: list[Problem] = []
+    configure_storage(config)
+    if config.inference.join and not explain_remaining(config, partition, plan.run_key):
+        return Work(partition, key="", rows=None)
+    with _measured("read_stage", {}) as sums:
+        key = compute_partition_key(config, partition, plan.run_key, give_up=plan.give_up)
+        sources = read_partition(config.locations.sources, partition)
+        rows = read_cutouts(sources, config, plan, give_up=plan.give_up, problems=problems)
+    return Work(partition, key=key, rows=rows, problems=tuple(problems), sums=sums)
 
 
 def estimate_stage(work: Work, plan: Plan, estimator: Estimator) -> Work:
     """Estimate the redshifts of what `read_stage` read."""
-    start = time.perf_counter()
-    rows = estimate_rows(work.rows, plan.config, estimator)
-    return replace(work, rows=rows, seconds=work.seconds | {"estimate": time.perf_counter() - start})
+    if work.rows is None:
+        return work
+    problems = list(work.problems)
+    with _measured("estimate_stage", work.sums) as sums:
+        rows = estimate_rows(work.rows, plan.config, estimator, problems=problems)
+    name = f"{socket.gethostname()}:{os.getpid()}"
+    return replace(work, rows=rows, problems=tuple(problems), sums=sums, estimator=name)
 
 
 def write_stage(work: Work, plan: Plan) -> Record:
     """Write the partition's file, then its completion record."""
     configure_storage(plan.config)
-    start = time.perf_counter()
-    table = work.rows
-    rows, sha256 = write_partition(locate_output(plan.config), work.partition, table)
-    flags_N = table["flags"].to_numpy()
+    location = plan.config.locations.catalogue
+    if work.rows is None:
+        done = read_record(location, work.partition)
+        assert done is not None, "a joined run found this partition done"
+        return done
+    with _measured("write_stage", work.sums) as sums:
+        rows, sha256 = write_partition(locate_output(plan.config), work.partition, work.rows)
+    flags_N = work.rows["flags"].to_numpy()
     record = Record(
         order=work.partition.order,
         pixel=work.partition.pixel,
         key=work.key,
         rows=rows,
-        estimated=int(np.isfinite(table["z_phot"].to_numpy()).sum()),
+        estimated=int(np.isfinite(work.rows["z_phot"].to_numpy()).sum()),
         sha256=sha256,
         flags={str(flag.name): int(((flags_N & flag) != 0).sum()) for flag in Flag},
-        seconds=work.seconds | {"write": time.perf_counter() - start},
+        problems=[asdict(problem) for problem in work.problems],
+        sums=sums,
+        estimator=work.estimator,
     )
-    write_record(plan.config.locations.catalogue, record)
+    write_record(location, record)
     return record
 
 
 def process_partition(partition: Partition, plan: Plan) -> Record:
     """Run the three stages one after the other, with the estimator loaded once a process."""
+    configure_storage(plan.config)
     return write_stage(estimate_stage(read_stage(partition, plan), plan, _prepare_once(plan.run_key, plan)), plan)
 
 
@@ -88,3 +127,13 @@ def _prepare_once(key: str, plan: Plan) -> Estimator:
         _estimators.clear()
         _estimators[key] = prepare_estimator(plan.estimator, plan.config)
     return _estimators[key]
+
+
+@contextmanager
+def _measured(stage: str, before: dict[str, float]) -> Iterator[dict[str, float]]:
+    """Gather the block's seconds and bytes; the yielded sums are those before and, at the end, the block's."""
+    sums = dict(before)
+    with gather() as own, timed(stage):
+        yield sums
+    for name, amount in own.items():
+        sums[name] = sums.get(name, 0) + amount

@@ -1,7 +1,10 @@
-"""Progress of long work, told in the log: inside jobs Ray shows none of its own."""
+"""Progress of long work, told in the log (inside jobs Ray shows none of its own) and as Ray metrics."""
 
 import logging
 import time
+from typing import Any
+
+from cluster.ledger import Record
 
 logger = logging.getLogger(__name__)
 
@@ -24,23 +27,15 @@ class Progress:
         self._label = label
         self._done = 0
         self._galaxies = 0
+        self._quarantined = 0
         self._start = time.monotonic()
         self._last_line = self._start
 
-    @property
-    def galaxies(self) -> int:
-        """Galaxies finished so far."""
-        return self._galaxies
-
-    @property
-    def seconds(self) -> float:
-        """[s] since the work began."""
-        return time.monotonic() - self._start
-
-    def advance(self, *, galaxies: int = 0) -> None:
-        """Count one more finished task with this many galaxies."""
+    def advance(self, *, galaxies: int = 0, quarantined: int = 0) -> None:
+        """Count one more finished task with this many galaxies and things set aside."""
         self._done += 1
         self._galaxies += galaxies
+        self._quarantined += quarantined
         now = time.monotonic()
         if self._done == self._total or now - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._last_line = now
@@ -48,9 +43,91 @@ class Progress:
 
     def describe(self) -> str:
         """Return the progress as one line."""
-        elapsed = max(self.seconds, 1e-9)
+        elapsed = max(time.monotonic() - self._start, 1e-9)
         left = elapsed * (self._total - self._done) / max(self._done, 1)
         line = f"{self._done}/{self._total} {self._label}"
         if self._galaxies:
             line += f", {self._galaxies:,} galaxies, {self._galaxies / elapsed:,.0f}/s"
+        if self._quarantined:
+            line += f", {self._quarantined} quarantined"
         return f"{line}, {elapsed:.0f} s so far, about {left:.0f} s left"
+
+
+class RunTelemetry:
+    """What a run measured about itself: sums over the partitions it did, for its record and for Ray's metrics."""
+
+    def __init__(self) -> None:
+        self.started = time.time()
+        self.retried = 0
+        """Partitions that raised and were tried again, each time counted."""
+        self._start = time.monotonic()
+        self._partitions = 0
+        self._galaxies = 0
+        self._quarantined = 0
+        self._sums: dict[str, float] = {}
+        self._busy: dict[str, float] = {}
+        self._metrics = _make_ray_metrics()
+
+    def add(self, record: Record) -> None:
+        """Add a finished partition."""
+        self._partitions += 1
+        self._galaxies += record.rows
+        self._quarantined += len(record.problems)
+        for name, amount in record.sums.items():
+            self._sums[name] = self._sums.get(name, 0.0) + amount
+        busy = record.sums.get("estimate_stage_s", 0.0)
+        self._busy[record.estimator] = self._busy.get(record.estimator, 0.0) + busy
+        self._tell_ray(record)
+
+    def summarize(self) -> dict[str, Any]:
+        """Return the run's own figures: rates, seconds by stage, bytes a galaxy, busy fraction of each estimator."""
+        elapsed = max(time.monotonic() - self._start, 1e-9)
+        galaxies = max(self._galaxies, 1)
+        return {
+            "seconds": round(elapsed, 3),
+            "partitions": self._partitions,
+            "galaxies": self._galaxies,
+            "galaxies_per_second": round(self._galaxies / elapsed, 1),
+            "retried_partitions": self.retried,
+            "quarantined": self._quarantined,
+            "stage_seconds": {
+                name.removesuffix("_s"): round(value, 3) for name, value in self._sums.items() if name.endswith("_s")
+            },
+            "bytes_read_per_galaxy": round(self._sums.get("bytes_read", 0) / galaxies, 1),
+            "requests_per_galaxy": round(self._sums.get("requests", 0) / galaxies, 3),
+            "busy_fraction": {name: round(value / elapsed, 4) for name, value in self._busy.items()},
+        }
+
+    def _tell_ray(self, record: Record) -> None:
+        if not self._metrics:
+            return
+        self._metrics["photoz_partitions_done"].inc(1)
+        self._metrics["photoz_galaxies_done"].inc(max(record.rows, 1e-9))
+        if record.problems:
+            self._metrics["photoz_quarantined"].inc(len(record.problems))
+        for name, value in record.sums.items():
+            if name.endswith("_s") and value > 0:
+                self._metrics["photoz_stage_seconds"].inc(value, tags={"stage": name.removesuffix("_s")})
+        figures = self.summarize()
+        self._metrics["photoz_galaxies_per_second"].set(figures["galaxies_per_second"])
+        for name, fraction in figures["busy_fraction"].items():
+            self._metrics["photoz_busy_fraction"].set(fraction, tags={"estimator": name})
+
+
+def _make_ray_metrics() -> dict[str, Any]:
+    """Make the run's Ray metrics, which Ray exports to Prometheus; none outside Ray."""
+    import ray
+
+    if not ray.is_initialized():
+        return {}
+    from ray.util.metrics import Counter as RayCounter
+    from ray.util.metrics import Gauge
+
+    return {
+        "photoz_partitions_done": RayCounter("photoz_partitions_done", "Partitions finished"),
+        "photoz_galaxies_done": RayCounter("photoz_galaxies_done", "Galaxies in finished partitions"),
+        "photoz_quarantined": RayCounter("photoz_quarantined", "Tiles and rows set aside"),
+        "photoz_stage_seconds": RayCounter("photoz_stage_seconds", "Seconds by stage", tag_keys=("stage",)),
+        "photoz_galaxies_per_second": Gauge("photoz_galaxies_per_second", "Galaxies a second since the start"),
+        "photoz_busy_fraction": Gauge("photoz_busy_fraction", "Busy share of an estimator", tag_keys=("estimator",)),
+    }

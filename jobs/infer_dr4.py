@@ -17,7 +17,9 @@ def main(config: Config) -> None:
     record = infer_catalogue(config)
     print(f"catalogue: {config.locations.catalogue}")
     print(f"rows: {record['rows']:,}, with a redshift: {record['estimated']:,} ({record['completeness']:.2%})")
-    print(f"run record: {config.locations.catalogue}/run/run.json ({record['seconds']:.0f} s)")
+    print(f"run record: {config.locations.catalogue}/run/run.json ({record['this_run']['seconds']:.0f} s)")
+    if record["failures"]:
+        print(f"set aside: {record['failures']} tiles or rows, see {config.locations.catalogue}/run/failures.parquet")
     if record["completeness"] < config.inference.min_completeness:
         raise CatalogueError(
             f"completeness {record['completeness']:.4f} is below inference.min_completeness = "

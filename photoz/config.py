@@ -132,6 +132,35 @@ class Download(Settings, frozen=True):
     """Further files to fetch."""
 
 
+class Frame(Settings, frozen=True):
+    """A frame of co-registered images without a catalogue, which jobs/ingest_frame.py turns into a survey's tile."""
+
+    folder: str = ""
+    """Where the images lie, one file a band of ``survey.bands``."""
+    image_file: str = "{band}.fits"
+    zeropoints: dict[str, float] = {}
+    """[mag] of the bands whose zero point is not ``survey.zeropoint``."""
+    ab_offsets: dict[str, float] = {}
+    """[mag] AB minus Vega, added to the zero points of bands calibrated to Vega; empty: all are AB."""
+    pixel_scale: float = 0.0
+    """[arcsec / pixel] of the images, which need no WCS; must be set. They are resampled to ``survey.pixel_scale``."""
+    centre: tuple[float, float] = (180.0, 0.0)
+    """[deg] nominal position of the frame's centre; it names the tile, so one decimal."""
+    detection_band: str = "r"
+    threshold: float = 1.5
+    """In units of the sky noise a pixel, after sep's default 3 x 3 smoothing (SExtractor's default)."""
+    min_pixels: int = 5
+    background_pixels: int = 128
+    """Side of the squares the background is estimated in; larger than the largest galaxy's bright part."""
+    aperture: float = 3.4
+    """[arcsec] diameter of the circle that all bands are measured in, after blurring to the worst seeing; some 2.5
+    times that seeing."""
+    saturated_mag: float = 15.3
+    """[mag] in the detection band: stars brighter than this are saturated (their half-light radius grows)."""
+    saturated_radius: float = 10.0
+    """[arcsec] around a saturated star that is masked."""
+
+
 class Tiles(Settings, frozen=True):
     """Layout of the tile store. Figures behind the defaults: docs/benchmarks."""
 
@@ -227,6 +256,8 @@ class Inference(Settings, frozen=True):
     threads: int = 1
     """Of the network in each estimator. The same on every engine, since the last digits of a float32 sum depend on it
     and catalogues made by different engines must be identical."""
+    join: bool = False
+    """Work beside another run that is writing the same output, instead of refusing."""
     min_completeness: float = 0.0
     """Exit with an error when a smaller fraction of the rows has a finite z_phot."""
 
@@ -246,7 +277,10 @@ class Engine(Settings, frozen=True):
     memory_gib: float = 2.0
     """[GiB] a worker may take."""
     retries: int = 3
-    """Attempts the engine makes again after a lost worker or a transient error."""
+    """Times a failed partition or task is tried again, with growing pauses. The store's own client tries again within
+    each; see its options under ``storage``."""
+    most_workers: int = 0
+    """Let a local Dask cluster grow from ``workers`` to this many processes as work waits; 0 keeps it as it is."""
 
 
 class Evaluation(Settings, frozen=True):
@@ -345,6 +379,7 @@ class Config(Settings, frozen=True):
     survey: Survey = Survey()
     selection: Selection = Selection()
     download: Download = Download()
+    frame: Frame = Frame()
     tiles: Tiles = Tiles()
     sources: Sources = Sources()
     crossmatch: Crossmatch = Crossmatch()

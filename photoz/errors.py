@@ -20,6 +20,10 @@ class TileError(PhotozError):
     """A tile of the tile store is missing, unfinished or damaged."""
 
 
+class MissingTileError(TileError):
+    """A tile is not in the tile store."""
+
+
 class CatalogueError(PhotozError):
     """A catalogue is missing, unfinished, damaged, or holds another run."""
 

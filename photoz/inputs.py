@@ -1,7 +1,9 @@
 """From rows of the source catalogue to what an estimator sees: cutouts read tile by tile, magnitudes as arrays."""
 
 import logging
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -9,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from photoz.cutouts import extract_cutouts
-from photoz.errors import TileError
+from photoz.errors import MissingTileError, TileError
 from photoz.estimators.base import Inputs
 from photoz.schema import Flag, make_field
-from photoz.storage import exists, join
+from photoz.telemetry import count
 from photoz.tiles import open_tile
 
 logger = logging.getLogger(__name__)
@@ -20,7 +22,37 @@ logger = logging.getLogger(__name__)
 CUTOUT = "cutout"
 
 
-def attach_cutouts(sources: pa.Table, tiles: str, *, image_bands: Sequence[str], cutout_size: int) -> pa.Table:
+@dataclass(frozen=True)
+class Problem:
+    """Something that cost rows their image or their estimate.
+
+    Parameters
+    ----------
+    stage : str
+        "read" or "estimate".
+    subject : str
+        The tile or the object_id.
+    rows : int
+        How many rows it cost.
+    error : str
+        What was said.
+    """
+
+    stage: str
+    subject: str
+    rows: int
+    error: str
+
+
+def attach_cutouts(
+    sources: pa.Table,
+    tiles: str,
+    *,
+    image_bands: Sequence[str],
+    cutout_size: int,
+    give_up: bool = False,
+    problems: list[Problem] | None = None,
+) -> pa.Table:
     """Read the cutout of every source from the tile store and add it as a column.
 
     Parameters
@@ -33,6 +65,11 @@ def attach_cutouts(sources: pa.Table, tiles: str, *, image_bands: Sequence[str],
         Bands of the cutouts, in this order.
     cutout_size : int
         [pixel] side of the cutouts.
+    give_up : bool
+        Take any error of the store for a tile that cannot be read. Otherwise only damage is: a store that does not
+        answer raises its own error, so that the engine can try again.
+    problems : list of Problem, optional
+        What went wrong is appended.
 
     Returns
     -------
@@ -40,6 +77,7 @@ def attach_cutouts(sources: pa.Table, tiles: str, *, image_bands: Sequence[str],
         The same rows in the same order with the column ``cutout``, a float32 tensor (band, y, x) [flux], NaN where
         there is no pixel; ``flags`` says why. A tile that cannot be read costs its rows their cutout, never the run.
     """
+    expected: tuple[type[Exception], ...] = (Exception,) if give_up else (TileError,)
     cutouts_NBYX = np.full((len(sources), len(image_bands), cutout_size, cutout_size), np.nan, dtype=np.float32)
     flags_N = sources["flags"].to_numpy().astype(np.int32)  # astype copies: Arrow's memory is read-only
     ra_N, dec_N = sources["ra"].to_numpy(), sources["dec"].to_numpy()
@@ -47,13 +85,12 @@ def attach_cutouts(sources: pa.Table, tiles: str, *, image_bands: Sequence[str],
     for name in np.unique(tile_N):
         rows = np.flatnonzero(tile_N == name)
         try:
-            tile = open_tile(tiles, name)
-            cutouts, flags = extract_cutouts(tile, ra_N[rows], dec_N[rows], cutout_size, bands=image_bands)
-        except TileError as error:
-            logger.warning("%d sources without cutouts: %s", len(rows), error)
-            flags_N[rows] |= _explain_missing_tile(tiles, name)
-            continue
-        cutouts_NBYX[rows] = cutouts
+            cutouts_NBYX[rows], flags = _read_tile(tiles, name, ra_N[rows], dec_N[rows], cutout_size, image_bands)
+        except expected as error:
+            logger.warning("%d sources of tile %s without cutouts: %s", len(rows), name, error)
+            flags = np.full(len(rows), _explain(error), np.int32)
+            if problems is not None:
+                problems.append(Problem("read", str(name), len(rows), f"{type(error).__name__}: {error}"))
         flags_N[rows] |= flags
     return _append_cutouts(sources, cutouts_NBYX, flags_N)
 
@@ -88,8 +125,28 @@ def _stack(table: pa.Table, names: list[str]) -> npt.NDArray[np.float32]:
     return np.stack(columns, axis=1) if columns else np.empty((len(table), 0), dtype=np.float32)
 
 
-def _explain_missing_tile(tiles: str, name: str) -> Flag:
-    return Flag.TILE_UNREADABLE if exists(join(tiles, f"{name}.zarr")) else Flag.NO_TILE
+def _read_tile(
+    tiles: str,
+    name: str,
+    ra_N: npt.NDArray[np.float64],
+    dec_N: npt.NDArray[np.float64],
+    size: int,
+    image_bands: Sequence[str],
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
+    """Cut from one tile, and tell what it took: waiting for the store, and the rest (decoding and cutting)."""
+    start = time.perf_counter()
+    tile = open_tile(tiles, name)
+    try:
+        return extract_cutouts(tile, ra_N, dec_N, size, bands=image_bands)
+    finally:
+        count("read_s", tile.traffic.seconds)
+        count("decode_s", max(time.perf_counter() - start - tile.traffic.seconds, 0.0))
+        count("bytes_read", tile.traffic.bytes_read)
+        count("requests", tile.traffic.requests)
+
+
+def _explain(error: Exception) -> Flag:
+    return Flag.NO_TILE if isinstance(error, MissingTileError) else Flag.TILE_UNREADABLE
 
 
 def _append_cutouts(

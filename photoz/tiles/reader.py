@@ -12,14 +12,17 @@ import zarr
 from astropy.io import fits
 from astropy.wcs import WCS, FITSFixedWarning
 from zarr.errors import BaseZarrError
+from zarr.storage import FsspecStore, LocalStore
 
-from photoz.errors import TileError
+from photoz.errors import MissingTileError, TileError
+from photoz.tiles.metered import MeteredStore, Traffic
 
 FORMAT = 1
 """Version of the attributes; raised when a reader of the older one would misread a tile."""
 
-# A failed CRC32C is a ValueError, a frame that zstd refuses a RuntimeError, a store that does not answer an OSError.
-DAMAGE = (BaseZarrError, ValueError, RuntimeError, OSError, KeyError, IndexError, TypeError)
+# A failed CRC32C is a ValueError, a frame that zstd refuses a RuntimeError. A store that does not answer raises other
+# errors: they pass, since asking again may help.
+DAMAGE = (BaseZarrError, ValueError, RuntimeError, FileNotFoundError, KeyError, IndexError, TypeError)
 
 
 def tile_location(tiles: str, name: str) -> str:
@@ -47,6 +50,8 @@ class Tile:
         All that ingest recorded: FITS headers, zero points, sources, layout.
     location : str
         Of the tile's Zarr group.
+    traffic : Traffic
+        What has been asked of the store since the tile was opened.
     """
 
     name: str
@@ -56,6 +61,7 @@ class Tile:
     checksum: str
     attributes: Mapping[str, Any]
     location: str
+    traffic: Traffic
     _arrays: Mapping[str, zarr.Array[Any]]
 
     def read_window(self, y0: int, y1: int, x0: int, x1: int) -> npt.NDArray[np.float32]:
@@ -125,7 +131,8 @@ def open_tile(tiles: str, name: str) -> Tile:
     TileError
         There is no such tile, it is unfinished, or its metadata are damaged.
     """
-    group = _open_group(tiles, name)
+    traffic = Traffic()
+    group = _open_group(tiles, name, traffic)
     attributes = dict(group.attrs)
     if attributes.get("complete") is not True:
         raise TileError(f"tile {name} in {tiles!r} is unfinished: run jobs/ingest_dr4.py again")
@@ -142,7 +149,7 @@ def open_tile(tiles: str, name: str) -> Tile:
         _, rows, columns = arrays["image"].shape
         bands = tuple(str(band) for band in attributes["bands"])  # type: ignore[union-attr]
         checksum, location = str(attributes["checksum"]), tile_location(tiles, name)
-        return Tile(name, bands, (rows, columns), wcs, checksum, attributes, location, arrays)
+        return Tile(name, bands, (rows, columns), wcs, checksum, attributes, location, traffic, arrays)
     except DAMAGE as error:
         raise TileError(f"tile {name} in {tiles!r} is damaged: {error}; remove it and ingest it again") from error
 
@@ -164,11 +171,14 @@ def list_tiles(tiles: str) -> list[str]:
     return sorted(name.removesuffix(".zarr") for name in names if name.endswith(".zarr"))
 
 
-def _open_group(tiles: str, name: str) -> zarr.Group:
+def _open_group(tiles: str, name: str, traffic: Traffic | None = None) -> zarr.Group:
+    location = tile_location(tiles, name)
     try:
-        return zarr.open_group(store=tile_location(tiles, name), mode="r")
+        remote = "://" in location
+        store = FsspecStore.from_url(location, read_only=True) if remote else LocalStore(location, read_only=True)
+        return zarr.open_group(store=MeteredStore(store, traffic), mode="r")
     except FileNotFoundError as error:
-        raise TileError(f"there is no tile {name} in {tiles!r}: run jobs/ingest_dr4.py") from error
+        raise MissingTileError(f"there is no tile {name} in {tiles!r}: run jobs/ingest_dr4.py") from error
     except DAMAGE as error:
         raise TileError(f"tile {name} in {tiles!r} is damaged: {error}; remove it and ingest it again") from error
 

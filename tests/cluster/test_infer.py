@@ -87,8 +87,8 @@ def test_the_fields_readers_open_it(ready_survey: ReadySurvey, serial_catalogue:
 def test_finished_partitions_are_skipped(ready_survey: ReadySurvey, tmp_path) -> None:
     config = change(ready_survey.config, locations__catalogue=str(tmp_path / "catalogue"))
     first = infer_catalogue(config)
-    assert first["partitions_done_now"] == first["partitions"] > 2
-    assert infer_catalogue(config)["partitions_done_now"] == 0
+    assert first["this_run"]["partitions"] == first["partitions"] > 2
+    assert infer_catalogue(config)["this_run"]["partitions"] == 0
 
 
 def test_a_damaged_partition_is_redone(ready_survey: ReadySurvey, tmp_path) -> None:
@@ -98,7 +98,7 @@ def test_a_damaged_partition_is_redone(ready_survey: ReadySurvey, tmp_path) -> N
     part = list_partitions(config.locations.catalogue)[0]
     file = tmp_path / locate_partition(locate_primary(config.locations.catalogue), part)
     file.write_bytes(file.read_bytes()[:-40])
-    assert infer_catalogue(config)["partitions_done_now"] == 1
+    assert infer_catalogue(config)["this_run"]["partitions"] == 1
     assert_same_rows(read_all(config.locations.catalogue), before)
 
 
@@ -112,7 +112,7 @@ def test_changed_weights_redo_everything(ready_survey: ReadySurvey, tmp_path) ->
     infer_catalogue(config)
     save_untrained(config, "hybrid", seed=1)
     again = infer_catalogue(config)
-    assert again["partitions_done_now"] == again["partitions"]
+    assert again["this_run"]["partitions"] == again["partitions"]
 
 
 def test_another_run_is_not_overwritten(ready_survey: ReadySurvey, tmp_path) -> None:

@@ -1,0 +1,54 @@
+"""Seconds and bytes by stage, gathered where the work is done and read where it is reported.
+
+Code that does a stage's work says so with `timed`; it costs nothing unless somebody up the call stack has asked with
+`gather`.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_gathered: ContextVar[dict[str, float] | None] = ContextVar("_gathered", default=None)
+
+
+@contextmanager
+def gather() -> Iterator[dict[str, float]]:
+    """Gather what `timed` and `count` tell within the block.
+
+    Yields
+    ------
+    dict
+        Name -> sum; complete when the block ends.
+
+    Examples
+    --------
+    >>> with gather() as sums:
+    ...     count("bytes_read", 512)
+    ...     count("bytes_read", 512)
+    >>> sums
+    {'bytes_read': 1024}
+    """
+    sums: dict[str, float] = {}
+    token = _gathered.set(sums)
+    try:
+        yield sums
+    finally:
+        _gathered.reset(token)
+
+
+@contextmanager
+def timed(stage: str) -> Iterator[None]:
+    """Add the seconds the block takes to ``<stage>_s``."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        count(f"{stage}_s", time.perf_counter() - start)
+
+
+def count(name: str, amount: float) -> None:
+    """Add an amount to a sum."""
+    sums = _gathered.get()
+    if sums is not None:
+        sums[name] = sums.get(name, 0) + amount
