@@ -7,7 +7,7 @@ its own scheduler. Nothing here keeps a queue or retries.
 import logging
 import os
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -135,19 +135,26 @@ def limit_ray_data_noise() -> None:
     logging.getLogger("ray.data").setLevel(logging.WARNING)
 
 
-def check_cpus(available: float, engine: Engine) -> None:
-    """Refuse settings under which Ray Data would wait for ever for a processor.
+def check_resources(available: Mapping[str, float], engine: Engine) -> None:
+    """Refuse settings under which Ray Data would wait for ever for a processor or a GPU.
 
     Raises
     ------
     ConfigError
-        The estimators alone would take every CPU of the cluster.
+        The estimators alone would take every CPU of the cluster, or need GPUs that it does not have.
     """
+    cpus, gpus = available.get("CPU", 0.0), available.get("GPU", 0.0)
     wanted = engine.estimators * engine.cpus_per_estimator
-    if wanted >= available and wanted > 0:
+    if wanted >= cpus and wanted > 0:
         raise ConfigError(
             f"engine.estimators x engine.cpus_per_estimator = {wanted:g} CPUs leaves none of the cluster's "
-            f"{available:g} to the readers: lower one of them, or start Ray with more CPUs"
+            f"{cpus:g} to the readers: lower one of them, or start Ray with more CPUs"
+        )
+    wanted = engine.estimators * engine.gpus_per_estimator
+    if wanted > gpus:
+        raise ConfigError(
+            f"engine.estimators x engine.gpus_per_estimator = {wanted:g} GPUs are more than the cluster's {gpus:g}: "
+            "lower one of them, or start Ray where there are GPUs"
         )
 
 

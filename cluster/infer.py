@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-from cluster.engines import MALLOC_SETTINGS, check_cpus, dask_client, ray_cluster, run_tasks
+from cluster.engines import MALLOC_SETTINGS, check_resources, dask_client, ray_cluster, run_tasks
 from cluster.ledger import RUN_FOLDER, Record, check_output, compute_run_key, explain_remaining
 from cluster.lock import hold_lock
 from cluster.publish import is_published, publish, unpublish, write_run_record
@@ -173,7 +173,7 @@ def _estimate_ray(plan: Plan, partitions: list[Partition]) -> Iterator[Record]:
     from ray.data import ActorPoolStrategy, TaskPoolStrategy
 
     engine = plan.config.engine
-    check_cpus(ray.cluster_resources().get("CPU", 0.0), engine)
+    check_resources(ray.cluster_resources(), engine)
     context = ray.data.DataContext.get_current()
     # A lost worker's partition is run again by Ray; one that raises is missing from the results, and the others go on.
     context.max_errored_blocks = -1

@@ -4,7 +4,7 @@ import pytest
 from conftest import ReadySurvey
 from tiny_survey import make_config
 
-from cluster.engines import check_cpus, run_tasks
+from cluster.engines import check_resources, run_tasks
 from photoz.config import Config, Engine
 from photoz.errors import ConfigError
 
@@ -40,8 +40,13 @@ def test_nothing_to_do_is_no_error(tmp_path, ray_cluster: None, engine: str) -> 
 def test_estimators_may_not_take_every_cpu() -> None:
     # Ray Data would wait for ever, in silence.
     with pytest.raises(ConfigError, match="= 2 CPUs leaves none of the cluster's 2"):
-        check_cpus(2.0, Engine(estimators=2, cpus_per_estimator=1.0))
-    check_cpus(3.0, Engine(estimators=2, cpus_per_estimator=1.0))
+        check_resources({"CPU": 2.0}, Engine(estimators=2, cpus_per_estimator=1.0))
+    check_resources({"CPU": 3.0}, Engine(estimators=2, cpus_per_estimator=1.0))
+
+
+def test_missing_gpus_are_named() -> None:
+    with pytest.raises(ConfigError, match="= 1 GPUs are more than the cluster's 0"):
+        check_resources({"CPU": 8.0}, Engine(gpus_per_estimator=1.0))
 
 
 def test_progress_is_logged_with_rate_and_time_left(ready_survey: ReadySurvey, caplog) -> None:
