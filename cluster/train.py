@@ -1,16 +1,13 @@
 """Ray Train and Ray Data around `photoz.training`: workers, streaming, checkpoints, recovery."""
 
-import hashlib
 import logging
 import os
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import fsspec
-import msgspec
 import pyarrow.fs
 import ray.data
 import ray.train
@@ -21,15 +18,19 @@ from fsspec.implementations.local import LocalFileSystem
 from ray.data.expressions import col
 
 from cluster.engines import ray_cluster
-from photoz.config import Config, Training, config_to_dict, configure_storage
-from photoz.errors import ConfigError, EstimatorError, TrainingError
-from photoz.estimators.base import MANIFEST, read_manifest
-from photoz.estimators.hybrid import HybridEstimator, InputLayout, make_layout
+from cluster.trainplan import (
+    TrainingPlan,
+    check_resources,
+    check_training_set,
+    compute_training_key,
+    is_trained,
+    write_estimator,
+)
+from photoz.config import Config, Training, configure_storage
+from photoz.errors import TrainingError
+from photoz.estimators.hybrid import make_layout
 from photoz.inputs import make_inputs
-from photoz.photometry import MagnitudeScaling
-from photoz.plots import plot_history
-from photoz.plots.style import render_png
-from photoz.storage import exists, join, open_atomic, remove
+from photoz.storage import join, remove
 from photoz.training import (
     Batch,
     EpochRecord,
@@ -39,7 +40,6 @@ from photoz.training import (
     prepare_batch,
     train_epoch,
     validate,
-    write_history,
 )
 from photoz.training.epoch import LossSum, Predictions
 from photoz.training.state import restore
@@ -49,27 +49,10 @@ logger = logging.getLogger(__name__)
 
 # With glibc's defaults every batch maps and unmaps its memory; keeping it makes training on a CPU up to half faster.
 _MALLOC = {"MALLOC_MMAP_THRESHOLD_": "2000000000", "MALLOC_TRIM_THRESHOLD_": "2000000000"}
+# Ray Train looks at its workers every 2 s, and a worker that reports waits for that; and it gives up on workers that
+# take over a minute to start, which a busy machine or an autoscaler does.
+_RAY_TRAIN = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25", "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600"}
 _KEPT_CHECKPOINTS = 2
-# How the work is spread changes no more than rounding, so these settings do not make another estimator.
-_SPREADING = ("workers", "use_gpu", "cpus_per_worker", "threads_per_worker", "overwrite", "max_failures", "hold_gib")
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingPlan:
-    """What every worker is told; pickled once.
-
-    Parameters
-    ----------
-    config : Config
-    layout : InputLayout
-        What the network reads.
-    scaling : MagnitudeScaling
-        Of the training galaxies.
-    """
-
-    config: Config
-    layout: InputLayout
-    scaling: MagnitudeScaling
 
 
 def train_estimator(config: Config) -> str:
@@ -91,7 +74,7 @@ def train_estimator(config: Config) -> str:
     location = join(config.locations.models, config.training.estimator)
     set_hash = compute_set_hash(config)
     key = compute_training_key(config, layout, set_hash)
-    if _is_trained(config, location, key):
+    if is_trained(config, location, key):
         logger.info("%s is trained already with these settings on this training set", location)
         return location
     check_training_set(config, count_splits(config))
@@ -99,7 +82,7 @@ def train_estimator(config: Config) -> str:
     with ray_cluster(config.engine):
         check_resources(config.training, ray.cluster_resources())
         state = run_training(plan, name=f"{config.training.estimator}-{key[:12]}")
-    _write_estimator(plan, state, location, record={"key": key, "training_set": set_hash, "seed": config.run.seed})
+    write_estimator(plan, state, location, record={"key": key, "training_set": set_hash, "seed": config.run.seed})
     remove(join(_runs_location(config), f"{config.training.estimator}-{key[:12]}"))
     return location
 
@@ -113,6 +96,8 @@ def run_training(plan: TrainingPlan, *, name: str) -> TrainingState:
         The record, and the weights of the best epoch.
     """
     settings = plan.config.training
+    for variable, value in _RAY_TRAIN.items():
+        os.environ.setdefault(variable, value)
     filesystem, path = _open_filesystem(_runs_location(plan.config))
     trainer = ray.train.torch.TorchTrainer(
         train_worker,
@@ -168,10 +153,13 @@ def train_worker(settings: dict[str, Any]) -> None:
 
 
 def _configure_logging() -> None:
-    # Only our own lines: Ray Train adds two long ones a report.
-    logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S", force=True)
+    """Write our own lines to standard error; Ray Train's two long ones a report stay out."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S"))
     for name in ("photoz", "cluster"):
         logging.getLogger(name).setLevel(logging.INFO)
+        logging.getLogger(name).handlers = [handler]
+        logging.getLogger(name).propagate = False
 
 
 def _run_epoch(plan: TrainingPlan, epoch: int, network: Any, optimizer: Any, schedule: Any) -> EpochRecord:
@@ -271,85 +259,6 @@ def _make_execution_options() -> Any:
     options = ray.train.DataConfig.default_ingest_options()
     options.preserve_order = True  # so that a seed gives the same order of galaxies again
     return options
-
-
-def check_resources(settings: Training, available: dict[str, float]) -> None:
-    """Refuse settings under which Ray would wait for ever for a processor.
-
-    Raises
-    ------
-    ConfigError
-        The workers take every CPU, so that none is left to read the training set, or want more GPUs than there are.
-    """
-    wanted, cpus = settings.workers * settings.cpus_per_worker, available.get("CPU", 0.0)
-    if wanted > cpus - 1:
-        raise ConfigError(
-            f"training.workers x training.cpus_per_worker = {wanted:g} CPUs leaves less than one of the cluster's "
-            f"{cpus:g} to read the training set with: lower one of them, or start Ray with more CPUs"
-        )
-    gpus = available.get("GPU", 0.0)
-    if settings.use_gpu and settings.workers > gpus:
-        raise ConfigError(f"training.workers = {settings.workers} with training.use_gpu, the cluster has {gpus:g} GPUs")
-    if settings.batch_size < 2 * settings.workers:
-        raise ConfigError(
-            f"training.batch_size = {settings.batch_size} gives {settings.workers} workers fewer than 2 galaxies each"
-        )
-
-
-def check_training_set(config: Config, counts: dict[str, int]) -> None:
-    """Refuse a training set from which not one batch, or no validation loss, can be made; raises `TrainingError`."""
-    settings = config.training
-    if counts["train"] < settings.batch_size + settings.workers or counts["valid"] < settings.workers:
-        raise TrainingError(
-            f"the training set has {counts['train']} galaxies to train on and {counts['valid']} to validate with, "
-            f"too few for training.batch_size = {settings.batch_size} on {settings.workers} workers: lower it, or "
-            "match more galaxies"
-        )
-
-
-def compute_training_key(config: Config, layout: InputLayout, set_hash: str) -> str:
-    """Hash everything a trained estimator depends on: settings, inputs, seed, training set."""
-    settings = {name: value for name, value in config_to_dict(config)["training"].items() if name not in _SPREADING}
-    parts = [settings, config.run.seed, layout.bands, layout.image_bands, layout.pixel_scale, set_hash]
-    return hashlib.blake2b(msgspec.json.encode(parts, order="sorted"), digest_size=16).hexdigest()
-
-
-def _is_trained(config: Config, location: str, key: str) -> bool:
-    if not exists(join(location, MANIFEST)):
-        return False
-    record = read_manifest(location).get("record")
-    if isinstance(record, dict) and record.get("key") == key:
-        return True
-    if config.training.overwrite:
-        logger.info("%s holds another training and will be replaced", location)
-        return False
-    raise EstimatorError(
-        f"{location!r} holds an estimator trained with other settings or on another training set: give "
-        "--set training.overwrite=true to replace it, another locations.models, or remove the folder"
-    )
-
-
-def _write_estimator(plan: TrainingPlan, state: TrainingState, location: str, *, record: dict[str, Any]) -> None:
-    config, best = plan.config, state.best_record
-    network = plan.layout.make_network()
-    network.load_state_dict(state.best)
-    training = config_to_dict(config)["training"]
-    record = {**record, "settings": training, "epochs": state.epoch, "best_epoch": best.to_dict()}
-    HybridEstimator(plan.layout, plan.scaling, network, record, torch.device("cpu")).save(location)
-    history = join(config.locations.training, f"history-{config.training.estimator}")
-    write_history(f"{history}.json", state.records, info={"estimator": config.training.estimator, **record})
-    figure = plot_history({config.training.estimator: [epoch.to_dict() for epoch in state.records]})
-    with open_atomic(f"{history}.png") as file:
-        file.write(render_png(figure))
-    logger.info(
-        "%s: epoch %d of %d kept, validation SMAD %.4f, R2 %.3f; history in %s.png",
-        location,
-        best.epoch,
-        state.epoch,
-        best.smad,
-        best.r2,
-        history,
-    )
 
 
 def _runs_location(config: Config) -> str:

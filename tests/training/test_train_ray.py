@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cluster.train import check_resources, check_training_set, compute_training_key, train_estimator
+from cluster.train import train_estimator
+from cluster.trainplan import check_resources, check_training_set, compute_training_key
 from photoz.config import Training, config_to_dict, convert_config
 from photoz.errors import ConfigError, EstimatorError, TrainingError
 from photoz.estimators import Inputs, load_estimator
