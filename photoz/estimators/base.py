@@ -1,7 +1,7 @@
 """What every estimator is: the Protocol, its inputs and its outputs."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Protocol, Self
 
@@ -9,6 +9,7 @@ import fsspec
 import numpy as np
 import numpy.typing as npt
 
+from photoz.config import Config
 from photoz.errors import EstimatorError
 
 MANIFEST = "manifest.json"
@@ -17,6 +18,14 @@ MANIFEST = "manifest.json"
 _CLASSES = {
     "hybrid": "photoz.estimators.hybrid:HybridEstimator",
     "photometry": "photoz.estimators.hybrid:HybridEstimator",
+    "annz": "photoz.estimators.annz:AnnzEstimator",
+    "boosted": "photoz.estimators.boosted:BoostedEstimator",
+    "cnn1d": "photoz.estimators.cnn1d:Cnn1dEstimator",
+    "fcnn": "photoz.estimators.fcnn:FcnnEstimator",
+    "gat": "photoz.estimators.gat:GatEstimator",
+    "knn": "photoz.estimators.knn:KnnEstimator",
+    "mlp": "photoz.estimators.mlp:MlpEstimator",
+    "template": "photoz.estimators.template:TemplateEstimator",
 }
 
 
@@ -42,6 +51,17 @@ class Inputs:
 
     def __len__(self) -> int:
         return len(self.magnitudes_NF)
+
+    def take(self, rows: slice) -> Self:
+        """Return the inputs of some of the galaxies."""
+        cutouts_NBYX = None if self.cutouts_NBYX is None else self.cutouts_NBYX[rows]
+        return replace(
+            self,
+            magnitudes_NF=self.magnitudes_NF[rows],
+            errors_NF=self.errors_NF[rows],
+            cutouts_NBYX=cutouts_NBYX,
+            flags_N=self.flags_N[rows],
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +144,47 @@ def load_estimator(location: str) -> Estimator:
     name = read_manifest(location).get("estimator")
     if name not in _CLASSES:
         raise EstimatorError(f"{location!r} holds an estimator named {name!r}; known are {sorted(_CLASSES)}")
-    module, _, attribute = _CLASSES[str(name)].partition(":")
-    estimator: Estimator = getattr(import_module(module), attribute).load(location)
-    return estimator
+    return load_class(str(name)).load(location)
+
+
+def check_bands(estimator: Estimator, config: Config) -> None:
+    """Check that the survey in the settings has what an estimator reads.
+
+    An estimator may need some of the survey's bands only; their order is the estimator's own.
+
+    Raises
+    ------
+    EstimatorError
+        The survey lacks a band or an image band, or its pixel scale [arcsec] is not that of the training images (where
+        the estimator has a ``pixel_scale``).
+    """
+    survey = config.survey
+    needs = (("bands", estimator.bands, survey.bands), ("image bands", estimator.image_bands, survey.image_bands))
+    for what, own, there in needs:
+        missing = [band for band in own if band not in there]
+        if missing:
+            raise EstimatorError(
+                f"the {estimator.name} estimator was trained for {what} {own!r}, the survey {survey.name} has "
+                f"{there!r} and lacks {missing}: train one for this survey, or correct the section [survey]"
+            )
+    scale = getattr(estimator, "pixel_scale", survey.pixel_scale)
+    if estimator.image_bands and scale != survey.pixel_scale:
+        raise EstimatorError(
+            f"the {estimator.name} estimator was trained on pixels of {scale} arcsec, the survey {survey.name} has "
+            f"{survey.pixel_scale} arcsec: train one for this survey, or correct survey.pixel_scale"
+        )
+
+
+def load_class(name: str) -> type[Estimator]:
+    """Import the class of the estimators of that name.
+
+    Raises
+    ------
+    EstimatorError
+        There is none of that name.
+    """
+    if name not in _CLASSES:
+        raise EstimatorError(f"no estimator is named {name!r}; known are {sorted(_CLASSES)}")
+    module, _, attribute = _CLASSES[name].partition(":")
+    kind: type[Estimator] = getattr(import_module(module), attribute)
+    return kind

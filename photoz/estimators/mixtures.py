@@ -1,0 +1,138 @@
+"""An ensemble of mixture-density networks: the batched network, its fit, and figures of the mixtures it gives."""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+_LOWEST, _HIGHEST = -5.5, 1.5  # natural logarithm of a component's width, in units of the targets' spread
+
+
+class Mixture(NamedTuple):
+    """Gaussian mixtures of N galaxies: weights (summing to 1), centres and widths, each of shape (N, C)."""
+
+    weights: Tensor
+    centres: Tensor
+    widths: Tensor
+
+
+@dataclass(frozen=True)
+class EnsembleRecipe:
+    """Shape of the ensemble and how it is fitted; each default is the best of those in docs/benchmarks/mlp-levers.md.
+
+    Parameters
+    ----------
+    members : int
+        Networks, which differ by initial weights and by the order of the rows.
+    hidden : tuple of int
+        Units of the hidden layers.
+    components : int
+        Gaussians a member.
+    epochs, batch_size : int
+        A small sample is gone through more often, until ``least_steps``; a large one less often, to ``most_steps``.
+    learning_rate, weight_decay : float
+        Of AdamW; the rate rises for a tenth of the steps and falls by a cosine.
+    average : float
+        Decay of the running average of the weights, which is what is kept.
+    band_dropout : float
+        Fraction of the rows that lose one random band in each epoch.
+    """
+
+    members: int = 5
+    hidden: tuple[int, ...] = (256, 256, 128)
+    components: int = 5
+    epochs: int = 40
+    batch_size: int = 512
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    average: float = 0.998
+    band_dropout: float = 0.1
+    least_steps: int = 400
+    most_steps: int = 20_000
+
+
+class MixtureEnsemble(nn.Module):
+    """K networks of the same shape evaluated together by batched matrix products.
+
+    Parameters
+    ----------
+    inputs : int
+        Features of a galaxy.
+    recipe : EnsembleRecipe
+    """
+
+    def __init__(self, inputs: int, recipe: EnsembleRecipe) -> None:
+        super().__init__()
+        self.components = recipe.components
+        sizes = (inputs, *recipe.hidden, 3 * recipe.components)
+        shapes = list(pairwise(sizes))
+        self.weights = nn.ParameterList([torch.empty(recipe.members, *shape) for shape in shapes])
+        self.biases = nn.ParameterList([torch.zeros(recipe.members, 1, shape[1]) for shape in shapes])
+        self._initialise()
+
+    @torch.no_grad()
+    def _initialise(self) -> None:
+        """He's initialisation, small in the last layer, whose components start spread over the targets."""
+        for weight in self.weights:
+            nn.init.normal_(weight, std=math.sqrt(2.0 / weight.shape[1]))
+        self.weights[-1].mul_(0.3)
+        count = self.components
+        self.biases[-1][:, :, count : 2 * count] = torch.linspace(-1.5, 1.5, count)
+        self.biases[-1][:, :, 2 * count :] = -0.7
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return log weights, centres and log widths, (K, N, C) each, of features (K, N, I) or (N, I)."""
+        values = features if features.dim() == 3 else features.expand(len(self.biases[0]), -1, -1)
+        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            values = nn.functional.silu(torch.baddbmm(bias, values, weight), inplace=not torch.is_grad_enabled())
+        values = torch.baddbmm(self.biases[-1], values, self.weights[-1])
+        logits, centres, logs = values.chunk(3, dim=2)
+        return torch.log_softmax(logits, dim=2), centres, logs.clamp(_LOWEST, _HIGHEST)
+
+    def mix(self, features_NI: Tensor) -> Mixture:
+        """Return the mean of the members' mixtures: K * C components a galaxy."""
+        log_weights, centres, logs = (values.transpose(0, 1).flatten(1) for values in self(features_NI))
+        return Mixture(log_weights.exp() / len(self.biases[0]), centres, logs.exp())
+
+
+def compute_loss(output: tuple[Tensor, Tensor, Tensor], targets_KN: Tensor) -> Tensor:
+    """Return the mean negative log likelihood of the targets, summed over the members, without its constant."""
+    log_weights, centres, logs = output
+    pulls = (targets_KN.unsqueeze(2) - centres) * torch.exp(-logs)
+    return -torch.logsumexp(log_weights - logs - 0.5 * pulls**2, dim=2).mean(dim=1).sum()
+
+
+def compute_cdf(mixture: Mixture, values_N: Tensor) -> Tensor:
+    """Return the probability below a value of each galaxy, shape (N,)."""
+    pulls = (values_N.unsqueeze(1) - mixture.centres) / mixture.widths
+    probability: Tensor = (mixture.weights * torch.special.ndtr(pulls)).sum(dim=1)
+    return probability
+
+
+def compute_density(mixture: Mixture, values_Z: Tensor) -> Tensor:
+    """Return the density at each of the values, shape (N, Z)."""
+    pulls = (values_Z[None, :, None] - mixture.centres.unsqueeze(1)) / mixture.widths.unsqueeze(1)
+    scale = mixture.weights / mixture.widths / math.sqrt(2 * math.pi)
+    return (torch.exp(-0.5 * pulls**2) * scale.unsqueeze(1)).sum(dim=2)
+
+
+def find_median(mixture: Mixture, *, steps: int = 7) -> Tensor:
+    """Find the median of each mixture, shape (N,), to some 1e-4 of a width.
+
+    Newton's steps, held within a bracket that shrinks at each (Numerical Recipes, 3rd edition, section 9.4).
+    """
+    low = (mixture.centres - 5 * mixture.widths).amin(dim=1)
+    high = (mixture.centres + 5 * mixture.widths).amax(dim=1)
+    value = (mixture.weights * mixture.centres).sum(dim=1)
+    scale = mixture.weights / mixture.widths / math.sqrt(2 * math.pi)
+    for _ in range(steps):
+        pulls = (value.unsqueeze(1) - mixture.centres) / mixture.widths
+        excess = (mixture.weights * torch.special.ndtr(pulls)).sum(dim=1) - 0.5
+        slope = (torch.exp(-0.5 * pulls**2) * scale).sum(dim=1)
+        low, high = torch.where(excess < 0, value, low), torch.where(excess < 0, high, value)
+        newton = value - excess / slope.clamp_min(1e-12)
+        value = torch.where((newton > low) & (newton < high), newton, 0.5 * (low + high))
+    return value

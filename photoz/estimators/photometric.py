@@ -1,0 +1,309 @@
+"""What the estimators that read magnitudes alone share: the sample they are fitted on, rows in and out, the folder."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any, ClassVar, Self
+
+import fsspec
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+
+from photoz.errors import EstimatorError, TrainingError
+from photoz.estimators.base import MANIFEST, Estimates, Inputs, read_manifest
+from photoz.schema import Flag
+from photoz.storage import join, open_atomic, write_json
+
+FORMAT_VERSION = 1
+ARRAYS = "arrays.safetensors"
+LEAST_ROWS = 20
+"""Fewer training galaxies than this are refused: a method that holds some of them back would have nothing left."""
+
+Floats = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Galaxies with known redshifts, as arrays.
+
+    Parameters
+    ----------
+    bands : tuple of str
+        In order of wavelength, which filling a missing band relies on.
+    magnitudes_NF, errors_NF : ndarray of float, shape (N, F)
+        [mag(AB)] in the order of ``bands``; NaN where there is none.
+    z_N : ndarray of float, shape (N,)
+        Spectroscopic redshift.
+    """
+
+    bands: tuple[str, ...]
+    magnitudes_NF: Floats
+    errors_NF: Floats
+    z_N: Floats
+
+    def __len__(self) -> int:
+        return len(self.z_N)
+
+    def take(self, rows: npt.NDArray[Any]) -> "Sample":
+        """Return the galaxies of the given rows (indices, or True for those to keep)."""
+        return Sample(self.bands, self.magnitudes_NF[rows], self.errors_NF[rows], self.z_N[rows])
+
+    def split(self, fraction: float, seed: int) -> tuple["Sample", "Sample"]:
+        """Return the sample without a random fraction of its rows (at least one), and that fraction."""
+        order = np.random.default_rng(seed).permutation(len(self))
+        held = max(1, round(fraction * len(self)))
+        return self.take(np.sort(order[held:])), self.take(np.sort(order[:held]))
+
+    def compute_digest(self) -> str:
+        """Return a SHA-256 of the bands and all values, which names the training set in a manifest."""
+        digest = hashlib.sha256(",".join(self.bands).encode())
+        for values in (self.magnitudes_NF, self.errors_NF, self.z_N):
+            digest.update(np.ascontiguousarray(values, dtype="<f8").tobytes())
+        return digest.hexdigest()
+
+    def check(self) -> "Sample":
+        """Return the galaxies that can be learnt from: those with a magnitude in some band.
+
+        Raises
+        ------
+        TrainingError
+            Shapes do not match, a redshift is not finite or at most -1, fewer than 20 galaxies have a magnitude, or no
+            galaxy has one in some band.
+        """
+        shape = (len(self.z_N), len(self.bands))
+        if self.magnitudes_NF.shape != shape or self.errors_NF.shape != shape:
+            raise TrainingError(
+                f"magnitudes {self.magnitudes_NF.shape} and errors {self.errors_NF.shape} must have shape {shape}: "
+                f"a row for each redshift, a column for each of {list(self.bands)}"
+            )
+        self._check_redshifts()
+        known_NF = np.isfinite(self.magnitudes_NF)
+        usable_N = np.asarray(known_NF.any(axis=1))
+        if usable_N.sum() < LEAST_ROWS:
+            raise TrainingError(
+                f"{usable_N.sum()} training galaxies have a magnitude in {', '.join(self.bands)}; an estimator needs "
+                f"at least {LEAST_ROWS}: give more galaxies, or other bands"
+            )
+        empty = [band for band, known in zip(self.bands, np.asarray(known_NF.any(axis=0)), strict=True) if not known]
+        if empty:
+            raise TrainingError(f"no training galaxy has a magnitude in {', '.join(empty)}: leave the band out")
+        return self if usable_N.all() else self.take(usable_N)
+
+    def _check_redshifts(self) -> None:
+        wrong_N = ~np.isfinite(self.z_N) | (self.z_N <= -1)
+        if wrong_N.any():
+            raise TrainingError(
+                f"{wrong_N.sum()} of {len(self)} spectroscopic redshifts are no redshifts (the first: "
+                f"{self.z_N[wrong_N][0]}): leave those rows out; a redshift is finite and greater than -1"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """All that a fitted estimator is made of, in forms that are safe to read back: no code, no pickle.
+
+    Parameters
+    ----------
+    bands : tuple of str
+    settings : mapping
+        What it was fitted with and what it chose; anything that JSON holds.
+    arrays : mapping of str to ndarray
+        Weights, scalings, training rows.
+    texts : mapping of str to str
+        Models in a library's own text format, by file name.
+    record : mapping
+        Where it comes from: seed, number of rows and SHA-256 of the training set.
+    """
+
+    bands: tuple[str, ...]
+    settings: Mapping[str, Any]
+    arrays: Mapping[str, npt.NDArray[Any]]
+    texts: Mapping[str, str] = field(default_factory=dict)
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+
+class PhotometricEstimator(ABC):
+    """Base of the estimators that read magnitudes and their errors, and no images.
+
+    A method fills in `_fit` (a sample to arrays), `_prepare` (arrays to whatever computes) and `_predict`.
+    """
+
+    name: ClassVar[str]
+    """Of the method, as in the manifest."""
+    DEFAULTS: ClassVar[Mapping[str, Any]] = {}
+    """What `fit` can be told, with the values it takes otherwise."""
+    PACKAGES: ClassVar[tuple[str, ...]] = ("photoz", "numpy")
+    """Distributions whose versions the manifest records."""
+    ROWS: ClassVar[int] = 16_384
+    """Galaxies in memory at a time: photometry is light, so batches may be larger than those of an image network."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self._prepare()
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Parts]]:
+        return type(self), (self.parts,)
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Bands whose magnitudes it reads."""
+        return self.parts.bands
+
+    @property
+    def image_bands(self) -> tuple[str, ...]:
+        """None: photometry alone."""
+        return ()
+
+    @property
+    def cutout_size(self) -> int:
+        """0: photometry alone."""
+        return 0
+
+    @classmethod
+    def fit(cls, sample: Sample, *, seed: int = 1, **settings: Any) -> Self:
+        """Fit to galaxies with known redshifts.
+
+        Parameters
+        ----------
+        sample : Sample
+            Galaxies without any magnitude are left out.
+        seed : int
+            The same sample and seed give the same estimator.
+        **settings
+            Any of the class's ``DEFAULTS``.
+
+        Raises
+        ------
+        TrainingError
+            The sample cannot be learnt from (see `Sample.check`), or a setting is unknown.
+        """
+        unknown = set(settings) - set(cls.DEFAULTS)
+        if unknown:
+            raise TrainingError(f"{cls.name} has no settings {sorted(unknown)}; it has {sorted(cls.DEFAULTS)}")
+        usable = sample.check()
+        chosen, arrays, texts = cls._fit(usable, {**cls.DEFAULTS, **settings}, seed)
+        record = {"seed": seed, "training_rows": len(usable), "training_set": usable.compute_digest()}
+        return cls(Parts(sample.bands, chosen, arrays, texts, record))
+
+    @classmethod
+    @abstractmethod
+    def _fit(
+        cls, sample: Sample, settings: dict[str, Any], seed: int
+    ) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]], dict[str, str]]:
+        """Return settings (with what was chosen), arrays and texts of a fitted estimator."""
+
+    @abstractmethod
+    def _prepare(self) -> None:
+        """Make whatever `_predict` computes with from ``self.parts``."""
+
+    @abstractmethod
+    def _predict(self, magnitudes_NF: Floats, errors_NF: Floats) -> Floats:
+        """Return redshifts of rows that have a magnitude in some band; missing values are NaN."""
+
+    def estimate(self, inputs: Inputs, *, batch_size: int = 256) -> Estimates:
+        """Estimate redshifts of N galaxies.
+
+        Parameters
+        ----------
+        inputs : Inputs
+            Magnitudes and errors; values that are not finite count as missing.
+        batch_size : int
+            Galaxies at a time; at least `ROWS` are taken.
+
+        Returns
+        -------
+        Estimates
+            ``z_phot`` is NaN and ``ESTIMATE_FAILED`` set where no band has a magnitude or the estimate is not finite.
+
+        Raises
+        ------
+        EstimatorError
+            The arrays have other shapes than the estimator's bands ask for.
+        """
+        self._check_shapes(inputs)
+        magnitudes_NF = np.where(np.isfinite(inputs.magnitudes_NF), inputs.magnitudes_NF, np.nan)
+        usable = np.flatnonzero(np.isfinite(magnitudes_NF).any(axis=1))
+        z_N = np.full(len(inputs), np.nan, dtype=np.float32)
+        for rows in split_rows(usable, max(batch_size, self.ROWS)):
+            z_N[rows] = self._predict(magnitudes_NF[rows].astype(np.float64), _clean(inputs.errors_NF[rows]))
+        failed_N = ~np.isfinite(z_N)
+        z_N[failed_N] = np.nan
+        return Estimates(z_N, inputs.flags_N | np.where(failed_N, np.int32(Flag.ESTIMATE_FAILED), np.int32(0)))
+
+    def _check_shapes(self, inputs: Inputs) -> None:
+        for what, values in (("magnitudes", inputs.magnitudes_NF), ("errors", inputs.errors_NF)):
+            if values.shape != (len(inputs), len(self.bands)):
+                raise EstimatorError(
+                    f"{what} of shape {values.shape} were given; the {self.name} estimator reads "
+                    f"{len(self.bands)} bands, {list(self.bands)}"
+                )
+
+    def save(self, location: str) -> None:
+        """Write arrays, texts and, last, ``manifest.json`` into a folder (a path or any fsspec URL)."""
+        parts = self.parts
+        arrays = {key: np.ascontiguousarray(values) for key, values in parts.arrays.items()}
+        _write(join(location, ARRAYS), save_arrays(arrays))
+        for name, text in parts.texts.items():
+            _write(join(location, name), text.encode())
+        manifest = {
+            "format_version": FORMAT_VERSION,
+            "estimator": self.name,
+            "bands": list(parts.bands),
+            "image_bands": [],
+            "cutout_size": 0,
+            "settings": dict(parts.settings),
+            "texts": sorted(parts.texts),
+            "target": "ln(1 + z)",
+            "versions": {name: version(name) for name in self.PACKAGES},
+            "record": dict(parts.record),
+        }
+        write_json(join(location, MANIFEST), manifest)
+
+    @classmethod
+    def load(cls, location: str) -> Self:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        EstimatorError
+            There is no estimator, its format is another version's, it is another method's, or a file is missing or
+            damaged.
+        """
+        manifest: Any = read_manifest(location)
+        found = manifest.get("format_version"), manifest.get("estimator")
+        if found != (FORMAT_VERSION, cls.name):
+            raise EstimatorError(
+                f"{location!r} holds format {found[0]!r} of the estimator {found[1]!r}, this photoz reads format "
+                f"{FORMAT_VERSION} of {cls.name!r}: train it again, or use the photoz that wrote it"
+            )
+        try:
+            arrays = load_arrays(_read(join(location, ARRAYS)))
+            texts = {name: _read(join(location, name)).decode() for name in manifest["texts"]}
+            return cls(Parts(tuple(manifest["bands"]), manifest["settings"], arrays, texts, manifest["record"]))
+        except (FileNotFoundError, SafetensorError, UnicodeDecodeError, KeyError, ValueError) as error:
+            raise EstimatorError(f"{location!r} is incomplete or damaged ({error!r}): train it again") from error
+
+
+def split_rows(rows: npt.NDArray[np.intp], size: int) -> Iterator[npt.NDArray[np.intp]]:
+    """Yield runs of at most ``size`` of the given row numbers."""
+    return (rows[start : start + size] for start in range(0, len(rows), size))
+
+
+def _clean(errors_NF: Floats) -> Floats:
+    return np.where(np.isfinite(errors_NF) & (errors_NF > 0), errors_NF, np.nan).astype(np.float64)
+
+
+def _write(location: str, content: bytes) -> None:
+    with open_atomic(location) as file:
+        file.write(content)
+
+
+def _read(location: str) -> bytes:
+    with fsspec.open(location, "rb") as file:
+        content: bytes = file.read()
+    return content
