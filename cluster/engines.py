@@ -86,7 +86,7 @@ def _call_pickled(row: dict[str, Any], function: Function[Any], config: Config) 
 def _run_dask(function: Function[Task], tasks: Sequence[Task], config: Config) -> Iterator[dict[str, Any]]:
     from distributed import as_completed
 
-    with dask_client(config.engine) as client:
+    with dask_client(config) as client:
         futures = client.map(
             _call_configured, tasks, function=function, config=config, pure=False, retries=config.engine.retries
         )
@@ -159,11 +159,12 @@ def check_resources(available: Mapping[str, float], engine: Engine) -> None:
 
 
 @contextmanager
-def dask_client(engine: Engine) -> Iterator[Any]:
+def dask_client(config: Config) -> Iterator[Any]:
     """Connect to the Dask scheduler the settings name, or run a LocalCluster for the time of the block."""
     import dask
     from distributed import Client, LocalCluster
 
+    engine = config.engine
     if engine.address:
         with Client(engine.address) as client:
             yield client

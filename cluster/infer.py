@@ -16,7 +16,7 @@ from typing import Any
 
 from cluster.engines import MALLOC_SETTINGS, check_resources, dask_client, ray_cluster, run_tasks
 from cluster.ledger import RUN_FOLDER, Record, check_output, compute_run_key, explain_remaining
-from cluster.lock import hold_lock
+from cluster.lock import Lock, find_holder, hold_lock
 from cluster.publish import is_published, publish, unpublish, write_run_record
 from cluster.stages import Plan, estimate_stage, process_partition, read_stage, write_stage
 from cluster.telemetry import Progress, RunTelemetry
@@ -53,15 +53,46 @@ def infer_catalogue(config: Config) -> dict[str, Any]:
     """
     plan = plan_run(config)
     partitions = list_partitions(config.locations.sources)
-    with _joined_cluster(config), hold_lock(join(config.locations.catalogue, RUN_FOLDER), share=config.inference.join):
+    folder, join_in = join(config.locations.catalogue, RUN_FOLDER), config.inference.join
+    with _joined_cluster(config):
         telemetry = RunTelemetry()
-        remaining = find_remaining(plan, partitions)
-        logger.info("%d of %d partitions to do", len(remaining), len(partitions))
-        if remaining or not is_published(config):
-            unpublish(config)
-            estimate_all(plan, remaining, telemetry)
-            publish(plan, partitions)
-        return write_run_record(plan, partitions, telemetry)
+        if join_in:
+            help_holder(plan, partitions, telemetry, find_holder(folder))
+        with hold_lock(folder, run_key=plan.run_key, wait=join_in) as lock:
+            complete_catalogue(plan, partitions, telemetry, lock)
+            return write_run_record(plan, partitions, telemetry)
+
+
+def complete_catalogue(plan: Plan, partitions: list[Partition], telemetry: RunTelemetry, lock: Lock) -> None:
+    """Do what remains and publish, as the one run that holds the output's lock."""
+    remaining = find_remaining(plan, partitions)
+    logger.info("%d of %d partitions to do", len(remaining), len(partitions))
+    # What this run did beside another may have come after that one had read the files to publish them.
+    if remaining or telemetry.partitions or not is_published(plan.config):
+        unpublish(plan.config)
+        estimate_all(plan, remaining, telemetry)
+        lock.check()
+        publish(plan, partitions)
+
+
+def help_holder(plan: Plan, partitions: list[Partition], telemetry: RunTelemetry, holder: dict[str, Any]) -> None:
+    """Do what remains beside the run that holds the output's lock, from the other end.
+
+    Raises
+    ------
+    CatalogueError
+        That run works with other weights, settings or code.
+    """
+    if not holder:
+        return
+    if holder["run_key"] != plan.run_key:
+        raise CatalogueError(
+            f"process {holder['process']} on {holder['host']} writes this output with another estimator, other "
+            "settings or other code: wait for it, or set locations.catalogue to another folder"
+        )
+    remaining = find_remaining(plan, partitions)[::-1]
+    logger.info("joining process %s on %s: %d partitions to do", holder["process"], holder["host"], len(remaining))
+    estimate_all(plan, remaining, telemetry)
 
 
 def estimate_all(plan: Plan, partitions: list[Partition], telemetry: RunTelemetry) -> None:
@@ -156,7 +187,7 @@ def _estimate_serial(plan: Plan, partitions: list[Partition]) -> Iterator[Record
 def _estimate_dask(plan: Plan, partitions: list[Partition]) -> Iterator[Record]:
     from distributed import as_completed
 
-    with dask_client(plan.config.engine) as client:
+    with dask_client(plan.config) as client:
         futures = client.map(process_partition, partitions, plan=plan, pure=False)
         for future in as_completed(futures):
             if future.status == "finished":

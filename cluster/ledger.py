@@ -20,7 +20,7 @@ import photoz
 from photoz.catalogue import Partition, list_partitions, locate_partition, locate_primary
 from photoz.config import Config, config_to_dict
 from photoz.errors import CatalogueError, TileError
-from photoz.storage import compute_checksum, exists, join, list_files, read_json, write_json
+from photoz.storage import PART_SUFFIX, compute_checksum, exists, join, list_files, read_json, write_json
 from photoz.tiles import open_tile
 
 RUN_FOLDER = "run"
@@ -62,6 +62,8 @@ class Record:
     problems: list[dict[str, str | int]] = field(default_factory=list)
     sums: dict[str, float] = field(default_factory=dict)
     estimator: str = ""
+    shared: bool = False
+    """In memory alone: another run that works on the same output did it."""
 
     @property
     def partition(self) -> Partition:
@@ -76,7 +78,8 @@ def locate_record(location: str, partition: Partition) -> str:
 
 def write_record(location: str, record: Record) -> None:
     """Write a completion record; the partition's file must be in place before."""
-    write_json(locate_record(location, record.partition), asdict(record))
+    content = {name: value for name, value in asdict(record).items() if name != "shared"}
+    write_json(locate_record(location, record.partition), content)
 
 
 def read_record(location: str, partition: Partition) -> Record | None:
@@ -87,12 +90,15 @@ def read_record(location: str, partition: Partition) -> Record | None:
         return None
 
 
-def explain_remaining(config: Config, partition: Partition, run_key: str) -> str:
-    """Say why a partition must be done, or return "" when it is done and its file verifies."""
+def explain_remaining(config: Config, partition: Partition, run_key: str, *, key: str = "") -> str:
+    """Say why a partition must be done, or return "" when it is done and its file verifies.
+
+    ``key`` is the partition's content key where it is known already.
+    """
     record = read_record(config.locations.catalogue, partition)
     if record is None:
         return "not done yet"
-    if record.key != compute_partition_key(config, partition, run_key):
+    if record.key != (key or compute_partition_key(config, partition, run_key)):
         return "its inputs, settings, weights or code changed"
     if any(problem["stage"] == "read" for problem in record.problems):
         return "a tile could not be read last time"
@@ -183,6 +189,13 @@ def list_remaining_files(config: Config) -> list[str]:
     found = list_files(join(primary, "dataset", "Norder=*", "Dir=*", "Npix=*.parquet"))
     tails = {name[name.index("Norder=") :] for name in expected}
     return [name for name in found if name[name.index("Norder=") :] not in tails]
+
+
+def list_begun_files(config: Config) -> list[str]:
+    """List what processes that died in the middle of writing left in the output."""
+    records = join(config.locations.catalogue, RUN_FOLDER, "records")
+    places = join(locate_output(config), "dataset", "Norder=*", "Dir=*"), records
+    return [file for place in places for file in list_files(join(place, f".*{PART_SUFFIX}"))]
 
 
 def locate_output(config: Config) -> str:

@@ -19,7 +19,7 @@ from photoz.config import Config, config_to_dict
 from photoz.errors import CatalogueError
 from photoz.ingest import staged_location
 from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER
-from photoz.storage import compute_checksum, exists, join, list_files, read_json, remove, write_json
+from photoz.storage import compute_checksum, exists, join, list_files, make_upath, read_json, remove, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +55,10 @@ def partition_sources(config: Config) -> None:
     _remove_own(target)
     logger.info("partitioning the sources of %d tiles", len(staged))
     with _client(config) as client:
-        _import(_make_arguments(config, staged, target), client, config)
-    remove(_locate_temporary(config))
+        arguments = _make_arguments(config, staged, target)
+        write_json(join(target, _RECORD), {"key": "unfinished"})  # ours to replace, should this process die
+        _import(arguments, client, config)
+    remove(_locate_temporary(target))
     write_json(join(target, _RECORD), {"key": key})
 
 
@@ -71,14 +73,15 @@ def write_margin(config: Config, location: str) -> None:
     """
     remove(join(location, MARGIN))
     arguments = MarginCacheArguments(
-        output_path=location,
+        output_path=make_upath(location),
         output_artifact_name=MARGIN,
-        input_catalog_path=join(location, PRIMARY),
+        input_catalog_path=make_upath(join(location, PRIMARY)),
         margin_threshold=config.sources.margin_arcsec,
-        **_runtime_arguments(config),
+        **_runtime_arguments(location),
     )
     with _client(config) as client:
         pipeline_with_client(arguments, client)
+    remove(_locate_temporary(location))
 
 
 def _import(arguments: CollectionArguments, client: Client, config: Config) -> None:
@@ -95,12 +98,14 @@ def _import(arguments: CollectionArguments, client: Client, config: Config) -> N
 
 def _make_arguments(config: Config, staged: list[str], target: str) -> CollectionArguments:
     parent, _, name = target.rpartition("/")
-    arguments = CollectionArguments(output_path=parent or ".", output_artifact_name=name, **_runtime_arguments(config))
+    arguments = CollectionArguments(
+        output_path=make_upath(parent or "."), output_artifact_name=name, **_runtime_arguments(target)
+    )
     arguments = arguments.catalog(
         output_artifact_name=PRIMARY,
-        input_file_list=staged,
+        input_file_list=[make_upath(file) for file in staged],
         file_reader="parquet",
-        use_schema_file=staged[0],
+        use_schema_file=make_upath(staged[0]),
         use_healpix_29=True,
         add_healpix_29=False,
         pixel_threshold=config.sources.rows_per_partition,
@@ -114,13 +119,15 @@ def _make_arguments(config: Config, staged: list[str], target: str) -> Collectio
     return arguments
 
 
-def _runtime_arguments(config: Config) -> dict[str, Any]:
+def _runtime_arguments(target: str) -> dict[str, Any]:
     # The sky map is a full-sky array of the highest order: seconds and hundreds of MB for a picture nobody asked for.
-    return {"progress_bar": False, "resume": False, "should_write_skymap": False, "tmp_dir": _locate_temporary(config)}
+    temporary = make_upath(_locate_temporary(target))
+    return {"progress_bar": False, "resume": False, "should_write_skymap": False, "tmp_dir": temporary}
 
 
-def _locate_temporary(config: Config) -> str:
-    return f"{config.locations.sources.rstrip('/')}_import"
+def _locate_temporary(target: str) -> str:
+    """Beside the catalogue it serves, so that runs on different catalogues keep out of each other's way."""
+    return f"{target.rstrip('/')}_import"
 
 
 @contextmanager
@@ -128,7 +135,7 @@ def _client(config: Config) -> Iterator[Client]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Computing partitions from catalog parquet files")
         if config.engine.name == "dask":
-            with dask_client(config.engine) as client:
+            with dask_client(config) as client:
                 yield client
         else:
             # Threads of this process: the work is Arrow's and NumPy's, and worker processes take longer to start.

@@ -10,11 +10,19 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cluster.ledger import RUN_FOLDER, Record, describe_versions, list_remaining_files, locate_output, read_record
+from cluster.ledger import (
+    RUN_FOLDER,
+    Record,
+    describe_versions,
+    list_begun_files,
+    list_remaining_files,
+    locate_output,
+    read_record,
+)
 from cluster.partitioning import write_margin
 from cluster.stages import Plan
 from cluster.telemetry import RunTelemetry
-from photoz.catalogue import Partition, finish_catalogue, finish_collection
+from photoz.catalogue import MARGIN, Partition, finish_catalogue, finish_collection
 from photoz.config import Config, config_to_dict
 from photoz.errors import CatalogueError
 from photoz.schema import make_field
@@ -29,6 +37,8 @@ def publish(plan: Plan, partitions: list[Partition]) -> None:
     for stale in list_remaining_files(config):
         logger.info("removing %s, which the source catalogue no longer has", stale)
         remove(stale)
+    for begun in list_begun_files(config):
+        remove(begun)
     rows = [(record.partition, record.rows) for record in _read_records(config, partitions)]
     info = {"photoz_run": config.run.name, "photoz_estimator": config.inference.estimator}
     finish_catalogue(config.locations.catalogue, rows, info=info)
@@ -44,9 +54,11 @@ def is_published(config: Config) -> bool:
 
 
 def unpublish(config: Config) -> None:
-    """Take back what makes the catalogue open: its partitions are about to be replaced."""
+    """Take back what makes the catalogue and its margin open: its partitions are about to be replaced."""
     remove(join(config.locations.catalogue, "collection.properties"))
-    remove(join(locate_output(config), "hats.properties"))
+    for table in (locate_output(config), join(config.locations.catalogue, MARGIN)):
+        for name in ("hats.properties", "properties", "partition_info.csv", "dataset/_metadata"):
+            remove(join(table, name))
 
 
 def _read_records(config: Config, partitions: list[Partition]) -> Iterator[Record]:

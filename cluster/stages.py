@@ -65,10 +65,10 @@ def read_stage(partition: Partition, plan: Plan) -> Work:
     config = plan.config
     problems: list[Problem] = []
     configure_storage(config)
-    if config.inference.join and not explain_remaining(config, partition, plan.run_key):
-        return Work(partition, key="", rows=None)
     with _measured("read_stage", {}) as sums:
         key = compute_partition_key(config, partition, plan.run_key, give_up=plan.give_up)
+        if not explain_remaining(config, partition, plan.run_key, key=key):
+            return Work(partition, key=key, rows=None)
         sources = read_partition(config.locations.sources, partition)
         rows = read_cutouts(sources, config, plan, give_up=plan.give_up, problems=problems)
     return Work(partition, key=key, rows=rows, problems=tuple(problems), sums=sums)
@@ -91,8 +91,8 @@ def write_stage(work: Work, plan: Plan) -> Record:
     location = plan.config.locations.catalogue
     if work.rows is None:
         done = read_record(location, work.partition)
-        assert done is not None, "a joined run found this partition done"
-        return done
+        assert done is not None, "another run has just done this partition"
+        return replace(done, sums={}, shared=True)
     with _measured("write_stage", work.sums) as sums:
         rows, sha256 = write_partition(locate_output(plan.config), work.partition, work.rows)
     flags_N = work.rows["flags"].to_numpy()

@@ -61,7 +61,8 @@ class RunTelemetry:
         self.retried = 0
         """Partitions that raised and were tried again, each time counted."""
         self._start = time.monotonic()
-        self._partitions = 0
+        self.partitions = 0
+        """Partitions this run did itself."""
         self._galaxies = 0
         self._quarantined = 0
         self._sums: dict[str, float] = {}
@@ -69,8 +70,10 @@ class RunTelemetry:
         self._metrics = _make_ray_metrics()
 
     def add(self, record: Record) -> None:
-        """Add a finished partition."""
-        self._partitions += 1
+        """Add a finished partition, unless another run finished it."""
+        if record.shared:
+            return
+        self.partitions += 1
         self._galaxies += record.rows
         self._quarantined += len(record.problems)
         for name, amount in record.sums.items():
@@ -85,7 +88,7 @@ class RunTelemetry:
         galaxies = max(self._galaxies, 1)
         return {
             "seconds": round(elapsed, 3),
-            "partitions": self._partitions,
+            "partitions": self.partitions,
             "galaxies": self._galaxies,
             "galaxies_per_second": round(self._galaxies / elapsed, 1),
             "retried_partitions": self.retried,

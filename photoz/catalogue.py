@@ -11,8 +11,10 @@ References
 
 import hashlib
 import io
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -21,13 +23,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hats.catalog import PartitionInfo, TableProperties
 from hats.catalog.dataset.collection_properties import CollectionProperties
-from hats.io.file_io import get_upath
 from hats.pixel_math import HealpixPixel
 
 from photoz import __version__
 from photoz.errors import CatalogueError
 from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER
-from photoz.storage import exists, join, open_atomic
+from photoz.storage import exists, join, make_upath, open_atomic
 
 PRIMARY = "catalogue"
 MARGIN = "margin"
@@ -80,7 +81,7 @@ def list_partitions(location: str) -> list[Partition]:
         raise CatalogueError(
             f"no finished catalogue at {location!r}: it has no hats.properties; run the job that makes it"
         )
-    pixels = PartitionInfo.read_from_dir(get_upath(primary)).get_healpix_pixels()
+    pixels = PartitionInfo.read_from_dir(make_upath(primary)).get_healpix_pixels()
     partitions = [Partition(order=int(pixel.order), pixel=int(pixel.pixel)) for pixel in pixels]
     return sorted(partitions, key=lambda part: part.pixel << 2 * (HEALPIX_ORDER - part.order))
 
@@ -165,13 +166,13 @@ def finish_catalogue(location: str, partitions: Iterable[tuple[Partition, int]],
     rows_by_partition = dict(partitions)
     pixels = [HealpixPixel(part.order, part.pixel) for part in sorted(rows_by_partition)]
     total_rows = sum(rows_by_partition.values())
-    written = hats.io.write_parquet_metadata(get_upath(primary), create_metadata=True)
+    written = hats.io.write_parquet_metadata(make_upath(primary), create_metadata=True)
     if written != total_rows:
         raise CatalogueError(
             f"{primary} holds {written} rows in its files, {total_rows} were recorded: remove the folder and run again"
         )
     partition_info = PartitionInfo.from_healpix(pixels)
-    partition_info.write_to_file(catalog_path=get_upath(primary))
+    partition_info.write_to_file(catalog_path=make_upath(primary))
     properties = TableProperties(
         catalog_name=PRIMARY,
         catalog_type="object",
@@ -185,13 +186,23 @@ def finish_catalogue(location: str, partitions: Iterable[tuple[Partition, int]],
         hats_builder=f"photoz v{__version__}",
         **info,
     )
-    properties.to_properties_file(get_upath(primary))
+    _write_properties(properties, primary)
 
 
 def finish_collection(location: str, *, name: str, margin: bool) -> None:
     """Write ``collection.properties``: from then on the folder opens as one catalogue with its margin."""
     margins = {"all_margins": MARGIN, "default_margin": MARGIN} if margin else {}
-    CollectionProperties(name=name, hats_primary_table_url=PRIMARY, **margins).to_properties_file(get_upath(location))
+    _write_properties(CollectionProperties(name=name, hats_primary_table_url=PRIMARY, **margins), location)
+
+
+def _write_properties(properties: TableProperties | CollectionProperties, location: str) -> None:
+    """Write a catalogue's properties atomically: `hats` would leave an empty file when killed while it writes."""
+    with tempfile.TemporaryDirectory() as folder:
+        properties.to_properties_file(folder)
+        # "properties", the older name of the file, before the one that we read.
+        for file in sorted(Path(folder).iterdir(), reverse=True):
+            with open_atomic(join(location, file.name)) as target:
+                target.write(file.read_bytes())
 
 
 def _check_pixel(partition: Partition, table: pa.Table) -> None:

@@ -8,16 +8,21 @@ import hashlib
 import json
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 import fsspec
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.utils import get_protocol
+from upath import UPath
 
 from photoz.errors import PhotozError
 
 _HASH_BLOCK = 1 << 22  # bytes read at a time
+
+PART_SUFFIX = ".part"
+"""Of a file that is being written; one that stays was left behind by a process that died."""
 
 
 def join(location: str, *parts: str) -> str:
@@ -29,9 +34,21 @@ def join(location: str, *parts: str) -> str:
     return "/".join([location.rstrip("/"), *parts])
 
 
+def make_upath(location: str) -> UPath:
+    """Return a location as the path object that `hats` and `hats-import` take.
+
+    It carries the storage options of this process with it to others, and keeps `hats` from opening S3 anonymously,
+    which it does with plain strings.
+    """
+    protocol = get_protocol(location)
+    path: UPath = UPath(location, **fsspec.config.conf.get(protocol, {}))
+    return path
+
+
 def exists(location: str) -> bool:
     """Tell whether a file or folder exists."""
     filesystem, path = url_to_fs(location)
+    filesystem.invalidate_cache()  # another process may have written or removed it since
     return bool(filesystem.exists(path))
 
 
@@ -52,8 +69,10 @@ def list_files(pattern: str) -> list[str]:
 def remove(location: str) -> None:
     """Remove a file or a whole folder; nothing happens when it is not there."""
     filesystem, path = url_to_fs(location)
+    filesystem.invalidate_cache()
     if filesystem.exists(path):
-        filesystem.rm(path, recursive=True)
+        with suppress(FileNotFoundError):  # somebody else removed it in this moment
+            filesystem.rm(path, recursive=True)
 
 
 @contextmanager
@@ -71,27 +90,36 @@ def open_atomic(location: str) -> Iterator[IO[bytes]]:
     """
     filesystem, path = url_to_fs(location)
     local = isinstance(filesystem, LocalFileSystem)
-    target = f"{path}.{uuid.uuid4().hex}.part" if local else path
+    target = _name_aside(path) if local else path
     if local:
         filesystem.makedirs(filesystem._parent(path), exist_ok=True)
     file = filesystem.open(target, "wb")
     try:
         yield file
+        file.close()  # a full disk may show only here
+        if local:
+            filesystem.mv(target, path)
     except BaseException:
         _discard(filesystem, file, target, local)
         raise
-    file.close()
-    if local:
-        filesystem.mv(target, path)
+
+
+def _name_aside(path: str) -> str:
+    """Name a file in the same folder that readers of whole folders (Arrow, Dask) pass over, should it stay."""
+    folder, _, name = path.rpartition("/")
+    return f"{folder}/.{name}.{uuid.uuid4().hex}{PART_SUFFIX}"
 
 
 def _discard(filesystem: Any, file: Any, target: str, local: bool) -> None:
     if local:
-        file.close()
-        filesystem.rm(target)
+        with suppress(OSError):  # what is in the buffer may not fit the disk either
+            file.close()
+        with suppress(FileNotFoundError):
+            filesystem.rm(target)
     elif hasattr(file, "discard"):  # an upload that is never completed leaves no object
         file.closed = True
-        file.discard()
+        with suppress(Exception):  # the store may be what failed; its own rules clear away begun uploads
+            file.discard()
 
 
 def write_json(location: str, value: Any) -> None:
@@ -110,8 +138,8 @@ def read_json(location: str) -> Any:
     FileNotFoundError
         There is no such file.
     """
-    with fsspec.open(location, "rb") as file:
-        content = file.read()
+    filesystem, path = url_to_fs(location)
+    content = filesystem.cat_file(path)
     try:
         return json.loads(content)
     except ValueError as error:
