@@ -1,8 +1,9 @@
 """The audit: clean on a real catalogue, and the right finding for each kind of damage to a copy of it."""
 
 import json
+import runpy
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,31 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import save_untrained
 from hats.io.validation import is_valid_catalog
-from hypothesis import HealthCheck, given, settings
+from hats.pixel_math import HealpixPixel
+from hats.pixel_tree.negative_tree import compute_negative_tree_pixels
+from hats.pixel_tree.pixel_tree import PixelTree
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_survey import make_catalogue, make_config, write_catalogue, write_survey
 
 from cluster.audit import audit_catalogue
 from cluster.infer import infer_catalogue
 from cluster.partitioning import partition_sources
-from photoz.audit import format_audit, plan_audit
-from photoz.catalogue import MARGIN, PRIMARY, Partition, finish_catalogue, list_partitions, locate_partition
+from photoz.audit import audit_partition, format_audit, plan_audit
+from photoz.audit.plan import Owners
+from photoz.catalogue import (
+    MARGIN,
+    PRIMARY,
+    Partition,
+    finish_catalogue,
+    finish_collection,
+    list_partitions,
+    locate_partition,
+)
 from photoz.config import Config, config_to_dict, convert_config
+from photoz.errors import CatalogueError
 from photoz.ingest import ingest_tile
-from photoz.schema import Flag, make_catalogue_schema
+from photoz.schema import Flag
 from photoz.storage import compute_checksum
 from photoz.survey.kids import find_tiles
 
@@ -76,7 +90,9 @@ class Copy:
 
     def list_margin_ids(self) -> set[str]:
         files = Path(self.config.locations.catalogue, MARGIN, "dataset").rglob("Npix=*.parquet")
-        return {str(value) for file in files for value in pq.read_table(file, partitioning=None)["object_id"].to_pylist()}
+        return {
+            str(value) for file in files for value in pq.read_table(file, partitioning=None)["object_id"].to_pylist()
+        }
 
     def find_inner_row(self, partition: Partition) -> int:
         """Find a row that is in no margin, so that damage to it concerns the primary table alone."""
@@ -109,12 +125,12 @@ def copy(finished: Config, tmp_path: Path) -> Copy:
     return copy_catalogue(finished, tmp_path)
 
 
-def copy_catalogue(config: Config, folder: Path, **settings: Any) -> Copy:
+def copy_catalogue(config: Config, folder: Path, **changes: Any) -> Copy:
     locations = config_to_dict(config)["locations"]
     shutil.copytree(locations["catalogue"], folder / "catalogue")
     shutil.copytree(locations["sources"], folder / "sources")
     locations |= {"catalogue": str(folder / "catalogue"), "sources": str(folder / "sources")}
-    values = msgspec.json.decode(msgspec.json.encode(config_to_dict(config) | {"locations": locations} | settings))
+    values = msgspec.json.decode(msgspec.json.encode(config_to_dict(config) | {"locations": locations} | changes))
     return Copy(convert_config(values))
 
 
@@ -157,10 +173,10 @@ def test_a_finished_catalogue_passes(copy: Copy) -> None:
 @pytest.mark.parametrize("engine", ["ray", "dask"])
 def test_engines_find_the_same(finished: Config, tmp_path: Path, ray_cluster: None, engine: str) -> None:
     tables = config_to_dict(finished)
-    settings = {"engine": tables["engine"] | {"name": engine}}
-    clean = copy_catalogue(finished, tmp_path / "clean", **settings)
+    changes = {"engine": tables["engine"] | {"name": engine}}
+    clean = copy_catalogue(finished, tmp_path / "clean", **changes)
     assert list_failed(clean.audit()) == set()
-    damaged = copy_catalogue(finished, tmp_path / "damaged", **settings)
+    damaged = copy_catalogue(finished, tmp_path / "damaged", **changes)
     part = damaged.partitions[0]
     damaged.write_with_records(part, drop(damaged.read(part), damaged.find_inner_row(part)))
     assert list_failed(damaged.audit()) == {"rows", "lost ids"}
@@ -318,6 +334,19 @@ def exchange_a_margin_row(copy: Copy) -> None:
     copy.write(part, pa.concat_tables([own.slice(row, 1), drop(margin, 0)]), MARGIN)
 
 
+def drop_a_margin_row(copy: Copy) -> None:
+    part = find_margin(copy)
+    copy.write(part, drop(copy.read(part, MARGIN), 0), MARGIN)
+
+
+def delete_the_margin(copy: Copy) -> None:
+    shutil.rmtree(Path(copy.config.locations.catalogue, MARGIN))
+
+
+def unpublish(copy: Copy) -> None:
+    Path(copy.config.locations.catalogue, "collection.properties").unlink()
+
+
 def narrow_the_margin(copy: Copy) -> None:
     path = Path(copy.config.locations.catalogue, MARGIN, "hats.properties")
     text = path.read_text()
@@ -357,7 +386,10 @@ DAMAGES: list[tuple[Callable[[Copy], None], set[str]]] = [
     (leave_half_a_file, {"stray files"}),
     (change_a_margin_row, {"margin"}),
     (exchange_a_margin_row, {"margin"}),
+    (drop_a_margin_row, {"margin", "metadata"}),  # the margin's own metadata counts the row still
+    (delete_the_margin, {"margin", "metadata"}),
     (narrow_the_margin, {"margin"}),
+    (unpublish, {"metadata"}),
     (truncate_the_sources, {"sources"}),
 ]
 # fmt: on
@@ -367,3 +399,119 @@ DAMAGES: list[tuple[Callable[[Copy], None], set[str]]] = [
 def test_damage_is_found_for_what_it_is(copy: Copy, damage: Callable[[Copy], None], expected: set[str]) -> None:
     damage(copy)
     assert list_failed(copy.audit()) == expected
+
+
+@pytest.mark.parametrize("damage", [swap_two_pixels, duplicate_an_id])
+def test_the_official_validator_misses_it(copy: Copy, damage: Callable[[Copy], None]) -> None:
+    assert is_valid_catalog(copy.config.locations.catalogue, strict=True)
+    damage(copy)
+    assert is_valid_catalog(copy.config.locations.catalogue, strict=True)
+    assert not copy.audit()["clean"]
+
+
+def test_findings_name_partition_ids_and_remedy(copy: Copy) -> None:
+    part, row = copy.partitions[0], copy.find_inner_row(copy.partitions[0])
+    dropped = copy.read(part)["object_id"][row].as_py()
+    copy.write_with_records(part, drop(copy.read(part), row))
+    report = copy.audit()
+    [lost] = get_findings(report, "lost ids")
+    assert (lost["ids"], lost["partition"], lost["count"]) == ([dropped], part.name, 1)
+    assert "run jobs/infer_dr4.py again" in lost["remedy"]
+    [rows] = get_findings(report, "rows")
+    assert (rows["partition"], rows["count"]) == (part.name, 1)
+    assert dropped in format_audit(report)
+
+
+def test_a_duplicate_is_named_once_with_both_partitions(copy: Copy) -> None:
+    duplicate_an_id(copy)
+    [finding] = get_findings(copy.audit(), "duplicate ids")
+    assert finding["count"] == len(finding["ids"]) == 1
+    assert copy.partitions[0].name in finding["detail"]
+    assert copy.partitions[-1].name in finding["detail"]
+    assert "the sources do not" in finding["detail"]
+
+
+def test_a_duplicate_of_the_sources_is_told_as_such(copy: Copy) -> None:
+    duplicate_an_id(copy)
+    part = copy.partitions[0]
+    source = Path(locate_partition(f"{copy.config.locations.sources}/{PRIMARY}", part))
+    rows, ids = pq.read_table(source, partitioning=None), copy.read(part)["object_id"]
+    order = {value: n for n, value in enumerate(rows["_healpix_29"].to_pylist())}
+    position = [order[value] for value in copy.read(part)["_healpix_29"].to_pylist()]
+    renamed = rows.take(pa.array(position)).set_column(rows.schema.get_field_index("object_id"), "object_id", ids)
+    pq.write_table(renamed.cast(rows.schema), source)
+    report = copy.audit()
+    assert list_failed(report) == {"duplicate ids"}
+    assert "the sources have them twice too" in report["findings"][0]["detail"]
+
+
+@pytest.mark.parametrize("damage", [swap_two_pixels, duplicate_an_id, duplicate_a_row, drop_a_row])
+def test_many_buckets_find_the_same_ids(finished: Config, tmp_path: Path, damage: Callable[[Copy], None]) -> None:
+    engine = config_to_dict(finished)["engine"] | {"memory_gib": 1e-5}
+    copy = copy_catalogue(finished, tmp_path, engine=engine)
+    assert plan_audit(copy.config)[0].buckets > 3
+    damage(copy)
+    assert list_failed(copy.audit()) == dict(DAMAGES)[damage]
+
+
+def test_ids_that_share_a_hash_are_told_apart(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one hash for all ids, no duplicate is invented, none is missed, and a strange id still comes to light."""
+    monkeypatch.setattr("photoz.audit.ids.hash_ids", lambda ids: np.zeros(len(list(ids)), np.uint64))
+    assert copy.audit()["clean"]
+    invent_an_id(copy)
+    [finding] = copy.audit()["findings"]
+    assert (finding["check"], finding["partition"]) == ("misplaced ids", copy.partitions[0].name)
+    duplicate_an_id(copy)
+    assert "duplicate ids" in list_failed(copy.audit())
+
+
+def test_any_changed_byte_is_found(copy: Copy) -> None:
+    path = copy.path(copy.partitions[0])
+    content = path.read_bytes()
+    [task] = [task for task in plan_audit(copy.config) if task.partition == copy.partitions[0]]
+
+    @settings(max_examples=60, deadline=None)
+    @given(place=st.integers(0, len(content) - 1), flip=st.integers(1, 255))
+    def check(place: int, flip: int) -> None:
+        path.write_bytes(content[:place] + bytes([content[place] ^ flip]) + content[place + 1 :])
+        found = {finding.check for finding in audit_partition(copy.config, task)["findings"]}
+        assert "checksums" in found
+
+    check()
+
+
+def test_without_a_margin_none_is_asked_for(finished: Config, tmp_path: Path) -> None:
+    sources = config_to_dict(finished)["sources"] | {"margin_arcsec": 0.0}
+    copy = copy_catalogue(finished, tmp_path, sources=sources)
+    delete_the_margin(copy)
+    finish_collection(copy.config.locations.catalogue, name="tiny", margin=False)
+    report = copy.audit()
+    assert report["clean"]
+    assert [row["check"] for row in report["checks"] if row["verdict"] == "not asked"] == ["margin"]
+
+
+def test_nothing_to_audit_is_an_error(finished: Config, tmp_path: Path) -> None:
+    locations = config_to_dict(finished)["locations"] | {"catalogue": str(tmp_path)}
+    config = convert_config(
+        msgspec.json.decode(msgspec.json.encode(config_to_dict(finished) | {"locations": locations}))
+    )
+    with pytest.raises(CatalogueError, match="no photo-z catalogue"):
+        audit_catalogue(config)
+
+
+def test_the_job_prints_the_checks_and_its_status_tells(copy: Copy, capsys: pytest.CaptureFixture[str]) -> None:
+    job = runpy.run_path(str(Path(__file__).parents[2] / "jobs" / "audit_catalogue.py"))
+    assert job["main"](copy.config) == 0
+    assert "fail" not in capsys.readouterr().out
+    drop_a_row(copy)
+    assert job["main"](copy.config) == 1
+    printed = capsys.readouterr().out
+    assert "lost ids       fail" in printed
+    assert "remedy: " in printed
+
+
+def test_empty_pixels_are_those_of_hats(finished: Config) -> None:
+    partitions = list_partitions(finished.locations.catalogue)
+    tree = PixelTree.from_healpix([HealpixPixel(part.order, part.pixel) for part in partitions])
+    expected = {(int(pixel.order), int(pixel.pixel)) for pixel in compute_negative_tree_pixels(tree)}
+    assert {(part.order, part.pixel) for part in Owners(partitions).list_empty_pixels()} == expected

@@ -1,0 +1,19 @@
+"""Does a photo-z catalogue hold what it must: every source once, in its pixel, unchanged, with metadata that agrees."""
+
+from photoz.audit.findings import CHECKS, Finding
+from photoz.audit.ids import audit_ids, plan_buckets
+from photoz.audit.partition import audit_partition
+from photoz.audit.plan import AuditTask, plan_audit
+from photoz.audit.summary import format_audit, summarize_audit
+
+__all__ = [
+    "CHECKS",
+    "AuditTask",
+    "Finding",
+    "audit_ids",
+    "audit_partition",
+    "format_audit",
+    "plan_audit",
+    "plan_buckets",
+    "summarize_audit",
+]

@@ -1,0 +1,81 @@
+"""What an audit checks, and what it reports where a check fails."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+FIRST_IDS = 5
+"""Ids that a finding names; its count says how many there are."""
+
+_REDO = "run jobs/infer_dr4.py again: it redoes every partition whose file does not match its record"
+_REDO_ALL = "remove the partition's file in run/records, then run jobs/infer_dr4.py again"
+_REPUBLISH = "remove collection.properties, then run jobs/infer_dr4.py again: it writes metadata and margin anew"
+_INGEST = "run jobs/ingest_dr4.py, then jobs/infer_dr4.py again"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One property of a catalogue that the audit proves or refutes."""
+
+    proves: str
+    remedy: str
+
+
+CHECKS: dict[str, Check] = {
+    "files": Check("every partition has a file that can be read", _REDO),
+    "checksums": Check("every file is the one its completion record describes", _REDO),
+    "records": Check("rows, redshifts and flags of every partition are those its completion record counts", _REDO_ALL),
+    "schema": Check("columns, types, units and descriptions are those of the photo-z catalogue", _REDO_ALL),
+    "positions": Check("_healpix_29 is the pixel that ra and dec say", _REDO_ALL),
+    "pixels": Check("every row lies in the pixel of its file", _REDO_ALL),
+    "order": Check("the rows of a file are sorted by _healpix_29", _REDO_ALL),
+    "rows": Check("every partition has as many rows as its sources, and so has the whole", _REDO_ALL),
+    "lost ids": Check("every source is in the catalogue", _REDO_ALL),
+    "unknown ids": Check("every row is one of the sources", _REDO_ALL),
+    "duplicate ids": Check("no id comes twice", _REDO_ALL),
+    "misplaced ids": Check("every source is in the partition it has in the source catalogue", _REDO_ALL),
+    "columns": Check("ra, dec, mag_auto, tile and object_id are the sources'", _REDO_ALL),
+    "flags": Check("z_phot is NaN exactly where ESTIMATE_FAILED is set, and no flag of a source is lost", _REDO_ALL),
+    "metadata": Check("properties, partition list and Parquet metadata say what the files hold", _REPUBLISH),
+    "margin": Check("each margin holds its neighbours' rows near the border, and nothing else", _REPUBLISH),
+    "stray files": Check("dataset folders hold no file that the metadata does not list", "remove the file"),
+    "sources": Check("the source catalogue itself can be read", _INGEST),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One way in which a catalogue is not what it must be.
+
+    Parameters
+    ----------
+    check : str
+        Key of ``CHECKS``.
+    partition : str
+        ``Norder=3_Npix=271``; "" for the catalogue as a whole.
+    detail : str
+        What is wrong, with figures.
+    count : int
+        Rows, ids or files concerned.
+    ids : tuple of str
+        The first few of them.
+    remedy : str
+        What to do about it.
+    """
+
+    check: str
+    partition: str
+    detail: str
+    count: int = 1
+    ids: tuple[str, ...] = ()
+    remedy: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values, for JSON."""
+        return asdict(self) | {"ids": list(self.ids)}
+
+
+def make_finding(check: str, partition: str, detail: str, *, count: int = 1, ids: Iterable[Any] = ()) -> Finding:
+    """Make a finding with the remedy of its check and at most ``FIRST_IDS`` ids."""
+    first = tuple(str(value) for value, _ in zip(ids, range(FIRST_IDS), strict=False))
+    return Finding(check, partition, detail, count, first, CHECKS[check].remedy)

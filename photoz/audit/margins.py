@@ -1,0 +1,100 @@
+"""Whether a margin holds its neighbours' rows near the border, all of them and nothing else.
+
+References
+----------
+hats-import, ``margin_cache_map_reduce``: a row belongs to the margin of a pixel when it lies in one of the pixels of
+the margin's order that surround it. Those are wider than the threshold, so every row within the threshold is among
+them.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from photoz.audit.columns import find_duplicates, find_unequal_rows, read_rows
+from photoz.audit.findings import Finding, make_finding
+from photoz.audit.plan import AuditTask, compute_ring
+from photoz.catalogue import MARGIN, Partition, locate_partition, locate_primary
+from photoz.config import Config
+from photoz.errors import CatalogueError
+from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER, make_catalogue_schema
+from photoz.storage import exists, join
+
+
+def audit_margin(config: Config, task: AuditTask) -> list[Finding]:
+    """Compare the margin of a pixel with the rows of its neighbours in the ring around it.
+
+    Neighbours that cannot be read are left out: their own task reports them.
+    """
+    name, location = task.partition.name, config.locations.catalogue
+    try:
+        found = _read_margin(location, task.partition)
+    except CatalogueError as error:
+        return [make_finding("margin", name, f"its margin file cannot be read: {error}")]
+    if not found.schema.equals(make_catalogue_schema(), check_metadata=True):
+        return [make_finding("margin", name, "the schema of its margin file is not the photo-z catalogue's")]
+    expected, unread = _read_ring(location, task)
+    found = found.filter(pa.array(~_lie_in(found, unread)))
+    return _compare(task.partition, found, expected)
+
+
+def _compare(partition: Partition, found: pa.Table, expected: pa.Table) -> list[Finding]:
+    name = partition.name
+    wanted, present = set(expected["object_id"].to_pylist()), set(found["object_id"].to_pylist())
+    own = _lie_in(found, [partition])
+    own_ids = found["object_id"].filter(pa.array(own)).to_pylist()
+    problems = {
+        "are missing from its margin": sorted(wanted - present),
+        "of its margin lie in the pixel itself": own_ids,
+        "of its margin are not a neighbour's near its border": sorted(present - wanted - set(own_ids)),
+        "come more than once in its margin": find_duplicates(found["object_id"]),
+        "of its margin differ from the neighbour's": find_unequal_rows(found, expected, expected.column_names),
+    }
+    return [
+        make_finding("margin", name, f"{len(ids)} rows {problem}", count=len(ids), ids=ids)
+        for problem, ids in problems.items()
+        if ids
+    ]
+
+
+def _read_margin(location: str, partition: Partition) -> pa.Table:
+    margin = join(location, MARGIN)
+    if not exists(locate_partition(margin, partition)):
+        return make_catalogue_schema().empty_table()
+    return read_rows(margin, partition)
+
+
+def _read_ring(location: str, task: AuditTask) -> tuple[pa.Table, list[Partition]]:
+    """Read the neighbours' rows that lie in the ring, and list the neighbours that cannot be read."""
+    ring = compute_ring(task.partition, task.margin_order)
+    tables, unread = [make_catalogue_schema().empty_table()], []
+    for neighbour in task.neighbours:
+        if not exists(locate_partition(locate_primary(location), neighbour)):
+            unread.append(neighbour)
+            continue
+        try:
+            tables += _read_near(location, neighbour, ring, task.margin_order)
+        except CatalogueError:
+            unread.append(neighbour)
+    return pa.concat_tables(tables), unread
+
+
+def _read_near(location: str, neighbour: Partition, ring: np.ndarray, margin_order: int) -> list[pa.Table]:
+    # The one column first: most neighbours have few rows near the border, or none.
+    column = read_rows(location, neighbour, columns=[HEALPIX_COLUMN])[HEALPIX_COLUMN].to_numpy()
+    near = np.flatnonzero(np.isin(column >> 2 * (HEALPIX_ORDER - margin_order), ring))
+    if not len(near):
+        return []
+    rows = read_rows(location, neighbour)
+    if not rows.schema.equals(make_catalogue_schema()):
+        raise CatalogueError(f"{neighbour.name} of {location} has other columns than a photo-z catalogue")
+    return [rows.take(pa.array(near)).cast(make_catalogue_schema())]
+
+
+def _lie_in(table: pa.Table, partitions: Sequence[Partition]) -> np.ndarray:
+    healpix = table[HEALPIX_COLUMN].to_numpy()
+    inside = np.zeros(len(healpix), dtype=bool)
+    for partition in partitions:
+        inside |= (healpix >> 2 * (HEALPIX_ORDER - partition.order)) == partition.pixel
+    return inside

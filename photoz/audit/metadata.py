@@ -1,0 +1,174 @@
+"""The audit of what speaks of the whole: properties, partition lists, Parquet metadata, files nobody lists."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec.core import url_to_fs
+from hats.catalog.dataset.collection_properties import CollectionProperties
+from hats.io.file_io import get_upath
+
+from photoz.audit.findings import Finding, make_finding
+from photoz.audit.plan import read_partition_list, read_properties
+from photoz.catalogue import MARGIN, PRIMARY, Partition, locate_partition
+from photoz.config import Config
+from photoz.errors import CatalogueError
+from photoz.schema import make_catalogue_schema
+from photoz.storage import exists, join
+
+_PARQUET_METADATA = ("_metadata", "_common_metadata", "data_thumbnail.parquet")
+_NEEDED = ("hats.properties", "partition_info.csv", "dataset/_metadata", "dataset/_common_metadata")
+
+
+def audit_metadata(config: Config, rows: Mapping[Partition, int]) -> list[Finding]:
+    """Check the metadata of the primary table and of its margin against their files.
+
+    Parameters
+    ----------
+    config : Config
+    rows : mapping of Partition to int
+        Rows of each partition's file (of its sources where the file cannot be read).
+
+    Returns
+    -------
+    list of Finding
+    """
+    location = config.locations.catalogue
+    findings = list(_audit_table(join(location, PRIMARY), PRIMARY, rows))
+    findings += _check_collection(location)
+    margin = join(location, MARGIN)
+    if exists(margin):
+        margin_rows = {part: _count_rows(margin, part) for part in read_partition_list(margin)}
+        findings += _audit_table(margin, MARGIN, margin_rows)
+    findings += _check_threshold(config, margin)
+    return findings
+
+
+def _audit_table(table: str, name: str, rows: Mapping[Partition, int]) -> Iterator[Finding]:
+    for file in _NEEDED:
+        if not exists(join(table, file)):
+            yield make_finding("metadata", "", f"{name}/{file} is missing")
+    yield from _check_total(table, name, sum(rows.values()))
+    yield from _check_partition_list(table, name, rows)
+    yield from _check_parquet_metadata(table, name, rows)
+    yield from _find_stray_files(table, name, {*rows, *read_partition_list(table)})
+
+
+def _check_collection(location: str) -> Iterator[Finding]:
+    try:
+        collection = CollectionProperties.read_from_dir(get_upath(location))
+    except FileNotFoundError:
+        yield make_finding("metadata", "", "collection.properties is missing: the catalogue is not published")
+        return
+    except ValueError as error:
+        yield make_finding("metadata", "", f"collection.properties cannot be read: {error}")
+        return
+    found = {name for name in (PRIMARY, MARGIN) if exists(join(location, name))}
+    told = {collection.hats_primary_table_url, *(collection.all_margins or [])}
+    if told != found:
+        detail = f"collection.properties names the tables {sorted(told)}, the folder holds {sorted(found)}"
+        yield make_finding("metadata", "", detail)
+
+
+def _check_total(table: str, name: str, total: int) -> Iterator[Finding]:
+    properties = read_properties(table)
+    if properties is None:
+        if exists(join(table, "hats.properties")):
+            yield make_finding("metadata", "", f"{name}/hats.properties cannot be read")
+    elif properties.total_rows != total:
+        yield make_finding(
+            "metadata", "", f"{name}: hats_nrows is {properties.total_rows}, its files hold {total} rows"
+        )
+
+
+def _check_partition_list(table: str, name: str, rows: Mapping[Partition, int]) -> Iterator[Finding]:
+    listed = read_partition_list(table)
+    for problem, partitions in (
+        ("lacks", sorted(set(rows) - set(listed))),
+        ("lists in excess", sorted(set(listed) - set(rows))),
+        ("repeats", sorted(part for part, count in Counter(listed).items() if count > 1)),
+    ):
+        if partitions and listed:
+            ids = [part.name for part in partitions]
+            detail = f"{name}/partition_info.csv {problem} {len(ids)} partitions"
+            yield make_finding("metadata", "", detail, count=len(ids), ids=ids)
+
+
+def _check_parquet_metadata(table: str, name: str, rows: Mapping[Partition, int]) -> Iterator[Finding]:
+    try:
+        found = _read_row_counts(join(table, "dataset"))
+        schema = _read_common_schema(join(table, "dataset"))
+    except FileNotFoundError:
+        return  # reported as missing
+    except CatalogueError as error:
+        yield make_finding("metadata", "", str(error))
+        return
+    expected = {_shorten(locate_partition(table, part)): count for part, count in rows.items() if count}
+    wrong = sorted(file for file in {*found, *expected} if found.get(file, 0) != expected.get(file, 0))
+    if wrong:
+        detail = f"{name}/dataset/_metadata counts other rows for {len(wrong)} files than they hold"
+        yield make_finding("metadata", "", detail, count=len(wrong), ids=wrong)
+    if not schema.equals(make_catalogue_schema(), check_metadata=True):
+        yield make_finding("metadata", "", f"the schema in {name}/dataset/_common_metadata is not the catalogue's")
+
+
+def _read_row_counts(dataset: str) -> dict[str, int]:
+    """Read from ``_metadata`` how many rows each file is said to hold."""
+    metadata = _read_footer(join(dataset, "_metadata"))
+    counts: Counter[str] = Counter()
+    for index in range(metadata.num_row_groups):
+        group = metadata.row_group(index)
+        counts[group.column(0).file_path] += group.num_rows
+    return dict(counts)
+
+
+def _read_common_schema(dataset: str) -> pa.Schema:
+    return _read_footer(join(dataset, "_common_metadata")).schema.to_arrow_schema()
+
+
+def _read_footer(location: str) -> pq.FileMetaData:
+    try:
+        with fsspec.open(location, "rb") as file:
+            return pq.read_metadata(file)
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise CatalogueError(f"{location} cannot be read: {error}") from error
+
+
+def _find_stray_files(table: str, name: str, partitions: set[Partition]) -> Iterator[Finding]:
+    filesystem, path = url_to_fs(join(table, "dataset"))
+    filesystem.invalidate_cache()
+    known = {_shorten(locate_partition(table, part)) for part in partitions} | set(_PARQUET_METADATA)
+    stray = sorted(
+        f"{name}/dataset/{relative}"
+        for relative in (file.removeprefix(path.rstrip("/") + "/") for file in filesystem.find(path))
+        if relative not in known
+    )
+    if stray:
+        detail = f"{name}/dataset holds {len(stray)} files that its metadata does not list"
+        yield make_finding("stray files", "", detail, count=len(stray), ids=stray)
+
+
+def _check_threshold(config: Config, margin: str) -> Iterator[Finding]:
+    wanted = config.sources.margin_arcsec
+    properties = read_properties(margin)
+    found = properties.margin_threshold if properties is not None else None
+    if wanted > 0 and found is None:
+        yield make_finding("margin", "", f"there is no margin; sources.margin_arcsec asks for {wanted:g} arcsec")
+    elif found is not None and wanted > found:
+        detail = f"the margin is {found:g} arcsec wide, sources.margin_arcsec asks for {wanted:g}"
+        yield make_finding("margin", "", detail)
+
+
+def _count_rows(table: str, partition: Partition) -> int:
+    try:
+        return int(_read_footer(locate_partition(table, partition)).num_rows)
+    except (FileNotFoundError, CatalogueError):
+        return 0  # the margin check of that pixel reports it
+
+
+def _shorten(location: str) -> str:
+    return location.rpartition("dataset/")[2]

@@ -1,0 +1,189 @@
+"""What an audit has to do: one task a pixel, planned from the partition lists alone."""
+
+import math
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from hats.catalog import PartitionInfo, TableProperties
+from hats.io.file_io import get_upath
+from hats.pixel_math import get_margin
+from hats.pixel_math.healpix_shim import margin2order
+
+from photoz.catalogue import MARGIN, PRIMARY, Partition, list_partitions
+from photoz.config import Config
+from photoz.errors import CatalogueError
+from photoz.schema import HEALPIX_ORDER
+from photoz.storage import exists, join
+
+_BYTES_PER_ID = 150  # measured peak of `photoz.audit.ids.audit_ids` by row, rounded up
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class AuditTask:
+    """One HEALPix pixel to audit, small enough to send anywhere.
+
+    Parameters
+    ----------
+    partition : Partition
+        A partition, or a pixel beside the survey's edge that has a margin only.
+    in_sources, in_catalogue : bool
+        Which of the two catalogues lists it as a partition.
+    neighbours : tuple of Partition
+        Partitions with pixels in the margin's ring around this one.
+    margin_order : int
+        HEALPix order of the ring's pixels; -1 when there is no margin to check.
+    spill : str
+        Folder for the hashes of ids.
+    buckets : int
+        Number of buckets that the hashes are divided into.
+    """
+
+    partition: Partition
+    in_sources: bool
+    in_catalogue: bool
+    neighbours: tuple[Partition, ...]
+    margin_order: int
+    spill: str
+    buckets: int
+
+
+def plan_audit(config: Config) -> list[AuditTask]:
+    """Plan the audit of the photo-z catalogue against its source catalogue.
+
+    Returns
+    -------
+    list of AuditTask
+        For every partition of either catalogue, and every pixel beside them that must have a margin.
+
+    Raises
+    ------
+    CatalogueError
+        There is no source catalogue, or nothing at all at ``locations.catalogue``.
+    """
+    sources = list_partitions(config.locations.sources)
+    location = config.locations.catalogue
+    if not exists(join(location, PRIMARY)):
+        raise CatalogueError(f"no photo-z catalogue at {location!r}: run jobs/infer_dr4.py, or set locations.catalogue")
+    listed = read_partition_list(join(location, PRIMARY))
+    margin_order = choose_margin_order(location)
+    owners = Owners({*sources, *listed})
+    around = [*owners.list_edge_pixels(), *read_partition_list(join(location, MARGIN))] if margin_order >= 0 else []
+    spill = join(location, "run", f"audit-{uuid.uuid4().hex}")
+    buckets = count_buckets(_count_rows(config.locations.sources), config.engine.memory_gib)
+    in_sources, in_catalogue = set(sources), set(listed)
+    return [
+        AuditTask(
+            partition=partition,
+            in_sources=partition in in_sources,
+            in_catalogue=partition in in_catalogue,
+            neighbours=owners.find_neighbours(partition, margin_order) if margin_order >= 0 else (),
+            margin_order=margin_order,
+            spill=spill,
+            buckets=buckets,
+        )
+        for partition in sorted({*owners.partitions, *around})
+    ]
+
+
+def read_partition_list(table: str) -> list[Partition]:
+    """Read the partitions that ``partition_info.csv`` of a table lists; none where there is no such file."""
+    if not exists(join(table, "partition_info.csv")):
+        return []
+    pixels = PartitionInfo.read_from_dir(get_upath(table)).get_healpix_pixels()
+    return [Partition(order=int(pixel.order), pixel=int(pixel.pixel)) for pixel in pixels]
+
+
+def read_properties(table: str) -> TableProperties | None:
+    """Read a table's ``hats.properties``; None where there is none that can be read."""
+    try:
+        return TableProperties.read_from_dir(get_upath(table))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def choose_margin_order(location: str) -> int:
+    """Return the HEALPix order that hats-import builds a margin of this threshold with; -1 without a margin.
+
+    References
+    ----------
+    hats-import, ``MarginCacheArguments.margin_order``: the finest order whose pixels are still wider than the
+    threshold, so that one ring of them around a pixel covers it.
+    """
+    properties = read_properties(join(location, MARGIN))
+    if properties is None or not properties.margin_threshold:
+        return -1
+    return int(margin2order(properties.margin_threshold / 60.0))
+
+
+def compute_ring(partition: Partition, margin_order: int) -> IntArray:
+    """Compute the pixels of ``margin_order`` (NESTED) that surround a pixel; sorted, shape (ring,)."""
+    ring = get_margin(partition.order, partition.pixel, margin_order - partition.order)
+    return np.unique(np.asarray(ring, dtype=np.int64))
+
+
+def count_buckets(rows: int, memory_gib: float) -> int:
+    """Count the buckets that keep the comparison of ids within a worker's memory.
+
+    >>> count_buckets(1_240_000, 2.0), count_buckets(1_000_000_000, 2.0)
+    (1, 70)
+    """
+    return max(1, math.ceil(rows * _BYTES_PER_ID / (memory_gib * 2**30)))
+
+
+class Owners:
+    """Which partition holds which part of the sky.
+
+    Parameters
+    ----------
+    partitions : iterable of Partition
+        They do not overlap.
+    """
+
+    def __init__(self, partitions: Iterable[Partition]) -> None:
+        ordered = sorted(partitions, key=lambda part: _bounds(part)[0])
+        self.partitions = dict.fromkeys(ordered)
+        self._list = ordered
+        bounds = np.array([_bounds(part) for part in ordered], dtype=np.int64).reshape(-1, 2)
+        self._starts, self._ends = bounds[:, 0], bounds[:, 1]
+
+    def find_neighbours(self, partition: Partition, margin_order: int) -> tuple[Partition, ...]:
+        """Find the partitions that hold a pixel of the ring around a pixel."""
+        if not self._list:
+            return ()
+        ring = compute_ring(partition, margin_order) << 2 * (HEALPIX_ORDER - margin_order)
+        place = np.searchsorted(self._starts, ring, side="right") - 1
+        held = (place >= 0) & (ring < self._ends[place])
+        return tuple(self._list[index] for index in np.unique(place[held]))
+
+    def list_edge_pixels(self) -> Iterator[Partition]:
+        """List the pixels beside the survey that touch a partition.
+
+        They need a margin too, so that another catalogue with rows there finds its matches across the border.
+        """
+        ring_order = max((part.order for part in self.partitions), default=0) + 1
+        return (pixel for pixel in self.list_empty_pixels() if self.find_neighbours(pixel, ring_order))
+
+    def list_empty_pixels(self) -> Iterator[Partition]:
+        """List the fewest pixels that cover the sky without partitions (the "negative tree" of `hats`)."""
+        stack = [Partition(order=0, pixel=pixel) for pixel in range(12)]
+        while stack:
+            candidate = stack.pop()
+            low, high = _bounds(candidate)
+            if np.searchsorted(self._starts, low) == np.searchsorted(self._starts, high):
+                yield candidate
+            elif candidate not in self.partitions:
+                stack += [Partition(candidate.order + 1, 4 * candidate.pixel + child) for child in range(4)]
+
+
+def _bounds(partition: Partition) -> tuple[int, int]:
+    shift = 2 * (HEALPIX_ORDER - partition.order)
+    return partition.pixel << shift, (partition.pixel + 1) << shift
+
+
+def _count_rows(sources: str) -> int:
+    properties = read_properties(join(sources, PRIMARY)) or read_properties(sources)
+    return int(properties.total_rows) if properties is not None else 0
