@@ -147,8 +147,9 @@ class Frame(Settings, frozen=True):
     centre: tuple[float, float] = (180.0, 0.0)
     """[deg] nominal position of the frame's centre; it names the tile, so one decimal."""
     detection_band: str = "r"
-    threshold: float = 1.5
-    """In units of the sky noise a pixel, after sep's default 3 x 3 smoothing (SExtractor's default)."""
+    threshold: float = 2.0
+    """Signal to noise a pixel, after matched filtering with sep's default 3 x 3 kernel. On the real frame the negative
+    of the r image gives 2 % as many detections with r < 23 as the image does; at 1.5, 5 % (docs/real-pixels.md)."""
     min_pixels: int = 5
     background_pixels: int = 128
     """Side of the squares the background is estimated in; larger than the largest galaxy's bright part."""
