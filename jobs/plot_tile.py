@@ -1,0 +1,44 @@
+#!/usr/bin/env python
+"""Draw a tile with its sources, and the cutouts of some of them, as PNG files in the report's folder.
+
+python jobs/plot_tile.py --config jobs/frame9.toml
+"""
+
+import numpy as np
+
+from cluster.job import run_job
+from photoz.catalogue import list_partitions, read_partition
+from photoz.config import Config
+from photoz.cutouts import extract_cutouts
+from photoz.plots import render_png
+from photoz.plots.cutouts import plot_cutouts, plot_detections
+from photoz.storage import join, open_atomic
+from photoz.tiles import list_tiles, open_tile
+
+SHOWN = 16
+
+
+def main(config: Config) -> None:
+    tile = open_tile(config.locations.tiles, list_tiles(config.locations.tiles)[0])
+    sources = read_partition(config.locations.sources, list_partitions(config.locations.sources)[0]).to_pandas()
+    sources = sources[sources["tile"] == tile.name].sort_values("mag_auto")
+    x, y = tile.wcs.all_world2pix(sources["ra"], sources["dec"], 0)
+    image = tile.read_window(0, tile.shape[0], 0, tile.shape[1])[tile.bands.index(config.survey.mag_auto_band)]
+    groups = np.digitize(sources["mag_auto"], (18.0, 20.0))
+    band = config.survey.mag_auto_band
+    labels = (f"{band} < 18", f"18 < {band} < 20", f"{band} > 20")
+    overlay = plot_detections(image, x, y, groups_N=groups, labels=labels)
+    some = sources.iloc[np.linspace(0, len(sources) - 1, SHOWN).astype(int)]
+    cutouts, _ = extract_cutouts(
+        tile, some["ra"], some["dec"], config.training.cutout_size, bands=config.survey.image_bands
+    )
+    titles = [f"{band} = {mag:.1f}" for mag in some["mag_auto"]]
+    gallery = plot_cutouts(cutouts, config.survey.image_bands, titles)
+    for name, figure in (("detections", overlay), ("cutouts", gallery)):
+        with open_atomic(join(config.locations.report, f"{name}.png")) as file:
+            file.write(render_png(figure, dpi=130))
+        print(join(config.locations.report, f"{name}.png"))
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_job(main, __file__, __doc__))
