@@ -7,6 +7,7 @@ its own scheduler. Nothing here keeps a queue or retries.
 import logging
 import os
 import pickle
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -122,7 +123,19 @@ def _start_ray(engine: Engine) -> None:
     # A job that `ray job submit` starts finds the cluster in RAY_ADDRESS; "local" starts a new one and never joins
     # one that happens to run on this machine.
     address = engine.address or os.environ.get("RAY_ADDRESS") or "local"
+    if address == "local":
+        use_own_token()
     ray.init(address=address, log_to_driver=True, logging_level=logging.WARNING, include_dashboard=None)
+
+
+def use_own_token() -> None:
+    """Protect a Ray cluster that this process is about to start by a token of its own, unless it has been given one.
+
+    Ray would write one to the home folder instead, and from then on refuse `ray job submit` to a head that was started
+    without saying RAY_AUTH_MODE=token (seen with Ray 2.60).
+    """
+    if "RAY_AUTH_MODE" not in os.environ:
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
 def limit_ray_data_noise() -> None:

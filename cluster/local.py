@@ -1,16 +1,19 @@
 """A Ray cluster of this machine alone, with ports and folders of its own, for the demo and the tests."""
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 from photoz.errors import PhotozError
@@ -37,10 +40,13 @@ class Head:
         For `ray.init` and ``RAY_ADDRESS``.
     api_address : str
         For ``ray job submit``.
+    token : str
+        That every client must show: Ray's ports are open to whoever reaches this machine.
     """
 
     address: str
     api_address: str
+    token: str
 
     @property
     def environment(self) -> dict[str, str]:
@@ -50,6 +56,8 @@ class Head:
             "PATH": f"{own_tools}{os.pathsep}{os.environ.get('PATH', '')}",
             "RAY_ADDRESS": self.address,
             "RAY_API_SERVER_ADDRESS": self.api_address,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": self.token,
         }
 
 
@@ -77,7 +85,11 @@ def start_head(*, cpus: int | None = None, options: Sequence[str] = ()) -> Itera
         The head did not answer in time; the message ends with what it printed.
     """
     ports = dict(zip(_PORT_OPTIONS, _find_free_ports(len(_PORT_OPTIONS)), strict=True))
-    head = Head(address=f"127.0.0.1:{ports['port']}", api_address=f"http://127.0.0.1:{ports['dashboard-port']}")
+    head = Head(
+        address=f"127.0.0.1:{ports['port']}",
+        api_address=f"http://127.0.0.1:{ports['dashboard-port']}",
+        token=secrets.token_hex(32),
+    )
     # Ray keeps sockets in its folder, and a socket's path may have no more than 107 characters.
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--temp-dir", folder]
@@ -125,8 +137,10 @@ def _wait_until_up(head: Head, process: subprocess.Popen[bytes], log: Path) -> N
 
 def _answers(url: str) -> bool:
     try:
-        with closing(urllib.request.urlopen(url, timeout=5)) as reply:
-            return bool(reply.status == 200)
+        with closing(urllib.request.urlopen(url, timeout=5)):
+            return True
+    except urllib.error.HTTPError as error:
+        return error.code == HTTPStatus.UNAUTHORIZED  # it is up, and asks for the token that Ray's own clients have
     except OSError:
         return False
 

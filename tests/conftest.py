@@ -12,6 +12,7 @@ import pytest
 import torch
 from tiny_survey import make_config, write_survey
 
+from cluster.engines import use_own_token
 from cluster.partitioning import partition_sources
 from photoz.config import Config
 from photoz.estimators.hybrid import HybridEstimator, make_layout
@@ -27,6 +28,7 @@ def ray_cluster() -> Iterator[None]:
 
     # Ray keeps sockets in its folder, and a socket's path may have no more than 107 characters.
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        use_own_token()
         ray.init(
             address="local",
             num_cpus=2,
