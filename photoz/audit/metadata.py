@@ -8,7 +8,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 from hats.catalog.dataset.collection_properties import CollectionProperties
-from hats.io.file_io import get_upath
 
 from photoz.audit.findings import Finding, make_finding
 from photoz.audit.plan import read_partition_list, read_properties
@@ -16,7 +15,7 @@ from photoz.catalogue import MARGIN, PRIMARY, Partition, locate_partition
 from photoz.config import Config
 from photoz.errors import CatalogueError
 from photoz.schema import make_catalogue_schema
-from photoz.storage import exists, join
+from photoz.storage import exists, join, make_upath
 
 _PARQUET_METADATA = ("_metadata", "_common_metadata", "data_thumbnail.parquet")
 _NEEDED = ("hats.properties", "partition_info.csv", "dataset/_metadata", "dataset/_common_metadata")
@@ -58,7 +57,7 @@ def _audit_table(table: str, name: str, rows: Mapping[Partition, int]) -> Iterat
 
 def _check_collection(location: str) -> Iterator[Finding]:
     try:
-        collection = CollectionProperties.read_from_dir(get_upath(location))
+        collection = CollectionProperties.read_from_dir(make_upath(location))
     except FileNotFoundError:
         yield make_finding("metadata", "", "collection.properties is missing: the catalogue is not published")
         return

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from hats.catalog import PartitionInfo, TableProperties
-from hats.io.file_io import get_upath
 from hats.pixel_math import get_margin
 from hats.pixel_math.healpix_shim import margin2order
 
@@ -16,9 +15,9 @@ from photoz.catalogue import MARGIN, PRIMARY, Partition, list_partitions
 from photoz.config import Config
 from photoz.errors import CatalogueError
 from photoz.schema import HEALPIX_ORDER
-from photoz.storage import exists, join
+from photoz.storage import exists, join, make_upath
 
-_BYTES_PER_ID = 150  # measured peak of `photoz.audit.ids.audit_ids` by row, rounded up
+_BYTES_PER_ID = 200  # `photoz.audit.ids.audit_ids` takes 170 a row of one bucket at its peak
 IntArray = npt.NDArray[np.int64]
 
 
@@ -93,14 +92,14 @@ def read_partition_list(table: str) -> list[Partition]:
     """Read the partitions that ``partition_info.csv`` of a table lists; none where there is no such file."""
     if not exists(join(table, "partition_info.csv")):
         return []
-    pixels = PartitionInfo.read_from_dir(get_upath(table)).get_healpix_pixels()
+    pixels = PartitionInfo.read_from_dir(make_upath(table)).get_healpix_pixels()
     return [Partition(order=int(pixel.order), pixel=int(pixel.pixel)) for pixel in pixels]
 
 
 def read_properties(table: str) -> TableProperties | None:
     """Read a table's ``hats.properties``; None where there is none that can be read."""
     try:
-        return TableProperties.read_from_dir(get_upath(table))
+        return TableProperties.read_from_dir(make_upath(table))
     except (FileNotFoundError, ValueError):
         return None
 
@@ -129,7 +128,7 @@ def count_buckets(rows: int, memory_gib: float) -> int:
     """Count the buckets that keep the comparison of ids within a worker's memory.
 
     >>> count_buckets(1_240_000, 2.0), count_buckets(1_000_000_000, 2.0)
-    (1, 70)
+    (1, 94)
     """
     return max(1, math.ceil(rows * _BYTES_PER_ID / (memory_gib * 2**30)))
 
