@@ -4,13 +4,16 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 
-from photoz.config import Config, choose_config_file, config_to_dict, configure_storage, load_config
+from photoz.config import Config, JobSettings, choose_config_file, config_to_dict, configure_storage, load_settings
 from photoz.errors import PhotozError
 
 logger = logging.getLogger("photoz")
+
+S = TypeVar("S", bound=JobSettings)
 
 
 def run_job(main: Callable[[Config], int | None], script: str, description: str | None) -> int:
@@ -30,10 +33,20 @@ def run_job(main: Callable[[Config], int | None], script: str, description: str 
     int
         0; 2 after an error of the photoz family, told in one line on standard error; or what ``main`` returned.
     """
+    return run_job_with(Config, main, script, description)
+
+
+def run_job_with(
+    kind: type[S], main: Callable[[S], int | None], script: str, description: str | None, *, defaults: str = "dr4.toml"
+) -> int:
+    """Run a job whose settings are of another kind than a survey run's; ``defaults`` lies beside the script.
+
+    As `run_job` otherwise.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
-    options = _parse_options(script, description)
+    options = _parse_options(script, description, defaults)
     try:
-        config = load_config(options.config, options.set)
+        config = load_settings(kind, options.config, options.set)
         configure_storage(config)
         if options.dry_run:
             print(msgspec.json.format(msgspec.json.encode(config_to_dict(config)), indent=2).decode())
@@ -44,13 +57,13 @@ def run_job(main: Callable[[Config], int | None], script: str, description: str 
         return 2
 
 
-def _parse_options(script: str, description: str | None) -> argparse.Namespace:
+def _parse_options(script: str, description: str | None, defaults: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--config",
-        default=choose_config_file(script),
+        default=choose_config_file(script, defaults),
         metavar="FILE",
-        help="settings of the run (TOML; default: $PHOTOZ_CONFIG, or dr4.toml beside the script)",
+        help=f"settings of the run (TOML; default: {choose_config_file(script, defaults)})",
     )
     parser.add_argument(
         "--set",

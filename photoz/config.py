@@ -8,7 +8,7 @@ import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import fsspec
 import msgspec
@@ -369,14 +369,19 @@ class Run(Settings, frozen=True):
     seed: int = 1
 
 
-class Config(Settings, frozen=True):
+class JobSettings(Settings, frozen=True, kw_only=True):
+    """What the settings of every job have."""
+
+    storage: dict[str, dict[str, Any]] = {}
+    """fsspec options by protocol, e.g. ``[storage.s3] endpoint_url = "http://..."``. No secrets: those come from the
+    environment, as the store's client reads them."""
+
+
+class Config(JobSettings, frozen=True, kw_only=True):
     """All settings of a run."""
 
     run: Run
     locations: Locations
-    storage: dict[str, dict[str, Any]] = {}
-    """fsspec options by protocol, e.g. ``[storage.s3] endpoint_url = "http://..."``. No secrets: those come from the
-    environment, as the store's client reads them."""
     survey: Survey = Survey()
     selection: Selection = Selection()
     download: Download = Download()
@@ -391,11 +396,21 @@ class Config(Settings, frozen=True):
     simulation: Simulation = Simulation()
 
 
+S = TypeVar("S", bound=JobSettings)
+
+
 def load_config(location: str, overrides: Sequence[str] = ()) -> Config:
-    """Read a run's settings from a TOML file, with overrides from the command line.
+    """Read the settings of a survey run; see `load_settings`."""
+    return load_settings(Config, location, overrides)
+
+
+def load_settings(kind: type[S], location: str, overrides: Sequence[str] = ()) -> S:
+    """Read a job's settings from a TOML file, with overrides from the command line.
 
     Parameters
     ----------
+    kind : type
+        The structure of the settings: `Config` for a survey run; a job of another kind has its own.
     location : str
         TOML file, a path or any URL that fsspec opens.
     overrides : sequence of str
@@ -404,7 +419,8 @@ def load_config(location: str, overrides: Sequence[str] = ()) -> Config:
 
     Returns
     -------
-    Config
+    Settings
+        Of the given kind.
 
     Raises
     ------
@@ -420,34 +436,42 @@ def load_config(location: str, overrides: Sequence[str] = ()) -> Config:
         raise ConfigError(f"{location!r} is not valid TOML: {error}") from error
     for override in overrides:
         _apply_override(values, override)
-    return convert_config(values, origin=location)
+    return convert_settings(kind, values, origin=location)
 
 
 def convert_config(values: Mapping[str, Any], *, origin: str = "settings") -> Config:
     """Turn nested mappings into a checked `Config`; raises `ConfigError` that names the key and the remedy."""
+    return convert_settings(Config, values, origin=origin)
+
+
+def convert_settings(kind: type[S], values: Mapping[str, Any], *, origin: str = "settings") -> S:
+    """Turn nested mappings into checked settings; raises `ConfigError` that names the key and the remedy."""
     try:
-        config = msgspec.convert(values, Config, strict=True)
+        settings = msgspec.convert(values, kind, strict=True)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{origin}: {error}; the settings and their types stand in photoz/config.py") from error
-    _check_consistency(config)
-    return config
+        where = f"{kind.__module__.replace('.', '/')}.py"
+        raise ConfigError(f"{origin}: {error}; the settings and their types stand in {where}") from error
+    if isinstance(settings, Config):
+        _check_consistency(settings)
+    return settings
 
 
-def config_to_dict(config: Config) -> dict[str, Any]:
+def config_to_dict(config: Settings) -> dict[str, Any]:
     """Return the resolved settings as plain nested dictionaries, for run records and content keys."""
     values: dict[str, Any] = msgspec.to_builtins(config)
     return values
 
 
-def configure_storage(config: Config) -> None:
+def configure_storage(config: JobSettings) -> None:
     """Give fsspec the run's storage options in this process, so that every library that opens URLs uses them."""
     for protocol, options in config.storage.items():
         fsspec.config.conf[protocol] = dict(options)
 
 
-def choose_config_file(script: str) -> str:
-    """Return the settings file for a job script: $PHOTOZ_CONFIG, or ``dr4.toml`` beside the script."""
-    return os.environ.get(DEFAULT_CONFIG_VARIABLE) or str(Path(script).resolve().parent / "dr4.toml")
+def choose_config_file(script: str, name: str = "dr4.toml") -> str:
+    """Return the settings file for a job script: the one of that name beside it, or $PHOTOZ_CONFIG for ``dr4.toml``."""
+    chosen = os.environ.get(DEFAULT_CONFIG_VARIABLE) if name == "dr4.toml" else None
+    return chosen or str(Path(script).resolve().parent / name)
 
 
 def _apply_override(values: dict[str, Any], override: str) -> None:

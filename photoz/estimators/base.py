@@ -175,6 +175,11 @@ def check_bands(estimator: Estimator, config: Config) -> None:
         )
 
 
+def list_photometric() -> list[str]:
+    """List the estimators that are fitted to arrays of magnitudes (`photoz.estimators.photometric`), by name."""
+    return sorted(name for name, place in _CLASSES.items() if not place.startswith("photoz.estimators.hybrid:"))
+
+
 def load_class(name: str) -> type[Estimator]:
     """Import the class of the estimators of that name.
 

@@ -37,6 +37,8 @@ class EnsembleRecipe:
         Of AdamW; the rate rises for a tenth of the steps and falls by a cosine.
     average : float
         Decay of the running average of the weights, which is what is kept.
+    dropout : float
+        Fraction of the hidden units that a fit leaves out at each step.
     band_dropout : float
         Fraction of the rows that lose one random band in each epoch.
     """
@@ -49,6 +51,7 @@ class EnsembleRecipe:
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
     average: float = 0.998
+    dropout: float = 0.05
     band_dropout: float = 0.1
     least_steps: int = 400
     most_steps: int = 20_000
@@ -67,6 +70,7 @@ class MixtureEnsemble(nn.Module):
     def __init__(self, inputs: int, recipe: EnsembleRecipe) -> None:
         super().__init__()
         self.components = recipe.components
+        self.dropout = recipe.dropout
         sizes = (inputs, *recipe.hidden, 3 * recipe.components)
         shapes = list(pairwise(sizes))
         self.weights = nn.ParameterList([torch.empty(recipe.members, *shape) for shape in shapes])
@@ -88,6 +92,8 @@ class MixtureEnsemble(nn.Module):
         values = features if features.dim() == 3 else features.expand(len(self.biases[0]), -1, -1)
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
             values = nn.functional.silu(torch.baddbmm(bias, values, weight), inplace=not torch.is_grad_enabled())
+            if self.dropout:
+                values = nn.functional.dropout(values, self.dropout, self.training)
         values = torch.baddbmm(self.biases[-1], values, self.weights[-1])
         logits, centres, logs = values.chunk(3, dim=2)
         return torch.log_softmax(logits, dim=2), centres, logs.clamp(_LOWEST, _HIGHEST)

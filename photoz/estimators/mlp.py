@@ -141,6 +141,7 @@ def fit_ensemble(
         optimizer, recipe.learning_rate, total_steps=steps, pct_start=0.1, anneal_strategy="cos"
     )
     averages = [parameter.detach().clone() for parameter in network.parameters()]
+    network.train()
     for step in range(steps):
         if step % each == 0:
             features = torch.from_numpy(draw()).to(device)

@@ -1,0 +1,155 @@
+"""Write a comparison's tables and its HTML page."""
+
+import base64
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from photoz.comparison.run import Outcome, Result
+from photoz.comparison.settings import Comparison
+from photoz.metrics import STATISTICS, Metrics
+from photoz.plots import Sample as Points
+from photoz.plots import plot_binned, plot_redshifts, render_png
+from photoz.report.tables import format_measurement
+from photoz.storage import join, open_atomic
+
+COLUMNS = {
+    "mean_dz": "bias_mean",
+    "median_dz": "bias_median",
+    "std_dz": "std",
+    "smad": "smad",
+    "out_005": "outlier_fraction_005",
+    "out_015": "outlier_fraction_015",
+    "r2": "r2",
+    "mse": "mse",
+    "mae": "mae",
+}
+"""Columns of ``metrics.csv`` that come from `photoz.metrics.STATISTICS`."""
+_SHOWN = ("bias_mean", "bias_median", "std", "smad", "outlier_fraction_005", "outlier_fraction_015", "r2", "mse", "mae")
+_PANELS = 3  # estimators side by side
+
+
+def write_comparison(config: Comparison, outcome: Outcome) -> str:
+    """Write ``metrics.csv``, ``resources.csv``, ``bins.csv``, ``without_band.csv`` (if measured) and ``index.html``.
+
+    Returns
+    -------
+    str
+        Location of the page.
+    """
+    rows = [make_row(result, outcome) for result in outcome.results]
+    _write(config, "metrics.csv", format_csv(rows))
+    _write(config, "resources.csv", format_csv([_make_resources(result) for result in outcome.results]))
+    _write(config, "bins.csv", format_csv(_list_bins(outcome)))
+    removed = list(_list_removed(outcome))
+    if removed:
+        _write(config, "without_band.csv", format_csv(removed))
+    _write(config, "index.html", render_page(config, outcome))
+    return join(config.output, "index.html")
+
+
+def make_row(result: Result, outcome: Outcome) -> dict[str, Any]:
+    """Return one row of ``metrics.csv``; a figure that does not apply is NaN."""
+    row: dict[str, Any] = {"estimator": result.name, "n_train": outcome.train_rows, "n_test": len(outcome.test)}
+    row |= {column: result.metrics[name].value for column, name in COLUMNS.items()}
+    row |= {"crps": result.crps, "cde_loss": result.cde_loss, "train_s": result.train_s}
+    row["estimate_s_per_million"] = 1e6 * result.estimate_s / len(outcome.test)
+    return row
+
+
+def format_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Format rows of the same keys as CSV; NaN becomes an empty cell.
+
+    >>> format_csv([{"a": 1, "b": float("nan")}])
+    'a,b\\n1,\\n'
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(rows[0])
+    for row in rows:
+        writer.writerow(["" if isinstance(v, float) and not math.isfinite(v) else _shorten(v) for v in row.values()])
+    return text.getvalue()
+
+
+def render_page(config: Comparison, outcome: Outcome) -> str:
+    """Render the comparison as one HTML page that needs no other file."""
+    environment = Environment(
+        loader=PackageLoader("photoz.comparison", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["measurement"] = lambda metrics, name: format_measurement(name, metrics[name])
+    return environment.get_template("page.html").render(
+        config=config,
+        outcome=outcome,
+        million=1e6 / len(outcome.test),
+        style=Markup(files("photoz.report").joinpath("style.css").read_text(encoding="utf-8")),
+        columns=[(name, STATISTICS[name].symbol, STATISTICS[name].description) for name in _SHOWN],
+        pictures=list(_draw(outcome)),
+        is_known=math.isfinite,
+    )
+
+
+def _draw(outcome: Outcome) -> Iterable[tuple[str, str]]:
+    """Title and data URI of each figure."""
+    bins: dict[str, dict[str, Any]] = {}
+    for result in outcome.results:
+        for label, found in result.bins.items():
+            bins.setdefault(label, {})[result.name] = found
+    yield "Accuracy in bins", _encode(plot_binned(bins, {label: label for label in bins}))
+    z_spec = np.asarray(outcome.test.z_N, dtype=np.float64)
+    points = [Points(result.name, result.z_phot_N.astype(np.float64), z_spec) for result in outcome.results]
+    for start in range(0, len(points), _PANELS):
+        few = points[start : start + _PANELS]
+        yield "Photometric against spectroscopic redshift", _encode(plot_redshifts(few))
+
+
+def _encode(figure: Any) -> str:
+    return "data:image/png;base64," + base64.b64encode(render_png(figure)).decode()
+
+
+def _make_resources(result: Result) -> dict[str, Any]:
+    usage = {"train_s": result.train_s, "train_mib": result.train_mib, "estimate_s": result.estimate_s}
+    return {"estimator": result.name, **usage, "estimate_mib": result.estimate_mib}
+
+
+def _list_bins(outcome: Outcome) -> list[dict[str, Any]]:
+    return [
+        {"estimator": result.name, "quantity": label, "low": b.low, "high": b.high, **_flatten(b.metrics)}
+        for result in outcome.results
+        for label, found in result.bins.items()
+        for b in found
+    ] or [{"estimator": ""}]
+
+
+def _list_removed(outcome: Outcome) -> Iterable[dict[str, Any]]:
+    for result in outcome.results:
+        if result.without:
+            yield {"estimator": result.name, "removed": "", **_flatten(result.metrics)}
+        for band, metrics in result.without.items():
+            yield {"estimator": result.name, "removed": band, **_flatten(metrics)}
+
+
+def _flatten(metrics: Metrics) -> dict[str, Any]:
+    row: dict[str, Any] = {"count": metrics.count}
+    for column, name in COLUMNS.items():
+        row[column], row[f"{column}_error"] = metrics[name]
+    return row
+
+
+def _shorten(value: Any) -> Any:
+    return float(f"{value:.7g}") if isinstance(value, float) else value
+
+
+def _write(config: Comparison, name: str, text: str) -> None:
+    with open_atomic(join(config.output, name)) as file:
+        file.write(text.encode())

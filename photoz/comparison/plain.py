@@ -1,0 +1,187 @@
+"""Read a plain catalogue of galaxies with known redshifts: Parquet, FITS or CSV."""
+
+import io
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import fsspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+from astropy.table import Table
+
+from photoz.errors import CatalogueError
+from photoz.estimators.photometric import Sample
+from photoz.storage import list_files
+
+logger = logging.getLogger(__name__)
+
+_SENTINELS = (99.0, -99.0)  # surveys' "not detected" and "not observed"; a plain catalogue should hold NaN
+
+
+@dataclass(frozen=True, eq=False)
+class PlainCatalogue:
+    """Galaxies with known redshifts, and which of them to learn from.
+
+    Parameters
+    ----------
+    object_id : pyarrow.Array
+    sample : Sample
+    train_N : ndarray of bool
+        The others are to be tested on.
+    """
+
+    object_id: pa.Array
+    sample: Sample
+    train_N: npt.NDArray[np.bool_]
+
+
+def read_plain_catalogue(
+    location: str, bands: Sequence[str], *, test_fraction: float = 0.3, seed: int = 1
+) -> PlainCatalogue:
+    """Read a plain catalogue.
+
+    Parameters
+    ----------
+    location : str
+        File that ends in .parquet, .fits (.fit, .fits.gz) or .csv, or a glob of Parquet files.
+    bands : sequence of str
+    test_fraction, seed : float, int
+        Used where there is no column ``split``.
+
+    Returns
+    -------
+    PlainCatalogue
+        Rows without a finite ``z_spec`` are left out, and said so in the log. Magnitudes and errors that are not
+        finite, or 99 or -99, are NaN.
+
+    Raises
+    ------
+    CatalogueError
+        The file is missing, unreadable or of another kind; it lacks a column; an identifier occurs twice; a redshift is
+        at most -1; a band has no magnitude at all; or the split has no training or no test rows.
+    """
+    table = read_table(location)
+    _check_columns(table, location, bands)
+    z_N = _get_floats(table, "z_spec", location)
+    known_N = np.isfinite(z_N)
+    if not known_N.all():
+        logger.warning("%s: %d of %d rows have no z_spec and are left out", location, (~known_N).sum(), len(z_N))
+        table, z_N = table.filter(pa.array(known_N)), z_N[known_N]
+    object_id = table["object_id"].combine_chunks()
+    _check_rows(object_id, z_N, location)
+    magnitudes_NF = np.stack([_get_magnitudes(table, f"mag_{band}", location) for band in bands], axis=1)
+    errors_NF = np.stack([_get_magnitudes(table, f"magerr_{band}", location) for band in bands], axis=1)
+    empty = [band for i, band in enumerate(bands) if not np.isfinite(magnitudes_NF[:, i]).any()]
+    if empty:
+        raise CatalogueError(f"{location}: no galaxy has a magnitude in {', '.join(empty)}: leave it out of data.bands")
+    sample = Sample(tuple(bands), magnitudes_NF, errors_NF, z_N)
+    return PlainCatalogue(object_id, sample, _choose_training_rows(table, location, test_fraction, seed))
+
+
+def read_table(location: str) -> pa.Table:
+    """Read a Parquet, FITS or CSV file as an Arrow table; raises `CatalogueError` when that fails."""
+    lower = location.lower()
+    try:
+        if "*" in location:
+            return pa.concat_tables([_read_parquet(name) for name in _expand(location)])
+        if lower.endswith((".parquet", ".pq")):
+            return _read_parquet(location)
+        with fsspec.open(location, "rb") as file:
+            content = file.read()
+        if lower.endswith((".fits", ".fit", ".fits.gz", ".fit.gz")):
+            return _read_fits(content)
+        if lower.endswith(".csv"):
+            return pacsv.read_csv(io.BytesIO(content))
+    except FileNotFoundError as error:
+        raise CatalogueError(f"there is no catalogue at {location!r}: correct data.catalogue") from error
+    except (pa.ArrowInvalid, OSError, ValueError) as error:
+        raise CatalogueError(f"{location!r} cannot be read ({error}): is it what its name says?") from error
+    raise CatalogueError(f"{location!r} is no catalogue by its name: it must end in .parquet, .fits or .csv")
+
+
+def _expand(pattern: str) -> list[str]:
+    names = list_files(pattern)
+    if not names:
+        raise FileNotFoundError(pattern)
+    return names
+
+
+def _read_parquet(location: str) -> pa.Table:
+    with fsspec.open(location, "rb") as file:
+        names = pq.ParquetFile(file).schema_arrow.names
+        return pq.read_table(file, columns=[name for name in names if name != "cutout"])
+
+
+def _read_fits(content: bytes) -> pa.Table:
+    table = Table.read(io.BytesIO(content), format="fits")
+    columns = {}
+    for name in table.colnames:
+        column = table[name]
+        if column.ndim > 1:
+            continue
+        values = column.filled(np.nan) if hasattr(column, "filled") and column.dtype.kind == "f" else np.asarray(column)
+        if values.dtype.kind == "S":
+            values = np.char.decode(values, "ascii")
+        columns[name] = pa.array(np.asarray(values).astype(values.dtype.newbyteorder("=")))
+    return pa.table(columns)
+
+
+def _check_columns(table: pa.Table, location: str, bands: Sequence[str]) -> None:
+    needed = ["object_id", "z_spec", *(f"{kind}_{band}" for band in bands for kind in ("mag", "magerr"))]
+    missing = [name for name in needed if name not in table.column_names]
+    if missing:
+        raise CatalogueError(f"{location} lacks the columns {missing}; it has {table.column_names}: correct data.bands")
+    if not len(table):
+        raise CatalogueError(f"{location} has no rows")
+
+
+def _check_rows(object_id: pa.Array, z_N: npt.NDArray[np.float64], location: str) -> None:
+    if object_id.null_count:
+        raise CatalogueError(f"{location}: {object_id.null_count} rows have no object_id")
+    counts = object_id.value_counts()
+    twice = counts.filter(pc.greater(counts.field("counts"), 1))
+    if len(twice):
+        raise CatalogueError(
+            f"{location}: {len(twice)} identifiers occur more than once (the first: "
+            f"{twice.field('values')[0].as_py()}): keep one row of each galaxy"
+        )
+    wrong_N = z_N <= -1
+    if wrong_N.any():
+        raise CatalogueError(
+            f"{location}: z_spec is {z_N[wrong_N][0]} in {wrong_N.sum()} rows; a redshift is greater than -1: leave "
+            "those rows out, or set z_spec to NaN where there is none"
+        )
+
+
+def _get_floats(table: pa.Table, name: str, location: str) -> npt.NDArray[np.float64]:
+    try:
+        values = table[name].cast(pa.float64()).to_numpy(zero_copy_only=False)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise CatalogueError(f"{location}: column {name} holds {table[name].type}, not numbers ({error})") from error
+    return np.array(values, dtype=np.float64)
+
+
+def _get_magnitudes(table: pa.Table, name: str, location: str) -> npt.NDArray[np.float64]:
+    values = _get_floats(table, name, location)
+    values[~np.isfinite(values) | np.isin(values, _SENTINELS)] = np.nan
+    return values
+
+
+def _choose_training_rows(table: pa.Table, location: str, test_fraction: float, seed: int) -> npt.NDArray[np.bool_]:
+    if "split" in table.column_names:
+        train_N = table["split"].cast(pa.string()).to_numpy(zero_copy_only=False) == "train"
+    else:
+        order = np.random.default_rng(seed).permutation(len(table))
+        train_N = np.ones(len(table), dtype=bool)
+        train_N[order[: round(test_fraction * len(table))]] = False
+    if train_N.all() or not train_N.any():
+        raise CatalogueError(
+            f"{location}: {train_N.sum()} of {len(table)} rows are for training: the column split must hold both "
+            '"train" and "test", or be left out for a random split'
+        )
+    return np.asarray(train_N, dtype=bool)

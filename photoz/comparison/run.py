@@ -1,0 +1,249 @@
+"""Fit estimators to the training rows of a plain catalogue and measure them on the others."""
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from photoz.comparison.plain import PlainCatalogue, read_plain_catalogue
+from photoz.comparison.settings import Comparison, check_comparison, list_bands
+from photoz.errors import ConfigError
+from photoz.estimators.base import Inputs, list_photometric, load_class
+from photoz.estimators.photometric import PhotometricEstimator, Sample
+from photoz.metrics import Bin, FloatArray, Metrics, choose_edges, compute_binned, compute_metrics
+from photoz.pdf import compute_cde_losses, compute_crps
+from photoz.storage import join, open_atomic
+
+logger = logging.getLogger(__name__)
+
+_ROWS = 20_000  # galaxies whose p(z) is in memory at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What one estimator did.
+
+    Parameters
+    ----------
+    name : str
+    z_phot_N : ndarray of float32, shape (N,)
+        Of the test galaxies.
+    metrics : Metrics
+    crps, cde_loss : float
+        NaN where the estimator gives no p(z).
+    train_s, estimate_s : float
+        [s] wall time of the fit, and of estimating the test galaxies once.
+    train_mib, estimate_mib : float
+        [MiB] by which the process grew at most meanwhile; NaN where the system does not tell.
+    bins : mapping of str to sequence of Bin
+    without : mapping of str to Metrics
+        By the band that was removed from the test galaxies; empty when that was not asked for.
+    """
+
+    name: str
+    z_phot_N: npt.NDArray[np.float32]
+    metrics: Metrics
+    crps: float
+    cde_loss: float
+    train_s: float
+    estimate_s: float
+    train_mib: float
+    estimate_mib: float
+    bins: Mapping[str, Sequence[Bin]]
+    without: Mapping[str, Metrics]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """All estimators' results on one catalogue, and the test galaxies they were measured on."""
+
+    train_rows: int
+    test: Sample
+    results: Sequence[Result]
+
+
+@dataclass
+class Usage:
+    """Seconds and memory that a block took."""
+
+    seconds: float = 0.0
+    mib: float = field(default=float("nan"))
+
+
+def compare_estimators(config: Comparison) -> Outcome:
+    """Fit and measure the estimators of the settings; write ``estimates/<name>.parquet`` and ``models/<name>``.
+
+    Raises
+    ------
+    ConfigError
+        A setting is missing or names an estimator that does not read photometry alone.
+    CatalogueError
+        The catalogue cannot be used; see `read_plain_catalogue`.
+    TrainingError
+        Its training rows cannot be learnt from.
+    """
+    check_comparison(config)
+    names = choose_estimators(config)
+    catalogue = read_plain_catalogue(
+        config.data.catalogue, list_bands(config), test_fraction=config.data.test_fraction, seed=config.seed
+    )
+    train, test = catalogue.sample.take(catalogue.train_N), catalogue.sample.take(~catalogue.train_N)
+    train.check()
+    logger.info("%d galaxies to learn from, %d to test on, bands %s", len(train), len(test), ", ".join(train.bands))
+    results = [compare_one(config, name, catalogue, train, test) for name in names]
+    return Outcome(len(train), test, results)
+
+
+def choose_estimators(config: Comparison) -> list[str]:
+    """Return the names of the estimators to compare; raises `ConfigError` for one that this job cannot fit."""
+    known = list_photometric()
+    asked = config.estimators.split(",") if isinstance(config.estimators, str) else list(config.estimators)
+    names = known if asked == ["all"] else asked
+    strange = [name for name in [*names, *config.fit] if name not in known]
+    if strange or not names:
+        raise ConfigError(
+            f"estimators {strange} cannot be fitted to a plain catalogue: choose of {known}, or 'all' (those that read "
+            "images are trained by jobs/train_dr4.py and compared by jobs/evaluate_dr4.py)"
+        )
+    return list(dict.fromkeys(names))
+
+
+def compare_one(config: Comparison, name: str, catalogue: PlainCatalogue, train: Sample, test: Sample) -> Result:
+    """Fit one estimator, save it, and measure it on the test galaxies."""
+    kind: Any = load_class(name)
+    with measure_usage() as fitting:
+        estimator: PhotometricEstimator = kind.fit(train, seed=config.seed, **config.fit.get(name, {}))
+    estimator.save(join(config.output, "models", name))
+    inputs = make_inputs(test)
+    with measure_usage() as estimating:
+        estimates = estimator.estimate(inputs)
+    z_N = estimates.z_phot_N
+    object_id = catalogue.object_id.filter(pa.array(~catalogue.train_N))
+    table = pa.table({"object_id": object_id, "z_spec": test.z_N, "z_phot": z_N, "flags": estimates.flags_N})
+    top = 1.2 * float(np.max(train.z_N))
+    crps, cde_loss = write_estimates(
+        config, estimator, table, inputs, np.linspace(0.0, max(top, 0.1), config.pdf_points)
+    )
+    metrics = compute_metrics(z_N, test.z_N, resamples=config.resamples, seed=config.seed)
+    logger.info("%s: SMAD %.4f, fitted in %.1f s", name, metrics["smad"].value, fitting.seconds)
+    return Result(
+        name=name,
+        z_phot_N=z_N,
+        metrics=metrics,
+        crps=crps,
+        cde_loss=cde_loss,
+        train_s=fitting.seconds,
+        estimate_s=estimating.seconds,
+        train_mib=fitting.mib,
+        estimate_mib=estimating.mib,
+        bins=_measure_in_bins(config, z_N, test),
+        without=_remove_bands(config, estimator, test) if config.without_bands else {},
+    )
+
+
+def make_inputs(sample: Sample) -> Inputs:
+    """View a sample as the inputs of an estimator."""
+    return Inputs(
+        sample.magnitudes_NF.astype(np.float32),
+        sample.errors_NF.astype(np.float32),
+        None,
+        np.zeros(len(sample), dtype=np.int32),
+    )
+
+
+def write_estimates(
+    config: Comparison, estimator: PhotometricEstimator, table: pa.Table, inputs: Inputs, z_grid: FloatArray
+) -> tuple[float, float]:
+    """Write ``estimates/<name>.parquet``, with p(z) where there is one; return mean CRPS and CDE loss (or NaN).
+
+    The column ``pdf`` holds densities at the redshifts in the metadata ``z_grid`` (JSON) of the file's schema.
+    """
+    location = join(config.output, "estimates", f"{estimator.name}.parquet")
+    estimate_pdf = getattr(estimator, "estimate_pdf", None)
+    with open_atomic(location) as file:
+        if estimate_pdf is None:
+            pq.write_table(table, file)
+            return float("nan"), float("nan")
+        pdf_type = pa.list_(pa.float32(), len(z_grid))
+        grid = {"z_grid": str([round(float(z), 9) for z in z_grid])}
+        schema = table.schema.append(pa.field("pdf", pdf_type)).with_metadata(grid)
+        scores = []
+        with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+            for start in range(0, len(table), _ROWS):
+                rows = table.slice(start, _ROWS)
+                pdf_NZ = estimate_pdf(inputs.take(slice(start, start + _ROWS)), z_grid)
+                column = pa.FixedSizeListArray.from_arrays(pa.array(pdf_NZ.reshape(-1)), len(z_grid))
+                writer.write_table(pa.table([*rows.columns, column], schema=schema))
+                z_spec = rows["z_spec"].to_numpy()
+                scores.append([compute_crps(pdf_NZ, z_grid, z_spec), compute_cde_losses(pdf_NZ, z_grid, z_spec)])
+    crps, cde = np.nanmean(np.concatenate(scores, axis=1), axis=1)
+    return float(crps), float(cde)
+
+
+def list_quantities(test: Sample) -> dict[str, FloatArray]:
+    """Return what accuracy is binned in: the magnitude in r (or the middle band), z_spec, and a colour, by label."""
+    bands = list(test.bands)
+    middle = bands.index("r") if "r" in bands else len(bands) // 2
+    quantities = {bands[middle]: np.asarray(test.magnitudes_NF[:, middle], dtype=np.float64)}
+    quantities["z_spec"] = np.asarray(test.z_N, dtype=np.float64)
+    if len(bands) > 1:
+        blue = max(middle - 1, 0)
+        colour = test.magnitudes_NF[:, blue] - test.magnitudes_NF[:, blue + 1]
+        quantities[f"{bands[blue]} - {bands[blue + 1]}"] = np.asarray(colour, dtype=np.float64)
+    return quantities
+
+
+def _measure_in_bins(config: Comparison, z_N: npt.NDArray[np.float32], test: Sample) -> dict[str, list[Bin]]:
+    options = {"resamples": config.resamples, "seed": config.seed}
+    bins = {}
+    for label, values in list_quantities(test).items():
+        edges = choose_edges(values, config.bins)
+        bins[label] = compute_binned(z_N, test.z_N, values, edges, **options) if edges.size else []
+    return bins
+
+
+def _remove_bands(config: Comparison, estimator: PhotometricEstimator, test: Sample) -> dict[str, Metrics]:
+    """Metrics with each band of the test galaxies missing in turn."""
+    found = {}
+    for i, band in enumerate(test.bands):
+        inputs = make_inputs(test)
+        inputs.magnitudes_NF[:, i] = np.nan
+        inputs.errors_NF[:, i] = np.nan
+        z_N = estimator.estimate(inputs).z_phot_N
+        found[band] = compute_metrics(z_N, test.z_N, resamples=config.resamples, seed=config.seed)
+    return found
+
+
+@contextmanager
+def measure_usage() -> Iterator[Usage]:
+    """Measure a block: wall seconds, and how far the process's memory rose above where it stood (Linux only)."""
+    usage = Usage()
+    before = _reset_peak()
+    start = time.perf_counter()
+    yield usage
+    usage.seconds = time.perf_counter() - start
+    usage.mib = max(0.0, _read_status("VmHWM") - before)
+
+
+def _reset_peak() -> float:
+    """Make the kernel forget the highest memory so far; return the present memory [MiB]."""
+    if os.path.exists("/proc/self/clear_refs"):  # noqa: PTH110
+        with open("/proc/self/clear_refs", "w") as file:  # noqa: PTH123
+            file.write("5")  # proc(5): resets VmHWM
+    return _read_status("VmRSS")
+
+
+def _read_status(key: str) -> float:
+    """Read a value of /proc/self/status [MiB]; NaN where there is none."""
+    if not os.path.exists("/proc/self/status"):  # noqa: PTH110
+        return float("nan")
+    with open("/proc/self/status") as file:  # noqa: PTH123
+        return next((float(line.split()[1]) / 1024 for line in file if line.startswith(f"{key}:")), float("nan"))

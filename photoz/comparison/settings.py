@@ -1,0 +1,60 @@
+"""The settings of a comparison (jobs/compare.toml)."""
+
+from typing import Any
+
+import msgspec
+
+from photoz.config import JobSettings, Settings
+from photoz.errors import ConfigError
+
+
+class Data(Settings, frozen=True):
+    """The plain catalogue: ``object_id``, ``mag_<b>``, ``magerr_<b>``, ``z_spec`` and, if it likes, ``split``."""
+
+    catalogue: str = ""
+    """Parquet, FITS or CSV file, or a glob of Parquet files such as ``<training>/set/*.parquet``."""
+    bands: str | tuple[str, ...] = ()
+    """In order of wavelength, which filling a missing band relies on."""
+    test_fraction: float = 0.3
+    """Of a catalogue without a column ``split``."""
+
+
+class Comparison(JobSettings, frozen=True):
+    """Which estimators are fitted to and tested on which catalogue."""
+
+    data: Data = Data()
+    estimators: str | tuple[str, ...] = "all"
+    """Names, or "all": every estimator that reads photometry alone."""
+    output: str = ""
+    """Folder to write into; files of an earlier comparison are replaced."""
+    seed: int = 1
+    """Of the split (where the catalogue has none), of every fit and of the bootstrap."""
+    fit: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
+    """Settings of single estimators by name, e.g. ``[fit.mlp] members = 3``."""
+    pdf_points: int = 301
+    """Redshifts, from 0 to 1.2 times the highest of the training galaxies, at which p(z) is written."""
+    resamples: int = 100
+    """Bootstrap samples behind the errors on the page."""
+    bins: int = 6
+    """About how many bins of magnitude, redshift and colour."""
+    without_bands: bool = False
+    """Measure each estimator again with each band of the test galaxies removed in turn."""
+
+
+def list_bands(config: Comparison) -> tuple[str, ...]:
+    """Return the bands; raises `ConfigError` when there is none or one is named twice."""
+    bands = config.data.bands
+    bands = tuple(bands.split(",")) if isinstance(bands, str) else bands
+    if not bands or "" in bands or len(set(bands)) < len(bands):
+        raise ConfigError(f"data.bands = {list(bands)}: name each band once, like --set data.bands=u,g,r,i,z")
+    return bands
+
+
+def check_comparison(config: Comparison) -> None:
+    """Check what has no default and what contradicts; raises `ConfigError`."""
+    for key, value in (("data.catalogue", config.data.catalogue), ("output", config.output)):
+        if not value:
+            raise ConfigError(f"{key} is not set: give it with --set {key}=LOCATION")
+    if not 0 < config.data.test_fraction < 1:
+        raise ConfigError(f"data.test_fraction = {config.data.test_fraction} must lie between 0 and 1")
+    list_bands(config)
