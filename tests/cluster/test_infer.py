@@ -1,38 +1,16 @@
 """Inference from the source catalogue to the finished photo-z catalogue."""
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 from conftest import ReadySurvey, save_untrained
+from runs import assert_same_rows, change, read_all
 
 from cluster.infer import infer_catalogue
-from photoz.catalogue import list_partitions, locate_partition, locate_primary, read_partition
-from photoz.config import Config, config_to_dict, convert_config
+from photoz.catalogue import list_partitions, locate_partition, locate_primary
 from photoz.errors import CatalogueError, EstimatorError
 from photoz.schema import Flag, make_catalogue_schema
-
-
-def change(config: Config, **changes: object) -> Config:
-    """Return the settings with ``section__key=value`` replaced."""
-    values = config_to_dict(config)
-    for path, value in changes.items():
-        section, _, key = path.partition("__")
-        values[section][key] = value
-    return convert_config(msgspec.json.decode(msgspec.json.encode(values)))
-
-
-def read_all(location: str) -> pa.Table:
-    """Read a catalogue's rows in the order of its partitions."""
-    return pa.concat_tables([read_partition(location, part) for part in list_partitions(location)])
-
-
-def assert_same_rows(found: pa.Table, expected: pa.Table) -> None:
-    """Assert equality to the bit, NaN equal to NaN (which Arrow's own comparison denies)."""
-    assert found.schema.equals(expected.schema, check_metadata=True)
-    for name in expected.column_names:
-        np.testing.assert_array_equal(found[name].to_numpy(), expected[name].to_numpy(), err_msg=name)
 
 
 @pytest.fixture(scope="module")
