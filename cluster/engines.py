@@ -134,8 +134,7 @@ def use_own_token() -> None:
     Ray would write one to the home folder instead, and from then on refuse `ray job submit` to a head that was started
     without saying RAY_AUTH_MODE=token (seen with Ray 2.60).
     """
-    if "RAY_AUTH_MODE" not in os.environ:
-        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 def limit_ray_data_noise() -> None:
