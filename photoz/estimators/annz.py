@@ -20,7 +20,7 @@ from photoz.estimators.fitting import (
 from photoz.estimators.photometric import Floats, PhotometricEstimator, Sample
 from photoz.photometry import MagnitudeScaling, MagnitudeSums
 
-RECIPE = Recipe(optimizer="adam", learning_rate=1e-3, batch_size=128, max_epochs=60, patience=8)
+RECIPE = Recipe(optimizer="adam", learning_rate=1e-3, batch_size=256, max_epochs=50, patience=6)
 _INPUTS = ("magnitudes", "colours", "errors")
 _SIZES = ("wide", "even", "narrow")
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from photoz.estimators.base import Inputs
 from photoz.estimators.features import FluxFeatures
 from photoz.estimators.fitting import choose_device, pack_network, unpack_network
-from photoz.estimators.mixtures import EnsembleRecipe, MixtureEnsemble, compute_density, compute_loss, find_median
+from photoz.estimators.mixtures import EnsembleRecipe, MixtureEnsemble, compute_density, compute_loss, find_local_median
 from photoz.estimators.photometric import Floats, PhotometricEstimator, Sample, split_rows
 
 _BLOCK = 2048  # galaxies a forward pass: their activations stay in the cache
@@ -21,8 +21,8 @@ _BLOCK = 2048  # galaxies a forward pass: their activations stay in the cache
 class MlpEstimator(PhotometricEstimator):
     """Networks on asinh magnitudes, colours, errors and missing-band masks, each giving p(ln(1+z)) as a mixture.
 
-    The estimate is the median of the mean of the members' densities. Every choice and what it is worth by validation
-    is in docs/benchmarks/mlp-levers.md.
+    The estimate is a median of the mean of the members' densities that far peaks do not pull on. Every choice and what
+    it is worth by validation is in docs/benchmarks/mlp-levers.md.
 
     References
     ----------
@@ -56,6 +56,7 @@ class MlpEstimator(PhotometricEstimator):
     def _prepare(self) -> None:
         settings = {**self.parts.settings, "hidden": tuple(self.parts.settings["hidden"])}
         network = MixtureEnsemble(4 * len(self.bands) - 1, EnsembleRecipe(**settings))
+        self._reach = float(settings["reach"]) / float(self.parts.arrays["target"][1])
         self._features = FluxFeatures.from_arrays(self.parts.arrays)
         self._network = unpack_network(network, self.parts.arrays).to(choose_device()).eval()
 
@@ -63,7 +64,8 @@ class MlpEstimator(PhotometricEstimator):
         mean, spread = self.parts.arrays["target"]
         features = torch.from_numpy(self._features.apply(magnitudes_NF, errors_NF))
         with torch.inference_mode():
-            values = [find_median(self._mix(block)).double().cpu() for block in torch.split(features, _BLOCK)]
+            mixtures = (self._mix(block) for block in torch.split(features, _BLOCK))
+            values = [find_local_median(mixture, self._reach).double().cpu() for mixture in mixtures]
         return np.asarray(np.expm1(torch.cat(values).numpy() * spread + mean))
 
     def estimate_pdf(self, inputs: Inputs, z_grid: npt.ArrayLike) -> npt.NDArray[np.float32]:

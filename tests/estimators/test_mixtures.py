@@ -1,0 +1,76 @@
+"""Figures of Gaussian mixtures against their closed forms."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+from photoz.estimators.mixtures import (
+    EnsembleRecipe,
+    Mixture,
+    MixtureEnsemble,
+    compute_cdf,
+    compute_density,
+    compute_loss,
+    find_local_median,
+    find_median,
+)
+
+
+def make_mixture(weights, centres, widths) -> Mixture:
+    return Mixture(*(torch.tensor(np.array([values])) for values in (weights, centres, widths)))
+
+
+def test_density_and_cdf_of_one_gaussian():
+    mixture = make_mixture([1.0], [0.3], [0.2])
+    values = torch.tensor([0.1, 0.3, 0.6], dtype=torch.float64)
+    np.testing.assert_allclose(compute_density(mixture, values)[0], norm.pdf(values, 0.3, 0.2))
+    np.testing.assert_allclose(compute_cdf(mixture, values[:1])[0], norm.cdf(0.1, 0.3, 0.2))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.floats(0.05, 1.0), st.floats(-3.0, 3.0), st.floats(0.02, 1.0)), min_size=1, max_size=5))
+def test_median_halves_the_probability(parts):
+    weights, centres, widths = (np.array(values) for values in zip(*parts, strict=True))
+    mixture = make_mixture(weights / weights.sum(), centres, widths)
+    assert compute_cdf(mixture, find_median(mixture, steps=40)) == pytest.approx(0.5, abs=1e-6)
+
+
+def test_local_median_of_a_symmetric_peak_is_its_centre():
+    assert find_local_median(make_mixture([1.0], [0.4], [0.1]), 0.3) == pytest.approx(0.4, abs=1e-6)
+
+
+def test_far_peak_pulls_the_median_and_not_the_local_median():
+    mixture = make_mixture([0.7, 0.3], [0.0, 3.0], [0.1, 0.1])
+    assert find_median(mixture, steps=40).item() > 0.03
+    assert abs(find_local_median(mixture, 0.5, steps=30).item()) < 1e-4
+
+
+def test_local_median_has_the_least_expected_loss():
+    mixture = make_mixture([0.5, 0.3, 0.2], [0.0, 0.2, 0.9], [0.1, 0.2, 0.1])
+    grid = torch.linspace(-2, 3, 5001, dtype=torch.float64)
+    density = compute_density(mixture, grid)[0]
+    losses = [(torch.clamp((grid - y).abs(), max=0.4) * density).sum().item() for y in grid[1500:3500]]
+    best = grid[1500 + int(np.argmin(losses))].item()
+    assert find_local_median(mixture, 0.4, steps=30).item() == pytest.approx(best, abs=2e-3)
+
+
+def test_loss_is_the_negative_log_likelihood():
+    log_weights, centres, logs = torch.zeros(1, 4, 1), torch.zeros(1, 4, 1), torch.full((1, 4, 1), np.log(0.5))
+    targets = torch.tensor([[0.0, 0.5, -1.0, 2.0]])
+    due = -norm.logpdf(targets.numpy(), 0, 0.5).mean() - 0.5 * np.log(2 * np.pi)
+    assert compute_loss((log_weights, centres, logs), targets).item() == pytest.approx(due, rel=1e-5)
+
+
+def test_ensemble_gives_the_mean_of_its_members():
+    torch.manual_seed(0)
+    recipe = EnsembleRecipe(members=3, hidden=(8,), components=2)
+    network = MixtureEnsemble(4, recipe).eval()
+    features, grid = torch.randn(5, 4), torch.linspace(-2, 2, 9)
+    log_weights, centres, logs = network(features)
+    members = [
+        compute_density(Mixture(w.exp(), c, s.exp()), grid) for w, c, s in zip(log_weights, centres, logs, strict=True)
+    ]
+    torch.testing.assert_close(compute_density(network.mix(features), grid), torch.stack(members).mean(0))

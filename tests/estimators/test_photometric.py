@@ -1,0 +1,204 @@
+"""What every estimator that reads photometry alone must do, each tried on the same made-up galaxies."""
+
+import json
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import pytest
+
+from photoz.config import Config, convert_config
+from photoz.errors import EstimatorError, TrainingError
+from photoz.estimators.base import Inputs, check_bands, list_photometric, load_class, load_estimator
+from photoz.estimators.photometric import PhotometricEstimator, Sample
+from photoz.schema import Flag
+
+BANDS = ("u", "g", "r", "i", "z")
+NAMES = list_photometric()
+FAST = {
+    "annz": {"members": 3, "kept": 2, "max_epochs": 25},
+    "boosted": {"max_trees": 200},
+    "cnn1d": {"max_epochs": 60},
+    "fcnn": {"max_epochs": 60, "learning_rate": 1e-3, "batch_size": 64},
+    "gat": {"max_epochs": 30, "batch_size": 64, "learning_rate": 5e-3},
+    "mlp": {"members": 2, "hidden": (32, 32), "least_steps": 250, "epochs": 10, "batch_size": 128},
+    "template": {"tuning_rows": 100, "z_step": 0.02, "floors": (0.05,)},
+}
+"""Settings that are fast rather than good."""
+
+
+def make_sample(count: int, seed: int = 0) -> Sample:
+    """Galaxies whose colours grow with the redshift, faintly non-linearly, with errors of 0.02 mag."""
+    rng = np.random.default_rng(seed)
+    z_N = rng.uniform(0.02, 0.5, count)
+    bright_N = rng.uniform(16.0, 20.0, count)
+    slopes = np.array([4.0, 2.5, 0.0, -0.9, -1.6])
+    bends = np.array([-2.0, -1.0, 0.0, 0.3, 0.5])
+    shape = np.array([1.6, 0.7, 0.0, -0.3, -0.5])
+    magnitudes_NF = bright_N[:, None] + shape + slopes * z_N[:, None] + bends * z_N[:, None] ** 2
+    errors_NF = np.full_like(magnitudes_NF, 0.02)
+    return Sample(BANDS, magnitudes_NF + rng.normal(0, 0.02, magnitudes_NF.shape), errors_NF, z_N)
+
+
+def make_inputs(sample: Sample) -> Inputs:
+    flags_N = np.zeros(len(sample), dtype=np.int32)
+    return Inputs(sample.magnitudes_NF.astype(np.float32), sample.errors_NF.astype(np.float32), None, flags_N)
+
+
+def make_survey_config() -> Config:
+    places = ("survey", "tiles", "sources", "training", "models", "catalogue", "report")
+    return convert_config({"run": {"name": "t"}, "locations": {place: place for place in places}})
+
+
+def fit(name: str, *, seed: int = 1, count: int = 800) -> PhotometricEstimator:
+    return load_class(name).fit(make_sample(count), seed=seed, **FAST.get(name, {}))
+
+
+@lru_cache
+def get_fitted(name: str) -> PhotometricEstimator:
+    return fit(name)
+
+
+def without(inputs: Inputs, rows, bands) -> Inputs:
+    magnitudes_NF = inputs.magnitudes_NF.copy()
+    magnitudes_NF[rows, bands] = np.nan
+    return replace(inputs, magnitudes_NF=magnitudes_NF)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_learns_a_relation(name):
+    test = make_sample(300, seed=5)
+    z_N = get_fitted(name).estimate(make_inputs(test)).z_phot_N
+    # Templates know real galaxies, and these are none: they need only follow the trend.
+    assert np.std(z_N - test.z_N) < (0.2 if name == "template" else 0.05)
+    assert np.corrcoef(z_N, test.z_N)[0, 1] > (0.3 if name == "template" else 0.9)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("gat", "annz")])
+def test_same_seed_gives_the_same_estimator(name):
+    inputs = make_inputs(make_sample(50, seed=6))
+    first, second = (fit(name, count=200).estimate(inputs).z_phot_N for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_folder_gives_back_the_same_estimates(name, tmp_path):
+    inputs = make_inputs(make_sample(60, seed=7))
+    get_fitted(name).save(f"{tmp_path}/{name}")
+    again = load_estimator(f"{tmp_path}/{name}")
+    assert (again.name, again.bands, again.image_bands) == (name, BANDS, ())
+    np.testing.assert_array_equal(get_fitted(name).estimate(inputs).z_phot_N, again.estimate(inputs).z_phot_N)
+    manifest = json.loads((tmp_path / name / "manifest.json").read_text())
+    assert manifest["record"]["seed"] == 1
+    assert len(manifest["record"]["training_set"]) == 64
+    assert manifest["versions"]["photoz"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_band_may_be_missing(name):
+    inputs = make_inputs(make_sample(100, seed=8))
+    full_N = get_fitted(name).estimate(inputs).z_phot_N
+    for band in range(len(BANDS)):
+        estimates = get_fitted(name).estimate(without(inputs, slice(None), band))
+        assert np.isfinite(estimates.z_phot_N).all()
+        assert not estimates.flags_N.any()
+        assert np.median(np.abs(estimates.z_phot_N - full_N)) < 0.3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_row_without_magnitudes_is_flagged_and_changes_no_other(name):
+    inputs = make_inputs(make_sample(40, seed=9))
+    whole = get_fitted(name).estimate(inputs)
+    holed = get_fitted(name).estimate(without(inputs, 7, slice(None)))
+    assert np.isnan(holed.z_phot_N[7])
+    assert holed.flags_N[7] == Flag.ESTIMATE_FAILED
+    others = np.arange(40) != 7
+    np.testing.assert_allclose(holed.z_phot_N[others], whole.z_phot_N[others], atol=2e-6)
+    assert not holed.flags_N[others].any()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_order_of_rows_does_not_matter(name):
+    inputs = make_inputs(make_sample(70, seed=10))
+    order = np.random.default_rng(0).permutation(70)
+    shuffled = replace(inputs, magnitudes_NF=inputs.magnitudes_NF[order], errors_NF=inputs.errors_NF[order])
+    expected = get_fitted(name).estimate(inputs).z_phot_N[order]
+    np.testing.assert_allclose(get_fitted(name).estimate(shuffled).z_phot_N, expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_strange_values_come_out_flagged_or_finite(name):
+    inputs = make_inputs(make_sample(6, seed=11))
+    magnitudes_NF = inputs.magnitudes_NF.copy()
+    magnitudes_NF[0] = np.inf
+    magnitudes_NF[1, 2] = -np.inf
+    errors_NF = inputs.errors_NF.copy()
+    errors_NF[2] = np.nan
+    errors_NF[3] = -1.0
+    estimates = get_fitted(name).estimate(replace(inputs, magnitudes_NF=magnitudes_NF, errors_NF=errors_NF))
+    assert np.isnan(estimates.z_phot_N[0])
+    assert estimates.flags_N[0] == Flag.ESTIMATE_FAILED
+    assert np.isfinite(estimates.z_phot_N[1:]).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_rows_and_wrong_bands(name):
+    none = make_inputs(make_sample(0))
+    assert len(get_fitted(name).estimate(none).z_phot_N) == 0
+    wrong = make_inputs(make_sample(3))
+    with pytest.raises(EstimatorError, match="reads 5 bands"):
+        get_fitted(name).estimate(replace(wrong, magnitudes_NF=wrong.magnitudes_NF[:, :4]))
+
+
+def test_folder_of_another_method_is_refused(tmp_path):
+    get_fitted("knn").save(f"{tmp_path}/knn")
+    with pytest.raises(EstimatorError, match="'knn'"):
+        load_class("fcnn").load(f"{tmp_path}/knn")
+
+
+@pytest.mark.parametrize("name", ["knn", "boosted", "mlp"])
+def test_damaged_folder_is_refused(name, tmp_path):
+    get_fitted(name).save(f"{tmp_path}/x")
+    (tmp_path / "x" / "arrays.safetensors").write_bytes(b"nothing of use")
+    with pytest.raises(EstimatorError, match="damaged"):
+        load_estimator(f"{tmp_path}/x")
+
+
+def test_survey_without_a_needed_band_is_refused():
+    estimator = get_fitted("knn")  # reads z, which KiDS spells Z
+    with pytest.raises(EstimatorError, match=r"lacks \['z'\]"):
+        check_bands(estimator, make_survey_config())
+
+
+def test_survey_with_further_bands_is_accepted():
+    sample = make_sample(60)
+    few = Sample(("g", "r", "i"), sample.magnitudes_NF[:, 1:4], sample.errors_NF[:, 1:4], sample.z_N)
+    check_bands(load_class("knn").fit(few), make_survey_config())
+
+
+@pytest.mark.parametrize("name", ["knn", "mlp"])
+def test_unusable_samples_are_refused(name):
+    sample = make_sample(60)
+    kind = load_class(name)
+    with pytest.raises(TrainingError, match="at least 20"):
+        kind.fit(sample.take(np.arange(1)))
+    with pytest.raises(TrainingError, match="no redshifts"):
+        kind.fit(Sample(BANDS, sample.magnitudes_NF, sample.errors_NF, np.where(sample.z_N < 0.1, -1.0, sample.z_N)))
+    empty_NF = sample.magnitudes_NF.copy()
+    empty_NF[:, 3] = np.nan
+    with pytest.raises(TrainingError, match="magnitude in i"):
+        kind.fit(Sample(BANDS, empty_NF, sample.errors_NF, sample.z_N))
+    with pytest.raises(TrainingError, match="no settings"):
+        kind.fit(sample, depth=3)
+
+
+def test_digest_names_the_training_set():
+    sample = make_sample(30)
+    assert sample.compute_digest() == make_sample(30).compute_digest()
+    assert sample.compute_digest() != make_sample(30, seed=1).compute_digest()
+
+
+def test_density_of_the_ensemble_is_one():
+    grid = np.linspace(-0.5, 3.0, 4000)
+    pdf_NZ = get_fitted("mlp").estimate_pdf(make_inputs(make_sample(20, seed=3)), grid)
+    np.testing.assert_allclose(np.trapezoid(pdf_NZ, grid, axis=1), 1.0, atol=2e-3)
