@@ -23,7 +23,7 @@ def read_rows(location: str, partition: Partition, *, columns: Sequence[str] | N
     try:
         table = read_partition(location, partition, columns=columns)
         table.validate(full=True)
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:  # a damaged footer may name columns in no UTF-8
         raise CatalogueError(f"{partition.name} of {location} is damaged: {error}") from error
     return table
 

@@ -89,7 +89,7 @@ def _check_partition_list(table: str, name: str, rows: Mapping[Partition, int]) 
         ("lists in excess", sorted(set(listed) - set(rows))),
         ("repeats", sorted(part for part, count in Counter(listed).items() if count > 1)),
     ):
-        if partitions and listed:
+        if partitions and exists(join(table, "partition_info.csv")):
             ids = [part.name for part in partitions]
             detail = f"{name}/partition_info.csv {problem} {len(ids)} partitions"
             yield make_finding("metadata", "", detail, count=len(ids), ids=ids)
@@ -101,8 +101,8 @@ def _check_parquet_metadata(table: str, name: str, rows: Mapping[Partition, int]
         schema = _read_common_schema(join(table, "dataset"))
     except FileNotFoundError:
         return  # reported as missing
-    except CatalogueError as error:
-        yield make_finding("metadata", "", str(error))
+    except (CatalogueError, UnicodeDecodeError) as error:
+        yield make_finding("metadata", "", f"{name}/dataset/_metadata or _common_metadata is damaged: {error}")
         return
     expected = {_shorten(locate_partition(table, part)): count for part, count in rows.items() if count}
     wrong = sorted(file for file in {*found, *expected} if found.get(file, 0) != expected.get(file, 0))
@@ -124,7 +124,10 @@ def _read_row_counts(dataset: str) -> dict[str, int]:
 
 
 def _read_common_schema(dataset: str) -> pa.Schema:
-    return _read_footer(join(dataset, "_common_metadata")).schema.to_arrow_schema()
+    try:
+        return _read_footer(join(dataset, "_common_metadata")).schema.to_arrow_schema()
+    except pa.ArrowException as error:
+        raise CatalogueError(f"the schema in {dataset}/_common_metadata cannot be read: {error}") from error
 
 
 def _read_footer(location: str) -> pq.FileMetaData:

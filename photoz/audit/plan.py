@@ -89,10 +89,13 @@ def plan_audit(config: Config) -> list[AuditTask]:
 
 
 def read_partition_list(table: str) -> list[Partition]:
-    """Read the partitions that ``partition_info.csv`` of a table lists; none where there is no such file."""
+    """Read the partitions that ``partition_info.csv`` of a table lists; none where no such file can be read."""
     if not exists(join(table, "partition_info.csv")):
         return []
-    pixels = PartitionInfo.read_from_dir(make_upath(table)).get_healpix_pixels()
+    try:
+        pixels = PartitionInfo.read_from_dir(make_upath(table)).get_healpix_pixels()
+    except (ValueError, KeyError):
+        return []
     return [Partition(order=int(pixel.order), pixel=int(pixel.pixel)) for pixel in pixels]
 
 

@@ -303,6 +303,15 @@ def lose_a_partition_from_the_list(copy: Copy) -> None:
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
 
 
+def spoil_the_partition_list(copy: Copy) -> None:
+    Path(copy.config.locations.catalogue, PRIMARY, "partition_info.csv").write_bytes(b"\xff\xfe\x00")
+
+
+def spoil_the_parquet_metadata(copy: Copy) -> None:
+    path = Path(copy.config.locations.catalogue, PRIMARY, "dataset", "_metadata")
+    path.write_bytes(path.read_bytes()[:-20])
+
+
 def lose_the_parquet_metadata(copy: Copy) -> None:
     Path(copy.config.locations.catalogue, PRIMARY, "dataset", "_metadata").unlink()
 
@@ -381,7 +390,9 @@ DAMAGES: list[tuple[Callable[[Copy], None], set[str]]] = [
     (lose_a_record, {"records"}),
     (tell_a_wrong_total, {"metadata"}),
     (lose_a_partition_from_the_list, {"metadata"}),
+    (spoil_the_partition_list, {"metadata"}),
     (lose_the_parquet_metadata, {"metadata"}),
+    (spoil_the_parquet_metadata, {"metadata"}),
     (leave_a_stray_file, {"stray files"}),
     (leave_half_a_file, {"stray files"}),
     (change_a_margin_row, {"margin"}),
