@@ -23,6 +23,7 @@ from photoz.estimators.scaling import scale_cutouts
 from photoz.photometry import MagnitudeScaling
 from photoz.schema import NO_IMAGE, Flag
 from photoz.storage import join, open_atomic
+from photoz.telemetry import timed
 
 FORMAT_VERSION = 1
 WEIGHTS = "weights.safetensors"
@@ -160,14 +161,16 @@ class HybridEstimator:
         return Estimates(z_N, inputs.flags_N | np.where(failed_N, np.int32(Flag.ESTIMATE_FAILED), np.int32(0)))
 
     def _estimate_batch(self, inputs: Inputs, rows: slice) -> npt.NDArray[np.float32]:
-        features_NF = np.nan_to_num(self.scaling.apply(inputs.magnitudes_NF[rows]), nan=0.0)
         with torch.inference_mode():
-            images_NBYX, seen_N = self._prepare_images(inputs, rows)
-            y_N = self.network(torch.from_numpy(features_NF).to(self.device), images_NBYX)
-            z_N = torch.expm1(y_N.float())
-            if seen_N is not None:
-                z_N = torch.where(seen_N, z_N, torch.nan)
-            return z_N.cpu().numpy()
+            with timed("prepare"):
+                features_NF = np.nan_to_num(self.scaling.apply(inputs.magnitudes_NF[rows]), nan=0.0)
+                images_NBYX, seen_N = self._prepare_images(inputs, rows)
+            with timed("forward"):
+                y_N = self.network(torch.from_numpy(features_NF).to(self.device), images_NBYX)
+                z_N = torch.expm1(y_N.float())
+                if seen_N is not None:
+                    z_N = torch.where(seen_N, z_N, torch.nan)
+                return z_N.cpu().numpy()
 
     def _prepare_images(self, inputs: Inputs, rows: slice) -> tuple[Tensor | None, Tensor | None]:
         if inputs.cutouts_NBYX is None or not self.image_bands:
