@@ -121,6 +121,7 @@ def run_training(plan: TrainingPlan, *, name: str) -> TrainingState:
             storage_filesystem=filesystem,
             failure_config=ray.train.FailureConfig(max_failures=settings.max_failures),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=_KEPT_CHECKPOINTS),
+            logging_config=ray.train.LoggingConfig(log_level="WARNING"),  # ours says what an epoch gave, in one line
             worker_runtime_env={"env_vars": _WORKER},
         ),
     )

@@ -15,6 +15,8 @@ from pathlib import Path
 from cluster.local import Head, start_head
 
 JOBS = Path(__file__).resolve().parent
+# The network without images trains in a second an epoch, so it may take more of them.
+TRAIN_PHOTOMETRY = ["training.estimator=photometry", "training.max_epochs=40", "training.decay_steps=100"]
 PHOTOMETRY = ["--set", "inference.estimator=photometry", "--set", "locations.catalogue=data/dr4/catalogue_photometry"]
 logger = logging.getLogger("photoz.demo")
 
@@ -24,7 +26,7 @@ def main(options: list[str]) -> None:
         run(head, "simulate_survey.py", options)
         run(head, "ingest_dr4.py", options)
         run(head, "train_dr4.py", options)
-        run(head, "train_dr4.py", [*options, "--set", "training.estimator=photometry"])
+        run(head, "train_dr4.py", [*(word for each in TRAIN_PHOTOMETRY for word in ("--set", each)), *options])
         submit(head, "infer_dr4.py", options)
         run(head, "infer_dr4.py", [*PHOTOMETRY, *options])
         run(head, "evaluate_dr4.py", options)
