@@ -53,7 +53,7 @@ class EnsembleRecipe:
     learning_rate: float = 4e-3
     weight_decay: float = 1e-2
     average: float = 0.998
-    dropout: float = 0.05
+    dropout: float = 0.0
     band_dropout: float = 0.05
     reach: float = 0.08
     least_steps: int = 400
