@@ -101,6 +101,27 @@ def _call_configured(task: Any, *, function: Function[Any], config: Config) -> d
     return function(config, task)
 
 
+_joined_clients: list[Any] = []
+
+
+@contextmanager
+def join_cluster(config: Config) -> Iterator[None]:
+    """Keep one cluster of the engine for everything the block does: starting workers takes longer than many a task."""
+    match config.engine.name:
+        case "ray":
+            with ray_cluster(config.engine):
+                yield
+        case "dask":
+            with dask_client(config) as client:
+                _joined_clients.append(client)
+                try:
+                    yield
+                finally:
+                    _joined_clients.remove(client)
+        case _:
+            yield
+
+
 @contextmanager
 def ray_cluster(engine: Engine) -> Iterator[None]:
     """Join the Ray cluster this process belongs to or is told of, or start a local one for the time of the block."""
@@ -172,10 +193,16 @@ def check_resources(available: Mapping[str, float], engine: Engine) -> None:
 
 @contextmanager
 def dask_client(config: Config) -> Iterator[Any]:
-    """Connect to the Dask scheduler the settings name, or run a LocalCluster for the time of the block."""
+    """Connect to the Dask scheduler the settings name, or run a LocalCluster for the time of the block.
+
+    Within a block of `join_cluster` this is its client.
+    """
     import dask
     from distributed import Client, LocalCluster
 
+    if _joined_clients:
+        yield _joined_clients[-1]
+        return
     engine = config.engine
     if engine.address:
         with Client(engine.address) as client:

@@ -9,12 +9,11 @@ import pickle
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-from cluster.engines import MALLOC_SETTINGS, check_resources, dask_client, ray_cluster, run_tasks
+from cluster.engines import MALLOC_SETTINGS, check_resources, dask_client, join_cluster, run_tasks
 from cluster.ledger import RUN_FOLDER, Record, check_output, compute_run_key, explain_remaining
 from cluster.lock import Lock, find_holder, hold_lock
 from cluster.publish import is_published, publish, unpublish, write_run_record
@@ -54,7 +53,7 @@ def infer_catalogue(config: Config) -> dict[str, Any]:
     plan = plan_run(config)
     partitions = list_partitions(config.locations.sources)
     folder, join_in = join(config.locations.catalogue, RUN_FOLDER), config.inference.join
-    with _joined_cluster(config):
+    with join_cluster(config):
         telemetry = RunTelemetry()
         if join_in:
             help_holder(plan, partitions, telemetry, find_holder(folder))
@@ -247,7 +246,3 @@ class EstimatorActor:
 
 def _write_row(row: dict[str, Any], plan: Plan) -> dict[str, Any]:
     return {"work": pickle.dumps(write_stage(pickle.loads(row["work"]), plan))}
-
-
-def _joined_cluster(config: Config) -> AbstractContextManager[None]:
-    return ray_cluster(config.engine) if config.engine.name == "ray" else nullcontext()

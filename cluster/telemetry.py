@@ -1,6 +1,7 @@
 """Progress of long work, told in the log (inside jobs Ray shows none of its own) and as Ray metrics."""
 
 import logging
+import sys
 import time
 from typing import Any
 
@@ -119,6 +120,8 @@ class RunTelemetry:
 
 def _make_ray_metrics() -> dict[str, Any]:
     """Make the run's Ray metrics, which Ray exports to Prometheus; none outside Ray."""
+    if "ray" not in sys.modules:  # importing it takes seconds, which other engines need not wait
+        return {}
     import ray
 
     if not ray.is_initialized():

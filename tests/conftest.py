@@ -20,6 +20,8 @@ from photoz.ingest import ingest_tile
 from photoz.photometry import MagnitudeScaling
 from photoz.survey.kids import find_tiles
 
+pytest_plugins = ("fault_table",)
+
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
