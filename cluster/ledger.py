@@ -113,9 +113,7 @@ def compute_run_key(config: Config, estimator_location: str) -> str:
     settings = config_to_dict(config)
     return _hash_json(
         {
-            "estimator": {
-                name.rpartition("/")[2]: compute_checksum(name) for name in _list_weights(estimator_location)
-            },
+            "estimator": describe_weights(estimator_location),
             "settings": {
                 section: {key: settings[section][key] for key in keys or settings[section]}
                 for section, keys in _SETTINGS_THAT_MATTER.items()
@@ -176,6 +174,11 @@ def check_output(config: Config) -> None:
         write_json(file, owner)
 
 
+def describe_weights(location: str) -> dict[str, str]:
+    """Return the SHA-256 of every file of an estimator's folder, by name."""
+    return {name.rpartition("/")[2]: compute_checksum(name) for name in list_files(join(location, "*"))}
+
+
 def describe_versions() -> dict[str, str]:
     """Return the versions of photoz and of the libraries that decide its numbers, for run records."""
     names = ("photoz", "torch", "numpy", "pyarrow", "zarr", "ray", "dask", "hats", "astropy")
@@ -201,10 +204,6 @@ def list_begun_files(config: Config) -> list[str]:
 def locate_output(config: Config) -> str:
     """Return the folder of the output's primary table, which may not exist yet."""
     return join(config.locations.catalogue, photoz.catalogue.PRIMARY)
-
-
-def _list_weights(location: str) -> list[str]:
-    return list_files(join(location, "*.safetensors")) + list_files(join(location, "manifest.json"))
 
 
 def _list_tiles(source_file: str) -> list[str]:

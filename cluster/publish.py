@@ -14,6 +14,7 @@ from cluster.ledger import (
     RUN_FOLDER,
     Record,
     describe_versions,
+    describe_weights,
     list_begun_files,
     list_remaining_files,
     locate_output,
@@ -91,6 +92,7 @@ def write_run_record(plan: Plan, partitions: list[Partition], telemetry: RunTele
         "this_run": telemetry.summarize(),
         "run_key": plan.run_key,
         "estimator": plan.estimator,
+        "weights": describe_weights(plan.estimator),
         "versions": describe_versions(),
         "config": config_to_dict(plan.config),
     }

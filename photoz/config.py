@@ -16,6 +16,7 @@ import msgspec
 from photoz.errors import ConfigError
 
 DEFAULT_CONFIG_VARIABLE = "PHOTOZ_CONFIG"
+_HIGHEST_ORDER = 11
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -503,5 +504,10 @@ def _check_consistency(config: Config) -> None:
         )
     if abs(sum(config.crossmatch.fractions) - 1.0) > 1e-6 or min(config.crossmatch.fractions) < 0:
         raise ConfigError(f"crossmatch.fractions {config.crossmatch.fractions} must be non-negative and add up to 1")
+    if not 0 <= config.sources.highest_order <= _HIGHEST_ORDER:
+        raise ConfigError(
+            f"sources.highest_order = {config.sources.highest_order}: partitioning holds the whole sky at this order "
+            f"in memory, 400 MB at {_HIGHEST_ORDER} and 4 times more each step; choose 0 to {_HIGHEST_ORDER}"
+        )
     if config.survey.pixel_scale <= 0:
         raise ConfigError(f"survey.pixel_scale = {config.survey.pixel_scale} arcsec must be positive")
