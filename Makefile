@@ -21,6 +21,10 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m "not faults and not network" --cov --cov-report=term:skip-covered $(ARGS)
 
+# Kills processes and nodes, fills a disk, damages tiles, cuts connections; ends with a table of rows in and out.
+test-faults: $(VENV)/.installed-test
+	$(BIN)/python -m pytest tests/faults -m faults -p no:cacheprovider $(ARGS)
+
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,11 +55,10 @@ def partition_sources(config: Config) -> None:
         return
     _remove_own(target)
     logger.info("partitioning the sources of %d tiles", len(staged))
-    with _client(config) as client:
-        arguments = _make_arguments(config, staged, target)
+    with _client(config, target) as client, _runtime_arguments(target) as runtime:
+        arguments = _make_arguments(config, staged, target, runtime)
         write_json(join(target, _RECORD), {"key": "unfinished"})  # ours to replace, should this process die
         _import(arguments, client, config)
-    remove(_locate_temporary(target))
     write_json(join(target, _RECORD), {"key": key})
 
 
@@ -71,17 +71,17 @@ def write_margin(config: Config, location: str) -> None:
     location : str
         The collection.
     """
+    location = location.rstrip("/")
     remove(join(location, MARGIN))
-    arguments = MarginCacheArguments(
-        output_path=make_upath(location),
-        output_artifact_name=MARGIN,
-        input_catalog_path=make_upath(join(location, PRIMARY)),
-        margin_threshold=config.sources.margin_arcsec,
-        **_runtime_arguments(location),
-    )
-    with _client(config) as client:
+    with _client(config, location) as client, _runtime_arguments(location) as runtime:
+        arguments = MarginCacheArguments(
+            output_path=make_upath(location),
+            output_artifact_name=MARGIN,
+            input_catalog_path=make_upath(join(location, PRIMARY)),
+            margin_threshold=config.sources.margin_arcsec,
+            **runtime,
+        )
         pipeline_with_client(arguments, client)
-    remove(_locate_temporary(location))
 
 
 def _import(arguments: CollectionArguments, client: Client, config: Config) -> None:
@@ -96,11 +96,9 @@ def _import(arguments: CollectionArguments, client: Client, config: Config) -> N
         ) from error
 
 
-def _make_arguments(config: Config, staged: list[str], target: str) -> CollectionArguments:
+def _make_arguments(config: Config, staged: list[str], target: str, runtime: dict[str, Any]) -> CollectionArguments:
     parent, _, name = target.rpartition("/")
-    arguments = CollectionArguments(
-        output_path=make_upath(parent or "."), output_artifact_name=name, **_runtime_arguments(target)
-    )
+    arguments = CollectionArguments(output_path=make_upath(parent or "."), output_artifact_name=name, **runtime)
     arguments = arguments.catalog(
         output_artifact_name=PRIMARY,
         input_file_list=[make_upath(file) for file in staged],
@@ -119,22 +117,36 @@ def _make_arguments(config: Config, staged: list[str], target: str) -> Collectio
     return arguments
 
 
-def _runtime_arguments(target: str) -> dict[str, Any]:
+@contextmanager
+def _runtime_arguments(target: str) -> Iterator[dict[str, Any]]:
+    """Say where intermediate files go, and remove them at the end.
+
+    They lie beside the catalogue they serve, so that runs on different catalogues keep out of each other's way; for a
+    catalogue on an object store in $TMPDIR, since `hats-import` keeps its markers of what is done in files.
+    """
     # The sky map is a full-sky array of the highest order: seconds and hundreds of MB for a picture nobody asked for.
-    temporary = make_upath(_locate_temporary(target))
-    return {"progress_bar": False, "resume": False, "should_write_skymap": False, "tmp_dir": temporary}
+    arguments = {"progress_bar": False, "resume": False, "should_write_skymap": False}
+    if _is_remote(target):
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
+            yield arguments | {"tmp_dir": temporary}
+    else:
+        temporary = f"{target}_import"
+        yield arguments | {"tmp_dir": temporary}
+        remove(temporary)
 
 
-def _locate_temporary(target: str) -> str:
-    """Beside the catalogue it serves, so that runs on different catalogues keep out of each other's way."""
-    return f"{target.rstrip('/')}_import"
+def _is_remote(target: str) -> bool:
+    return "://" in target
 
 
 @contextmanager
-def _client(config: Config) -> Iterator[Client]:
+def _client(config: Config, target: str) -> Iterator[Client]:
+    """Use the run's Dask workers, unless they may be on other hosts and would need intermediate files of this one."""
+    elsewhere = bool(config.engine.address) and _is_remote(target)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Computing partitions from catalog parquet files")
-        if config.engine.name == "dask":
+        warnings.filterwarnings("ignore", message="Port .* is already in use")
+        if config.engine.name == "dask" and not elsewhere:
             with dask_client(config) as client:
                 yield client
         else:

@@ -12,7 +12,7 @@ from tiny_survey import TinySurvey, make_catalogue, make_config, write_catalogue
 
 from cluster.partitioning import partition_sources
 from photoz.catalogue import PRIMARY, Partition, finish_catalogue, list_partitions, read_partition, write_partition
-from photoz.config import Config, config_to_dict, convert_config
+from photoz.config import Config, config_to_dict, configure_storage, convert_config
 from photoz.ingest import ingest_tile
 from photoz.survey.kids import find_tiles
 
@@ -84,6 +84,7 @@ def make_ready(folder: Path, **sections: Any) -> Config:
     for section, settings in sections.items():
         values[section] = {**values.get(section, {}), **settings}
     config = make_config(folder, **values)
+    configure_storage(config)
     problems = [ingest_tile(config, tile)["problem"] for tile in find_tiles(config)]
     assert not any(problems), problems
     partition_sources(config)

@@ -1,0 +1,139 @@
+"""The whole slice on an object store: tiles, sources, estimators and catalogue on ``s3://``."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from runs import ManyPartitions, assert_same_rows, change, make_survey, name_tiles, read_all
+
+from cluster.audit import audit_catalogue
+from cluster.infer import infer_catalogue
+from cluster.lock import hold_lock
+from cluster.partitioning import partition_sources
+from photoz.catalogue import list_partitions, locate_partition, locate_primary
+from photoz.config import configure_storage
+from photoz.errors import CatalogueError
+from photoz.storage import exists, join, list_files, open_atomic, read_json, remove, write_json
+
+pytest.importorskip("moto.server", reason="the server of the object store: pip install 'photoz[test]'")
+
+from object_store import make_bucket, run_moto
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    with run_moto() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="module")
+def survey(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> ManyPartitions:
+    """The survey's own files are local, all that photoz makes lies in a bucket."""
+    bucket = make_bucket(endpoint, "survey")
+    names = ("tiles", "sources", "training", "models", "catalogue", "report")
+    locations = {name: f"{bucket}/{name}" for name in names}
+    storage = {"s3": {"endpoint_url": endpoint}}
+    return make_survey(tmp_path_factory.mktemp("s3"), name_tiles(4), locations=locations, storage=storage)
+
+
+@pytest.fixture(scope="module")
+def serial(survey: ManyPartitions) -> pa.Table:
+    infer_catalogue(survey.config)
+    return read_all(survey.config.locations.catalogue)
+
+
+def test_every_source_comes_out_once_and_the_audit_passes(survey: ManyPartitions, serial: pa.Table) -> None:
+    ids = serial["object_id"].to_pylist()
+    assert len(ids) == len(set(ids))
+    assert set(ids) == survey.object_ids
+    report = audit_catalogue(survey.config)
+    assert report["clean"], report["findings"]
+
+
+def test_it_is_what_a_local_disk_would_hold(
+    survey: ManyPartitions, serial: pa.Table, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    local = make_survey(tmp_path_factory.mktemp("local"), name_tiles(4))
+    infer_catalogue(local.config)
+    assert_same_rows(serial, read_all(local.config.locations.catalogue))
+    configure_storage(survey.config)
+
+
+def test_the_fields_reader_opens_it(survey: ManyPartitions, serial: pa.Table, endpoint: str) -> None:
+    lsdb = pytest.importorskip("lsdb")
+    from upath import UPath
+
+    catalogue = lsdb.open_catalog(UPath(survey.config.locations.catalogue, endpoint_url=endpoint))
+    assert set(catalogue.compute()["object_id"]) == survey.object_ids
+
+
+def test_a_rerun_skips_what_is_done_and_redoes_what_is_lost(survey: ManyPartitions, serial: pa.Table) -> None:
+    location = survey.config.locations.catalogue
+    assert infer_catalogue(survey.config)["this_run"]["partitions"] == 0
+    remove(locate_partition(locate_primary(location), list_partitions(location)[1]))
+    assert infer_catalogue(survey.config)["this_run"]["partitions"] == 1
+    assert_same_rows(read_all(location), serial)
+    partition_sources(survey.config)  # up to date: nothing is done
+
+
+@pytest.mark.parametrize("engine", ["dask", "ray"])
+def test_workers_are_given_the_stores_options(
+    survey: ManyPartitions, serial: pa.Table, request: pytest.FixtureRequest, engine: str
+) -> None:
+    if engine == "ray":
+        request.getfixturevalue("ray_cluster")
+    config = change(survey.config, engine__name=engine, locations__catalogue=f"s3://survey/{engine}")
+    assert infer_catalogue(config)["rows"] == len(survey.object_ids)
+    assert_same_rows(read_all(config.locations.catalogue), serial)
+
+
+def test_one_of_many_gets_the_lock(survey: ManyPartitions) -> None:
+    """The store's conditional write decides."""
+    held: list[int] = []
+    refused: list[int] = []
+    start, end = threading.Barrier(6), threading.Event()
+
+    def try_it(number: int) -> None:
+        start.wait()
+        try:
+            with hold_lock("s3://survey/locked/run"):
+                held.append(number)
+                end.wait(30)
+        except CatalogueError:
+            refused.append(number)
+        if len(refused) == 5:
+            end.set()
+
+    threads = [threading.Thread(target=try_it, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(held), len(refused)) == (1, 5)
+    assert not exists("s3://survey/locked/run/lock.json")
+
+
+def begin_writing(location: str, content: bytes) -> None:
+    """Write, and be interrupted before the end."""
+    with suppress(KeyboardInterrupt), open_atomic(location) as file:
+        file.write(content)
+        raise KeyboardInterrupt
+
+
+def test_an_object_appears_whole_or_not_at_all(survey: ManyPartitions) -> None:
+    location = "s3://survey/atomic/large"
+    begin_writing(location, bytes(60 << 20))  # more than one part of a multipart upload
+    assert not exists(location)
+    write_json(location, {"whole": True})
+    begin_writing(location, b"half")
+    assert read_json(location) == {"whole": True}
+    assert list_files("s3://survey/atomic/*") == [join("s3://survey/atomic", "large")]
+
+
+def test_nothing_lies_on_the_local_disk(survey: ManyPartitions, serial: pa.Table) -> None:
+    assert [path.name for path in Path(survey.folder).iterdir()] == ["survey"]

@@ -1,0 +1,160 @@
+"""A real S3 server for tests (moto's, in a process of its own), and a proxy before it that fails on purpose."""
+
+import itertools
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import boto3
+import fsspec
+import pytest
+
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
+_BUSY = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+
+
+@contextmanager
+def run_moto() -> Iterator[str]:
+    """Run moto's server on a free port of this machine, with the credentials for it in the environment."""
+    port = _find_free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    endpoint = f"http://127.0.0.1:{port}"
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in CREDENTIALS.items():
+                patch.setenv(name, value)
+            patch.setattr(fsspec.config, "conf", dict(fsspec.config.conf))
+            _wait_for(endpoint, process)
+            yield endpoint
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def make_bucket(endpoint: str, name: str) -> str:
+    """Make a bucket and return its location."""
+    boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket=name)
+    return f"s3://{name}"
+
+
+class FailingProxy:
+    """Pass requests on to a server; every n-th one comes to grief, each time in another way.
+
+    Parameters
+    ----------
+    endpoint : str
+        Of the real server.
+    every : int
+        One of so many requests fails.
+    """
+
+    def __init__(self, endpoint: str, every: int) -> None:
+        self.failures: dict[str, int] = {"503": 0, "refused": 0, "unanswered": 0, "cut": 0}
+        self._requests = itertools.count(1)
+        self._kinds = itertools.cycle(self.failures)
+        self._every = every
+        self._lock = threading.Lock()
+        handler = type("Handler", (_Handler,), {"proxy": self, "target": endpoint.removeprefix("http://")})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server.daemon_threads = True
+        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> "FailingProxy":
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def choose(self) -> str:
+        """Say what happens to the next request; "" for nothing."""
+        with self._lock:
+            if next(self._requests) % self._every:
+                return ""
+            kind = next(self._kinds)
+            self.failures[kind] += 1
+            return kind
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    proxy: FailingProxy
+    target: str
+
+    def _serve(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        match self.proxy.choose():
+            case "503":
+                self._answer(503, [("Content-Type", "application/xml")], _BUSY)
+            case "refused":
+                self._hang_up()
+            case "unanswered":  # done, but the client never hears of it
+                self._forward(body)
+                self._hang_up()
+            case "cut":
+                status, headers, content = self._forward(body)
+                self._answer(status, headers, content, cut=True)
+            case _:
+                self._answer(*self._forward(body))
+
+    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _serve
+
+    def _forward(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+        connection = HTTPConnection(self.target, timeout=60)
+        connection.request(self.command, self.path, body, dict(self.headers))
+        reply = connection.getresponse()
+        content = reply.read()
+        connection.close()
+        skipped = {"connection", "transfer-encoding", "date", "server"}
+        return reply.status, [(key, value) for key, value in reply.getheaders() if key.lower() not in skipped], content
+
+    def _answer(self, status: int, headers: list[tuple[str, str]], content: bytes, *, cut: bool = False) -> None:
+        self.send_response(status)
+        for key, value in headers:
+            if key.lower() != "content-length" or self.command == "HEAD":
+                self.send_header(key, value)
+        if self.command != "HEAD":
+            self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content[: len(content) // 2] if cut else content)
+        if cut:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        self.close_connection = True
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def _wait_for(endpoint: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "moto's server ended"
+        with suppress(OSError), urllib.request.urlopen(endpoint, timeout=5):
+            return
+        time.sleep(0.2)
+    raise TimeoutError(f"moto's server does not answer at {endpoint}")
+
+
+def _find_free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
