@@ -1,5 +1,6 @@
 """Every command in README.md, run in the order it is written, in a copy of the checkout, on a very small survey."""
 
+import json
 import os
 import re
 import shutil
@@ -113,4 +114,5 @@ def test_every_command_runs(checkout: Path, head: Head) -> None:
         if command == "make demo":
             assert "report: data/dr4/report/index.html" in output
         if "lsdb" in command:
-            assert int(output.split()[-1]) > 100
+            ingested = json.loads((checkout / "data/dr4/tiles/ingest.json").read_text())
+            assert int(output.split()[-1]) == ingested["sources"] > 100
