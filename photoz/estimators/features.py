@@ -37,7 +37,7 @@ def compute_asinh_magnitudes(fluxes: Floats, softening: Floats) -> Floats:
     Examples
     --------
     >>> compute_asinh_magnitudes(np.array([1e-8, 0.0]), np.array(1e-10)).round(3)
-    array([20.   , 24.247])
+    array([20., 25.])
     """
     magnitudes: Floats = -POGSON * (np.arcsinh(fluxes / (2 * softening)) + np.log(softening))
     return magnitudes
