@@ -71,7 +71,13 @@ def complete_catalogue(plan: Plan, partitions: list[Partition], telemetry: RunTe
         unpublish(plan.config)
         estimate_all(plan, remaining, telemetry)
         lock.check()
-        publish(plan, partitions)
+        try:
+            publish(plan, partitions)
+        except OSError as error:
+            raise CatalogueError(
+                f"all partitions of {plan.config.locations.catalogue} are done, but it could not be completed "
+                f"({error}): make room or wait for the store, and run the job again"
+            ) from error
 
 
 def help_holder(plan: Plan, partitions: list[Partition], telemetry: RunTelemetry, holder: dict[str, Any]) -> None:

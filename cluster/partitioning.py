@@ -131,8 +131,10 @@ def _runtime_arguments(target: str) -> Iterator[dict[str, Any]]:
             yield arguments | {"tmp_dir": temporary}
     else:
         temporary = f"{target}_import"
-        yield arguments | {"tmp_dir": temporary}
-        remove(temporary)
+        try:
+            yield arguments | {"tmp_dir": temporary}
+        finally:
+            remove(temporary)
 
 
 def _is_remote(target: str) -> bool:

@@ -1,0 +1,114 @@
+"""The job itself killed, ten times over, and submitted again."""
+
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from fault_table import Tally
+from runs import ManyPartitions, assert_same_rows, change, make_survey, name_tiles, read_all
+
+from cluster.infer import infer_catalogue
+from cluster.local import Head, start_head
+from photoz.config import Config, config_to_dict
+
+pytestmark = pytest.mark.faults
+
+KILLS = 10
+JOB = Path(__file__).parents[2] / "jobs" / "infer_dr4.py"
+
+
+@pytest.fixture(scope="module")
+def survey(tmp_path_factory: pytest.TempPathFactory) -> ManyPartitions:
+    made = make_survey(tmp_path_factory.mktemp("driver"), name_tiles(24), run={"name": "driver"})
+    infer_catalogue(made.config)
+    return made
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    with start_head(cpus=3) as head:
+        yield head
+
+
+class Job:
+    """The job in a process of its own, as a user starts it."""
+
+    def __init__(self, config: Config, settings: Path, head: Head, engine: str) -> None:
+        self._catalogue = Path(config.locations.catalogue)
+        self.log = settings.with_suffix(".log")
+        settings.write_text(write_toml(config))
+        command = [sys.executable, str(JOB), "--config", str(settings), "--set", f"engine.name={engine}"]
+        self._output = self.log.open("ab")
+        self._process = subprocess.Popen(
+            command, env=head.environment, stdout=self._output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+
+    def kill_when(self, records: int, pause: float) -> bool:
+        """Kill it a moment after so many more partitions are done; tell whether it was still alive."""
+        target = self.count_records() + records
+        while self._process.poll() is None and not (self._works() and self.count_records() >= target):
+            time.sleep(0.02)
+        time.sleep(pause)
+        alive = self._process.poll() is None
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+        self._output.close()
+        return alive
+
+    def wait(self) -> int:
+        status = self._process.wait(timeout=300)
+        self._output.close()
+        return status
+
+    @property
+    def status(self) -> int | None:
+        return self._process.returncode
+
+    def count_records(self) -> int:
+        return len(list((self._catalogue / "run" / "records").glob("N*.json")))
+
+    def _works(self) -> bool:
+        try:
+            lock = msgspec.json.decode((self._catalogue / "run" / "lock.json").read_bytes())
+        except FileNotFoundError:
+            return False
+        return bool(lock["process"] == self._process.pid)
+
+
+def write_toml(config: Config) -> str:
+    """Write the settings that differ between the runs of these tests."""
+    lines = []
+    for section in ("run", "locations", "sources", "inference", "tiles"):
+        values = config_to_dict(config)[section]
+        lines += [f"[{section}]", *(f"{key} = {msgspec.json.encode(value).decode()}" for key, value in values.items())]
+    return "\n".join(lines)
+
+
+def test_the_driver_killed_ten_times(survey: ManyPartitions, head: Head, tally: Tally, tmp_path: Path) -> None:
+    """Each time another engine goes on with what is there; after a run that ends before its kill all begins anew."""
+    config = change(survey.config, locations__catalogue=str(tmp_path / "catalogue"))
+    chance = random.Random(3)
+    expected = read_all(survey.config.locations.catalogue)
+    kills, starts = 0, 0
+    while kills < KILLS:
+        starts += 1
+        engine = ("serial", "ray", "dask")[starts % 3]
+        job = Job(config, tmp_path / "run.toml", head, engine)
+        if job.kill_when(chance.randint(0, 3), chance.uniform(0.0, 0.5)):
+            kills += 1
+            continue
+        assert job.status == 0, job.log.read_text()
+        assert_same_rows(read_all(config.locations.catalogue), expected)
+        shutil.rmtree(config.locations.catalogue)
+        assert starts < 3 * KILLS
+    assert Job(config, tmp_path / "run.toml", head, "serial").wait() == 0, (tmp_path / "run.log").read_text()
+    tally.check("driver killed at random and submitted again", config, survey.object_ids, times=kills)
+    assert_same_rows(read_all(config.locations.catalogue), expected)
+    assert not list(tmp_path.rglob("*.part"))
