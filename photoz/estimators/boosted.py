@@ -10,6 +10,7 @@ import numpy.typing as npt
 from photoz.errors import EstimatorError
 from photoz.estimators.knn import count_threads
 from photoz.estimators.photometric import Floats, PhotometricEstimator, Sample
+from photoz.photometry import fill_missing_magnitudes, fit_band_differences
 
 MODEL = "model.txt"
 
@@ -28,8 +29,13 @@ def import_lightgbm() -> Any:
         raise EstimatorError(f"the boosted estimator needs LightGBM: pip install lightgbm ({error})") from error
 
 
-def make_tree_features(magnitudes_NF: Floats, errors_NF: Floats) -> Floats:
-    """Return magnitudes, the colours of all pairs of bands, and errors, float32; NaN stays NaN, which trees handle."""
+def make_tree_features(magnitudes_NF: Floats, errors_NF: Floats, differences: Floats) -> Floats:
+    """Return magnitudes, the colours of all pairs of bands, and errors, float32.
+
+    Missing magnitudes are filled from the neighbouring bands, since a tree sends a NaN down the branch that some other
+    galaxies took: without g, that left 79 % of real galaxies beyond 0.05. A missing error stays NaN.
+    """
+    magnitudes_NF = fill_missing_magnitudes(magnitudes_NF, np.asarray(differences, dtype=np.float64))
     pairs = list(combinations(range(magnitudes_NF.shape[1]), 2))
     colours = [magnitudes_NF[:, i] - magnitudes_NF[:, j] for i, j in pairs]
     return np.column_stack([magnitudes_NF, *colours, errors_NF]).astype(np.float32)
@@ -62,8 +68,11 @@ class BoostedEstimator(PhotometricEstimator):
         cls, sample: Sample, settings: dict[str, Any], seed: int
     ) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]], dict[str, str]]:
         lightgbm = import_lightgbm()
+        differences = fit_band_differences(sample.magnitudes_NF)
         train, valid = (
-            lightgbm.Dataset(make_tree_features(part.magnitudes_NF, part.errors_NF), label=np.log1p(part.z_N))
+            lightgbm.Dataset(
+                make_tree_features(part.magnitudes_NF, part.errors_NF, differences), label=np.log1p(part.z_N)
+            )
             for part in sample.split(settings["held_out"], seed)
         )
         valid.reference = train
@@ -75,7 +84,7 @@ class BoostedEstimator(PhotometricEstimator):
             callbacks=[lightgbm.early_stopping(settings["patience"], verbose=False)],
         )
         text = booster.model_to_string(num_iteration=booster.best_iteration)
-        return {**settings, "trees": booster.best_iteration}, {}, {MODEL: text}
+        return {**settings, "trees": booster.best_iteration}, {"differences": differences}, {MODEL: text}
 
     def _prepare(self) -> None:
         lightgbm = import_lightgbm()
@@ -85,7 +94,7 @@ class BoostedEstimator(PhotometricEstimator):
             raise EstimatorError(f"{MODEL} is damaged ({error}): train the estimator again") from error
 
     def _predict(self, magnitudes_NF: Floats, errors_NF: Floats) -> Floats:
-        features_NF = make_tree_features(magnitudes_NF, errors_NF)
+        features_NF = make_tree_features(magnitudes_NF, errors_NF, self.parts.arrays["differences"])
         return np.asarray(np.expm1(self._booster.predict(features_NF, num_threads=count_threads())))
 
 
