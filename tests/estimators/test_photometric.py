@@ -5,18 +5,20 @@ from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from photoz.config import Config, convert_config
 from photoz.errors import EstimatorError, TrainingError
 from photoz.estimators.base import Inputs, check_bands, list_photometric, load_class, load_estimator
 from photoz.estimators.photometric import PhotometricEstimator, Sample
-from photoz.schema import Flag
+from photoz.inference import estimate_partition
+from photoz.schema import Flag, make_source_schema
 
 BANDS = ("u", "g", "r", "i", "z")
 NAMES = list_photometric()
 FAST = {
-    "annz": {"members": 3, "kept": 2, "max_epochs": 25},
+    "annz": {"members": 3, "kept": 2, "max_epochs": 40, "batch_size": 32},
     "boosted": {"max_trees": 200},
     "cnn1d": {"max_epochs": 60},
     "fcnn": {"max_epochs": 60, "learning_rate": 1e-3, "batch_size": 64},
@@ -202,3 +204,29 @@ def test_density_of_the_ensemble_is_one():
     grid = np.linspace(-0.5, 3.0, 4000)
     pdf_NZ = get_fitted("mlp").estimate_pdf(make_inputs(make_sample(20, seed=3)), grid)
     np.testing.assert_allclose(np.trapezoid(pdf_NZ, grid, axis=1), 1.0, atol=2e-3)
+
+
+@pytest.mark.parametrize("name", ["knn", "mlp", "template"])
+def test_runs_over_a_survey(name):
+    """As inference does: rows of the source catalogue in, rows of the photo-z catalogue out, bands missing or spare."""
+    sample = make_sample(30, seed=4)
+    columns = {f"mag_{band}": sample.magnitudes_NF[:, i].astype(np.float32) for i, band in enumerate(BANDS)}
+    columns |= {f"magerr_{band}": sample.errors_NF[:, i].astype(np.float32) for i, band in enumerate(BANDS)}
+    columns["mag_u"][4] = np.nan
+    for band in BANDS:
+        columns[f"mag_{band}"][9] = np.nan
+    schema = make_source_schema((*BANDS, "Y"))
+    sources = pa.table(
+        [
+            pa.array(columns[field.name])
+            if field.name in columns
+            else pa.array([""] * 30 if field.type == pa.string() else np.zeros(30), type=field.type)
+            for field in schema
+        ],
+        schema=schema,
+    )
+    table = estimate_partition(sources, make_survey_config(), get_fitted(name))
+    assert len(table) == 30
+    assert np.flatnonzero(np.isnan(table["z_phot"].to_numpy())).tolist() == [9]
+    assert table["flags"].to_numpy()[9] == Flag.ESTIMATE_FAILED
+    assert table["flags"].to_numpy()[4] == 0
