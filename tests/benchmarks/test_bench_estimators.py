@@ -1,4 +1,4 @@
-"""Estimates a second of the photometric estimators (`pytest --benchmark-only tests/benchmarks/test_bench_estimators.py`).
+"""Estimates a second of the photometric estimators (run with `--benchmark-only`).
 
 Issue's targets: `mlp` 60,000 a second on 2 cores, `knn` 5,000 a second with a million training rows.
 """
