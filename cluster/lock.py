@@ -164,10 +164,10 @@ def _create_local(path: str, content: bytes) -> None:
 
 def _read(location: str) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = read_json(location)
+        found = read_json(location)
     except (FileNotFoundError, PhotozError):
         return {}
-    return found
+    return found if isinstance(found, dict) and "beat" in found else {}
 
 
 def _is_alive(location: str, holder: dict[str, Any]) -> bool:

@@ -47,6 +47,17 @@ class ManyPartitions:
     object_ids: frozenset[str]
 
 
+def write_toml(config: Config, file: Path) -> None:
+    """Write the settings that tests change as a job script reads them."""
+    values = config_to_dict(config)
+    sections = {name: values[name] for name in ("run", "locations", "sources", "engine", "inference", "tiles")}
+    sections |= {f"storage.{name}": options for name, options in values["storage"].items()}
+    lines = []
+    for name, section in sections.items():
+        lines += [f"[{name}]", *(f"{key} = {msgspec.json.encode(value).decode()}" for key, value in section.items())]
+    file.write_text("\n".join(lines))
+
+
 FAR_APART = tuple(f"{ra + 45 * (dec == 0.5):.1f}_{dec}" for dec in (42.0, 0.5, -42.0) for ra in (45.0, 135.0, 225.0))
 """Tiles in nine of HEALPix's twelve base pixels: they never share a partition, however many rows one may hold."""
 

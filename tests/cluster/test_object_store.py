@@ -1,5 +1,7 @@
 """The whole slice on an object store: tiles, sources, estimators and catalogue on ``s3://``."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -7,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from runs import ManyPartitions, assert_same_rows, change, make_survey, name_tiles, read_all
+from runs import ManyPartitions, assert_same_rows, change, make_survey, name_tiles, read_all, write_toml
 
 from cluster.audit import audit_catalogue
 from cluster.infer import infer_catalogue
@@ -89,6 +91,18 @@ def test_workers_are_given_the_stores_options(
         request.getfixturevalue("ray_cluster")
     config = change(survey.config, engine__name=engine, locations__catalogue=f"s3://survey/{engine}")
     assert infer_catalogue(config)["rows"] == len(survey.object_ids)
+    assert_same_rows(read_all(config.locations.catalogue), serial)
+
+
+def test_the_job_runs_on_it_as_a_user_starts_it(survey: ManyPartitions, serial: pa.Table, tmp_path: Path) -> None:
+    """Only the endpoint stands in the settings; the credentials come from the environment."""
+    config = change(survey.config, locations__catalogue="s3://survey/job")
+    write_toml(config, tmp_path / "run.toml")
+    job = Path(__file__).parents[2] / "jobs" / "infer_dr4.py"
+    command = [sys.executable, str(job), "--config", str(tmp_path / "run.toml")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "catalogue: s3://survey/job" in done.stdout
     assert_same_rows(read_all(config.locations.catalogue), serial)
 
 

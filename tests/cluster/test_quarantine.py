@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from faulty import Poison, inject
-from runs import ManyPartitions, assert_same_rows, change, list_bright, make_ready, name_tiles, read_all
+from runs import ManyPartitions, assert_same_rows, change, list_bright, make_ready, name_tiles, read_all, write_toml
 from tiny_survey import IMAGE_BANDS, make_catalogue, make_wcs, write_catalogue, write_image, write_survey
 
 import cluster.infer
 import cluster.stages
 import photoz.estimators.base
 from cluster.infer import infer_catalogue
-from photoz.config import Config, config_to_dict
+from photoz.config import Config
 from photoz.errors import CatalogueError
 from photoz.schema import Flag
 
@@ -193,7 +193,7 @@ def test_partitions_that_never_work_end_the_run_with_an_error(
 def test_the_jobs_exit_status_tells_completeness(survey: ManyPartitions, tmp_path) -> None:
     config = change(survey.config, locations__catalogue=str(tmp_path / "catalogue"))
     settings = tmp_path / "run.toml"
-    settings.write_text(to_toml(config_to_dict(config)))
+    write_toml(config, settings)
 
     def run(*options: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(JOB), "--config", str(settings), *options]
@@ -207,18 +207,6 @@ def test_the_jobs_exit_status_tells_completeness(survey: ManyPartitions, tmp_pat
     assert strict.returncode == 2
     assert "is below inference.min_completeness = 0.9" in strict.stderr
     assert run("--set", "inference.min_completeness=0.2").returncode == 0
-
-
-def to_toml(values: dict[str, object]) -> str:
-    """Write settings as TOML's inline values; only what the settings hold."""
-    lines = []
-    for section in ("run", "locations", "sources", "engine", "inference", "tiles"):
-        lines += [f"[{section}]"] + [f"{key} = {to_value(value)}" for key, value in dict(values[section]).items()]  # type: ignore[call-overload]
-    return "\n".join(lines)
-
-
-def to_value(value: object) -> str:
-    return msgspec.json.encode(value).decode()
 
 
 ENGINES = [

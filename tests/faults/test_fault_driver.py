@@ -12,11 +12,11 @@ from pathlib import Path
 import msgspec
 import pytest
 from fault_table import Tally
-from runs import ManyPartitions, assert_same_rows, change, make_survey, name_tiles, read_all
+from runs import ManyPartitions, assert_same_rows, change, make_survey, name_tiles, read_all, write_toml
 
 from cluster.infer import infer_catalogue
 from cluster.local import Head, start_head
-from photoz.config import Config, config_to_dict
+from photoz.config import Config
 
 pytestmark = pytest.mark.faults
 
@@ -43,7 +43,7 @@ class Job:
     def __init__(self, config: Config, settings: Path, head: Head, engine: str) -> None:
         self._catalogue = Path(config.locations.catalogue)
         self.log = settings.with_suffix(".log")
-        settings.write_text(write_toml(config))
+        write_toml(config, settings)
         command = [sys.executable, str(JOB), "--config", str(settings), "--set", f"engine.name={engine}"]
         self._output = self.log.open("ab")
         self._process = subprocess.Popen(
@@ -80,15 +80,6 @@ class Job:
         except FileNotFoundError:
             return False
         return bool(lock["process"] == self._process.pid)
-
-
-def write_toml(config: Config) -> str:
-    """Write the settings that differ between the runs of these tests."""
-    lines = []
-    for section in ("run", "locations", "sources", "inference", "tiles"):
-        values = config_to_dict(config)[section]
-        lines += [f"[{section}]", *(f"{key} = {msgspec.json.encode(value).decode()}" for key, value in values.items())]
-    return "\n".join(lines)
 
 
 def test_the_driver_killed_ten_times(survey: ManyPartitions, head: Head, tally: Tally, tmp_path: Path) -> None:
