@@ -23,7 +23,7 @@ from photoz.catalogue import Partition, list_partitions
 from photoz.config import Config, configure_storage
 from photoz.errors import CatalogueError
 from photoz.estimators import load_estimator
-from photoz.estimators.hybrid import check_bands
+from photoz.estimators.base import check_bands
 from photoz.inference import prepare_estimator
 from photoz.storage import join, list_files
 

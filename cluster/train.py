@@ -121,7 +121,6 @@ def run_training(plan: TrainingPlan, *, name: str) -> TrainingState:
             storage_filesystem=filesystem,
             failure_config=ray.train.FailureConfig(max_failures=settings.max_failures),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=_KEPT_CHECKPOINTS),
-            logging_config=ray.train.LoggingConfig(log_level="WARNING"),  # ours says what an epoch gave, in one line
             worker_runtime_env={"env_vars": _WORKER},
         ),
     )
@@ -160,6 +159,7 @@ def train_worker(settings: dict[str, Any]) -> None:
 
 def _configure_logging() -> None:
     """Write our own lines to standard error; Ray Train's two long ones a report stay out."""
+    logging.getLogger("ray.train").setLevel(logging.WARNING)
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S"))
     for name in ("photoz", "cluster"):

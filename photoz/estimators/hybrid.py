@@ -17,7 +17,7 @@ from torch import Tensor
 
 from photoz.config import Config
 from photoz.errors import EstimatorError
-from photoz.estimators.base import MANIFEST, Estimates, Estimator, Inputs, read_manifest
+from photoz.estimators.base import MANIFEST, Estimates, Inputs, read_manifest
 from photoz.estimators.network import HybridNetwork
 from photoz.estimators.scaling import scale_cutouts
 from photoz.photometry import MagnitudeScaling
@@ -122,6 +122,11 @@ class HybridEstimator:
     def cutout_size(self) -> int:
         """[pixel] side of the cutouts; 0 for photometry alone."""
         return self.layout.cutout_size
+
+    @property
+    def pixel_scale(self) -> float:
+        """[arcsec / pixel] of the images it was trained on."""
+        return self.layout.pixel_scale
 
     def estimate(self, inputs: Inputs, *, batch_size: int = 256) -> Estimates:
         """Estimate redshifts of N galaxies.
@@ -231,29 +236,6 @@ class HybridEstimator:
         except (FileNotFoundError, SafetensorError, RuntimeError) as error:
             raise EstimatorError(f"{location}/{WEIGHTS} is missing or damaged: {error}; train it again") from error
         return cls(layout, MagnitudeScaling.from_dict(manifest["scaling"]), network, manifest.get("record", {}))
-
-
-def check_bands(estimator: Estimator, config: Config) -> None:
-    """Check that an estimator was made for the survey in the settings.
-
-    Raises
-    ------
-    EstimatorError
-        Its bands, image bands or pixel scale [arcsec] are not the survey's; both are named.
-    """
-    survey = config.survey
-    pairs: list[tuple[str, object, object]] = [("bands", estimator.bands, survey.bands)]
-    if estimator.image_bands:
-        pairs.append(("image bands", estimator.image_bands, survey.image_bands))
-        layout = getattr(estimator, "layout", None)
-        if isinstance(layout, InputLayout):
-            pairs.append(("pixel scale [arcsec]", layout.pixel_scale, survey.pixel_scale))
-    for what, own, due in pairs:
-        if own != due:
-            raise EstimatorError(
-                f"the {estimator.name} estimator was trained for {what} {own!r}, the survey {survey.name} has {due!r}: "
-                "train one for this survey (jobs/train_dr4.py) or correct the section [survey]"
-            )
 
 
 def _check_manifest(manifest: Mapping[str, object], location: str) -> None:

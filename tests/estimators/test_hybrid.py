@@ -10,7 +10,8 @@ from torch import nn
 from photoz.config import convert_config
 from photoz.errors import EstimatorError
 from photoz.estimators import Inputs, load_estimator
-from photoz.estimators.hybrid import HybridEstimator, InputLayout, check_bands
+from photoz.estimators.base import check_bands
+from photoz.estimators.hybrid import HybridEstimator, InputLayout
 from photoz.estimators.network import HybridNetwork, average_pool_same, max_pool_same
 from photoz.estimators.scaling import nan_quantile_pair, scale_cutouts
 from photoz.photometry import MagnitudeScaling, MagnitudeSums
