@@ -165,6 +165,8 @@ def limit_ray_data_noise() -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    # It counts the libraries that a worker imports as the task's own memory.
+    context.issue_detectors_config.high_memory_detector_config.detection_time_interval_s = -1
     logging.getLogger("ray.data").setLevel(logging.WARNING)
 
 
