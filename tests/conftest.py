@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from object_store import CREDENTIALS
 from tiny_survey import make_config, write_survey
 
 from cluster.engines import use_own_token
@@ -37,7 +38,8 @@ def ray_cluster() -> Iterator[None]:
             include_dashboard=False,
             _temp_dir=folder,
             log_to_driver=False,
-            runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}},  # functions of the tests' own modules
+            # Workers live through the whole session: functions of the tests' own modules, and the test store's keys.
+            runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path), **CREDENTIALS}},
         )
         yield
         ray.shutdown()
