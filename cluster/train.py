@@ -158,8 +158,7 @@ def train_worker(settings: dict[str, Any]) -> None:
 
 
 def _configure_logging() -> None:
-    """Write our own lines to standard error; Ray Train's two long ones a report stay out."""
-    logging.getLogger("ray.train").setLevel(logging.WARNING)
+    """Write our own lines, one an epoch, to standard error, among Ray Train's."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S"))
     for name in ("photoz", "cluster"):
