@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 TORCH ?= cpu
 SETTINGS ?=
 
-# The CPU wheels have an index of their own; a local folder of wheels (PIP_FIND_LINKS) serves as well.
+# On Linux PyPI's wheel carries CUDA; PyTorch's own index has a CPU wheel, and a local one (PIP_FIND_LINKS) is taken first:
+# make TORCH_SPEC="torch --index-url https://download.pytorch.org/whl/cpu" ...
 ifeq ($(TORCH),cpu)
 TORCH_SPEC ?= torch==2.13.0
 else
@@ -23,7 +24,7 @@ test: $(VENV)/.installed-test
 
 # Kills processes and nodes, fills a disk, damages tiles, cuts connections; ends with a table of rows in and out.
 test-faults: $(VENV)/.installed-test
-	$(BIN)/python -m pytest tests/faults -m faults -p no:cacheprovider $(ARGS)
+	$(BIN)/python -m pytest tests -m faults -p no:cacheprovider $(ARGS)
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -38,7 +39,7 @@ bench: $(VENV)/.installed-test
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet "$(TORCH_SPEC)"
+	$(BIN)/pip install --quiet $(TORCH_SPEC)
 	$(BIN)/pip install --quiet --editable ".[demo]"
 	touch $@
 
