@@ -1,9 +1,8 @@
 """The audit of a catalogue spread over an engine: one task a partition, then one a bucket of ids."""
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from cluster.engines import ray_cluster, run_tasks
+from cluster.engines import join_cluster, run_tasks
 from cluster.ledger import RUN_FOLDER
 from photoz.audit import audit_ids, audit_partition, plan_audit, plan_buckets, summarize_audit
 from photoz.config import Config
@@ -31,7 +30,7 @@ def audit_catalogue(config: Config) -> dict[str, Any]:
     tasks = plan_audit(config)
     spill, buckets = (tasks[0].spill, tasks[0].buckets) if tasks else ("", 0)
     try:
-        with _joined_cluster(config):
+        with join_cluster(config):
             results = list(run_tasks(audit_partition, tasks, config, label="partitions audited"))
             id_results = list(run_tasks(audit_ids, plan_buckets(spill, buckets), config, label="buckets of ids"))
     finally:
@@ -40,7 +39,3 @@ def audit_catalogue(config: Config) -> dict[str, Any]:
     report = summarize_audit(config, tasks, results, id_results)
     write_json(join(config.locations.catalogue, RUN_FOLDER, "audit.json"), report)
     return report
-
-
-def _joined_cluster(config: Config) -> AbstractContextManager[None]:
-    return ray_cluster(config.engine) if config.engine.name == "ray" else nullcontext()
