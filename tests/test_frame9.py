@@ -168,5 +168,5 @@ def test_an_estimator_of_another_pixel_scale_is_refused(real_survey: RealSurvey,
     values = config_to_dict(real_survey.config)
     values["survey"]["pixel_scale"] = real_survey.config.frame.pixel_scale
     values["locations"]["catalogue"] = str(tmp_path / "catalogue")
-    with pytest.raises(EstimatorError, match=r"pixel scale \[arcsec\] 0.2"):
+    with pytest.raises(EstimatorError, match=r"trained on pixels of 0.2 arcsec"):
         infer_catalogue(convert_config(values))
