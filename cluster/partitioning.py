@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pyarrow.parquet as pq
 from distributed import Client
 from hats_import.collection.arguments import CollectionArguments
 from hats_import.margin_cache.margin_cache_arguments import MarginCacheArguments
@@ -19,8 +20,18 @@ from photoz.catalogue import MARGIN, PRIMARY
 from photoz.config import Config, config_to_dict
 from photoz.errors import CatalogueError
 from photoz.ingest import staged_location
-from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER
-from photoz.storage import compute_checksum, exists, join, list_files, make_upath, read_json, remove, write_json
+from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER, make_source_schema
+from photoz.storage import (
+    compute_checksum,
+    exists,
+    join,
+    list_files,
+    make_upath,
+    open_atomic,
+    read_json,
+    remove,
+    write_json,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +114,7 @@ def _make_arguments(config: Config, staged: list[str], target: str, runtime: dic
         output_artifact_name=PRIMARY,
         input_file_list=[make_upath(file) for file in staged],
         file_reader="parquet",
-        use_schema_file=make_upath(staged[0]),
+        use_schema_file=make_upath(_write_schema(config)),
         use_healpix_29=True,
         add_healpix_29=False,
         pixel_threshold=config.sources.rows_per_partition,
@@ -115,6 +126,19 @@ def _make_arguments(config: Config, staged: list[str], target: str, runtime: dic
             margin_threshold=config.sources.margin_arcsec, output_artifact_name=MARGIN, is_default=True
         )
     return arguments
+
+
+def _write_schema(config: Config) -> str:
+    """Write a Parquet file without rows that tells `hats-import` the schema; returns its location.
+
+    A staged file would tell too, but its metadata say when its tile's catalogue was last changed, and would be copied
+    into every partition: files that were only touched would make another catalogue, and all training and inference
+    would be done again.
+    """
+    location = join(f"{config.locations.sources.rstrip('/')}_staging", "schema", "sources.parquet")
+    with open_atomic(location) as file:
+        pq.write_table(make_source_schema(config.survey.bands).empty_table(), file)
+    return location
 
 
 @contextmanager

@@ -1,0 +1,27 @@
+"""Partitioning of the source catalogue: the same sources give the same files."""
+
+import hashlib
+import os
+from pathlib import Path
+
+from cluster.partitioning import partition_sources
+from photoz.config import Config
+from photoz.ingest import ingest_tile
+from photoz.survey.kids import find_tiles
+from tests.tiny_survey import make_config, write_survey
+
+
+def test_files_that_were_only_touched_give_the_same_catalogue(tmp_path: Path) -> None:
+    write_survey(tmp_path, ("180.0_-0.5",))
+    config = make_config(tmp_path, engine={"name": "serial"})
+    first = ingest_and_partition(config)
+    for file in (tmp_path / "survey").iterdir():
+        os.utime(file, (1, 1))
+    assert ingest_and_partition(config) == first
+
+
+def ingest_and_partition(config: Config) -> dict[str, str]:
+    assert [ingest_tile(config, tile)["status"] for tile in find_tiles(config)] == ["done"]
+    partition_sources(config)
+    dataset = Path(config.locations.sources, "catalogue", "dataset")
+    return {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in dataset.rglob("Npix=*.parquet")}
