@@ -18,6 +18,7 @@ from fsspec.implementations.local import LocalFileSystem
 from ray.data.expressions import col
 
 from cluster.engines import ray_cluster
+from cluster.trainphotometric import train_photometric
 from cluster.trainplan import (
     TrainingPlan,
     check_resources,
@@ -28,6 +29,7 @@ from cluster.trainplan import (
 )
 from photoz.config import Config, Training, configure_storage
 from photoz.errors import TrainingError
+from photoz.estimators.base import list_photometric
 from photoz.estimators.hybrid import make_layout
 from photoz.inputs import make_inputs
 from photoz.storage import join, remove
@@ -75,6 +77,8 @@ def train_estimator(config: Config) -> str:
     ConfigError
         The workers would leave Ray no CPU to read the training set with, or need GPUs that are not there.
     """
+    if config.training.estimator in list_photometric():
+        return train_photometric(config)
     layout = make_layout(config, config.training.estimator)
     location = join(config.locations.models, config.training.estimator)
     set_hash = compute_set_hash(config)

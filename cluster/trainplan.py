@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 # How the work is spread changes no more than rounding, so these settings do not make another estimator.
 _SPREADING = ("workers", "use_gpu", "cpus_per_worker", "threads_per_worker", "overwrite", "max_failures", "hold_gib")
+_OF_OTHERS = ("fit",)  # settings that the networks do not read
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +79,8 @@ def check_training_set(config: Config, counts: dict[str, int]) -> None:
 
 def compute_training_key(config: Config, layout: InputLayout, set_hash: str) -> str:
     """Hash everything a trained estimator depends on: settings, inputs, seed, training set."""
-    settings = {name: value for name, value in config_to_dict(config)["training"].items() if name not in _SPREADING}
+    unread = (*_SPREADING, *_OF_OTHERS)
+    settings = {name: value for name, value in config_to_dict(config)["training"].items() if name not in unread}
     parts = [settings, config.run.seed, layout.bands, layout.image_bands, layout.pixel_scale, set_hash]
     return hashlib.blake2b(msgspec.json.encode(parts, order="sorted"), digest_size=16).hexdigest()
 

@@ -213,7 +213,13 @@ class Training(Settings, frozen=True):
     """How an estimator is trained. The defaults are the paper's (arXiv 2312.08043)."""
 
     estimator: str = "hybrid"
-    """Which to train, and the name of its folder within ``locations.models``: hybrid or photometry."""
+    """Which to train, and the name of its folder within ``locations.models``: hybrid or photometry (networks that Ray
+    Train spreads), or one that a single task fits to the magnitudes (annz, boosted, cnn1d, fcnn, gat, knn, mlp,
+    template)."""
+    fit: dict[str, dict[str, Any]] = {}
+    """Settings of the latter by name, e.g. ``[training.fit.mlp] members = 3``; each class's ``DEFAULTS`` lists its own.
+    Of the settings below these fits read ``use_gpu``, ``cpus_per_worker``, ``threads_per_worker``, ``overwrite`` and
+    ``max_failures``."""
     cutout_size: int = 36
     """[pixel] side of the cutouts: 7.2 arcsec at 0.2 arcsec a pixel."""
     batch_size: int = 32

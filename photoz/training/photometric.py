@@ -1,0 +1,82 @@
+"""Fit an estimator that reads magnitudes alone to the survey's training set."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from photoz.config import Config
+from photoz.estimators.base import Inputs, load_class
+from photoz.estimators.photometric import PhotometricEstimator, Sample
+from photoz.metrics import compute_metrics
+from photoz.trainingset import read_split
+
+
+def read_sample(config: Config, split: str = "train") -> Sample:
+    """Read magnitudes, errors and redshifts of one split of the training set; the cutouts stay on disk.
+
+    Parameters
+    ----------
+    config : Config
+        ``survey.bands`` gives the bands and their order.
+    split : str
+        "train", "valid" or "test".
+
+    Returns
+    -------
+    Sample
+        float32, 76 bytes a galaxy of nine bands; without rows when the split is empty.
+
+    Raises
+    ------
+    TrainingError
+        There is no training set.
+    """
+    bands = config.survey.bands
+    names = [*(f"mag_{band}" for band in bands), *(f"magerr_{band}" for band in bands), "z_spec"]
+    blocks = [np.empty((0, len(names)), dtype=np.float32)]
+    for table in read_split(config, split, names):
+        blocks.append(np.stack([table[name].to_numpy() for name in names], axis=1))
+    values_NC = np.concatenate(blocks)
+    count = len(bands)
+    return Sample(bands, values_NC[:, :count], values_NC[:, count:-1], values_NC[:, -1])
+
+
+def fit_photometric(config: Config, record: Mapping[str, Any]) -> PhotometricEstimator:
+    """Fit the estimator that ``training.estimator`` names to the training split; measure it on the validation split.
+
+    A method that chooses settings does so on galaxies of the training split that it holds back, so that the validation
+    figures are of galaxies it never saw.
+
+    Parameters
+    ----------
+    config : Config
+        ``training.estimator``, ``training.fit`` and ``run.seed`` are read.
+    record : mapping
+        Goes into the manifest's record, with the validation figures.
+
+    Returns
+    -------
+    PhotometricEstimator
+
+    Raises
+    ------
+    TrainingError
+        The training split cannot be learnt from, or ``training.fit`` holds a setting that the method does not have.
+    """
+    kind: Any = load_class(config.training.estimator)
+    settings = config.training.fit.get(config.training.estimator, {})
+    estimator: PhotometricEstimator = kind.fit(read_sample(config), seed=config.run.seed, **settings)
+    valid = measure_estimator(estimator, read_sample(config, "valid"))
+    estimator.parts = replace(estimator.parts, record={**estimator.parts.record, **record, "valid": valid})
+    return estimator
+
+
+def measure_estimator(estimator: PhotometricEstimator, sample: Sample) -> dict[str, float | int | None]:
+    """Return ``rows``, ``smad`` and ``r2`` of the estimates of a sample; None where they are not defined."""
+    magnitudes_NF, errors_NF = (values.astype(np.float32) for values in (sample.magnitudes_NF, sample.errors_NF))
+    inputs = Inputs(magnitudes_NF, errors_NF, None, np.zeros(len(sample), dtype=np.int32))
+    metrics = compute_metrics(estimator.estimate(inputs).z_phot_N, sample.z_N, resamples=0)
+    figures = {name: metrics[name].value for name in ("smad", "r2")}
+    return {"rows": metrics.count} | {name: value if np.isfinite(value) else None for name, value in figures.items()}
