@@ -5,14 +5,16 @@ from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import torch
 
 from photoz.config import Config
 from photoz.errors import EstimatorError
-from photoz.estimators import Estimates, Estimator, Inputs, load_estimator
+from photoz.estimators import Estimates, Estimator, Inputs, Pdfs, load_estimator
 from photoz.inputs import Problem, attach_cutouts, make_inputs
-from photoz.schema import Flag, make_catalogue_schema
+from photoz.pdf import decode_quantiles, encode_quantiles, summarize_quantiles
+from photoz.schema import QUANTILES, Flag, make_catalogue_schema
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +92,7 @@ def estimate_rows(
     estimates = _estimate_isolating(make_inputs(rows, estimator.bands), config, estimator, found)
     if problems is not None:
         problems += [replace(each, subject=str(rows["object_id"][int(each.subject)].as_py())) for each in found]
-    return _make_table(rows, estimates)
+    return make_table(rows, estimates, algorithm=estimator.name if estimator.gives_pdf else "")
 
 
 def _estimate_isolating(
@@ -105,22 +107,43 @@ def _estimate_isolating(
         if len(inputs) == 1:
             logger.warning("row %d cannot be estimated: %s", first, error)
             problems.append(Problem("estimate", str(first), 1, f"{type(error).__name__}: {error}"))
-            return Estimates(np.full(1, np.nan, np.float32), inputs.flags_N)
+            return Estimates.fail(inputs.flags_N, with_pdf=estimator.gives_pdf)
         middle = len(inputs) // 2
         halves = ((slice(0, middle), first), (slice(middle, None), first + middle))
         parts = [_estimate_isolating(inputs.take(half), config, estimator, problems, at) for half, at in halves]
-        return Estimates(
-            np.concatenate([part.z_phot_N for part in parts]), np.concatenate([part.flags_N for part in parts])
-        )
+        return Estimates.concatenate(parts)
     if len(estimates.z_phot_N) != len(inputs):
         raise EstimatorError(f"{estimator.name} gave {len(estimates.z_phot_N)} redshifts for {len(inputs)} galaxies")
+    if (estimates.pdf is not None) != estimator.gives_pdf:
+        raise EstimatorError(f"{estimator.name} must give p(z) with every estimate, or never")
     return estimates
 
 
-def _make_table(rows: pa.Table, estimates: Estimates) -> pa.Table:
+def make_table(rows: pa.Table, estimates: Estimates, *, algorithm: str) -> pa.Table:
+    """Make the rows of the photo-z catalogue from those of the source catalogue and their estimates.
+
+    ``algorithm`` as in `photoz.schema.make_catalogue_schema`.
+    """
     lost_N = ~np.isfinite(estimates.z_phot_N)
     z_phot_N = np.where(lost_N, np.nan, estimates.z_phot_N).astype(np.float32)
     flags_N = estimates.flags_N | np.where(lost_N, np.int32(Flag.ESTIMATE_FAILED), np.int32(0))
-    schema = make_catalogue_schema()
+    schema = make_catalogue_schema(algorithm)
     made = {"z_phot": pa.array(z_phot_N), "flags": pa.array(flags_N.astype(np.int32))}
+    if estimates.pdf is not None:
+        columns = _make_pdf_columns(estimates.pdf, z_phot_N)
+        made |= {f"{algorithm}_{name}": values for name, values in columns.items()}
     return pa.table([made[name] if name in made else rows[name] for name in schema.names], schema=schema)
+
+
+def _make_pdf_columns(pdf: Pdfs, z_phot_N: npt.NDArray[np.float32]) -> dict[str, pa.Array]:
+    """Make the columns of `photoz.schema.PDF_COLUMNS` and the stored quantiles; rows without z_phot have none."""
+    quantiles_NQ = np.where(np.isnan(z_phot_N)[:, None], np.nan, pdf.quantiles_NQ)
+    codes_NQ = encode_quantiles(quantiles_NQ)
+    summary = summarize_quantiles(decode_quantiles(codes_NQ), z_phot_N)  # of what is stored, so that they agree
+    columns = {(name if name == "odds" else f"z_{name}"): values for name, values in vars(summary).items()}
+    columns |= {"z_std_model": pdf.z_std_model_N, "training_distance": pdf.distance_N}
+    flat = pa.array(codes_NQ.reshape(-1))
+    kind = pa.list_(pa.field("item", pa.uint16(), nullable=False), codes_NQ.shape[1])
+    return {name: pa.array(values.astype(np.float32)) for name, values in columns.items()} | {
+        QUANTILES: pa.FixedSizeListArray.from_arrays(flat, type=kind)
+    }

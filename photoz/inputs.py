@@ -101,7 +101,8 @@ def make_inputs(table: pa.Table, bands: Sequence[str]) -> Inputs:
     Parameters
     ----------
     table : pyarrow.Table
-        Rows with ``mag_<b>``, ``magerr_<b>``, ``flags`` and, for estimators that read images, ``cutout``.
+        Rows with ``mag_<b>``, ``magerr_<b>``, ``not_detected``, ``flags`` and, for estimators that read images,
+        ``cutout``.
     bands : sequence of str
         Bands of the magnitudes, in this order.
 
@@ -117,7 +118,16 @@ def make_inputs(table: pa.Table, bands: Sequence[str]) -> Inputs:
         errors_NF=_stack(table, [f"magerr_{band}" for band in bands]),
         cutouts_NBYX=None if cutouts is None else cutouts.to_numpy_ndarray(),
         flags_N=table["flags"].to_numpy().astype(np.int32),
+        not_detected_NF=_find_not_detected(table, bands),
     )
+
+
+def _find_not_detected(table: pa.Table, bands: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Read the bits of ``not_detected``, which stand for the survey's bands in the order of their columns."""
+    of_survey = [name.removeprefix("mag_") for name in table.column_names if name.startswith("mag_")]
+    of_survey.remove("auto")
+    shifts = np.array([of_survey.index(band) for band in bands], dtype=np.int32)
+    return np.asarray((table["not_detected"].to_numpy()[:, None] >> shifts) & 1 == 1)
 
 
 def _stack(table: pa.Table, names: list[str]) -> npt.NDArray[np.float32]:

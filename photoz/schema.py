@@ -11,6 +11,10 @@ import pyarrow as pa
 HEALPIX_COLUMN = "_healpix_29"
 HEALPIX_ORDER = 29
 
+_HALF = (0.001, 0.005, 0.01, 0.025, 0.05, 0.10, 0.16, 0.20, 0.25, 0.30, 0.35, 0.40, 0.45)
+LEVELS: tuple[float, ...] = (*_HALF, 0.5, *(round(1 - level, 3) for level in reversed(_HALF)))
+"""Probabilities below the stored quantiles of p(z); its 68 and 95 % limits and its median are among them."""
+
 
 class Flag(IntFlag):
     """Bits of the ``flags`` column: what was wrong with a row, from input to estimate.
@@ -40,6 +44,8 @@ class Flag(IntFlag):
     """The estimator raised or gave a value that is not finite; z_phot is NaN."""
     PHOTOMETRY_ONLY = 1 << 10
     """The estimate was made without the image."""
+    OUTSIDE_TRAINING = 1 << 11
+    """The galaxy lies farther from the training sample than all but few of the training galaxies do."""
 
 
 NO_IMAGE = Flag.NO_TILE | Flag.TILE_UNREADABLE | Flag.OFF_IMAGE | Flag.EMPTY_CUTOUT
@@ -97,24 +103,69 @@ def make_source_schema(bands: Iterable[str]) -> pa.Schema:
     return pa.schema(fields)
 
 
-def make_catalogue_schema() -> pa.Schema:
+def make_catalogue_schema(algorithm: str = "") -> pa.Schema:
     """Build the schema of the photo-z catalogue.
+
+    Parameters
+    ----------
+    algorithm : str
+        Name of an estimator that gives p(z), which begins the names of its columns; "" for one that gives z_phot alone.
 
     Returns
     -------
     pyarrow.Schema
         ``_healpix_29, object_id, ra, dec, tile, mag_auto, z_phot, flags`` with units in the field metadata; ``z_phot``
-        is NaN where ``flags`` has ``ESTIMATE_FAILED``.
+        is NaN where ``flags`` has ``ESTIMATE_FAILED``. With p(z), also those of `PDF_COLUMNS` and the quantiles
+        at `LEVELS`, each after the algorithm's name.
+
+    References
+    ----------
+    Names of the columns of p(z): those of the photo-z tables of Rubin's Data Preview 1.
     """
-    return pa.schema(
-        [
-            _healpix_field(),
-            *_position_fields(),
-            make_field("mag_auto", pa.float32(), unit="mag(AB)", description="total r-band magnitude"),
-            make_field("z_phot", pa.float32(), unit="", description="photometric redshift, NaN: none"),
-            make_field("flags", pa.int32(), unit="", description="bits of photoz.schema.Flag"),
-        ]
-    )
+    fields = [
+        _healpix_field(),
+        *_position_fields(),
+        make_field("mag_auto", pa.float32(), unit="mag(AB)", description="total r-band magnitude"),
+        make_field("z_phot", pa.float32(), unit="", description="photometric redshift, NaN: none"),
+        make_field("flags", pa.int32(), unit="", description="bits of photoz.schema.Flag"),
+    ]
+    return pa.schema(fields + (_pdf_fields(algorithm) if algorithm else []))
+
+
+PDF_COLUMNS = {
+    "z_median": "median of p(z)",
+    "z_mean": "mean of p(z)",
+    "z_mode": "mode of p(z)",
+    "z_err68_low": "lower limit of the central 68 % of p(z), a redshift",
+    "z_err68_high": "upper limit of the central 68 % of p(z), a redshift",
+    "z_err95_low": "lower limit of the central 95 % of p(z), a redshift",
+    "z_err95_high": "upper limit of the central 95 % of p(z), a redshift",
+    "odds": "probability that the redshift lies within 0.06 (1 + z_phot) of z_phot",
+    "z_std_model": "spread of z_phot between the members of the estimator: the model's own uncertainty",
+    "training_distance": "distance from the training sample, 1 at the flag OUTSIDE_TRAINING; NaN: not measured",
+}
+"""Columns of p(z), which follow the algorithm's name and an underscore in a catalogue, and their meaning."""
+QUANTILES = "z_quantiles"
+
+
+def _pdf_fields(algorithm: str) -> list[pa.Field]:
+    fields = [
+        make_field(f"{algorithm}_{name}", pa.float32(), unit="", description=text) for name, text in PDF_COLUMNS.items()
+    ]
+    levels = ", ".join(f"{level:g}" for level in LEVELS)
+    text = f"redshifts below which these shares of p(z) lie: {levels}; 65535: none"
+    kind = pa.list_(pa.field("item", pa.uint16(), nullable=False), len(LEVELS))
+    return [*fields, make_field(f"{algorithm}_{QUANTILES}", kind, unit="1e-4", description=text)]
+
+
+def find_algorithm(names: Iterable[str]) -> str:
+    """Return the name of the estimator whose p(z) a catalogue with these columns holds; "" for none.
+
+    >>> find_algorithm(["z_phot", "mlp_z_median", "mlp_z_quantiles"])
+    'mlp'
+    """
+    ending = f"_{QUANTILES}"
+    return next((name.removesuffix(ending) for name in names if name.endswith(ending)), "")
 
 
 def make_training_schema(bands: Iterable[str], cutout_shape: tuple[int, int, int] | None) -> pa.Schema:

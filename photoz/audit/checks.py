@@ -18,9 +18,9 @@ PASSED_THROUGH = ("ra", "dec", "mag_auto", "tile")
 """Columns of the catalogue that are the sources' own."""
 
 
-def check_schema(partition: Partition, table: pa.Table) -> Iterator[Finding]:
+def check_schema(partition: Partition, table: pa.Table, algorithm: str = "") -> Iterator[Finding]:
     """Check columns, types and field metadata against `make_catalogue_schema`, and that no value is null."""
-    schema = make_catalogue_schema()
+    schema = make_catalogue_schema(algorithm)
     if not table.schema.equals(schema, check_metadata=True):
         detail = f"columns, types, units or descriptions differ: {_describe_difference(table.schema, schema)}"
         yield make_finding("schema", partition.name, detail)
@@ -28,9 +28,9 @@ def check_schema(partition: Partition, table: pa.Table) -> Iterator[Finding]:
         yield make_finding("schema", partition.name, f"columns with null values: {nulls}")
 
 
-def is_comparable(table: pa.Table) -> bool:
+def is_comparable(table: pa.Table, algorithm: str = "") -> bool:
     """Tell whether columns and types allow checks of the rows, whatever the units say."""
-    return bool(table.schema.equals(make_catalogue_schema())) and not count_nulls(table)
+    return bool(table.schema.equals(make_catalogue_schema(algorithm))) and not count_nulls(table)
 
 
 def count_nulls(table: pa.Table) -> dict[str, int]:

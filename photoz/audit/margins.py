@@ -29,10 +29,10 @@ def audit_margin(config: Config, task: AuditTask) -> list[Finding]:
     """
     name, location = task.partition.name, config.locations.catalogue
     try:
-        found = _read_margin(location, task.partition)
+        found = _read_margin(location, task)
     except CatalogueError as error:
         return [make_finding("margin", name, f"its margin file cannot be read: {error}")]
-    if not found.schema.equals(make_catalogue_schema(), check_metadata=True):
+    if not found.schema.equals(make_catalogue_schema(task.algorithm), check_metadata=True):
         return [make_finding("margin", name, "the schema of its margin file is not the photo-z catalogue's")]
     expected, unread = _read_ring(location, task)
     found = found.filter(pa.array(~_lie_in(found, unread)))
@@ -58,38 +58,39 @@ def _compare(partition: Partition, found: pa.Table, expected: pa.Table) -> list[
     ]
 
 
-def _read_margin(location: str, partition: Partition) -> pa.Table:
+def _read_margin(location: str, task: AuditTask) -> pa.Table:
     margin = join(location, MARGIN)
-    if not exists(locate_partition(margin, partition)):
-        return make_catalogue_schema().empty_table()
-    return read_rows(margin, partition)
+    if not exists(locate_partition(margin, task.partition)):
+        return make_catalogue_schema(task.algorithm).empty_table()
+    return read_rows(margin, task.partition)
 
 
 def _read_ring(location: str, task: AuditTask) -> tuple[pa.Table, list[Partition]]:
     """Read the neighbours' rows that lie in the ring, and list the neighbours that cannot be read."""
     ring = compute_ring(task.partition, task.margin_order)
-    tables, unread = [make_catalogue_schema().empty_table()], []
+    tables, unread = [make_catalogue_schema(task.algorithm).empty_table()], []
     for neighbour in task.neighbours:
         if not exists(locate_partition(locate_primary(location), neighbour)):
             unread.append(neighbour)
             continue
         try:
-            tables += _read_near(location, neighbour, ring, task.margin_order)
+            tables += _read_near(location, neighbour, ring, task)
         except CatalogueError:
             unread.append(neighbour)
     return pa.concat_tables(tables), unread
 
 
-def _read_near(location: str, neighbour: Partition, ring: np.ndarray, margin_order: int) -> list[pa.Table]:
+def _read_near(location: str, neighbour: Partition, ring: np.ndarray, task: AuditTask) -> list[pa.Table]:
     # The one column first: most neighbours have few rows near the border, or none.
     column = read_rows(location, neighbour, columns=[HEALPIX_COLUMN])[HEALPIX_COLUMN].to_numpy()
-    near = np.flatnonzero(np.isin(column >> 2 * (HEALPIX_ORDER - margin_order), ring))
+    near = np.flatnonzero(np.isin(column >> 2 * (HEALPIX_ORDER - task.margin_order), ring))
     if not len(near):
         return []
     rows = read_rows(location, neighbour)
-    if not rows.schema.equals(make_catalogue_schema()):
+    schema = make_catalogue_schema(task.algorithm)
+    if not rows.schema.equals(schema):
         raise CatalogueError(f"{neighbour.name} of {location} has other columns than a photo-z catalogue")
-    return [rows.take(pa.array(near)).cast(make_catalogue_schema())]
+    return [rows.take(pa.array(near)).cast(schema)]
 
 
 def _lie_in(table: pa.Table, partitions: Sequence[Partition]) -> np.ndarray:

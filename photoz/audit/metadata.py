@@ -14,7 +14,7 @@ from photoz.audit.plan import read_partition_list, read_properties
 from photoz.catalogue import MARGIN, PRIMARY, Partition, locate_partition
 from photoz.config import Config
 from photoz.errors import CatalogueError
-from photoz.schema import make_catalogue_schema
+from photoz.schema import find_algorithm, make_catalogue_schema
 from photoz.storage import exists, join, make_upath
 
 _PARQUET_METADATA = ("_metadata", "_common_metadata", "data_thumbnail.parquet")
@@ -109,7 +109,7 @@ def _check_parquet_metadata(table: str, name: str, rows: Mapping[Partition, int]
     if wrong:
         detail = f"{name}/dataset/_metadata counts other rows for {len(wrong)} files than they hold"
         yield make_finding("metadata", "", detail, count=len(wrong), ids=wrong)
-    if not schema.equals(make_catalogue_schema(), check_metadata=True):
+    if not schema.equals(make_catalogue_schema(find_algorithm(schema.names)), check_metadata=True):
         yield make_finding("metadata", "", f"the schema in {name}/dataset/_common_metadata is not the catalogue's")
 
 

@@ -62,8 +62,8 @@ def _audit_rows(config: Config, task: AuditTask, result: dict[str, Any]) -> None
     if table is None:
         return
     result["rows"] = len(table)
-    findings += check_schema(task.partition, table)
-    if not is_comparable(table):
+    findings += check_schema(task.partition, table, task.algorithm)
+    if not is_comparable(table, task.algorithm):
         return
     result |= count_values(table)
     findings += check_record(task.partition, result, record)

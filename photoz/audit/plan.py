@@ -5,16 +5,19 @@ import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import fsspec
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 from hats.catalog import PartitionInfo, TableProperties
 from hats.pixel_math import get_margin
 from hats.pixel_math.healpix_shim import margin2order
 
-from photoz.catalogue import MARGIN, PRIMARY, Partition, list_partitions
+from photoz.catalogue import MARGIN, PRIMARY, Partition, list_partitions, locate_partition
 from photoz.config import Config
 from photoz.errors import CatalogueError
-from photoz.schema import HEALPIX_ORDER
+from photoz.schema import HEALPIX_ORDER, find_algorithm
 from photoz.storage import exists, join, make_upath
 
 _BYTES_PER_ID = 200  # `photoz.audit.ids.audit_ids` takes 170 a row of one bucket at its peak
@@ -39,6 +42,8 @@ class AuditTask:
         Folder for the hashes of ids.
     buckets : int
         Number of buckets that the hashes are divided into.
+    algorithm : str
+        Estimator whose p(z) the catalogue holds; "" for none.
     """
 
     partition: Partition
@@ -48,6 +53,7 @@ class AuditTask:
     margin_order: int
     spill: str
     buckets: int
+    algorithm: str
 
 
 def plan_audit(config: Config) -> list[AuditTask]:
@@ -74,6 +80,7 @@ def plan_audit(config: Config) -> list[AuditTask]:
     spill = join(location, "run", f"audit-{uuid.uuid4().hex}")
     buckets = count_buckets(_count_rows(config.locations.sources), config.engine.memory_gib)
     in_sources, in_catalogue = set(sources), set(listed)
+    algorithm = _find_algorithm(location, listed)
     return [
         AuditTask(
             partition=partition,
@@ -83,9 +90,21 @@ def plan_audit(config: Config) -> list[AuditTask]:
             margin_order=margin_order,
             spill=spill,
             buckets=buckets,
+            algorithm=algorithm,
         )
         for partition in sorted({*owners.partitions, *around})
     ]
+
+
+def _find_algorithm(location: str, partitions: Iterable[Partition]) -> str:
+    """Return the estimator whose p(z) the first partition that can be read holds; the others must hold the same."""
+    for partition in partitions:
+        try:
+            with fsspec.open(locate_partition(join(location, PRIMARY), partition), "rb") as file:
+                return find_algorithm(pq.read_schema(file).names)
+        except (OSError, pa.ArrowException, UnicodeDecodeError):  # damage is for this partition's own task to report
+            continue
+    return ""
 
 
 def read_partition_list(table: str) -> list[Partition]:

@@ -1,6 +1,7 @@
 """What every estimator is: the Protocol, its inputs and its outputs."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Protocol, Self
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from photoz.config import Config
 from photoz.errors import EstimatorError
+from photoz.schema import LEVELS
 
 MANIFEST = "manifest.json"
 
@@ -42,12 +44,16 @@ class Inputs:
         image are NaN. None for an estimator that reads no image.
     flags_N : ndarray of int32, shape (N,)
         Bits of `photoz.schema.Flag` known before the estimate.
+    not_detected_NF : ndarray of bool, shape (N, F), or None
+        True where a band was observed and nothing was detected: its magnitude is NaN, and the galaxy is fainter than
+        what could be measured. A NaN elsewhere was not observed. None: not known, taken for not observed.
     """
 
     magnitudes_NF: npt.NDArray[np.float32]
     errors_NF: npt.NDArray[np.float32]
     cutouts_NBYX: npt.NDArray[np.float32] | None
     flags_N: npt.NDArray[np.int32]
+    not_detected_NF: npt.NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.magnitudes_NF)
@@ -61,7 +67,44 @@ class Inputs:
             errors_NF=self.errors_NF[rows],
             cutouts_NBYX=cutouts_NBYX,
             flags_N=self.flags_N[rows],
+            not_detected_NF=None if self.not_detected_NF is None else self.not_detected_NF[rows],
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Pdfs:
+    """Calibrated p(z) of N galaxies, and what says how far to trust it.
+
+    Parameters
+    ----------
+    quantiles_NQ : ndarray of float32, shape (N, Q)
+        Redshifts below which the shares `photoz.schema.LEVELS` of the probability lie, not falling along a row; rows
+        of NaN where there is no estimate.
+    z_std_model_N : ndarray of float32, shape (N,)
+        Standard deviation of z_phot between the members of the estimator; NaN where there are no members.
+    distance_N : ndarray of float32, shape (N,)
+        Distance from the training sample in units of the distance at which ``OUTSIDE_TRAINING`` is set; NaN where it
+        was not measured.
+    """
+
+    quantiles_NQ: npt.NDArray[np.float32]
+    z_std_model_N: npt.NDArray[np.float32]
+    distance_N: npt.NDArray[np.float32]
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """Return the densities of all galaxies of the parts."""
+        return cls(
+            np.concatenate([part.quantiles_NQ for part in parts]),
+            np.concatenate([part.z_std_model_N for part in parts]),
+            np.concatenate([part.distance_N for part in parts]),
+        )
+
+    @classmethod
+    def missing(cls, count: int) -> Self:
+        """Return the densities of galaxies that have none."""
+        nan = np.full(count, np.nan, dtype=np.float32)
+        return cls(np.full((count, len(LEVELS)), np.nan, dtype=np.float32), nan, nan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,10 +117,29 @@ class Estimates:
         Photometric redshift; NaN where there is none.
     flags_N : ndarray of int32, shape (N,)
         Bits of `photoz.schema.Flag`: those of the inputs and those the estimate added.
+    pdf : Pdfs or None
+        p(z), from an estimator that ``gives_pdf``.
     """
 
     z_phot_N: npt.NDArray[np.float32]
     flags_N: npt.NDArray[np.int32]
+    pdf: Pdfs | None = None
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """Return the estimates of all galaxies of the parts; all give p(z), or none does."""
+        pdfs = [part.pdf for part in parts if part.pdf is not None]
+        return cls(
+            np.concatenate([part.z_phot_N for part in parts]),
+            np.concatenate([part.flags_N for part in parts]),
+            Pdfs.concatenate(pdfs) if pdfs else None,
+        )
+
+    @classmethod
+    def fail(cls, flags_N: npt.NDArray[np.int32], *, with_pdf: bool) -> Self:
+        """Return estimates of galaxies that could not be estimated."""
+        count = len(flags_N)
+        return cls(np.full(count, np.nan, np.float32), flags_N, Pdfs.missing(count) if with_pdf else None)
 
 
 class Estimator(Protocol):
@@ -98,6 +160,10 @@ class Estimator(Protocol):
     @property
     def cutout_size(self) -> int:
         """[pixel] side of the cutouts; 0 for photometry alone."""
+
+    @property
+    def gives_pdf(self) -> bool:
+        """Whether its estimates hold p(z)."""
 
     def estimate(self, inputs: Inputs, *, batch_size: int = 256) -> Estimates:
         """Estimate redshifts; a row that cannot be estimated comes out NaN with a flag, never as an exception."""

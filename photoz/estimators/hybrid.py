@@ -124,6 +124,11 @@ class HybridEstimator:
         return self.layout.cutout_size
 
     @property
+    def gives_pdf(self) -> bool:
+        """No: redshifts alone."""
+        return False
+
+    @property
     def pixel_scale(self) -> float:
         """[arcsec / pixel] of the images it was trained on."""
         return self.layout.pixel_scale

@@ -164,6 +164,11 @@ class PhotometricEstimator(ABC):
         """0: photometry alone."""
         return 0
 
+    @property
+    def gives_pdf(self) -> bool:
+        """No, unless a method says otherwise: redshifts alone."""
+        return False
+
     @classmethod
     def fit(cls, sample: Sample, *, seed: int = 1, **settings: Any) -> Self:
         """Fit to galaxies with known redshifts.
