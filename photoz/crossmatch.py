@@ -14,7 +14,7 @@ from photoz.errors import TrainingError
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
-SPLITS = ("train", "valid", "test")
+SPLITS = ("train", "valid", "calib", "test")
 _EDGE_STEPS = 8  # points on each edge of a HEALPix pixel, to find how far it reaches
 
 
@@ -101,7 +101,7 @@ def select_around_pixel(ra_M: Array, dec_M: Array, *, order: int, pixel: int, ma
 
 
 def assign_splits(object_ids: Iterable[str], *, seed: int, fractions: Sequence[float]) -> list[str]:
-    """Assign each galaxy to train, valid or test by a hash of its identifier and the seed.
+    """Assign each galaxy to one of `SPLITS` by a hash of its identifier and the seed.
 
     The split of a galaxy depends on nothing else, so it is the same in any order, partitioning or later release.
 
@@ -110,12 +110,12 @@ def assign_splits(object_ids: Iterable[str], *, seed: int, fractions: Sequence[f
     object_ids : iterable of str
     seed : int
         ``run.seed``.
-    fractions : sequence of three float
-        Of train, valid and test; they add up to 1.
+    fractions : sequence of four float
+        Of train, valid, calib and test; they add up to 1.
 
     Examples
     --------
-    >>> assign_splits(["a", "b", "c"], seed=1, fractions=(1.0, 0.0, 0.0))
+    >>> assign_splits(["a", "b", "c"], seed=1, fractions=(1.0, 0.0, 0.0, 0.0))
     ['train', 'train', 'train']
     """
     edges = np.cumsum(fractions)[:-1]

@@ -119,7 +119,7 @@ def read_test_galaxies(config: Config) -> Galaxies:
     if len(table) == 0:
         raise TrainingError(
             f"the training set {set_location(config)} has no galaxy with a redshift in its test split: "
-            f"crossmatch.fractions = {config.crossmatch.fractions} (train, valid, test) must leave some for it"
+            f"crossmatch.fractions = {config.crossmatch.fractions} (train, valid, calib, test) must leave some for it"
         )
     return _make_galaxies(table, (f"mag_{blue}", f"mag_{red}"))
 

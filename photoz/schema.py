@@ -181,11 +181,11 @@ def make_training_schema(bands: Iterable[str], cutout_shape: tuple[int, int, int
     Returns
     -------
     pyarrow.Schema
-        ``split`` is one of "train", "valid", "test"; ``cutout`` a fixed-shape float32 tensor [flux, zero point 0].
+        ``split`` is one of "train", "valid", "calib", "test"; ``cutout`` a fixed-shape float32 tensor [flux, zero point 0].
     """
     schema = make_source_schema(bands)
     schema = schema.append(make_field("z_spec", pa.float32(), unit="", description="spectroscopic redshift"))
-    schema = schema.append(make_field("split", pa.string(), unit="", description="train, valid or test"))
+    schema = schema.append(make_field("split", pa.string(), unit="", description="train, valid, calib or test"))
     if cutout_shape is not None:
         tensor = pa.fixed_shape_tensor(pa.float32(), cutout_shape)
         schema = schema.append(

@@ -46,7 +46,7 @@ def test_defaults_are_kids_and_the_paper(toml) -> None:
         ("survey.image_bands=u,x", r"image_bands has \['x'\]"),
         ("sources.highest_order=15", "choose 0 to 11"),
         ("tiles.shard=100", "no multiple of tiles.chunk"),
-        ("crossmatch.fractions=[0.5, 0.5, 0.5]", "add up to 1"),
+        ("crossmatch.fractions=[0.5, 0.5, 0.5, 0.5]", "add up to 1"),
         ("run.name.first=a", "is a value, not a section"),
     ],
 )

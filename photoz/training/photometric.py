@@ -21,7 +21,7 @@ def read_sample(config: Config, split: str = "train") -> Sample:
     config : Config
         ``survey.bands`` gives the bands and their order.
     split : str
-        "train", "valid" or "test".
+        "train", "valid", "calib" or "test".
 
     Returns
     -------
