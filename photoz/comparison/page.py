@@ -17,6 +17,8 @@ from photoz.comparison.settings import Comparison
 from photoz.metrics import STATISTICS, Metrics
 from photoz.plots import Sample as Points
 from photoz.plots import plot_binned, plot_redshifts, render_png
+from photoz.plots.style import Z_SPEC
+from photoz.report.page import format_maths
 from photoz.report.tables import format_measurement
 from photoz.storage import join, open_atomic
 
@@ -32,8 +34,23 @@ COLUMNS = {
     "mae": "mae",
 }
 """Columns of ``metrics.csv`` that come from `photoz.metrics.STATISTICS`."""
-_SHOWN = ("bias_mean", "bias_median", "std", "smad", "outlier_fraction_005", "outlier_fraction_015", "r2", "mse", "mae")
+# Three tables, since one would be wider than the page.
+_ACCURACY = ("bias_mean", "bias_median", "std", "smad", "outlier_fraction_005")
+_FURTHER = ("outlier_fraction_015", "r2", "mse", "mae")
+_OF_DENSITIES = (
+    ("crps", "CRPS", "continuous ranked probability score of p(z) [redshift], lower is better"),
+    ("cde_loss", "CDE loss", "conditional density estimation loss of p(z), lower is better"),
+    ("completeness", "Completeness", "share of the test galaxies with an estimate; the others count nowhere else"),
+)
 _PANELS = 3  # estimators side by side
+_BINS_CAPTION = (
+    "Each point lies at the median of its bin, estimators set apart sideways a little; bars are one sigma, from the "
+    "bootstrap. bins.csv has the figures."
+)
+_REDSHIFTS_CAPTION = (
+    "Above: the test galaxies, darker where there are more, with the 1:1 line (black), the running median and one SMAD "
+    "to each side (orange). Below: Δz of the same galaxies."
+)
 
 
 def write_comparison(config: Comparison, outcome: Outcome) -> str:
@@ -87,30 +104,48 @@ def render_page(config: Comparison, outcome: Outcome) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["measurement"] = lambda metrics, name: format_measurement(name, metrics[name])
+    environment.filters["maths"] = format_maths
     return environment.get_template("page.html").render(
         config=config,
         outcome=outcome,
         million=1e6 / len(outcome.test),
         style=Markup(files("photoz.report").joinpath("style.css").read_text(encoding="utf-8")),
-        columns=[(name, STATISTICS[name].symbol, STATISTICS[name].description) for name in _SHOWN],
+        accuracy=_describe(_ACCURACY),
+        further=_describe(_FURTHER),
+        densities=_OF_DENSITIES,
+        cell=_format_cell,
         pictures=list(_draw(outcome)),
         is_known=math.isfinite,
     )
 
 
-def _draw(outcome: Outcome) -> Iterable[tuple[str, str]]:
-    """Title and data URI of each figure."""
+def _describe(names: Sequence[str]) -> list[tuple[str, str, str]]:
+    return [(name, STATISTICS[name].symbol, STATISTICS[name].description) for name in names]
+
+
+def _format_cell(result: Result, name: str) -> str:
+    """Format a figure of a result, to break only before its error; a dash where it does not apply."""
+    if name == "completeness":
+        return f"{result.metrics.completeness:.2%}"
+    if name in STATISTICS:
+        return format_measurement(name, result.metrics[name]).replace("± ", "±\u00a0").replace(" %", "\u00a0%")
+    value = {"crps": result.crps, "cde_loss": result.cde_loss}[name]
+    return f"{value:.{4 if name == 'crps' else 2}f}".replace("-", "−") if math.isfinite(value) else "–"
+
+
+def _draw(outcome: Outcome) -> Iterable[tuple[str, str, list[str]]]:
+    """Title, caption and data URIs of each group of figures."""
     bins: dict[str, dict[str, Any]] = {}
     for result in outcome.results:
         for label, found in result.bins.items():
             bins.setdefault(label, {})[result.name] = found
-    yield "Accuracy in bins", _encode(plot_binned(bins, {label: label for label in bins}))
+    labels = {label: Z_SPEC if label == "z_spec" else f"{label.replace('-', '−')} [mag]" for label in bins}
+    yield "Accuracy in bins", _BINS_CAPTION, [_encode(plot_binned(bins, labels))]
     z_spec = np.asarray(outcome.test.z_N, dtype=np.float64)
     points = [Points(result.name, result.z_phot_N.astype(np.float64), z_spec) for result in outcome.results]
-    for start in range(0, len(points), _PANELS):
-        few = points[start : start + _PANELS]
-        yield "Photometric against spectroscopic redshift", _encode(plot_redshifts(few))
+    groups = [points[start : start + _PANELS] for start in range(0, len(points), _PANELS)]
+    figures = [_encode(plot_redshifts(few)) for few in groups]
+    yield "Photometric against spectroscopic redshift", _REDSHIFTS_CAPTION, figures
 
 
 def _encode(figure: Any) -> str:

@@ -204,7 +204,8 @@ def _draw_bins(axes: Axes, by_label: Mapping[str, Sequence[Bin]], statistic: str
             [bin.metrics[statistic].value for bin in kept],
             yerr=[bin.metrics[statistic].error for bin in kept],
             color=COLOURS[number % len(COLOURS)],
-            marker=MARKERS[number % len(MARKERS)],
+            # Beyond the last colour they begin again, with other markers.
+            marker=MARKERS[(number + number // len(COLOURS)) % len(MARKERS)],
             markersize=4,
             linewidth=1.0,
             capsize=0,
