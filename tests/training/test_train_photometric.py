@@ -18,6 +18,7 @@ from cluster.trainingset import build_training_set
 from cluster.trainphotometric import check_task, compute_photometric_key, use_threads
 from photoz.catalogue import list_partitions, read_partition
 from photoz.config import Config, Training
+from photoz.crossmatch import SPLITS
 from photoz.errors import ConfigError, EstimatorError, TrainingError
 from photoz.estimators import load_estimator
 from photoz.estimators.base import check_bands, list_photometric
@@ -70,7 +71,7 @@ def test_every_estimator_is_trained_on_the_survey_and_run_over_it(trained_on: Co
 
 
 def test_sample_holds_the_training_split_alone(trained_on: Config) -> None:
-    samples = {split: read_sample(trained_on, split) for split in ("train", "valid", "test")}
+    samples = {split: read_sample(trained_on, split) for split in SPLITS}
     summary = json.loads((Path(trained_on.locations.training) / "set.json").read_text())
     assert {split: len(sample) for split, sample in samples.items()} == summary["splits"]
     assert samples["train"].bands == trained_on.survey.bands
