@@ -27,7 +27,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """One catalogue's accuracy: overall, and in bins of ``mag_auto``, ``z_spec``, ``z_phot`` and ``colour``."""
+    """One catalogue's accuracy: overall, and in bins of ``mag_auto``, ``z_spec``, ``z_phot`` and ``colour``.
+
+    The two bins ``colour_half`` are the blue and the red half of the test galaxies.
+    """
 
     label: str
     location: str
@@ -108,7 +111,7 @@ def measure_catalogue(
     scan : Scan
     label : str
     edges : mapping of str to ndarray
-        Bin edges of ``mag_auto``, ``z_spec``, ``z_phot`` and ``colour``; no bins where there are no edges.
+        Bin edges of what `get_quantities` returns; no bins where there are no edges.
 
     Returns
     -------
@@ -135,6 +138,7 @@ def get_quantities(galaxies: Galaxies, scan: Scan) -> dict[str, FloatArray]:
         "z_spec": galaxies.z_spec,
         "z_phot": scan.z_phot,
         "colour": galaxies.colour,
+        "colour_half": galaxies.colour,
     }
 
 
@@ -177,6 +181,14 @@ def _choose_all_edges(galaxies: Galaxies, scans: Sequence[Scan], bins: int) -> d
     edges = {
         name: choose_edges(values, bins)
         for name, values in get_quantities(galaxies, scans[0]).items()
-        if name != "z_phot"
+        if name not in ("z_phot", "colour_half")
     }
+    edges["colour_half"] = _choose_halves(galaxies.colour)
     return {**edges, "z_phot": choose_edges(spread, min(bins, max(1, len(galaxies) // 15)))}
+
+
+def _choose_halves(values: FloatArray) -> FloatArray:
+    """Edges of two bins that meet at the median; none when all known values are the same."""
+    known = values[np.isfinite(values)]
+    edges: FloatArray = np.quantile(known, [0.0, 0.5, 1.0]) if known.size else np.empty(0)
+    return edges if np.unique(edges).size == 3 else np.empty(0)

@@ -82,6 +82,14 @@ def test_better_catalogue_is_found_better(evaluation):
     assert difference.value < -2 * difference.error
 
 
+def test_halves_in_colour_are_halves_and_stand_on_the_page(evaluation, page):
+    for result in evaluation.results:
+        blue, red = result.bins["colour_half"]
+        assert blue.metrics.rows == red.metrics.rows == len(evaluation.galaxies) / 2
+        assert blue.high == red.low == np.median(evaluation.galaxies.colour)
+    assert page.count("Blue half, g − r &lt; ") == page.count("Red half, g − r ≥ ") == 1
+
+
 def test_missing_galaxies_count_against_completeness(survey, tmp_path, caplog):
     folder, _, sky, z_phot, test = survey
     kept = np.arange(len(sky.ra)) % 3 > 0
@@ -167,7 +175,7 @@ def test_csv_and_json_hold_every_figure(survey, evaluation, page):
     folder, _config, *_ = survey
     rows = list(csv.DictReader((folder / "report" / "metrics.csv").read_text().splitlines()))
     assert len(rows) == len(list_rows(evaluation))
-    assert {row["quantity"] for row in rows} == {"all", "mag_auto", "z_spec", "z_phot", "colour"}
+    assert {row["quantity"] for row in rows} == {"all", "mag_auto", "z_spec", "z_phot", "colour", "colour_half"}
     assert float(rows[0]["smad"]) == evaluation.results[0].metrics["smad"].value
     assert "nan" not in format_csv(evaluation)
     summary = json.loads((folder / "report" / "metrics.json").read_text(), parse_constant=pytest.fail)

@@ -12,9 +12,9 @@ from markupsafe import Markup, escape
 
 from photoz.config import Config, config_to_dict
 from photoz.evaluation import Evaluation, Result
-from photoz.metrics import STATISTICS, Measurement
+from photoz.metrics import STATISTICS, Measurement, Metrics
 from photoz.report.published import PUBLISHED
-from photoz.report.tables import FURTHER, PAPER, format_measurement
+from photoz.report.tables import BY_COLOUR, FURTHER, PAPER, format_measurement
 from photoz.schema import Flag
 
 _SUBSCRIPT = re.compile("([zσ])_(phot|spec|IQR)")
@@ -70,6 +70,8 @@ def render_page(
         differences=_make_differences(evaluation),
         paper=_describe(PAPER),
         further=_describe(FURTHER),
+        by_colour=_describe(BY_COLOUR),
+        halves=_make_halves(config, evaluation),
         published=PUBLISHED if config.evaluation.published else (),
         flags=_make_flag_rows(evaluation.results),
         runs=_make_run_rows(config, evaluation, records),
@@ -113,6 +115,21 @@ def _make_differences(evaluation: Evaluation) -> list[tuple[str, str, str]]:
         verdict = ("smaller" if value < 0 else "larger") if certain else "no different within two sigma"
         rows.append((label, format_measurement("bias_smad", values["smad"]), verdict))
     return rows
+
+
+def _make_halves(config: Config, evaluation: Evaluation) -> list[tuple[str, list[tuple[str, Metrics]]]]:
+    """Title of each half in colour, and each catalogue's label and metrics there."""
+    by_catalogue = [result.bins["colour_half"] for result in evaluation.results]
+    if not all(by_catalogue):
+        return []
+    blue, red = config.evaluation.colour
+    edge = by_catalogue[0][0].high
+    titles = (f"Blue half, {blue} − {red} < {edge:.2f}", f"Red half, {blue} − {red} ≥ {edge:.2f}")
+    labels = [result.label for result in evaluation.results]
+    return [
+        (title, [(label, bins[half].metrics) for label, bins in zip(labels, by_catalogue, strict=True)])
+        for half, title in enumerate(titles)
+    ]
 
 
 def _make_flag_rows(results: Sequence[Result]) -> list[tuple[str, str, list[str]]]:

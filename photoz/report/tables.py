@@ -9,6 +9,7 @@ from photoz.metrics import STATISTICS, Measurement
 
 PAPER = ("mean_difference", "bias_mean", "std", "smad")
 """The figures of the paper's table (arXiv 2312.08043)."""
+BY_COLOUR = ("bias_mean", "std", "smad", "outlier_fraction_005")
 FURTHER = (
     "bias_median",
     "sigma_iqr",
