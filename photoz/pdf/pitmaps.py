@@ -1,0 +1,209 @@
+"""One map of probabilities: the distribution of PIT of some galaxies, as a function of magnitude and colour."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+from scipy.interpolate import PchipInterpolator
+from scipy.special import eval_legendre, logsumexp, ndtr, ndtri
+
+EDGE = 1e-6
+"""Nearest to 0 or 1 that a level of the raw p(z) comes: beyond it, the tails of a mixture are not what was fitted."""
+
+_KNOTS = np.array([0.005, 0.03, 0.15, 0.5, 0.85, 0.97, 0.995])  # few: each more adds noise
+_MODES = 4  # shift, width, skewness and tails
+_NODE_SHARES = np.array([0.05, 0.2, 0.4, 0.6, 0.8, 0.95])  # each node stands for about a fifth of the galaxies
+_NODES = len(_NODE_SHARES)
+_SPREADS = (0.0, 0.05, 0.1, 0.2, 0.4)  # of the coefficients between nodes, tried; 0: one map for all
+_SPREAD_OF_ALL = 0.05  # of the coefficients that all nodes share: what the knots leave over
+_FOLDS = 5
+_GRID = np.linspace(0.0, 1.0, 257)
+_CHUNK = 8192  # galaxies at once: their densities on the grid take 17 MB
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class PitMap:
+    """See `photoz.pdf.Recalibration`, which holds several.
+
+    Parameters
+    ----------
+    knots_K : ndarray of float64, shape (K,)
+        Quantiles of the raw PIT, as normal deviates.
+    nodes_CM : ndarray of float64, shape (2, M)
+        Magnitudes and colours [mag] between which the coefficients are interpolated; constant outside.
+    theta_JL : ndarray of float64, shape (1 + 2 M, L)
+        Coefficients of the Legendre polynomials of all galaxies, then what each node adds.
+    """
+
+    knots_K: Floats
+    nodes_CM: Floats
+    theta_JL: Floats
+
+    @classmethod
+    def identity(cls) -> "PitMap":
+        """Return the map that changes nothing."""
+        nodes_CM = np.tile(np.arange(_NODES, dtype=np.float64), (2, 1))
+        return cls(ndtri(_KNOTS), nodes_CM, np.zeros((1 + 2 * _NODES, _MODES)))
+
+    @classmethod
+    def fit(cls, pit_N: Floats, coordinates_NC: Floats) -> "PitMap":
+        """Fit to finite PITs; coordinates may be NaN."""
+        ramp_K = 1e-6 * np.arange(len(_KNOTS))  # PITs that are all 0 or 1 would make knots fall together
+        knots_K = np.quantile(ndtri(np.clip(pit_N, EDGE, 1 - EDGE)), _KNOTS) + ramp_K
+        normal_G, raw_G = _tabulate(knots_K)
+        middle_N = ndtr(np.interp(ndtri(np.clip(pit_N, EDGE, 1 - EDGE)), raw_G, normal_G))
+        nodes_CM = np.stack([_place_nodes(values_N) for values_N in coordinates_NC.T])
+        weights_NJ = _weigh_nodes(coordinates_NC, nodes_CM)
+        spread = max(_SPREADS, key=lambda each: _cross_validate(weights_NJ, middle_N, each))
+        return cls(knots_K, nodes_CM, _fit_modes(weights_NJ, middle_N, spread))
+
+    def lower(self, pit_NQ: Floats, coordinates_NC: Floats) -> Floats:
+        """Turn calibrated probabilities into raw ones, strictly rising with them, shape (N, Q)."""
+        normal_G, raw_G = _tabulate(self.knots_K)
+        raw_NQ = np.empty(pit_NQ.shape)
+        for rows in _split(len(pit_NQ)):
+            cdf_NG = self._accumulate(coordinates_NC[rows])
+            middle_NQ = _interpolate_rows(cdf_NG, np.broadcast_to(_GRID, cdf_NG.shape), pit_NQ[rows])
+            raw_NQ[rows] = ndtr(np.interp(ndtri(middle_NQ), normal_G, raw_G))
+        # What is clipped must rise still, by so little that nothing else notices.
+        return (1 - EDGE) * np.clip(raw_NQ, EDGE, 1 - EDGE) + EDGE * np.clip(pit_NQ, EDGE, 1 - EDGE)
+
+    def lift(self, pit_NQ: Floats, coordinates_NC: Floats) -> Floats:
+        """Turn raw probabilities into calibrated ones, shape (N, Q)."""
+        normal_G, raw_G = _tabulate(self.knots_K)
+        lifted_NQ = np.empty(pit_NQ.shape)
+        for rows in _split(len(pit_NQ)):
+            middle_NQ = ndtr(np.interp(ndtri(np.clip(pit_NQ[rows], EDGE, 1 - EDGE)), raw_G, normal_G))
+            cdf_NG = self._accumulate(coordinates_NC[rows])
+            lifted_NQ[rows] = _interpolate_rows(np.broadcast_to(_GRID, cdf_NG.shape), cdf_NG, middle_NQ)
+        return lifted_NQ
+
+    def _accumulate(self, coordinates_NC: Floats) -> Floats:
+        """Compute the cumulative distribution of each galaxy on the grid, shape (N, G)."""
+        theta_NL = _weigh_nodes(coordinates_NC, self.nodes_CM) @ self.theta_JL
+        density_NG = _compute_density(theta_NL, _compute_modes(_GRID)) + EDGE  # so that it rises everywhere
+        cdf_NG = np.zeros_like(density_NG)
+        np.cumsum(density_NG[:, 1:] + density_NG[:, :-1], axis=1, out=cdf_NG[:, 1:])
+        return cdf_NG / cdf_NG[:, -1:]
+
+
+def _tabulate(knots_K: Floats) -> tuple[Floats, Floats]:
+    """Tabulate the map through the knots, of normal deviates; outside them it is a shift. Returns normal, raw."""
+    ends = np.array([-4.0, -2.0, 2.0, 4.0])
+    normal_K = ndtri(_KNOTS)
+    x = np.concatenate([normal_K[0] + ends[:2], normal_K, normal_K[-1] + ends[2:]])
+    y = np.concatenate([knots_K[0] + ends[:2], knots_K, knots_K[-1] + ends[2:]])
+    normal_G = np.linspace(x[0], x[-1], 1025)
+    return normal_G, PchipInterpolator(x, y)(normal_G)
+
+
+def _compute_modes(pit_N: Floats) -> Floats:
+    """Compute the Legendre polynomials of degree 1 and up, of variance 1 for uniform PIT, shape (N, L)."""
+    return np.stack([np.sqrt(2 * k + 1) * eval_legendre(k, 2 * pit_N - 1) for k in range(1, _MODES + 1)], axis=1)
+
+
+def _compute_density(theta_NL: Floats, modes_GL: Floats) -> Floats:
+    """Compute densities in units of each row's largest."""
+    exponent_NG = theta_NL @ modes_GL.T
+    density_NG: Floats = np.exp(exponent_NG - exponent_NG.max(axis=1, keepdims=True))
+    return density_NG
+
+
+def _place_nodes(values_N: Floats) -> Floats:
+    known_N = values_N[np.isfinite(values_N)]
+    if not len(known_N):
+        return np.arange(_NODES, dtype=np.float64)
+    nodes_M: Floats = np.quantile(known_N, _NODE_SHARES) + 1e-6 * np.arange(_NODES)  # apart, if all are alike
+    return nodes_M
+
+
+def _weigh_nodes(coordinates_NC: Floats, nodes_CM: Floats) -> Floats:
+    """Compute the share of each node in each galaxy's coefficients, shape (N, 1 + 2 M): a NaN has none."""
+    parts = [np.ones((len(coordinates_NC), 1))]
+    for values_N, nodes_M in zip(coordinates_NC.T, nodes_CM, strict=True):
+        hats = [np.interp(values_N, nodes_M, row_M) for row_M in np.eye(_NODES)]
+        parts.append(np.nan_to_num(np.stack(hats, axis=1)))
+    return np.concatenate(parts, axis=1)
+
+
+def _fit_modes(weights_NJ: Floats, pit_N: Floats, spread: float) -> Floats:
+    """Fit the coefficients, shape (J, L), to the likelihood times a normal distribution of them about 0."""
+    used = weights_NJ.shape[1] if spread else 1
+    weights_NJ, width = weights_NJ[:, :used], weights_NJ.shape[1]
+    precision_J = np.full(used, 1 / max(spread, EDGE) ** 2)
+    precision_J[0] = 1 / _SPREAD_OF_ALL**2
+    modes_NL, theta_JL = _compute_modes(pit_N), np.zeros((used, _MODES))
+    for _ in range(8):  # Newton steps up a concave function, from near its top
+        gradient_JL, hessian = -precision_J[:, None] * theta_JL, np.diag(np.repeat(precision_J, _MODES))
+        for rows in _split(len(pit_N)):
+            mean_NL, covariance_NLL = _compute_moments(weights_NJ[rows] @ theta_JL)
+            gradient_JL += weights_NJ[rows].T @ (modes_NL[rows] - mean_NL)
+            hessian += _weigh_covariances(weights_NJ[rows], covariance_NLL)
+        step_JL = np.linalg.solve(hessian, gradient_JL.ravel()).reshape(theta_JL.shape)
+        theta_JL += step_JL * min(1.0, 0.5 / max(np.abs(step_JL).max(), EDGE))  # far off, a whole step may overshoot
+        if np.abs(step_JL).max() < 1e-3:  # a tenth of the noise of 10,000 galaxies
+            break
+    whole_JL = np.zeros((width, _MODES))
+    whole_JL[:used] = theta_JL
+    return whole_JL
+
+
+@cache
+def _prepare_quadrature() -> tuple[Floats, Floats]:
+    """Compute the modes at the points of Gauss and Legendre, and their weights."""
+    points, weights_G = np.polynomial.legendre.leggauss(24)
+    return _compute_modes(0.5 * (points + 1)), weights_G
+
+
+def _compute_moments(theta_NL: Floats) -> tuple[Floats, Floats]:
+    """Compute the mean and covariance of the modes in the densities of these coefficients."""
+    modes_GL, weights_G = _prepare_quadrature()
+    density_NG = _compute_density(theta_NL, modes_GL) * weights_G
+    density_NG /= density_NG.sum(axis=1, keepdims=True)
+    mean_NL = density_NG @ modes_GL
+    squares_GLL = modes_GL[:, :, None] * modes_GL[:, None, :]
+    square_NLL = (density_NG @ squares_GLL.reshape(len(modes_GL), -1)).reshape(-1, _MODES, _MODES)
+    return mean_NL, square_NLL - mean_NL[:, :, None] * mean_NL[:, None, :]
+
+
+def _weigh_covariances(weights_NJ: Floats, covariance_NLL: Floats) -> Floats:
+    """Compute the sum of w wᵀ times the covariance, shape (J L, J L)."""
+    count, nodes = weights_NJ.shape
+    pairs_NJJ = weights_NJ[:, :, None] * weights_NJ[:, None, :]
+    sums = pairs_NJJ.reshape(count, -1).T @ covariance_NLL.reshape(count, -1)
+    return sums.reshape(nodes, nodes, _MODES, _MODES).transpose(0, 2, 1, 3).reshape(nodes * _MODES, -1)
+
+
+def _cross_validate(weights_NJ: Floats, pit_N: Floats, spread: float) -> float:
+    """Compute the log likelihood of galaxies left out of the fit."""
+    fold_N = np.arange(len(pit_N)) % _FOLDS  # the order of the galaxies says nothing of them
+    total = 0.0
+    for fold in range(_FOLDS):
+        left_out_N = fold_N == fold
+        theta_JL = _fit_modes(weights_NJ[~left_out_N], pit_N[~left_out_N], spread)
+        theta_NL = weights_NJ[left_out_N] @ theta_JL
+        modes_GL, shares_G = _prepare_quadrature()
+        norm_N = logsumexp(theta_NL @ modes_GL.T, b=shares_G, axis=1)
+        total += float(((theta_NL * _compute_modes(pit_N[left_out_N])).sum(axis=1) - norm_N).sum())
+    return total
+
+
+def _interpolate_rows(x_NG: Floats, y_NG: Floats, at_NQ: Floats) -> Floats:
+    """Interpolate linearly in each row's own table, whose abscissae rise from 0 to 1; NaN stays NaN."""
+    count, width = x_NG.shape
+    at_NQ = np.clip(at_NQ, 0.0, 1.0)
+    rows_N1 = np.arange(count)[:, None]
+    # One search for all: row i's table lies in [2 i, 2 i + 1].
+    found = np.searchsorted((x_NG + 2.0 * rows_N1).ravel(), (at_NQ + 2.0 * rows_N1).ravel()).reshape(at_NQ.shape)
+    upper_NQ = np.clip(found - width * rows_N1, 1, width - 1)
+    x0_NQ, x1_NQ = np.take_along_axis(x_NG, upper_NQ - 1, 1), np.take_along_axis(x_NG, upper_NQ, 1)
+    y0_NQ, y1_NQ = np.take_along_axis(y_NG, upper_NQ - 1, 1), np.take_along_axis(y_NG, upper_NQ, 1)
+    return y0_NQ + np.clip((at_NQ - x0_NQ) / (x1_NQ - x0_NQ), 0.0, 1.0) * (y1_NQ - y0_NQ)
+
+
+def _split(count: int) -> Iterator[slice]:
+    return (slice(first, first + _CHUNK) for first in range(0, count, _CHUNK))
