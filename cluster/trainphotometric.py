@@ -75,7 +75,7 @@ def compute_photometric_key(config: Config, set_hash: str) -> str:
 def fit_and_save(config: Config, location: str, record: Mapping[str, Any]) -> dict[str, Any]:
     """Fit in this process and write the folder; return what its manifest records."""
     configure_storage(config)
-    with use_threads(config.training.threads_per_worker or len(os.sched_getaffinity(0))):
+    with use_threads(config.training.threads_per_worker or 1):
         estimator = fit_photometric(config, record)
     # Without a manifest the folder is no estimator: so a crash never leaves an old manifest with new weights.
     remove(join(location, MANIFEST))
@@ -87,8 +87,8 @@ def fit_and_save(config: Config, location: str, record: Mapping[str, Any]) -> di
 def use_threads(count: int) -> Iterator[None]:
     """Give torch, LightGBM and SciPy that many threads for the time of the block, whatever runs this process.
 
-    The last digits of a float32 sum depend on their number, and a seed must give the same estimator on every engine;
-    Ray would leave a task only one.
+    The last digits of a float32 sum depend on their number, and a seed must give the same estimator on every engine
+    and every machine: so one is the default, whatever the machine has.
     """
     before = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
     torch.set_num_threads(count)
@@ -112,7 +112,7 @@ def _fit_on_ray(config: Config, location: str, record: Mapping[str, Any]) -> dic
             num_cpus=settings.cpus_per_worker,
             num_gpus=int(settings.use_gpu),
             max_retries=settings.max_failures,
-            runtime_env={"env_vars": MALLOC_SETTINGS},
+            runtime_env={"env_vars": {**MALLOC_SETTINGS, "OMP_WAIT_POLICY": "PASSIVE"}},
         )
         try:
             found: dict[str, Any] = ray.get(task.remote(config, location, record))

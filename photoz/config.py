@@ -219,8 +219,8 @@ class Training(Settings, frozen=True):
     template)."""
     fit: dict[str, dict[str, Any]] = {}
     """Settings of the latter by name, e.g. ``[training.fit.mlp] members = 3``; each class's ``DEFAULTS`` lists its own.
-    Of the settings below these fits read ``use_gpu``, ``cpus_per_worker``, ``threads_per_worker``, ``overwrite`` and
-    ``max_failures``."""
+    Of the settings below these fits read ``use_gpu``, ``cpus_per_worker``, ``threads_per_worker`` (0: one, so that a
+    seed gives the same estimator on every machine), ``overwrite`` and ``max_failures``."""
     cutout_size: int = 36
     """[pixel] side of the cutouts: 7.2 arcsec at 0.2 arcsec a pixel."""
     batch_size: int = 32
