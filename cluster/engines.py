@@ -170,6 +170,14 @@ def limit_ray_data_noise() -> None:
     logging.getLogger("ray.data").setLevel(logging.WARNING)
 
 
+def find_resources(engine: Engine) -> dict[str, float]:
+    """Find the CPUs and GPUs of the joined Ray cluster, or those that the settings say it may grow to."""
+    import ray
+
+    now = ray.cluster_resources()
+    return {"CPU": max(now.get("CPU", 0.0), engine.most_cpus), "GPU": max(now.get("GPU", 0.0), engine.most_gpus)}
+
+
 def check_resources(available: Mapping[str, float], engine: Engine) -> None:
     """Refuse settings under which Ray Data would wait for ever for a processor or a GPU.
 

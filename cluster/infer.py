@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-from cluster.engines import MALLOC_SETTINGS, check_resources, dask_client, join_cluster, run_tasks
+from cluster.engines import MALLOC_SETTINGS, check_resources, dask_client, find_resources, join_cluster, run_tasks
 from cluster.ledger import RUN_FOLDER, Record, check_output, compute_run_key, explain_remaining
 from cluster.lock import Lock, find_holder, hold_lock
 from cluster.publish import is_published, publish, unpublish, write_run_record
@@ -29,6 +29,7 @@ from photoz.storage import join, list_files
 
 logger = logging.getLogger(__name__)
 
+_PROBLEMS_LOGGED = 5  # of a partition; all stand in run/failures.parquet
 _LONGEST_PAUSE = 60.0  # seconds between two passes over failed partitions
 
 
@@ -107,6 +108,7 @@ def estimate_all(plan: Plan, partitions: list[Partition], telemetry: RunTelemetr
     answer) they would only try at once, and Ray Data not even that.
     """
     remaining, retries = partitions, plan.config.engine.retries
+    telemetry.expect(len(partitions))
     for attempt in range(retries + 1):
         give_up = attempt == retries
         done = set()
@@ -178,7 +180,13 @@ def estimate_partitions(plan: Plan, partitions: list[Partition]) -> Iterator[Rec
     progress = Progress(len(partitions), "partitions")
     for record in run(plan, partitions):
         progress.advance(galaxies=record.rows, quarantined=len(record.problems))
+        for problem in record.problems[:_PROBLEMS_LOGGED]:
+            logger.warning("%s: %s set aside (%s): %s", record.partition.name, *_describe(problem))
         yield record
+
+
+def _describe(problem: dict[str, str | int]) -> tuple[str, str, str]:
+    return f"{problem['subject']} ({problem['rows']} rows)", str(problem["stage"]), str(problem["error"])
 
 
 def _estimate_serial(plan: Plan, partitions: list[Partition]) -> Iterator[Record]:
@@ -209,7 +217,7 @@ def _estimate_ray(plan: Plan, partitions: list[Partition]) -> Iterator[Record]:
     from ray.data import ActorPoolStrategy, TaskPoolStrategy
 
     engine = plan.config.engine
-    check_resources(ray.cluster_resources(), engine)
+    check_resources(find_resources(engine), engine)
     context = ray.data.DataContext.get_current()
     # A lost worker's partition is run again by Ray; one that raises is missing from the results, and the others go on.
     context.max_errored_blocks = -1

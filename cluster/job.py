@@ -43,11 +43,13 @@ def run_job_with(
 
     As `run_job` otherwise.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+    _start_log("")
     options = _parse_options(script, description, defaults)
     try:
         config = load_settings(kind, options.config, options.set)
         configure_storage(config)
+        if isinstance(config, Config):
+            _start_log(config.run.name)
         if options.dry_run:
             print(msgspec.json.format(msgspec.json.encode(config_to_dict(config)), indent=2).decode())
             return 0
@@ -55,6 +57,14 @@ def run_job_with(
     except PhotozError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+
+
+def _start_log(run: str) -> None:
+    """Log to standard error; every line names the run, since the logs of several may end in one place."""
+    named = f"{run.replace('%', '%%')} " if run else ""
+    logging.basicConfig(
+        level=logging.INFO, format=f"%(asctime)s {named}%(name)s: %(message)s", datefmt="%H:%M:%S", force=True
+    )
 
 
 def _parse_options(script: str, description: str | None, defaults: str) -> argparse.Namespace:

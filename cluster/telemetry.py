@@ -64,14 +64,22 @@ class RunTelemetry:
         self._start = time.monotonic()
         self.partitions = 0
         """Partitions this run did itself."""
+        self._remaining = 0
         self._galaxies = 0
         self._quarantined = 0
         self._sums: dict[str, float] = {}
         self._busy: dict[str, float] = {}
         self._metrics = _make_ray_metrics()
 
+    def expect(self, partitions: int) -> None:
+        """Say how many partitions are to do, this one's share of them or another run's."""
+        self._remaining = partitions
+        self._tell_remaining()
+
     def add(self, record: Record) -> None:
         """Add a finished partition, unless another run finished it."""
+        self._remaining = max(self._remaining - 1, 0)
+        self._tell_remaining()
         if record.shared:
             return
         self.partitions += 1
@@ -102,6 +110,10 @@ class RunTelemetry:
             "busy_fraction": {name: round(value / elapsed, 4) for name, value in self._busy.items()},
         }
 
+    def _tell_remaining(self) -> None:
+        if self._metrics:
+            self._metrics["photoz_partitions_remaining"].set(self._remaining)
+
     def _tell_ray(self, record: Record) -> None:
         if not self._metrics:
             return
@@ -131,6 +143,7 @@ def _make_ray_metrics() -> dict[str, Any]:
 
     return {
         "photoz_partitions_done": RayCounter("photoz_partitions_done", "Partitions finished"),
+        "photoz_partitions_remaining": Gauge("photoz_partitions_remaining", "Partitions to do"),
         "photoz_galaxies_done": RayCounter("photoz_galaxies_done", "Galaxies in finished partitions"),
         "photoz_quarantined": RayCounter("photoz_quarantined", "Tiles and rows set aside"),
         "photoz_stage_seconds": RayCounter("photoz_stage_seconds", "Seconds by stage", tag_keys=("stage",)),

@@ -17,7 +17,7 @@ import torch.distributed
 from fsspec.implementations.local import LocalFileSystem
 from ray.data.expressions import col
 
-from cluster.engines import ray_cluster
+from cluster.engines import find_resources, ray_cluster
 from cluster.trainphotometric import train_photometric
 from cluster.trainplan import (
     TrainingPlan,
@@ -89,7 +89,7 @@ def train_estimator(config: Config) -> str:
     check_training_set(config, count_splits(config))
     plan = TrainingPlan(config, layout, fit_magnitude_scaling(config))
     with ray_cluster(config.engine):
-        check_resources(config.training, ray.cluster_resources())
+        check_resources(config.training, find_resources(config.engine))
         state = run_training(plan, name=f"{config.training.estimator}-{key[:12]}")
     write_estimator(plan, state, location, record={"key": key, "training_set": set_hash, "seed": config.run.seed})
     remove(join(_runs_location(config), f"{config.training.estimator}-{key[:12]}"))

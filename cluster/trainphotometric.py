@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import torch
 
-from cluster.engines import MALLOC_SETTINGS, ray_cluster
+from cluster.engines import MALLOC_SETTINGS, find_resources, ray_cluster
 from cluster.trainplan import is_trained
 from photoz.config import Config, Training, configure_storage
 from photoz.errors import ConfigError, PhotozError
@@ -107,7 +107,7 @@ def _fit_on_ray(config: Config, location: str, record: Mapping[str, Any]) -> dic
 
     settings = config.training
     with ray_cluster(config.engine):
-        check_task(settings, ray.cluster_resources())
+        check_task(settings, find_resources(config.engine))
         task = ray.remote(fit_and_save).options(
             num_cpus=settings.cpus_per_worker,
             num_gpus=int(settings.use_gpu),

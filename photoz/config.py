@@ -5,6 +5,7 @@ key is an error, so a misspelt setting cannot be silently ignored.
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ from photoz.errors import ConfigError
 
 DEFAULT_CONFIG_VARIABLE = "PHOTOZ_CONFIG"
 _HIGHEST_ORDER = 11
+_SECRET_OPTION = re.compile(r"(^|_)(key|secret|token|password|credential|connection_string)$")
+_NO_SECRETS = ("anon", "browser", "cache", "cloud", "google_default", "", False, None)  # gcsfs: ways to find a token
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -290,6 +293,11 @@ class Engine(Settings, frozen=True):
     each; see its options under ``storage``."""
     most_workers: int = 0
     """Let a local Dask cluster grow from ``workers`` to this many processes as work waits; 0 keeps it as it is."""
+    most_cpus: float = 0.0
+    """CPUs that an autoscaler may let the Ray cluster have, and it does not tell: a job that would need more is refused
+    before it waits for ever. 0: the cluster stays as it is."""
+    most_gpus: float = 0.0
+    """As ``most_cpus``, of GPUs."""
 
 
 class Evaluation(Settings, frozen=True):
@@ -459,6 +467,8 @@ def convert_settings(kind: type[S], values: Mapping[str, Any], *, origin: str = 
     except msgspec.ValidationError as error:
         where = f"{kind.__module__.replace('.', '/')}.py"
         raise ConfigError(f"{origin}: {error}; the settings and their types stand in {where}") from error
+    if isinstance(settings, JobSettings):
+        _check_no_secrets(settings.storage, "storage")
     if isinstance(settings, Config):
         _check_consistency(settings)
     return settings
@@ -499,6 +509,18 @@ def _parse_value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text.split(",") if "," in text else text
+
+
+def _check_no_secrets(options: Mapping[str, Any], where: str) -> None:
+    """Refuse storage options that are secrets: run records, which hold the settings, are for everybody to read."""
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            _check_no_secrets(value, f"{where}.{name}")
+        elif _SECRET_OPTION.search(name.lower()) and value not in _NO_SECRETS:
+            raise ConfigError(
+                f"{where}.{name} is a secret, which settings and run records must not hold: take it out and give it in "
+                "the environment, as the store's client reads it (docs/object_store.md)"
+            )
 
 
 def _check_consistency(config: Config) -> None:
