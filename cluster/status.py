@@ -1,0 +1,232 @@
+"""What a run has come to, told from its ledger alone: no engine, no cluster, no process of the run is asked."""
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+from fsspec.core import url_to_fs
+
+from cluster.ledger import RUN_FOLDER, Record
+from cluster.lock import SECONDS_TO_EXPIRE
+from cluster.publish import is_published
+from photoz.catalogue import Partition, list_partitions
+from photoz.config import Config
+from photoz.errors import CatalogueError, PhotozError
+from photoz.storage import join, read_json
+
+_RECENT = 600.0  # seconds that count as "the last ten minutes"
+_TIMES = ("LastModified", "mtime", "updated", "last_modified")  # what stores call the time of an object's last change
+_SHOWN = 5  # problems told by name
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """What a run's folder tells.
+
+    Parameters
+    ----------
+    location : str
+        The catalogue.
+    owner : dict
+        Whose output it is: run, estimator, survey.
+    done : int
+        Partitions with a completion record. That their files are what the records say, the audit proves.
+    total : int or None
+        Partitions of the source catalogue; None when neither it nor a run record can be read.
+    rows, estimated : int
+        In the partitions done, and with a redshift.
+    problems : list of dict
+        Tiles and rows set aside in the partitions done, as in ``run/failures.parquet``.
+    stage_seconds : dict
+        Stage -> seconds, over all workers.
+    last_done : float
+        [s since 1970] when the last partition was finished; 0 before the first.
+    recent : int
+        Partitions finished in the ten minutes before ``now``.
+    holder : dict
+        The lock's content; empty when nobody holds the output.
+    published : bool
+        The catalogue opens as one.
+    audit : dict
+        The last audit's report; empty when there is none.
+    now : float
+        [s since 1970] when this was read.
+    """
+
+    location: str
+    owner: dict[str, str]
+    done: int
+    total: int | None
+    rows: int
+    estimated: int
+    problems: list[dict[str, Any]]
+    stage_seconds: dict[str, float]
+    last_done: float
+    recent: int
+    holder: dict[str, Any]
+    published: bool
+    audit: dict[str, Any] = field(default_factory=dict)
+    now: float = field(default_factory=time.time)
+
+    @property
+    def state(self) -> Literal["finished", "running", "unfinished"]:
+        """``running`` while the lock's holder gives signs of life, ``finished`` when all is done and published."""
+        if self.holder and self.now - self.holder["beat"] <= SECONDS_TO_EXPIRE:
+            return "running"
+        return "finished" if self.published and self.done == self.total else "unfinished"
+
+
+def read_status(config: Config) -> RunStatus:
+    """Read the state of the run that writes, or wrote, ``locations.catalogue``.
+
+    Parameters
+    ----------
+    config : Config
+
+    Returns
+    -------
+    RunStatus
+
+    Raises
+    ------
+    CatalogueError
+        No run has begun there.
+    """
+    location = config.locations.catalogue
+    folder = join(location, RUN_FOLDER)
+    owner = _read(join(folder, "owner.json"))
+    if not owner:
+        raise CatalogueError(f"no run has begun at {location!r}: set locations.catalogue, or start jobs/infer_dr4.py")
+    now = time.time()
+    partitions = _list_source_partitions(config)
+    times, records = _read_records(join(folder, "records"), partitions)
+    total = len(partitions) if partitions is not None else _read(join(folder, "run.json")).get("partitions")
+    sums: Counter[str] = Counter()
+    for record in records:
+        sums.update({name.removesuffix("_stage_s"): s for name, s in record.sums.items() if name.endswith("_stage_s")})
+    return RunStatus(
+        location=location,
+        owner=owner,
+        done=len(records),
+        total=total,
+        rows=sum(record.rows for record in records),
+        estimated=sum(record.estimated for record in records),
+        problems=[problem for record in records for problem in record.problems],
+        stage_seconds=dict(sums),
+        last_done=max(times, default=0.0),
+        recent=sum(now - each <= _RECENT for each in times),
+        holder=_read(join(folder, "lock.json")),
+        published=is_published(config),
+        audit=_read(join(folder, "audit.json")),
+        now=now,
+    )
+
+
+def format_status(status: RunStatus) -> str:
+    """Lay the state of a run out for reading, a line each thing."""
+    owner = status.owner
+    lines = [
+        ("run", f"{owner.get('run')} ({owner.get('estimator')}, {owner.get('survey')})"),
+        ("catalogue", status.location),
+        ("state", f"{status.state}{_describe_holder(status)}"),
+        ("partitions", _describe_partitions(status)),
+        ("rows", _describe_rows(status)),
+        ("set aside", _describe_problems(status.problems)),
+        ("stage seconds", ", ".join(f"{name} {value:,.1f}" for name, value in status.stage_seconds.items()) or "none"),
+        ("last partition", _describe_pace(status)),
+        ("audit", _describe_audit(status.audit)),
+    ]
+    return "\n".join(f"{name + ':':16s}{text}" for name, text in lines)
+
+
+def _describe_holder(status: RunStatus) -> str:
+    holder = status.holder
+    if not holder:
+        return "" if status.state == "finished" else ": nobody is at work on it; start the job again to go on"
+    who = f"process {holder['process']} on {holder['host']}, last sign of life {_ago(status.now - holder['beat'])}"
+    return f": {who}" if status.state == "running" else f": its {who}, is dead; start the job again to go on"
+
+
+def _describe_partitions(status: RunStatus) -> str:
+    if status.total is None:
+        return f"{status.done:,} done, of an unknown number (the source catalogue cannot be read)"
+    share = status.done / status.total if status.total else 1.0
+    return f"{status.done:,} of {status.total:,} done ({share:.0%}), {status.total - status.done:,} to do"
+
+
+def _describe_rows(status: RunStatus) -> str:
+    share = f" ({status.estimated / status.rows:.2%})" if status.rows else ""
+    return f"{status.rows:,}, with a redshift: {status.estimated:,}{share}"
+
+
+def _describe_problems(problems: list[dict[str, Any]]) -> str:
+    if not problems:
+        return "nothing"
+    costly = sorted(problems, key=lambda problem: -int(problem["rows"]))[:_SHOWN]
+    told = [f"\n    {each['subject']} ({each['stage']}, {each['rows']} rows): {each['error']}" for each in costly]
+    return f"{len(problems):,} tiles or rows{''.join(told)}"
+
+
+def _describe_pace(status: RunStatus) -> str:
+    if not status.last_done:
+        return "none yet"
+    when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(status.last_done))
+    return f"{when}, {_ago(status.now - status.last_done)}; {status.recent:,} in the last ten minutes"
+
+
+def _describe_audit(audit: dict[str, Any]) -> str:
+    if not audit:
+        return "not made"
+    return "clean" if audit.get("clean") else f"{len(audit.get('findings', []))} findings, see run/audit.json"
+
+
+def _ago(seconds: float) -> str:
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return f"{max(seconds, 0):.0f} s ago"
+
+
+def _list_source_partitions(config: Config) -> set[Partition] | None:
+    try:
+        return set(list_partitions(config.locations.sources))
+    except (PhotozError, OSError):
+        return None
+
+
+def _read_records(folder: str, partitions: set[Partition] | None) -> tuple[list[float], list[Record]]:
+    """Read all records at once, with the time each was written; stores answer many requests faster than one by one."""
+    filesystem, path = url_to_fs(folder)
+    filesystem.invalidate_cache()
+    found = {name: info for name, info in filesystem.find(path, detail=True).items() if name.endswith(".json")}
+    times, records = [], []
+    for name, content in (filesystem.cat(list(found), on_error="omit") if found else {}).items():
+        try:
+            record = msgspec.json.decode(content, type=Record)
+        except msgspec.DecodeError:  # the run would do this partition again, and so it is not done
+            continue
+        if partitions is None or record.partition in partitions:
+            times.append(_find_time(found[name]))
+            records.append(record)
+    return times, records
+
+
+def _find_time(info: dict[str, Any]) -> float:
+    for key in _TIMES:
+        match info.get(key):
+            case datetime() as when:
+                return when.timestamp()
+            case float() | int() as when:
+                return float(when)
+    return 0.0
+
+
+def _read(location: str) -> dict[str, Any]:
+    try:
+        found = read_json(location)
+    except (FileNotFoundError, PhotozError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,110 @@
+"""What `jobs/status.py` tells of a run that is at work, was killed, or is finished: from its files alone."""
+
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from runs import ManyPartitions, change, make_survey, name_tiles, write_toml
+
+from cluster.infer import infer_catalogue
+from cluster.ledger import RUN_FOLDER, locate_record
+from cluster.lock import hold_lock
+from cluster.status import format_status, read_status
+from photoz.catalogue import list_partitions
+from photoz.config import Config
+from photoz.errors import CatalogueError
+from photoz.storage import join, read_json, remove, write_json
+
+JOB = Path(__file__).parents[2] / "jobs" / "status.py"
+
+
+@pytest.fixture(scope="module")
+def survey(tmp_path_factory: pytest.TempPathFactory) -> ManyPartitions:
+    """Four partitions; a damaged tile costs one of them its images."""
+    made = make_survey(tmp_path_factory.mktemp("status"), name_tiles(4), run={"name": "status"})
+    shutil.rmtree(f"{made.config.locations.tiles}/KIDS_180.5_-0.5.zarr/image")
+    infer_catalogue(change(made.config, engine__retries=0))
+    return made
+
+
+@pytest.fixture
+def config(survey: ManyPartitions, tmp_path: Path) -> Config:
+    """Settings of a copy of the catalogue, to be changed at will."""
+    shutil.copytree(survey.config.locations.catalogue, tmp_path / "catalogue")
+    return change(survey.config, locations__catalogue=str(tmp_path / "catalogue"))
+
+
+def lose(config: Config, partitions: int) -> None:
+    """Take the run back to where some partitions were to do."""
+    for partition in list_partitions(config.locations.sources)[:partitions]:
+        remove(locate_record(config.locations.catalogue, partition))
+    remove(join(config.locations.catalogue, "collection.properties"))
+
+
+def test_a_finished_run(config: Config, survey: ManyPartitions) -> None:
+    status = read_status(config)
+    assert (status.state, status.done, status.total) == ("finished", 4, 4)
+    record = read_json(join(config.locations.catalogue, RUN_FOLDER, "run.json"))
+    assert (status.rows, status.estimated) == (record["rows"], record["estimated"])
+    assert status.rows == len(survey.object_ids)
+    assert len(status.problems) == record["failures"] > 0
+    assert status.stage_seconds.keys() == {"read", "estimate", "write"}
+    assert 0 <= time.time() - status.last_done < 600
+    text = format_status(status)
+    assert "4 of 4 done (100%), 0 to do" in text
+    assert "KIDS_180.5_-0.5 (read, " in text
+    assert "audit:          not made" in text
+
+
+def test_a_run_at_work_and_a_dead_one(config: Config) -> None:
+    lose(config, 3)
+    folder = join(config.locations.catalogue, RUN_FOLDER)
+    with hold_lock(folder):
+        status = read_status(config)
+        lock = read_json(join(folder, "lock.json"))
+    assert (status.state, status.done, status.total) == ("running", 1, 4)
+    assert f"process {lock['process']} on {lock['host']}, last sign of life" in format_status(status)
+    assert read_status(config).state == "unfinished"
+    assert "nobody is at work on it" in format_status(read_status(config))
+    write_json(join(folder, "lock.json"), lock | {"beat": time.time() - 3600})
+    status = read_status(config)
+    assert status.state == "unfinished"
+    assert "is dead; start the job again to go on" in format_status(status)
+
+
+def test_half_written_records_do_not_count(config: Config) -> None:
+    partition = list_partitions(config.locations.sources)[0]
+    Path(locate_record(config.locations.catalogue, partition)).write_text('{"order": 3, "pix')
+    status = read_status(config)
+    assert (status.state, status.done) == ("unfinished", 3)
+
+
+def test_a_run_of_another_source_catalogue_counts_only_its_own(config: Config) -> None:
+    lost = change(config, locations__sources=str(Path(config.locations.catalogue).parent / "gone"))
+    status = read_status(lost)
+    assert (status.state, status.done, status.total) == ("finished", 4, 4)  # the run record tells how many there were
+    remove(join(config.locations.catalogue, RUN_FOLDER, "run.json"))
+    assert read_status(lost).total is None
+    assert "4 done, of an unknown number" in format_status(read_status(lost))
+
+
+def test_where_no_run_has_begun(survey: ManyPartitions, tmp_path: Path) -> None:
+    with pytest.raises(CatalogueError, match="no run has begun"):
+        read_status(change(survey.config, locations__catalogue=str(tmp_path / "nothing")))
+
+
+def test_the_job_ends_with_the_state(config: Config, tmp_path: Path) -> None:
+    def run() -> tuple[int, str]:
+        command = [sys.executable, str(JOB), "--config", str(tmp_path / "run.toml")]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        return done.returncode, done.stdout
+
+    write_toml(config, tmp_path / "run.toml")
+    assert run()[0] == 0
+    lose(config, 1)
+    status, output = run()
+    assert status == 1
+    assert "3 of 4 done (75%), 1 to do" in output
