@@ -51,7 +51,8 @@ def train_photometric(config: Config) -> str:
         "%s: fitted to %d galaxies; of the %d for validation SMAD %s, R2 %s",
         location,
         record["training_rows"],
-        *(record["valid"][name] for name in ("rows", "smad", "r2")),
+        record["valid"]["rows"],
+        *("–" if record["valid"][name] is None else f"{record['valid'][name]:.4f}" for name in ("smad", "r2")),
     )
     return location
 
