@@ -1,14 +1,41 @@
-"""Redshift densities p(z): stored quantiles, figures and scores. Pure functions on arrays."""
+"""Redshift densities p(z): stored quantiles, curves through them, figures, scores and recalibration.
 
-from photoz.pdf.quantiles import decode_quantiles, encode_quantiles, summarize_quantiles
+Pure functions on arrays, but for `photoz.pdf.read`, which reads catalogues.
+"""
+
+from photoz.pdf.calibration import (
+    compute_coverage,
+    compute_ks,
+    compute_pit,
+    compute_pit_coverage,
+    compute_qq,
+    count_pit,
+    score_quantiles,
+)
+from photoz.pdf.quantiles import (
+    compute_pdfs,
+    decode_quantiles,
+    encode_quantiles,
+    make_coordinates,
+    summarize_quantiles,
+)
 from photoz.pdf.recalibration import Recalibration
 from photoz.pdf.scores import compute_cde_losses, compute_crps
 
 __all__ = [
     "Recalibration",
     "compute_cde_losses",
+    "compute_coverage",
     "compute_crps",
+    "compute_ks",
+    "compute_pdfs",
+    "compute_pit",
+    "compute_pit_coverage",
+    "compute_qq",
+    "count_pit",
     "decode_quantiles",
     "encode_quantiles",
+    "make_coordinates",
+    "score_quantiles",
     "summarize_quantiles",
 ]

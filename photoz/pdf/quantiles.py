@@ -1,15 +1,20 @@
 """p(z) as quantiles (redshifts below which fixed shares of the probability lie), and the 16 bits they are kept in."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import norm
 
+from photoz.pdf.curves import STEP, Curves
 from photoz.schema import LEVELS
 
-STEP = 1e-4
-"""Of a stored redshift: a fifteenth of the best scatter known (Pasquet et al. 2019: below 0.01), up to z = 6.5."""
 MISSING = 65_535
+_CHUNK = 8192  # galaxies at once: their curves take 100 MB
+_TAIL_MEAN = norm.pdf(norm.ppf(LEVELS[0])) / LEVELS[0] + norm.ppf(LEVELS[0])
+"""How far beyond the outermost quantile the mean of a tail lies, in units of the curve's own width there."""
+_WAVELENGTH_ORDER = ("u", "g", "r", "i", "i1", "i2", "z", "Z", "y", "Y", "J", "H", "K", "Ks")
 
 Floats = npt.NDArray[np.floating]
 
@@ -63,36 +68,119 @@ def summarize_quantiles(quantiles_NQ: Floats, z_phot_N: Floats, *, window: float
 
     Notes
     -----
-    The cumulative density is taken as linear between quantiles.
+    Mean and odds are those of the curve through the quantiles (`photoz.pdf.curves.Curves`). The mode is the middle of
+    the narrowest stretch that holds a tenth of the probability: the curve's highest point would move by what the
+    quantiles were rounded to.
     """
     z_NQ = np.asarray(quantiles_NQ, dtype=np.float64)
-    levels = np.asarray(LEVELS)
-    shares = np.diff(levels)
-    centres_NQ = 0.5 * (z_NQ[:, 1:] + z_NQ[:, :-1])
-    density_NQ = shares / np.maximum(np.diff(z_NQ, axis=1), STEP)
-    rows = np.arange(len(z_NQ))
-    mode_N = centres_NQ[rows, np.nan_to_num(density_NQ, nan=-1.0).argmax(axis=1)]
-    reach_N = window * (1 + np.asarray(z_phot_N, dtype=np.float64))
-    odds_N = interpolate_cdf(z_NQ, z_phot_N + reach_N) - interpolate_cdf(z_NQ, z_phot_N - reach_N)
+    z_phot_N1 = np.asarray(z_phot_N, dtype=np.float64)[:, None]
+    parts = [np.empty((0, 3))]
+    for first in range(0, len(z_NQ), _CHUNK):
+        rows = slice(first, first + _CHUNK)
+        parts.append(_summarize(z_NQ[rows], z_phot_N1[rows], window))
+    mean_N, mode_N, odds_N = np.concatenate(parts).T
 
     def at(level: float) -> npt.NDArray[np.float64]:
         return z_NQ[:, LEVELS.index(level)]
 
-    mean_N = (centres_NQ * shares).sum(axis=1) / shares.sum()
     values = (at(0.5), mean_N, mode_N, at(0.16), at(0.84), at(0.025), at(0.975), odds_N)
     return Summary(*(value.astype(np.float32) for value in values))
 
 
-def interpolate_cdf(quantiles_NQ: Floats, z_N: Floats) -> npt.NDArray[np.float64]:
-    """Compute the probability below one redshift of each galaxy, shape (N,): 0 or 1 beyond the outermost quantiles.
+def _summarize(z_NQ: Floats, z_phot_N1: Floats, window: float) -> npt.NDArray[np.float64]:
+    """Compute mean, mode and odds, shape (N, 3); mean and mode in whole steps, which take half the bytes on disk."""
+    curves = Curves.through(z_NQ)
+    tails_N2 = _TAIL_MEAN / curves.slopes_NQ[:, [0, -1]]
+    inner_N = (0.5 * (z_NQ[:, 1:] + z_NQ[:, :-1]) * np.diff(LEVELS)).sum(axis=1)
+    low_N, high_N = np.maximum(z_NQ[:, 0] - tails_N2[:, 0], 0.0), z_NQ[:, -1] + tails_N2[:, 1]
+    mean_N = inner_N + LEVELS[0] * (low_N + high_N)
+    reach_N1 = window * (1 + z_phot_N1)
+    low_N2 = curves.evaluate(np.concatenate([z_phot_N1 - reach_N1, z_phot_N1 + reach_N1], axis=1))[0]
+    odds_N = np.where(np.isnan(z_phot_N1[:, 0]), np.nan, low_N2[:, 1] - low_N2[:, 0])
+    steps_N2 = np.round(np.stack([mean_N, _find_mode(z_NQ)], axis=1) / STEP)
+    return np.column_stack([steps_N2 * STEP, odds_N])
 
-    NaN where a density or redshift is.
+
+def _find_mode(z_NQ: Floats, *, share: float = 0.1) -> npt.NDArray[np.float64]:
+    """Find the middle of the narrowest stretch with this share of the probability, shape (N,)."""
+    levels = np.asarray(LEVELS)
+    starts = np.linspace(levels[0], levels[-1] - share, 91)
+    left, right = (_interpolate_levels(z_NQ, wanted) for wanted in (starts, starts + share))
+    width_NS = np.nan_to_num(right - left, nan=np.inf)
+    # Where rounding makes several the narrowest, the middle one.
+    narrowest_NS = width_NS <= width_NS.min(axis=1, keepdims=True) + 0.5 * STEP
+    middle_NS = np.where(narrowest_NS, 0.5 * (left + right), np.nan)
+    known_N = np.isfinite(z_NQ[:, 0])
+    mode_N = np.full(len(z_NQ), np.nan)
+    mode_N[known_N] = np.nanmedian(middle_NS[known_N], axis=1)
+    return mode_N
+
+
+def _interpolate_levels(z_NQ: Floats, levels_S: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Interpolate the quantiles linearly in the level, shape (N, S)."""
+    levels = np.asarray(LEVELS)
+    upper_S = np.clip(np.searchsorted(levels, levels_S), 1, len(levels) - 1)
+    share_S = (levels_S - levels[upper_S - 1]) / (levels[upper_S] - levels[upper_S - 1])
+    inner: npt.NDArray[np.float64] = z_NQ[:, upper_S - 1] * (1 - share_S) + z_NQ[:, upper_S] * share_S
+    return inner
+
+
+def compute_pdfs(quantiles_NQ: npt.ArrayLike, z_grid: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Compute densities on a grid from stored quantiles.
+
+    Parameters
+    ----------
+    quantiles_NQ : array_like of float, shape (N, Q)
+        Redshifts at `photoz.schema.LEVELS`, not falling along a row.
+    z_grid : array_like of float, shape (Z,)
+
+    Returns
+    -------
+    ndarray of float64, shape (N, Z)
+        p(z) per unit redshift, beyond the outermost quantiles with the tails of a Gaussian, 0 below z = 0; NaN rows
+        where the quantiles are NaN. A row's integral is 1 if the grid spans p(z) in steps well below its width.
+
+    Examples
+    --------
+    >>> from scipy.stats import norm
+    >>> quantiles = norm.ppf(LEVELS, 0.3, 0.02)[None]
+    >>> compute_pdfs(quantiles, [0.30, 0.34]).round(2).tolist()  # 19.95 and 2.70 are those of the Gaussian
+    [[19.95, 2.7]]
     """
-    z_NQ, at_N = np.asarray(quantiles_NQ, dtype=np.float64), np.asarray(z_N, dtype=np.float64)
-    levels, rows = np.asarray(LEVELS), np.arange(len(z_NQ))
-    upper = np.clip((z_NQ <= at_N[:, None]).sum(axis=1), 1, len(levels) - 1)
-    low, high = z_NQ[rows, upper - 1], z_NQ[rows, upper]
-    share = (at_N - low) / np.maximum(high - low, STEP)
-    cdf_N = levels[upper - 1] + np.clip(share, 0.0, 1.0) * (levels[upper] - levels[upper - 1])
-    cdf_N = np.where(at_N < z_NQ[:, 0], 0.0, np.where(at_N > z_NQ[:, -1], 1.0, cdf_N))
-    return np.where(np.isnan(z_NQ[:, 0]) | np.isnan(at_N), np.nan, cdf_N)
+    z_NQ, grid = np.asarray(quantiles_NQ, dtype=np.float64), np.asarray(z_grid, dtype=np.float64)
+    pdf_NZ = np.empty((len(z_NQ), len(grid)))
+    for first in range(0, len(z_NQ), _CHUNK):
+        curves = Curves.through(z_NQ[first : first + _CHUNK])
+        pdf_NZ[first : first + _CHUNK] = curves.evaluate(np.broadcast_to(grid, (len(curves.z_NQ), len(grid))))[1]
+    return pdf_NZ
+
+
+def make_coordinates(magnitudes_NF: Floats, bands: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Make the magnitude and the colour along which p(z) is recalibrated.
+
+    Parameters
+    ----------
+    magnitudes_NF : ndarray of float, shape (N, F)
+        [mag(AB)], NaN where there is none.
+    bands : sequence of str
+        Their names.
+
+    Returns
+    -------
+    ndarray of float64, shape (N, 2)
+        [mag] The r magnitude, or that of the nearest band in wavelength that there is; and the difference of it to the
+        next bluer band (g - r), or to the next redder one where r is the bluest. NaN where a band is missing.
+
+    Examples
+    --------
+    >>> make_coordinates(np.array([[22.0, 20.5, 19.5]]), ("u", "g", "r")).tolist()
+    [[19.5, 1.0]]
+    """
+    rank = {name: place for place, name in enumerate(_WAVELENGTH_ORDER)}
+    order = sorted(range(len(bands)), key=lambda i: rank.get(bands[i], len(rank) + i))
+    nearest = min(range(len(order)), key=lambda i: abs(rank.get(bands[order[i]], len(rank)) - rank["r"]))
+    pair = order[max(nearest - 1, 0) :][:2] if nearest else order[:2]
+    magnitudes = np.asarray(magnitudes_NF, dtype=np.float64)
+    magnitude_N = magnitudes[:, order[nearest]]
+    colour_N = magnitudes[:, pair[0]] - magnitudes[:, pair[1]] if len(pair) == 2 else np.full(len(magnitudes), np.nan)
+    return np.stack([magnitude_N, colour_N], axis=1)

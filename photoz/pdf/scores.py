@@ -33,8 +33,7 @@ def compute_cde_losses(pdf_NZ: npt.ArrayLike, z_grid: npt.ArrayLike, z_spec: npt
     [-1.0]
     """
     pdf, grid, spec = (np.asarray(values, dtype=np.float64) for values in (pdf_NZ, z_grid, z_spec))
-    losses: npt.NDArray[np.float64] = np.trapezoid(pdf**2, grid, axis=1) - 2 * _interpolate(pdf, grid, spec)
-    return losses
+    return integrate_cde_losses(pdf, grid, _interpolate(pdf, grid, spec))
 
 
 def compute_crps(pdf_NZ: npt.ArrayLike, z_grid: npt.ArrayLike, z_spec: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -64,21 +63,33 @@ def compute_crps(pdf_NZ: npt.ArrayLike, z_grid: npt.ArrayLike, z_spec: npt.Array
     [0.0833]
     """
     pdf, grid, spec = (np.asarray(values, dtype=np.float64) for values in (pdf_NZ, z_grid, z_spec))
-    steps = np.diff(grid)
-    cells = 0.5 * (pdf[:, 1:] + pdf[:, :-1]) * steps
+    cells = 0.5 * (pdf[:, 1:] + pdf[:, :-1]) * np.diff(grid)
     cdf = np.concatenate([np.zeros((len(pdf), 1)), np.cumsum(cells, axis=1)], axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         cdf = cdf / cdf[:, -1:]
-    low, high = cdf[:, :-1], cdf[:, 1:]
+    return integrate_crps(cdf, np.broadcast_to(grid, pdf.shape), spec)
+
+
+def integrate_cde_losses(pdf_NZ: Floats, z_NZ: Floats, density_N: Floats) -> Floats:
+    """Compute the terms of the CDE loss from densities on a grid, or on each galaxy's own, and those at z_spec."""
+    losses: Floats = np.trapezoid(pdf_NZ**2, z_NZ, axis=1) - 2 * density_N
+    return losses
+
+
+def integrate_crps(cdf_NZ: Floats, z_NZ: Floats, z_spec: Floats) -> Floats:
+    """Compute CRPS from cumulative distributions, linear between the points of each galaxy's own rising grid."""
+    low, high = cdf_NZ[:, :-1], cdf_NZ[:, 1:]
+    steps = np.diff(z_NZ, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.clip((z_spec[:, None] - z_NZ[:, :-1]) / steps, 0.0, 1.0)
     below = (low**2 + low * high + high**2) / 3  # mean of cdf² over a cell
     above = ((1 - low) ** 2 + (1 - low) * (1 - high) + (1 - high) ** 2) / 3
-    share = np.clip((spec[:, None] - grid[:-1]) / steps, 0.0, 1.0)
     middle = low + share * (high - low)
     part_below = (low**2 + low * middle + middle**2) / 3 * share
     part_above = ((1 - middle) ** 2 + (1 - middle) * (1 - high) + (1 - high) ** 2) / 3 * (1 - share)
     whole = np.where(share >= 1, below, np.where(share <= 0, above, part_below + part_above))
-    outside = np.maximum(spec - grid[-1], 0.0) + np.maximum(grid[0] - spec, 0.0)
-    score: npt.NDArray[np.float64] = (whole * steps).sum(axis=1) + outside
+    outside = np.maximum(z_spec - z_NZ[:, -1], 0.0) + np.maximum(z_NZ[:, 0] - z_spec, 0.0)
+    score: Floats = np.where(steps > 0, whole * steps, 0.0 * cdf_NZ[:, 1:]).sum(axis=1) + outside
     return score
 
 
