@@ -1,5 +1,6 @@
 """One run at a time writes an output: a lock file beside the catalogue, kept fresh by the run that holds it."""
 
+import errno
 import logging
 import os
 import socket
@@ -94,8 +95,10 @@ class Lock:
                 _create_local(path, content)
             else:
                 filesystem.pipe_file(path, content, mode="create")  # object stores do this with a conditional write
-        except FileExistsError:  # our own, when the store's answer was lost and its client asked again
-            pass
+        except OSError as error:
+            if not _says_that_it_exists(error):
+                raise
+        # It may be our own: the store's answer was lost and its client asked again.
         return bool(_read(self.location).get("token") == self._own["token"])
 
     def _take_over(self, holder: dict[str, Any]) -> None:
@@ -160,6 +163,11 @@ def _create_local(path: str, content: bytes) -> None:
         os.link(aside, path)
     finally:
         os.remove(aside)  # noqa: PTH107
+
+
+def _says_that_it_exists(error: OSError) -> bool:
+    """Tell a refused conditional write: s3fs makes EINVAL of it where the store, as Ceph, names no condition."""
+    return isinstance(error, FileExistsError) or error.errno == errno.EINVAL
 
 
 def _read(location: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,20 +22,24 @@ from photoz.ingest import ingest_tile
 from photoz.photometry import MagnitudeScaling
 from photoz.survey.kids import find_tiles
 
-pytest_plugins = ("fault_table",)
+pytest_plugins = ("fault_table", "small_disk")
 
 
-@pytest.fixture(scope="session")
-def ray_cluster() -> Iterator[None]:
-    """Run Ray in this process with ports and a folder of its own; stop it at the end."""
+@contextmanager
+def run_ray() -> Iterator[None]:
+    """Run Ray in this process with ports and a folder of its own, unless it runs; stop it at the end."""
     import ray
+
+    if ray.is_initialized():
+        yield
+        return
 
     # Ray keeps sockets in its folder, and a socket's path may have no more than 107 characters.
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         use_own_token()
         ray.init(
             address="local",
-            num_cpus=2,
+            num_cpus=4,  # so many tasks at one time, however many processors the machine has
             include_dashboard=False,
             _temp_dir=folder,
             log_to_driver=False,
@@ -43,6 +48,13 @@ def ray_cluster() -> Iterator[None]:
         )
         yield
         ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """Run Ray once for all tests that need no more than workers; those that harm it run one of their own."""
+    with run_ray():
+        yield
 
 
 @dataclass(frozen=True)

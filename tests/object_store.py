@@ -1,12 +1,19 @@
-"""A real S3 server for tests (moto's, in a process of its own), and a proxy before it that fails on purpose."""
+"""An S3 server for tests, and a proxy before it that fails on purpose.
+
+The server is moto's, in a process of its own, unless ``PHOTOZ_TEST_S3_ENDPOINT`` names another: the very same tests
+then run against it, in buckets of their own, with the credentials of ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``
+and ``AWS_DEFAULT_REGION``.
+"""
 
 import itertools
+import os
 import socket
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection
@@ -17,12 +24,22 @@ import boto3
 import fsspec
 import pytest
 
-CREDENTIALS = {
-    "AWS_ACCESS_KEY_ID": "testing",
-    "AWS_SECRET_ACCESS_KEY": "testing",
-    "AWS_DEFAULT_REGION": "us-east-1",
-}
+ENDPOINT = os.environ.get("PHOTOZ_TEST_S3_ENDPOINT", "")
+_MOTO = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
+CREDENTIALS = {name: os.environ[name] for name in _MOTO} if ENDPOINT else _MOTO
 _BUSY = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+
+
+@contextmanager
+def open_store() -> Iterator[str]:
+    """Give the endpoint of the store that the environment names, or else of moto's server, run meanwhile."""
+    if not ENDPOINT:
+        with run_moto() as endpoint:
+            yield endpoint
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fsspec.config, "conf", dict(fsspec.config.conf))
+        yield ENDPOINT
 
 
 @contextmanager
@@ -44,10 +61,16 @@ def run_moto() -> Iterator[str]:
         process.wait(timeout=20)
 
 
-def make_bucket(endpoint: str, name: str) -> str:
-    """Make a bucket and return its location."""
-    boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket=name)
-    return f"s3://{name}"
+@contextmanager
+def make_bucket(endpoint: str) -> Iterator[str]:
+    """Make a bucket and give its location; it is emptied and removed at the end."""
+    bucket = boto3.resource("s3", endpoint_url=endpoint).Bucket(f"photoz-test-{uuid.uuid4().hex}")
+    bucket.create()
+    try:
+        yield f"s3://{bucket.name}"
+    finally:
+        bucket.objects.delete()
+        bucket.delete()
 
 
 class FailingProxy:

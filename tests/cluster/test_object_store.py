@@ -22,21 +22,26 @@ from photoz.storage import exists, join, list_files, open_atomic, read_json, rem
 
 pytest.importorskip("moto.server", reason="the server of the object store: pip install 'photoz[test]'")
 
-from object_store import make_bucket, run_moto
+from object_store import make_bucket, open_store
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    with run_moto() as endpoint:
+    with open_store() as endpoint:
         yield endpoint
 
 
 @pytest.fixture(scope="module")
-def survey(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> ManyPartitions:
+def bucket(endpoint: str) -> Iterator[str]:
+    with make_bucket(endpoint) as bucket:
+        yield bucket
+
+
+@pytest.fixture(scope="module")
+def survey(endpoint: str, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> ManyPartitions:
     """The survey's own files are local, all that photoz makes lies in a bucket."""
-    bucket = make_bucket(endpoint, "survey")
     names = ("tiles", "sources", "training", "models", "catalogue", "report")
     locations = {name: f"{bucket}/{name}" for name in names}
     storage = {"s3": {"endpoint_url": endpoint}}
@@ -85,28 +90,30 @@ def test_a_rerun_skips_what_is_done_and_redoes_what_is_lost(survey: ManyPartitio
 
 @pytest.mark.parametrize("engine", ["dask", "ray"])
 def test_workers_are_given_the_stores_options(
-    survey: ManyPartitions, serial: pa.Table, request: pytest.FixtureRequest, engine: str
+    survey: ManyPartitions, serial: pa.Table, bucket: str, request: pytest.FixtureRequest, engine: str
 ) -> None:
     if engine == "ray":
         request.getfixturevalue("ray_cluster")
-    config = change(survey.config, engine__name=engine, locations__catalogue=f"s3://survey/{engine}")
+    config = change(survey.config, engine__name=engine, locations__catalogue=f"{bucket}/{engine}")
     assert infer_catalogue(config)["rows"] == len(survey.object_ids)
     assert_same_rows(read_all(config.locations.catalogue), serial)
 
 
-def test_the_job_runs_on_it_as_a_user_starts_it(survey: ManyPartitions, serial: pa.Table, tmp_path: Path) -> None:
+def test_the_job_runs_on_it_as_a_user_starts_it(
+    survey: ManyPartitions, serial: pa.Table, bucket: str, tmp_path: Path
+) -> None:
     """Only the endpoint stands in the settings; the credentials come from the environment."""
-    config = change(survey.config, locations__catalogue="s3://survey/job")
+    config = change(survey.config, locations__catalogue=f"{bucket}/job")
     write_toml(config, tmp_path / "run.toml")
     job = Path(__file__).parents[2] / "jobs" / "infer_dr4.py"
     command = [sys.executable, str(job), "--config", str(tmp_path / "run.toml")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    assert "catalogue: s3://survey/job" in done.stdout
+    assert f"catalogue: {bucket}/job" in done.stdout
     assert_same_rows(read_all(config.locations.catalogue), serial)
 
 
-def test_one_of_many_gets_the_lock(survey: ManyPartitions) -> None:
+def test_one_of_many_gets_the_lock(survey: ManyPartitions, bucket: str) -> None:
     """The store's conditional write decides."""
     held: list[int] = []
     refused: list[int] = []
@@ -115,7 +122,7 @@ def test_one_of_many_gets_the_lock(survey: ManyPartitions) -> None:
     def try_it(number: int) -> None:
         start.wait()
         try:
-            with hold_lock("s3://survey/locked/run"):
+            with hold_lock(f"{bucket}/locked/run"):
                 held.append(number)
                 end.wait(30)
         except CatalogueError:
@@ -129,7 +136,7 @@ def test_one_of_many_gets_the_lock(survey: ManyPartitions) -> None:
     for thread in threads:
         thread.join()
     assert (len(held), len(refused)) == (1, 5)
-    assert not exists("s3://survey/locked/run/lock.json")
+    assert not exists(f"{bucket}/locked/run/lock.json")
 
 
 def begin_writing(location: str, content: bytes) -> None:
@@ -139,14 +146,14 @@ def begin_writing(location: str, content: bytes) -> None:
         raise KeyboardInterrupt
 
 
-def test_an_object_appears_whole_or_not_at_all(survey: ManyPartitions) -> None:
-    location = "s3://survey/atomic/large"
+def test_an_object_appears_whole_or_not_at_all(survey: ManyPartitions, bucket: str) -> None:
+    location = f"{bucket}/atomic/large"
     begin_writing(location, bytes(60 << 20))  # more than one part of a multipart upload
     assert not exists(location)
     write_json(location, {"whole": True})
     begin_writing(location, b"half")
     assert read_json(location) == {"whole": True}
-    assert list_files("s3://survey/atomic/*") == [join("s3://survey/atomic", "large")]
+    assert list_files(f"{bucket}/atomic/*") == [join(bucket, "atomic", "large")]
 
 
 def test_nothing_lies_on_the_local_disk(survey: ManyPartitions, serial: pa.Table) -> None:

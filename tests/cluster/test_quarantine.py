@@ -210,18 +210,20 @@ def test_the_jobs_exit_status_tells_completeness(survey: ManyPartitions, tmp_pat
 
 
 ENGINES = [
-    pytest.param("serial", 1, id="serial"),
-    pytest.param("ray", 1, id="ray-1", marks=pytest.mark.slow),
-    pytest.param("ray", 2, id="ray-2", marks=pytest.mark.slow),
-    pytest.param("dask", 1, id="dask-1", marks=pytest.mark.slow),
-    pytest.param("dask", 4, id="dask-4", marks=pytest.mark.slow),
+    pytest.param("serial", 1, 1, id="serial"),
+    pytest.param("ray", 1, 1, id="ray-1", marks=pytest.mark.slow),
+    pytest.param("ray", 2, 1, id="ray-2", marks=pytest.mark.slow),
+    pytest.param("ray", 4, 2, id="ray-4-2", marks=pytest.mark.slow),
+    pytest.param("dask", 1, 1, id="dask-1", marks=pytest.mark.slow),
+    pytest.param("dask", 2, 1, id="dask-2", marks=pytest.mark.slow),
+    pytest.param("dask", 4, 1, id="dask-4", marks=pytest.mark.slow),
 ]
 
 
-@pytest.mark.parametrize(("engine", "workers"), ENGINES)
+@pytest.mark.parametrize(("engine", "workers", "estimators"), ENGINES)
 def test_every_engine_and_an_interrupted_run_give_the_same_rows(
     survey: ManyPartitions, serial: pa.Table, request: pytest.FixtureRequest, tmp_path, monkeypatch: pytest.MonkeyPatch,
-    engine: str, workers: int,
+    engine: str, workers: int, estimators: int,
 ) -> None:  # fmt: skip
     """Each is also interrupted in the middle and goes on from there."""
     if engine == "ray":
@@ -231,6 +233,8 @@ def test_every_engine_and_an_interrupted_run_give_the_same_rows(
         locations__catalogue=str(tmp_path / "catalogue"),
         engine__name=engine,
         engine__workers=workers,
+        engine__estimators=estimators,
+        engine__cpus_per_estimator=0.5,
     )
     poison(monkeypatch)
     inject(monkeypatch, Poison())

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from conftest import run_ray
 from fault_table import Tally
 from runs import ManyPartitions, assert_same_rows, change, make_survey, name_tiles, read_all
 
@@ -11,20 +12,31 @@ from photoz.config import config_to_dict, configure_storage, convert_config
 
 pytest.importorskip("moto.server", reason="the server of the object store: pip install 'photoz[test]'")
 
-from object_store import FailingProxy, make_bucket, run_moto
+from object_store import FailingProxy, make_bucket, open_store
 
 pytestmark = pytest.mark.faults
 
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    with run_moto() as endpoint:
+    with open_store() as endpoint:
         yield endpoint
 
 
 @pytest.fixture(scope="module")
-def survey(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> ManyPartitions:
-    bucket = make_bucket(endpoint, "faults")
+def bucket(endpoint: str) -> Iterator[str]:
+    with make_bucket(endpoint) as bucket:
+        yield bucket
+
+
+@pytest.fixture(scope="module")
+def ray_workers() -> Iterator[None]:
+    with run_ray():
+        yield
+
+
+@pytest.fixture(scope="module")
+def survey(endpoint: str, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> ManyPartitions:
     names = ("tiles", "sources", "training", "models", "catalogue", "report")
     made = make_survey(
         tmp_path_factory.mktemp("store"),
@@ -36,13 +48,16 @@ def survey(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> ManyParti
     return made
 
 
-@pytest.mark.parametrize(("engine", "every"), [("serial", 20), ("serial", 6), ("dask", 10)])
+@pytest.mark.parametrize(("engine", "every"), [("serial", 20), ("serial", 6), ("dask", 10), ("ray", 10)])
 def test_one_in_so_many_requests_fails(
-    survey: ManyPartitions, endpoint: str, tally: Tally, engine: str, every: int
-) -> None:
+    survey: ManyPartitions, endpoint: str, bucket: str, tally: Tally, request: pytest.FixtureRequest,
+    engine: str, every: int,
+) -> None:  # fmt: skip
+    if engine == "ray":
+        request.getfixturevalue("ray_workers")
     configure_storage(survey.config)
     expected = read_all(survey.config.locations.catalogue)
-    catalogue = f"s3://faults/{engine}-{every}"
+    catalogue = f"{bucket}/{engine}-{every}"
     with FailingProxy(endpoint, every) as proxy:
         values = config_to_dict(change(survey.config, engine__name=engine, locations__catalogue=catalogue))
         config = convert_config(values | {"storage": {"s3": {"endpoint_url": proxy.endpoint}}})
