@@ -19,10 +19,12 @@ from photoz.pdf.quantiles import (
     make_coordinates,
     summarize_quantiles,
 )
+from photoz.pdf.read import CatalogueDensities, read_pdfs, to_qp
 from photoz.pdf.recalibration import Recalibration
 from photoz.pdf.scores import compute_cde_losses, compute_crps
 
 __all__ = [
+    "CatalogueDensities",
     "Recalibration",
     "compute_cde_losses",
     "compute_coverage",
@@ -36,6 +38,8 @@ __all__ = [
     "decode_quantiles",
     "encode_quantiles",
     "make_coordinates",
+    "read_pdfs",
     "score_quantiles",
     "summarize_quantiles",
+    "to_qp",
 ]
