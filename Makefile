@@ -14,7 +14,7 @@ else
 TORCH_SPEC ?= torch
 endif
 
-.PHONY: demo test test-faults lint types bench clean
+.PHONY: demo test test-faults lint types bench lock clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python jobs/demo.py $(SETTINGS)
@@ -46,6 +46,17 @@ $(VENV)/.installed: pyproject.toml
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/pip install --quiet --editable ".[demo,test]"
 	touch $@
+
+# The packages of the image, with hashes. The CPU build of torch comes from PyTorch's own index, or a local folder with
+# its wheel: make LOCK_CPU="--find-links FOLDER" lock
+LOCK_CPU ?= --index https://download.pytorch.org/whl/cpu --index-strategy unsafe-best-match
+LOCK := uv pip compile --extra demo --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
+	--no-annotate --custom-compile-command "make lock" --quiet pyproject.toml
+
+lock: $(VENV)/.installed
+	$(BIN)/pip install --quiet uv
+	printf 'torch==2.13.0+cpu\nsetuptools\n' | $(BIN)/$(LOCK) $(LOCK_CPU) - --output-file deploy/locks/cpu.txt
+	printf 'torch==2.13.0\nsetuptools\n' | $(BIN)/$(LOCK) - --output-file deploy/locks/cuda.txt
 
 clean:
 	rm -rf $(VENV) data
