@@ -1,0 +1,57 @@
+"""n(z) of a catalogue spread over an engine: one task a partition, sums merged as they come."""
+
+from typing import Any
+
+import numpy as np
+
+from cluster.engines import join_cluster, run_tasks
+from photoz.catalogue import Partition
+from photoz.config import Config
+from photoz.nz import Distribution, Sums, choose_edges, make_distribution
+from photoz.tomography import StackTask, count_partition, describe_nz, make_z_edges, plan_nz, stack_partition
+
+
+def summarize_nz(config: Config) -> tuple[Distribution, dict[str, Any]]:
+    """Compute n(z) in tomographic bins of the photo-z catalogue.
+
+    Parameters
+    ----------
+    config : Config
+        ``locations.catalogue`` is read on ``engine``; the section ``nz`` says how.
+
+    Returns
+    -------
+    (Distribution, dict)
+        n(z) with its errors, and what `photoz.tomography.describe_nz` says of it. The same on every engine, for any
+        partitioning, to the last digit.
+
+    Raises
+    ------
+    CatalogueError
+        There is no finished catalogue, or it has no rows.
+    ConfigError
+        A setting of the section ``nz`` makes no sense.
+    """
+    partitions, algorithm = plan_nz(config)
+    with join_cluster(config):
+        edges = config.nz.edges or _find_edges(config, partitions)
+        tasks = [StackTask(partition, edges, algorithm) for partition in partitions]
+        z_edges = make_z_edges(config)
+        sums, rows, without_pdf = Sums.empty(len(edges) - 1, config.nz.resamples, len(z_edges) - 1), 0, 0
+        for result in run_tasks(stack_partition, tasks, config, label="partitions stacked"):
+            sums, rows = sums.add(result["sums"]), rows + result["rows"]
+            without_pdf += result["without_pdf"]
+    distribution = make_distribution(sums, z_edges)
+    description = describe_nz(
+        config, distribution, edges=edges, algorithm=algorithm, rows=rows, without_pdf=without_pdf
+    )
+    return distribution, description
+
+
+def _find_edges(config: Config, partitions: list[Partition]) -> tuple[float, ...]:
+    """Find the edges of equally full bins in a pass over the catalogue."""
+    results = run_tasks(count_partition, partitions, config, label="partitions counted")
+    counts = np.zeros(1, dtype=np.int64)
+    for result in results:
+        counts = counts + result["counts"]
+    return tuple(float(edge) for edge in choose_edges(counts, config.nz.bins))

@@ -1,0 +1,23 @@
+#!/usr/bin/env python
+"""Compute the redshift distribution n(z) of the photo-z catalogue in tomographic bins, with bootstrap errors.
+
+photo-z catalogue -> nz.parquet, nz.png in the report's folder nz
+
+    python jobs/summarize_nz.py [--config FILE] [--set section.key=value ...] [--dry-run]
+"""
+
+from cluster.job import run_job
+from cluster.nz import summarize_nz
+from photoz.config import Config
+from photoz.tomography import format_nz, write_nz
+
+
+def main(config: Config) -> None:
+    distribution, description = summarize_nz(config)
+    table = write_nz(config, distribution, description)
+    print(format_nz(description))
+    print(f"n(z): {table}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_job(main, __file__, __doc__))
