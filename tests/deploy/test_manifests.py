@@ -183,6 +183,22 @@ def test_the_policies_name_ports_that_the_pods_have() -> None:
             assert annotations["prometheus.io/scrape"] == "true"
 
 
+def test_probes_ask_what_ray_answers_without_a_token() -> None:
+    import ray.dashboard.http_server_agent
+    import ray.dashboard.http_server_head
+
+    heads = Path(ray.dashboard.http_server_head.__file__).read_text()
+    agents = Path(ray.dashboard.http_server_agent.__file__).read_text()
+    for pod in list_pods(render_overlay("gpu")):
+        for container in pod.containers:
+            if container["name"] in ("ray-head", "ray-worker"):
+                answering, port = (heads, 8265) if container["name"] == "ray-head" else (agents, 52365)
+                for probe in ("readinessProbe", "livenessProbe"):
+                    asked = container[probe]["httpGet"]
+                    assert asked["port"] == port
+                    assert f'"{asked["path"]}"' in answering
+
+
 @overlays
 def test_no_secret_is_written_down(overlay: str) -> None:
     values = read_values(overlay)
