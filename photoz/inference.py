@@ -14,7 +14,7 @@ from photoz.errors import EstimatorError
 from photoz.estimators import Estimates, Estimator, Inputs, Pdfs, load_estimator
 from photoz.inputs import Problem, attach_cutouts, make_inputs
 from photoz.pdf import decode_quantiles, encode_quantiles, summarize_quantiles
-from photoz.schema import QUANTILES, Flag, make_catalogue_schema
+from photoz.schema import QUANTILES, QUANTILES_TYPE, Flag, make_catalogue_schema
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +143,6 @@ def _make_pdf_columns(pdf: Pdfs, z_phot_N: npt.NDArray[np.float32]) -> dict[str,
     columns = {(name if name == "odds" else f"z_{name}"): values for name, values in vars(summary).items()}
     columns |= {"z_std_model": pdf.z_std_model_N, "training_distance": pdf.distance_N}
     flat = pa.array(codes_NQ.reshape(-1))
-    kind = pa.list_(pa.field("item", pa.uint16(), nullable=False), codes_NQ.shape[1])
     return {name: pa.array(values.astype(np.float32)) for name, values in columns.items()} | {
-        QUANTILES: pa.FixedSizeListArray.from_arrays(flat, type=kind)
+        QUANTILES: pa.FixedSizeListArray.from_arrays(flat, type=QUANTILES_TYPE)
     }

@@ -146,6 +146,8 @@ PDF_COLUMNS = {
 }
 """Columns of p(z), which follow the algorithm's name and an underscore in a catalogue, and their meaning."""
 QUANTILES = "z_quantiles"
+QUANTILES_TYPE = pa.list_(pa.field("element", pa.uint16(), nullable=False), len(LEVELS))
+"""Of the stored quantiles; "element" is what Parquet calls it, so that it reads back equal."""
 
 
 def _pdf_fields(algorithm: str) -> list[pa.Field]:
@@ -154,8 +156,7 @@ def _pdf_fields(algorithm: str) -> list[pa.Field]:
     ]
     levels = ", ".join(f"{level:g}" for level in LEVELS)
     text = f"redshifts below which these shares of p(z) lie: {levels}; 65535: none"
-    kind = pa.list_(pa.field("item", pa.uint16(), nullable=False), len(LEVELS))
-    return [*fields, make_field(f"{algorithm}_{QUANTILES}", kind, unit="1e-4", description=text)]
+    return [*fields, make_field(f"{algorithm}_{QUANTILES}", QUANTILES_TYPE, unit="1e-4", description=text)]
 
 
 def find_algorithm(names: Iterable[str]) -> str:
@@ -181,7 +182,8 @@ def make_training_schema(bands: Iterable[str], cutout_shape: tuple[int, int, int
     Returns
     -------
     pyarrow.Schema
-        ``split`` is one of "train", "valid", "calib", "test"; ``cutout`` a fixed-shape float32 tensor [flux, zero point 0].
+        ``split`` is one of "train", "valid", "calib", "test"; ``cutout`` a fixed-shape float32 tensor [flux, zero
+        point 0].
     """
     schema = make_source_schema(bands)
     schema = schema.append(make_field("z_spec", pa.float32(), unit="", description="spectroscopic redshift"))

@@ -43,6 +43,14 @@ def test_rows_are_compared_by_id_with_nan_equal_to_nan() -> None:
     assert find_unequal_rows(found, expected, ["mag"]) == ["c"]  # d comes twice: which row is it?
 
 
+def test_lists_are_compared_by_id() -> None:
+    kind = pa.list_(pa.field("element", pa.uint16(), nullable=False), 2)
+    found = pa.table({"object_id": ["a", "b", "c"], "q": pa.array([[1, 2], [3, 4], [65535, 65535]], kind)})
+    expected = pa.table({"object_id": ["c", "b", "a"], "q": pa.array([[65535, 65535], [3, 5], [1, 2]], kind)})
+    assert find_unequal_rows(found.slice(1), expected, ["q"]) == ["b"]
+    assert find_unequal_rows(found.slice(0, 0), expected, ["q"]) == []
+
+
 def test_what_is_no_position_has_no_pixel() -> None:
     ra, dec = np.array([10.0, np.nan, 10.0, 10.0]), np.array([0.0, 0.0, 90.1, np.nan])
     np.testing.assert_array_equal(compute_healpix(ra, dec) >= 0, [True, False, False, False])

@@ -96,6 +96,17 @@ def test_quantiles_that_fall_together_hold_their_probability_within_a_step() -> 
     assert compute_pit(quantiles, [0.2001])[0] == pytest.approx(1, abs=1e-3)
 
 
+def test_probability_cut_at_redshift_0_is_spread_and_not_piled_up() -> None:
+    quantiles = store(np.maximum(norm.ppf(LEVELS, 0.01, 0.02), 0)[None])  # 31 % lie below 0
+    grid = np.linspace(0, 0.2, 2001)
+    pdf = compute_pdfs(quantiles, grid)[0]
+    assert pdf.max() < 200  # piled up in a step of 0.0001 it would be 3,100
+    assert np.trapezoid(pdf, grid) == pytest.approx(1, abs=0.02)
+    # Above what was cut, the levels are those stored.
+    assert compute_pit(quantiles, [0.03])[0] == pytest.approx(norm.cdf(1.0), abs=4e-3)
+    assert compute_pit(quantiles, [0.0])[0] == pytest.approx(0, abs=2e-3)
+
+
 def test_missing_stays_missing() -> None:
     quantiles = np.concatenate([np.full((1, len(LEVELS)), np.nan), make_gaussian(0.3, 0.02)])
     assert np.isnan(compute_pdfs(quantiles, GRID)).all(axis=1).tolist() == [True, False]

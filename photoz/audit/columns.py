@@ -68,7 +68,14 @@ def _drop_repeated(table: pa.Table) -> pa.Table:
     return table.filter(pc.invert(pc.is_in(table["object_id"], value_set=pa.array(repeated, pa.string()))))
 
 
+def flatten_lists(column: pa.ChunkedArray) -> npt.NDArray[Any]:
+    """Return a column of lists of one length, none of them null, as an array of shape (N, length)."""
+    return np.asarray(column.combine_chunks().flatten().to_numpy()).reshape(len(column), column.type.list_size)
+
+
 def _equal(first: pa.ChunkedArray, second: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+    if pa.types.is_fixed_size_list(first.type):  # which pyarrow's comparison does not take
+        return np.asarray((flatten_lists(first) == flatten_lists(second)).all(axis=1))
     same: npt.NDArray[Any] = pc.fill_null(pc.equal(first, second), False).to_numpy()
     if pa.types.is_floating(first.type):
         same = same | (np.isnan(first.to_numpy()) & np.isnan(second.to_numpy()))

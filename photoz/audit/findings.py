@@ -36,6 +36,11 @@ CHECKS: dict[str, Check] = {
     "misplaced ids": Check("every source is in the partition it has in the source catalogue", _REDO_ALL),
     "columns": Check("ra, dec, mag_auto, tile and object_id are the sources'", _REDO_ALL),
     "flags": Check("z_phot is NaN exactly where ESTIMATE_FAILED is set, and no flag of a source is lost", _REDO_ALL),
+    "p(z)": Check(
+        "quantiles do not fall, the limits are among them, odds lie in 0 to 1, and none is missing where z_phot is not;"
+        " OUTSIDE_TRAINING is set exactly where training_distance is above 1",
+        _REDO_ALL,
+    ),
     "metadata": Check("properties, partition list and Parquet metadata say what the files hold", _REPUBLISH),
     "margin": Check("each margin holds its neighbours' rows near the border, and nothing else", _REPUBLISH),
     "stray files": Check("dataset folders hold no file that the metadata does not list", "remove the file"),

@@ -15,6 +15,7 @@ from photoz.audit.checks import (
     is_comparable,
 )
 from photoz.audit.columns import read_rows
+from photoz.audit.densities import check_densities
 from photoz.audit.findings import Finding, make_finding
 from photoz.audit.ids import compare_ids, locate_spill, spill_ids
 from photoz.audit.margins import audit_margin
@@ -69,6 +70,7 @@ def _audit_rows(config: Config, task: AuditTask, result: dict[str, Any]) -> None
     findings += check_record(task.partition, result, record)
     findings += check_positions(task.partition, table)
     findings += check_flags(task.partition, table)
+    findings += check_densities(task.partition, table, task.algorithm)
     expected = table if sources is None else sources  # without sources, ids can only be checked for duplicates
     result["differing_ids"] = _compare_ids(task, table, expected)
     if sources is not None:

@@ -17,6 +17,7 @@ from photoz.pdf.quantiles import (
     decode_quantiles,
     encode_quantiles,
     make_coordinates,
+    move_quantiles,
     summarize_quantiles,
 )
 from photoz.pdf.read import CatalogueDensities, read_pdfs, to_qp
@@ -38,6 +39,7 @@ __all__ = [
     "decode_quantiles",
     "encode_quantiles",
     "make_coordinates",
+    "move_quantiles",
     "read_pdfs",
     "score_quantiles",
     "summarize_quantiles",

@@ -44,8 +44,12 @@ class Curves:
 
     @classmethod
     def through(cls, quantiles_NQ: npt.ArrayLike) -> Self:
-        """Lay curves through quantiles that do not fall along a row; equal ones are spread over their rounding."""
-        z_NQ = _separate(np.asarray(quantiles_NQ, dtype=np.float64))
+        """Lay curves through quantiles that do not fall along a row.
+
+        Equal ones are spread over the step they were rounded to; those at 0, where a p(z) that reached below was cut,
+        over the redshifts up to the next one.
+        """
+        z_NQ = _separate(_lift_zeros(np.asarray(quantiles_NQ, dtype=np.float64)))
         widths_NQ = np.diff(z_NQ, axis=1)
         return cls(z_NQ, _choose_slopes(widths_NQ, np.diff(_DEVIATES) / widths_NQ))
 
@@ -88,6 +92,18 @@ class Curves:
 
 
 _DEVIATES = ndtri(np.asarray(LEVELS))
+
+
+def _lift_zeros(z_NQ: Floats) -> Floats:
+    """Spread the probability of quantiles at 0 evenly up to the first that is not, or over a step."""
+    levels = np.asarray(LEVELS)
+    zero_NQ = z_NQ < 0.5 * STEP
+    if not zero_NQ.any():
+        return z_NQ
+    next_N = np.minimum(zero_NQ.sum(axis=1), len(levels) - 1)
+    rows = np.arange(len(z_NQ))
+    reach_N = np.where(zero_NQ.all(axis=1), STEP, z_NQ[rows, next_N])
+    return np.where(zero_NQ, reach_N[:, None] * levels / levels[next_N][:, None], z_NQ)
 
 
 def _separate(z_NQ: Floats) -> Floats:

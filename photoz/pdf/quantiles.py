@@ -154,6 +154,37 @@ def compute_pdfs(quantiles_NQ: npt.ArrayLike, z_grid: npt.ArrayLike) -> npt.NDAr
     return pdf_NZ
 
 
+def move_quantiles(quantiles_NQ: npt.ArrayLike, levels_NQ: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Compute the quantiles at other levels than `LEVELS`, e.g. those that `Recalibration.unmap_levels` gives.
+
+    Parameters
+    ----------
+    quantiles_NQ : array_like of float, shape (N, Q)
+        Redshifts at `LEVELS`, not falling along a row; NaN rows give NaN.
+    levels_NQ : array_like of float, shape (N, Q)
+        Within 0 to 1, not falling along a row.
+
+    Returns
+    -------
+    ndarray of float64, shape (N, Q)
+        Linear in the normal deviate of the level between and beyond the quantiles, none below 0.
+
+    Examples
+    --------
+    >>> from scipy.stats import norm
+    >>> moved = move_quantiles(norm.ppf(LEVELS, 0.3, 0.02)[None], np.full((1, len(LEVELS)), norm.cdf(1.5)))
+    >>> moved[0, 0].round(6).item()
+    0.33
+    """
+    z_NQ, levels = np.asarray(quantiles_NQ, dtype=np.float64), np.asarray(levels_NQ, dtype=np.float64)
+    deviates_Q, wanted_NQ = norm.ppf(LEVELS), norm.ppf(np.clip(levels, 1e-6, 1 - 1e-6))
+    upper_NQ = np.clip(np.searchsorted(deviates_Q, wanted_NQ), 1, len(deviates_Q) - 1)
+    share_NQ = (wanted_NQ - deviates_Q[upper_NQ - 1]) / (deviates_Q[upper_NQ] - deviates_Q[upper_NQ - 1])
+    low_NQ, high_NQ = np.take_along_axis(z_NQ, upper_NQ - 1, 1), np.take_along_axis(z_NQ, upper_NQ, 1)
+    moved_NQ: npt.NDArray[np.float64] = np.maximum(low_NQ + share_NQ * (high_NQ - low_NQ), 0.0)
+    return moved_NQ
+
+
 def make_coordinates(magnitudes_NF: Floats, bands: Sequence[str]) -> npt.NDArray[np.float64]:
     """Make the magnitude and the colour along which p(z) is recalibrated.
 

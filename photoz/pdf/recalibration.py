@@ -112,6 +112,11 @@ class Recalibration:
         levels_NQ = np.tile(np.asarray(LEVELS), (len(np.asarray(coordinates_NC)), 1))
         return self._convert(levels_NQ, coordinates_NC, pattern_N, PitMap.lower)
 
+    def unmap_levels(self, coordinates_NC: npt.ArrayLike, pattern_N: npt.ArrayLike | None = None) -> Floats:
+        """Compute where the raw p(z)'s quantiles at `LEVELS` lie in the calibrated one: `map_levels` the other way."""
+        levels_NQ = np.tile(np.asarray(LEVELS), (len(np.asarray(coordinates_NC)), 1))
+        return self._convert(levels_NQ, coordinates_NC, pattern_N, PitMap.lift)
+
     def undo(
         self, pit_N: npt.ArrayLike, coordinates_NC: npt.ArrayLike, pattern_N: npt.ArrayLike | None = None
     ) -> Floats:
