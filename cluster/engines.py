@@ -101,6 +101,34 @@ def _call_configured(task: Any, *, function: Function[Any], config: Config) -> d
     return function(config, task)
 
 
+def count_reruns(config: Config, function: Function[Any] | Callable[..., Any], *, since: float) -> int | None:
+    """Count the tasks that the engine gave to another worker because the one that had them was lost.
+
+    A task counts each time, whether the worker was at it, was about to begin, or held its result. It runs again without
+    our doing, and is none of those that raise.
+
+    Parameters
+    ----------
+    config : Config
+    function : callable
+        What the tasks call: other work of the same cluster does not count.
+    since : float
+        [s since 1970] when the run began.
+
+    Returns
+    -------
+    int or None
+        None on Ray, which tells it only to its own metrics: ``ray_tasks`` with ``IsRetry="1"``.
+    """
+    if config.engine.name != "dask":
+        return None if config.engine.name == "ray" else 0
+    with dask_client(config) as client:
+        events = [event for when, event in client.get_events("all") if when >= since]
+    lost = [event for event in events if event.get("action") == "remove-worker"]
+    keys = [key for event in lost for name in ("processing-tasks", "lost-computed-tasks") for key in event[name]]
+    return sum(str(key).startswith(f"{function.__name__}-") for key in keys)
+
+
 _joined_clients: list[Any] = []
 
 

@@ -13,7 +13,15 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-from cluster.engines import MALLOC_SETTINGS, check_resources, dask_client, find_resources, join_cluster, run_tasks
+from cluster.engines import (
+    MALLOC_SETTINGS,
+    check_resources,
+    count_reruns,
+    dask_client,
+    find_resources,
+    join_cluster,
+    run_tasks,
+)
 from cluster.ledger import RUN_FOLDER, Record, check_output, compute_run_key, explain_remaining
 from cluster.lock import Lock, find_holder, hold_lock
 from cluster.publish import is_published, publish, unpublish, write_run_record
@@ -60,6 +68,7 @@ def infer_catalogue(config: Config) -> dict[str, Any]:
             help_holder(plan, partitions, telemetry, find_holder(folder))
         with hold_lock(folder, run_key=plan.run_key, wait=join_in) as lock:
             complete_catalogue(plan, partitions, telemetry, lock)
+            telemetry.reruns = count_reruns(config, process_partition, since=telemetry.started)
             return write_run_record(plan, partitions, telemetry)
 
 
@@ -112,7 +121,7 @@ def estimate_all(plan: Plan, partitions: list[Partition], telemetry: RunTelemetr
     for attempt in range(retries + 1):
         give_up = attempt == retries
         done = set()
-        for record in estimate_partitions(replace(plan, give_up=give_up), remaining):
+        for record in estimate_partitions(replace(plan, give_up=give_up, retried=telemetry.retried), remaining):
             done.add(record.partition)
             telemetry.add(record)
         remaining = [partition for partition in remaining if partition not in done]
@@ -177,7 +186,7 @@ def estimate_partitions(plan: Plan, partitions: list[Partition]) -> Iterator[Rec
     A partition that still fails after the engine's retries yields none.
     """
     run = {"serial": _estimate_serial, "dask": _estimate_dask, "ray": _estimate_ray}[plan.config.engine.name]
-    progress = Progress(len(partitions), "partitions")
+    progress = Progress(len(partitions), "partitions", retried=plan.retried)
     for record in run(plan, partitions):
         progress.advance(galaxies=record.rows, quarantined=len(record.problems))
         for problem in record.problems[:_PROBLEMS_LOGGED]:

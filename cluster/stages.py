@@ -31,6 +31,8 @@ class Plan:
     run_key: str
     give_up: bool = False
     """Last pass: what still cannot be read costs its rows their image, and is not tried again."""
+    retried: int = 0
+    """Times that a partition of this run has raised before this pass, for the progress line."""
 
 
 @dataclass(frozen=True)

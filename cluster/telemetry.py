@@ -21,11 +21,14 @@ class Progress:
         Number of tasks.
     label : str
         What the tasks are ("partitions").
+    retried : int, optional
+        Times that tasks have raised before, and are now tried again.
     """
 
-    def __init__(self, total: int, label: str) -> None:
+    def __init__(self, total: int, label: str, *, retried: int = 0) -> None:
         self._total = total
         self._label = label
+        self._retried = retried
         self._done = 0
         self._galaxies = 0
         self._quarantined = 0
@@ -49,6 +52,8 @@ class Progress:
         line = f"{self._done}/{self._total} {self._label}"
         if self._galaxies:
             line += f", {self._galaxies:,} galaxies, {self._galaxies / elapsed:,.0f}/s"
+        if self._retried:
+            line += f", {self._retried} retried"
         if self._quarantined:
             line += f", {self._quarantined} quarantined"
         return f"{line}, {elapsed:.0f} s so far, about {left:.0f} s left"
@@ -60,7 +65,11 @@ class RunTelemetry:
     def __init__(self) -> None:
         self.started = time.time()
         self.retried = 0
-        """Partitions that raised and were tried again, each time counted."""
+        """Partitions that raised and were tried again, each time counted. Not among them: requests that the store's
+        client repeats by itself, and what the engine runs again because a worker was lost (`reruns`)."""
+        self.reruns: int | None = 0
+        """Partitions that were with a worker when it was lost, each time counted; None where the engine, Ray, tells it
+        to its own metrics alone."""
         self._start = time.monotonic()
         self.partitions = 0
         """Partitions this run did itself."""
@@ -101,6 +110,7 @@ class RunTelemetry:
             "galaxies": self._galaxies,
             "galaxies_per_second": round(self._galaxies / elapsed, 1),
             "retried_partitions": self.retried,
+            "rerun_after_lost_worker": self.reruns,
             "quarantined": self._quarantined,
             "stage_seconds": {
                 name.removesuffix("_s"): round(value, 3) for name, value in self._sums.items() if name.endswith("_s")

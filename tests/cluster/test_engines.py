@@ -1,10 +1,15 @@
 """One call, three engines, the same results."""
 
+import os
+import signal
+import time
+from pathlib import Path
+
 import pytest
 from conftest import ReadySurvey
 from tiny_survey import make_config
 
-from cluster.engines import check_resources, run_tasks
+from cluster.engines import _call_configured, check_resources, count_reruns, join_cluster, run_tasks
 from photoz.config import Config, Engine
 from photoz.errors import ConfigError
 
@@ -30,6 +35,31 @@ def test_engines_give_what_serial_gives(tmp_path, ray_cluster: None, engine: str
     expected = list(run_tasks(square, tasks, make_config(tmp_path, engine={"name": "serial"}), label="numbers"))
     found = run_tasks(square, tasks, make_config(tmp_path, engine={"name": engine}), label="numbers")
     assert sorted(found, key=lambda row: row["square"]) == expected
+
+
+def die_once(config: Config, marker: str) -> dict[str, object]:
+    try:
+        Path(marker).touch(exist_ok=False)
+    except FileExistsError:
+        return {"rows": 1}
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+@pytest.mark.slow
+def test_what_dask_runs_again_for_a_lost_worker_is_counted(tmp_path) -> None:
+    config = make_config(tmp_path, engine={"name": "dask", "workers": 1})
+    started = time.time()
+    with join_cluster(config):
+        assert list(run_tasks(die_once, [str(tmp_path / "marker")], config, label="tasks")) == [{"rows": 1}]
+        assert count_reruns(config, _call_configured, since=started) == 1
+        assert count_reruns(config, die_once, since=started) == 0
+        assert count_reruns(config, _call_configured, since=time.time()) == 0
+
+
+@pytest.mark.parametrize(("engine", "told"), [("serial", 0), ("ray", None)])
+def test_other_engines_tell_nothing_of_lost_workers(tmp_path, engine: str, told: int | None) -> None:
+    assert count_reruns(make_config(tmp_path, engine={"name": engine}), die_once, since=0.0) == told
 
 
 @pytest.mark.parametrize("engine", ["serial", "ray", "dask"])
