@@ -22,6 +22,7 @@ from photoz.errors import CatalogueError
 from photoz.ingest import staged_location
 from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER, make_source_schema
 from photoz.storage import (
+    PART_SUFFIX,
     compute_checksum,
     exists,
     join,
@@ -59,6 +60,8 @@ def partition_sources(config: Config) -> None:
         raise CatalogueError(
             f"no sources staged at {staged_location(config, '*')!r}: run jobs/ingest_dr4.py on readable tiles"
         )
+    for begun in list_files(staged_location(config, ".*") + f".*{PART_SUFFIX}"):  # their writers have been killed
+        remove(begun)
     key = _compute_key(config, staged)
     target = config.locations.sources.rstrip("/")
     if _holds(target, key):
@@ -104,6 +107,10 @@ def _import(arguments: CollectionArguments, client: Client, config: Config) -> N
         raise CatalogueError(
             f"a HEALPix pixel of order sources.highest_order = {config.sources.highest_order} holds more than "
             f"sources.rows_per_partition = {config.sources.rows_per_partition} rows ({error}): raise one of them"
+        ) from error
+    except (OSError, RuntimeError) as error:  # hats-import raises the latter and logs what its workers raised
+        raise CatalogueError(
+            f"the sources could not be partitioned ({error}): the log says why; run the job again, the tiles are done"
         ) from error
 
 

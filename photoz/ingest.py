@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import photoz
 from photoz.config import Config
 from photoz.errors import ConfigError, PhotozError, SurveyFileError
+from photoz.storage import open_atomic
 from photoz.survey.fits import FileStamp, ImageInfo, RowReader, base_name, inspect_image, stamp_file
 from photoz.survey.kids import TileFiles
 from photoz.survey.sources import list_catalogue_columns, make_sources, read_catalogue, read_zeropoint_offsets
@@ -194,13 +195,10 @@ def _read_staged(location: str) -> tuple[dict[str, Any], int] | None:
 
 
 def _write_staged(table: pa.Table, location: str, record: dict[str, Any]) -> None:
-    """Write the rows beside their place and move them there, so that half a file is never seen."""
+    """Write the rows so that half a file is never seen."""
     table = table.replace_schema_metadata({METADATA_KEY: json.dumps(record)})
-    fs, path = fsspec.url_to_fs(location)
-    fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
-    with fs.open(f"{path}.part", "wb") as file:
+    with open_atomic(location) as file:
         pq.write_table(table, file, compression="zstd")
-    fs.mv(f"{path}.part", path)
 
 
 def _remove(location: str) -> None:

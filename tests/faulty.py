@@ -20,11 +20,14 @@ import cluster.infer
 import cluster.stages
 import photoz.catalogue
 import photoz.estimators.base
+import photoz.ingest
 import photoz.inputs
 from cluster.stages import Plan
 from photoz.config import Config
 from photoz.estimators import Estimates, Inputs
 from photoz.estimators.hybrid import HybridEstimator
+from photoz.survey.kids import TileFiles
+from photoz.tiles import TileWriter
 
 
 class Fault(Protocol):
@@ -76,6 +79,10 @@ class Die:
                 _wrap(cluster.stages, "estimate_rows", lambda real: self._die_before(real))
             case "write":
                 _wrap(photoz.catalogue, "open_atomic", lambda real: self._die_inside(real))
+            case "tile":  # its pixels are there, but not yet that they are all
+                _wrap(TileWriter, "finish", lambda real: self._die_before(real))
+            case "staging":
+                _wrap(photoz.ingest.pq, "write_table", lambda real: self._die_before(real))
 
     @property
     def happened(self) -> int:
@@ -110,6 +117,12 @@ class Die:
                 yield file
 
         return dying
+
+
+def ingest_faulty(config: Config, tile: TileFiles, *, fault: Fault) -> dict[str, Any]:
+    """Ingest a tile in a process that something goes wrong in."""
+    fault.install()
+    return photoz.ingest.ingest_tile(config, tile)
 
 
 @dataclass(frozen=True)

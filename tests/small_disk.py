@@ -9,7 +9,7 @@ import pytest
 
 
 class SmallDisk:
-    """8 MiB of memory mounted as a disk.
+    """64 MiB of memory mounted as a disk: hats-import keeps some 10 for a sky of order 8.
 
     Parameters
     ----------
@@ -17,7 +17,7 @@ class SmallDisk:
         Where it is mounted.
     """
 
-    SIZE = 8 << 20
+    SIZE = 64 << 20
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

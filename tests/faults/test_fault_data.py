@@ -1,14 +1,14 @@
 """Tiles that are damaged or disappear, disks that are full, partitions of unlikely size."""
 
-import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import run_ray
 from fault_table import Tally
 from runs import FAR_APART, ManyPartitions, add_empty_partition, change, make_survey, name_tiles
+from small_disk import SmallDisk
 
 import cluster.infer
 from cluster.infer import infer_catalogue
@@ -34,27 +34,40 @@ def config(survey: ManyPartitions, tmp_path: Path) -> Config:
     )
 
 
+@pytest.fixture(scope="module")
+def ray_workers() -> Iterator[None]:
+    with run_ray():
+        yield
+
+
+@pytest.fixture(params=["serial", "dask", "ray"])
+def engine(request: pytest.FixtureRequest) -> str:
+    if request.param == "ray":
+        request.getfixturevalue("ray_workers")
+    return str(request.param)
+
+
 def locate_tile(config: Config, name: str) -> Path:
     return Path(config.locations.tiles) / f"KIDS_{name}.zarr"
 
 
-def test_a_flipped_byte_in_a_chunk(survey: ManyPartitions, config: Config, tally: Tally) -> None:
+def test_a_flipped_byte_in_a_chunk(survey: ManyPartitions, config: Config, tally: Tally, engine: str) -> None:
+    config = change(config, engine__name=engine)
     image = locate_tile(config, TILES[3]) / "image" / "c"
     shard = next(file for file in image.rglob("*") if file.is_file())
     whole = shard.read_bytes()
-    for place in (100, 2000, len(whole) // 2):
+    for place in (100, 2000, len(whole) // 2) if engine == "serial" else (2000,):
         shard.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
         record = infer_catalogue(config)
         assert record["failures"] == 1
         assert record["flags"]["TILE_UNREADABLE"] == 9
-        tally.check("a byte flipped in a tile's chunk", config, survey.object_ids)
+        tally.check(f"{engine}: a byte flipped in a tile's chunk", config, survey.object_ids)
     shard.write_bytes(whole)
     again = infer_catalogue(config)
     assert again["this_run"]["partitions"] == 1
     assert again["failures"] == 0
 
 
-@pytest.mark.parametrize("engine", ["serial", "dask"])
 def test_a_tile_deleted_in_mid_run(
     survey: ManyPartitions, config: Config, tally: Tally, monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:
@@ -70,44 +83,37 @@ def test_a_tile_deleted_in_mid_run(
     record = infer_catalogue(change(config, engine__name=engine))
     if engine == "serial":  # others may have read it before
         assert record["flags"]["NO_TILE"] == 9
-    tally.check("a tile deleted in mid-run", config, survey.object_ids)
+    tally.check(f"{engine}: a tile deleted in mid-run", config, survey.object_ids)
 
 
-def test_partitions_without_rows_and_with_fifty_times_the_median(tally: Tally, tmp_path: Path) -> None:
-    sources = {"rows_per_partition": 600}
-    survey = make_survey(tmp_path, FAR_APART, counts={FAR_APART[4]: 640}, sources=sources)
+@pytest.fixture(scope="module")
+def lopsided(tmp_path_factory: pytest.TempPathFactory) -> ManyPartitions:
+    folder = tmp_path_factory.mktemp("lopsided")
+    survey = make_survey(folder, FAR_APART, counts={FAR_APART[4]: 640}, sources={"rows_per_partition": 600})
     add_empty_partition(survey.config, Partition(order=0, pixel=3))
-    infer_catalogue(survey.config)
-    tally.check("partitions of 0 rows and of 54 times the median", survey.config, survey.object_ids)
+    return survey
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Mount 8 MiB of memory as a disk."""
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount the small disk that is to fill up")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"mounting the small disk that is to fill up is refused: {mounted.stderr}")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+def test_partitions_without_rows_and_with_fifty_times_the_median(
+    lopsided: ManyPartitions, tally: Tally, tmp_path: Path, engine: str
+) -> None:
+    config = change(lopsided.config, engine__name=engine, locations__catalogue=str(tmp_path / "catalogue"))
+    infer_catalogue(config)
+    tally.check(f"{engine}: partitions of 0 rows and of 54 times the median", config, lopsided.object_ids)
 
 
-@pytest.mark.parametrize("engine", ["serial", "dask"])
-def test_the_disk_is_full(survey: ManyPartitions, config: Config, small_disk: Path, tally: Tally, engine: str) -> None:
-    config = change(config, locations__catalogue=str(small_disk / "catalogue"), engine__retries=1, engine__name=engine)
-    ballast = small_disk / "ballast"
-    ballast.write_bytes(bytes((8 << 20) - (44 << 10)))
+def test_the_disk_is_full(
+    survey: ManyPartitions, config: Config, small_disk: SmallDisk, tally: Tally, engine: str
+) -> None:
+    catalogue = small_disk.folder / "catalogue"
+    config = change(config, locations__catalogue=str(catalogue), engine__retries=1, engine__name=engine)
+    small_disk.leave(44 << 10)
     with pytest.raises(CatalogueError, match="partitions could not be done"):
         infer_catalogue(config)
-    written = len(list((small_disk / "catalogue" / "run" / "records").glob("*.json")))
+    written = len(list((catalogue / "run" / "records").glob("*.json")))
     assert 0 < written < len(TILES)
-    assert not list(small_disk.rglob("*.part"))
-    ballast.unlink()
+    assert not list(catalogue.rglob("*.part"))
+    small_disk.make_room()
     record = infer_catalogue(config)
     assert record["this_run"]["partitions"] == len(TILES) - written
     tally.check(f"{engine}: disk full while writing, then run again", config, survey.object_ids)

@@ -1,0 +1,199 @@
+"""Ingest killed, in its tiles and while it partitions, and run again; workers that die; a disk that fills up."""
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import run_ray
+from fault_table import Tally
+from faulty import Die, ingest_faulty
+from runs import ManyPartitions, assert_same_rows, change, make_survey, name_tiles, read_all, write_toml
+from small_disk import SmallDisk
+
+from cluster.engines import run_tasks
+from cluster.infer import infer_catalogue
+from cluster.local import Head, start_head
+from cluster.partitioning import partition_sources
+from photoz.config import Config
+from photoz.errors import CatalogueError
+from photoz.ingest import ingest_tile
+from photoz.survey.kids import find_tiles
+from photoz.tiles import list_tiles, open_tile
+
+pytestmark = pytest.mark.faults
+
+TILES = name_tiles(10)
+KILLS = 3
+JOB = Path(__file__).parents[2] / "jobs" / "ingest_dr4.py"
+
+
+@pytest.fixture(scope="module")
+def survey(tmp_path_factory: pytest.TempPathFactory) -> ManyPartitions:
+    """An undisturbed ingest, and the catalogue that follows from it."""
+    made = make_survey(tmp_path_factory.mktemp("ingest"), TILES)
+    infer_catalogue(made.config)
+    return made
+
+
+@pytest.fixture(scope="module")
+def ray_workers() -> Iterator[None]:
+    with run_ray():
+        yield
+
+
+@pytest.fixture(params=["serial", "dask", "ray"])
+def engine(request: pytest.FixtureRequest) -> str:
+    if request.param == "ray":
+        request.getfixturevalue("ray_workers")
+    return str(request.param)
+
+
+@pytest.fixture
+def config(survey: ManyPartitions, tmp_path: Path) -> Config:
+    """The same survey, with a tile store and catalogues of their own."""
+    return settle(survey.config, tmp_path)
+
+
+def settle(config: Config, folder: Path) -> Config:
+    names = ("tiles", "sources", "catalogue")
+    return change(config, **{f"locations__{name}": str(folder / name) for name in names})
+
+
+def count_files(config: Config) -> int:
+    """Count what tells that ingest goes on, finished or not."""
+    sources = Path(config.locations.sources)
+    folders = (Path(config.locations.tiles), sources, Path(f"{sources}_staging"), Path(f"{sources}_import"))
+    return sum(len(files) for folder in folders for _, _, files in os.walk(folder))  # which passes over what vanishes
+
+
+def count_partitionings(folder: Path) -> int:
+    """Count how many of the jobs so far have come to partition the sources."""
+    return (folder / "run.log").read_text().count("partitioning the sources of")
+
+
+def start_job(config: Config, folder: Path, engine: str, head: Head | None = None) -> subprocess.Popen[bytes]:
+    settings = folder / "run.toml"
+    write_toml(config, settings)
+    command = [sys.executable, str(JOB), "--config", str(settings), "--set", f"engine.name={engine}"]
+    environment = head.environment if head else None
+    with (folder / "run.log").open("ab") as log:
+        return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+
+
+def kill_when(job: subprocess.Popen[bytes], ready: Callable[[], bool], pause: float) -> bool:
+    """Kill the job a moment after it is ready for that; tell whether it was still alive."""
+    while job.poll() is None and not ready():
+        time.sleep(0.01)
+    time.sleep(pause)
+    alive = job.poll() is None
+    job.kill()
+    job.wait()
+    return alive
+
+
+def check(survey: ManyPartitions, config: Config, tally: Tally, fault: str, *, times: int = 1) -> None:
+    """Compare tiles, sources and the catalogue that follows with those of the undisturbed ingest."""
+    assert list_tiles(config.locations.tiles) == list_tiles(survey.config.locations.tiles)
+    for name in list_tiles(config.locations.tiles):
+        found, expected = (open_tile(each.locations.tiles, name) for each in (config, survey.config))
+        assert found.checksum == expected.checksum
+        np.testing.assert_array_equal(found.read_window(0, 64, 0, 64), expected.read_window(0, 64, 0, 64))
+        np.testing.assert_array_equal(found.read_mask_window(0, 64, 0, 64), expected.read_mask_window(0, 64, 0, 64))
+    assert_same_rows(read_all(config.locations.sources), read_all(survey.config.locations.sources))
+    infer_catalogue(config)
+    tally.check(fault, config, survey.object_ids, times=times)
+    assert_same_rows(read_all(config.locations.catalogue), read_all(survey.config.locations.catalogue))
+    assert not list(Path(config.locations.sources).parent.rglob("*.part"))
+    assert not Path(f"{config.locations.sources}_import").exists()
+
+
+@pytest.fixture
+def head() -> Iterator[Head]:
+    with start_head(cpus=3) as head:
+        yield head
+
+
+def test_killed_at_random_and_run_again(
+    survey: ManyPartitions, config: Config, head: Head, tally: Tally, tmp_path: Path
+) -> None:
+    """Each time another engine goes on with what is there; after a run that ends before its kill all begins anew."""
+    chance = random.Random(5)
+    kills, starts = 0, 0
+    while kills < KILLS:
+        starts += 1
+        job = start_job(config, tmp_path, ("serial", "ray", "dask")[starts % 3], head)
+        target = count_files(config) + chance.randint(1, 60)
+        if kill_when(job, lambda target=target: count_files(config) >= target, chance.uniform(0.0, 0.3)):
+            kills += 1
+            continue
+        assert job.returncode == 0, (tmp_path / "run.log").read_text()
+        for name in ("tiles", "sources", "sources_staging"):
+            shutil.rmtree(tmp_path / name)
+        assert starts < 3 * KILLS
+    assert start_job(config, tmp_path, "serial").wait() == 0, (tmp_path / "run.log").read_text()
+    check(survey, config, tally, "ingest: killed at random and run again", times=kills)
+
+
+@pytest.mark.parametrize("engine", ["serial", "dask"])
+def test_killed_while_partitioning(
+    survey: ManyPartitions, config: Config, tally: Tally, tmp_path: Path, engine: str
+) -> None:
+    """Ray runs hats-import as the serial engine does."""
+    chance = random.Random(7)
+    log = tmp_path / "run.log"
+    for number in range(1, 4):
+        job = start_job(config, tmp_path, engine)
+        alive = kill_when(job, lambda number=number: count_partitionings(tmp_path) == number, chance.uniform(0.0, 1.0))
+        assert alive, log.read_text()
+    assert start_job(config, tmp_path, engine).wait() == 0, log.read_text()
+    check(survey, config, tally, f"ingest, {engine}: killed while partitioning", times=3)
+
+
+@pytest.mark.parametrize("engine", ["dask", "ray"], indirect=True)
+def test_a_worker_killed(survey: ManyPartitions, config: Config, tally: Tally, tmp_path: Path, engine: str) -> None:
+    changed = change(config, engine__name=engine)
+    for stage in ("staging", "tile"):
+        fault = Die(stage, str(tmp_path), times=2)
+        tiles = find_tiles(config)
+        half = tiles[: len(tiles) // 2] if stage == "staging" else tiles
+        results = list(run_tasks(partial(ingest_faulty, fault=fault), half, changed, label="tiles"))
+        assert [row["problem"] for row in results] == [""] * len(half)
+        assert fault.happened == 2
+    partition_sources(config)
+    check(survey, config, tally, f"ingest, {engine}: worker killed while writing", times=4)
+
+
+def ingest_until_full(config: Config) -> str:
+    """Ingest on a disk that fills up; return what a tile, or for its sources the run, says of it."""
+    try:
+        results = list(run_tasks(ingest_tile, find_tiles(config), config, label="tiles"))
+    except Exception as error:  # noqa: BLE001 - each engine raises its own
+        return str(error)
+    return "; ".join(row["problem"] for row in results)
+
+
+def test_the_disk_is_full(
+    survey: ManyPartitions, config: Config, small_disk: SmallDisk, tally: Tally, engine: str
+) -> None:
+    config = settle(config, small_disk.folder)
+    changed = change(config, engine__name=engine)
+    small_disk.leave(400 << 10)
+    assert "No space left on device" in ingest_until_full(changed)
+    assert 0 < len(list_tiles(config.locations.tiles)) < len(TILES)
+    small_disk.make_room()
+    results = list(run_tasks(ingest_tile, find_tiles(config), changed, label="tiles"))
+    assert [row["problem"] for row in results] == [""] * len(TILES)
+    small_disk.leave(50 << 10)
+    with pytest.raises(CatalogueError, match="could not be partitioned"):
+        partition_sources(config)
+    small_disk.make_room()
+    partition_sources(config)
+    check(survey, config, tally, f"ingest, {engine}: disk full twice, each time run again", times=2)
