@@ -318,6 +318,12 @@ class Evaluation(Settings, frozen=True):
     """Bootstrap samples; 200 give an error to 5 % of itself."""
     vector_figures: bool = False
     """Write each figure as PDF too."""
+    seeing_key: str = "SEEING"
+    """Header keyword of a tile's images with the seeing [arcsec], for the report; the simulated survey's. What the KiDS
+    coadds call it is unchecked: where it is absent the report says so."""
+    noise_key: str = "SKYNOISE"
+    """Header keyword with the standard deviation of a pixel of empty sky [flux], from which the report computes the
+    depth; the simulated survey's."""
 
 
 class Nz(Settings, frozen=True):

@@ -22,7 +22,13 @@ from photoz.errors import ConfigError, PhotozError, SurveyFileError
 from photoz.storage import open_atomic
 from photoz.survey.fits import FileStamp, ImageInfo, RowReader, base_name, inspect_image, stamp_file
 from photoz.survey.kids import TileFiles
-from photoz.survey.sources import list_catalogue_columns, make_sources, read_catalogue, read_zeropoint_offsets
+from photoz.survey.sources import (
+    compute_mean_extinction,
+    list_catalogue_columns,
+    make_sources,
+    read_catalogue,
+    read_zeropoint_offsets,
+)
 from photoz.survey.table import list_columns, read_table
 from photoz.survey.wcs import Grid, align_bands
 from photoz.tiles import TileTemplate, TileWriter, invalidate_tile, read_attributes
@@ -126,6 +132,12 @@ def staged_location(config: Config, name: str) -> str:
     return f"{config.locations.sources.rstrip('/')}_staging/{name}.parquet"
 
 
+def read_extinction(config: Config, name: str) -> float | None:
+    """Read the mean extinction of a tile's sources [mag] that ingest recorded; None where it did not."""
+    staged = _read_staged(staged_location(config, name))
+    return None if staged is None else staged[0].get("extinction")
+
+
 # The catalogue part ------------------------------------------------------------------------------------------------
 
 
@@ -150,6 +162,7 @@ def _ingest_catalogue(config: Config, tile: TileFiles) -> dict[str, Any]:
         "sha256": catalogue.sha256,
         "rows": len(catalogue),
         "offsets": offsets,
+        "extinction": compute_mean_extinction(config, catalogue),
         "photoz": photoz.__version__,
     }
     _write_staged(table, location, record)

@@ -37,6 +37,8 @@ def render_page(
     evaluation: Evaluation,
     records: Mapping[str, Mapping[str, Any]],
     pictures: Sequence[Picture],
+    *,
+    selection: Mapping[str, Any],
 ) -> str:
     """Render the report as one HTML page that needs no other file.
 
@@ -47,6 +49,8 @@ def render_page(
     records : mapping of str to mapping
         The run record of each catalogue by label; empty ones are left out of the page.
     pictures : sequence of Picture
+    selection : mapping
+        What `photoz.report.selection.make_selection_context` gives.
 
     Returns
     -------
@@ -77,6 +81,7 @@ def render_page(
         runs=_make_run_rows(config, evaluation, records),
         settings=_format_settings(config),
         pictures=pictures,
+        selection=selection,
     )
 
 

@@ -4,6 +4,7 @@ import base64
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from photoz.config import Config
@@ -13,6 +14,7 @@ from photoz.metrics import STATISTICS, Measurement
 from photoz.plots import render_pdf, render_png
 from photoz.report.figures import draw_plates
 from photoz.report.page import Picture, render_page
+from photoz.report.selection import draw_selection, make_selection_context, measure_selection, summarize_selection
 from photoz.report.tables import format_csv
 from photoz.storage import exists, join, list_files, open_atomic, read_json, write_json
 
@@ -39,15 +41,17 @@ def write_report(config: Config, evaluation: Evaluation) -> str:
     ``evaluation.vector_figures`` adds each figure as PDF. The page needs no other file and asks nothing of the network.
     """
     report = config.locations.report
+    measured = measure_selection(config, evaluation)
     pictures = [
         _write_picture(config, plate.name, plate.title, plate.caption, plate.figure)
-        for plate in draw_plates(config, evaluation, read_histories(config))
+        for plate in chain(draw_plates(config, evaluation, read_histories(config)), draw_selection(config, measured))
     ]
-    write_json(join(report, "metrics.json"), make_summary(config, evaluation))
+    summary = make_summary(config, evaluation) | {"selection": summarize_selection(measured)}
+    write_json(join(report, "metrics.json"), summary)
     _write_text(join(report, "metrics.csv"), format_csv(evaluation))
     records = {result.label: read_run_record(result.location) for result in evaluation.results}
     page = join(report, "index.html")
-    _write_text(page, render_page(config, evaluation, records, pictures))
+    _write_text(page, render_page(config, evaluation, records, pictures, selection=make_selection_context(measured)))
     return page
 
 

@@ -122,6 +122,14 @@ def read_zeropoint_offsets(config: Config, primary: fits.Header) -> dict[str, fl
     return {band: float(primary[key]) if key in primary else None for band, key in keys.items()}
 
 
+def compute_mean_extinction(config: Config, catalogue: FitsTable) -> float | None:
+    """Compute the mean extinction of a tile's sources in the band of ``mag_auto`` [mag]; None without its column."""
+    column = config.survey.columns.extinction.format(band=config.survey.mag_auto_band)
+    values = catalogue.columns.get(column, np.empty(0))
+    known = values[np.isfinite(values)]
+    return float(known.mean(dtype=np.float64)) if len(known) else None
+
+
 def _apply_cut(cut: Cut, values: npt.NDArray[Any], name: str) -> npt.NDArray[np.bool_]:
     keep = np.ones(len(values), bool)
     if cut.equals is not None:

@@ -1,0 +1,92 @@
+"""Redshifts against the conditions of the observation, and accuracy against the distance from the training sample."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from photoz.metrics import FloatArray, Metrics
+from photoz.plots.style import COLOURS, GREY, MARKERS, WIDTH, draw_nothing, styled
+
+MOST_POINTS = 40
+"""Tiles drawn one by one; more are averaged in groups of neighbours."""
+
+Means = tuple[FloatArray, FloatArray, FloatArray]  # galaxies, mean, error, each (T,)
+
+
+@styled
+def plot_conditions(conditions: Mapping[str, FloatArray], redshift: Means, difference: Means) -> Figure:
+    """Plot the tiles' mean z_phot and mean dz against conditions.
+
+    Parameters
+    ----------
+    conditions : mapping of str to ndarray of float64, shape (T,)
+        By axis label; one column of panels each.
+    redshift, difference : tuple of ndarray
+        Galaxies, mean and its error in each tile.
+
+    Returns
+    -------
+    Figure
+        Error bars hold the number of galaxies alone. Above 40 tiles, weighted means of groups of equally many tiles.
+    """
+    figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
+    grid = figure.subplots(2, max(1, len(conditions)), sharex="col", sharey="row", squeeze=False)
+    for column, (label, values) in enumerate(conditions.items()):
+        for row, means in enumerate((redshift, difference)):
+            _draw_means(grid[row][column], values, means, COLOURS[row])
+        grid[1][column].set_xlabel(label)
+        grid[1][column].axhline(0.0, color="black", linewidth=0.7, zorder=1)
+        grid[1][column].xaxis.set_major_locator(MaxNLocator(4))
+    grid[0][0].set_ylabel(r"mean $z_\mathrm{phot}$, all")
+    grid[1][0].set_ylabel(r"mean $\Delta z$, test galaxies")
+    return figure
+
+
+@styled
+def plot_distance_cut(cuts: Mapping[str, Sequence[tuple[float, float, Metrics]]]) -> Figure:
+    """Plot SMAD and outliers of the galaxies kept, against the share kept; by estimator."""
+    figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for axes, name, label in (
+        (left, "smad", r"SMAD($\Delta z$)"),
+        (right, "outlier_fraction_005", r"fraction $|\Delta z| > 0.05$"),
+    ):
+        for number, (estimator, rows) in enumerate(cuts.items()):
+            style: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
+            values = np.array([metrics[name] for _, _, metrics in rows]).reshape(-1, 2)
+            shares = np.array([100 * share for share, _, _ in rows])
+            axes.errorbar(shares, values[:, 0], np.nan_to_num(values[:, 1]), markersize=4, label=estimator, **style)
+        axes.set(xlabel="kept, nearest to the training sample first [%]", ylabel=label)
+        axes.set_ylim(bottom=0)
+        axes.invert_xaxis()
+    left.legend(loc="lower left")
+    return figure
+
+
+def _draw_means(axes: Axes, values: FloatArray, means: Means, colour: str) -> None:
+    used = np.isfinite(values) & np.isfinite(means[1])
+    count, mean, error = (array[used] for array in means)
+    x = values[used]
+    if x.size == 0:
+        draw_nothing(axes, "not known")
+        return
+    if x.size > MOST_POINTS:
+        x, mean, error = _average_groups(x, (count, mean, error))
+    common = np.average(mean, weights=np.where(error > 0, error, np.inf) ** -2.0) if (error > 0).any() else mean.mean()
+    axes.axhline(float(common), color=GREY, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
+    axes.errorbar(x, mean, np.nan_to_num(error), fmt="o", markersize=3.5, color=colour, linewidth=0.9)
+
+
+def _average_groups(x: FloatArray, means: Means, *, groups: int = 12) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Averages over groups of tiles with similar x: x, mean and error."""
+    count, mean, error = means
+    parts = np.array_split(np.argsort(x, kind="stable"), groups)
+    total = np.array([count[part].sum() for part in parts])
+    middle = np.array([np.average(x[part], weights=count[part]) for part in parts])
+    value = np.array([np.average(mean[part], weights=count[part]) for part in parts])
+    square = np.array([((count[part] * np.nan_to_num(error[part])) ** 2).sum() for part in parts])
+    return middle, value, np.sqrt(square) / total
