@@ -25,18 +25,22 @@ from cluster.trainplan import (
     check_training_set,
     compute_training_key,
     is_trained,
+    plan_training,
+    resolve_settings,
+    save_estimator,
     write_estimator,
 )
 from photoz.config import Config, Training, configure_storage
 from photoz.errors import TrainingError
 from photoz.estimators.base import list_photometric
-from photoz.estimators.hybrid import make_layout
+from photoz.estimators.layout import make_layout
 from photoz.inputs import make_inputs
 from photoz.storage import join, remove
 from photoz.training import (
     Batch,
     EpochRecord,
     TrainingState,
+    make_objective,
     make_optimizer,
     make_schedule,
     prepare_batch,
@@ -45,7 +49,7 @@ from photoz.training import (
 )
 from photoz.training.epoch import LossSum, Predictions
 from photoz.training.state import restore
-from photoz.trainingset import compute_set_hash, count_splits, fit_magnitude_scaling, list_columns, list_parts
+from photoz.trainingset import compute_set_hash, count_splits, list_columns, list_parts
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +83,7 @@ def train_estimator(config: Config) -> str:
     """
     if config.training.estimator in list_photometric():
         return train_photometric(config)
+    config = resolve_settings(config)
     layout = make_layout(config, config.training.estimator)
     location = join(config.locations.models, config.training.estimator)
     set_hash = compute_set_hash(config)
@@ -87,13 +92,31 @@ def train_estimator(config: Config) -> str:
         logger.info("%s is trained already with these settings on this training set", location)
         return location
     check_training_set(config, count_splits(config))
-    plan = TrainingPlan(config, layout, fit_magnitude_scaling(config))
+    plan = plan_training(config, layout)
     with ray_cluster(config.engine):
         check_resources(config.training, find_resources(config.engine))
         state = run_training(plan, name=f"{config.training.estimator}-{key[:12]}")
-    write_estimator(plan, state, location, record={"key": key, "training_set": set_hash, "seed": config.run.seed})
+        record = {"key": key, "training_set": set_hash, "seed": config.run.seed}
+        write_estimator(plan, state, location, record=record, save=_save_on_ray)
     remove(join(_runs_location(config), f"{config.training.estimator}-{key[:12]}"))
     return location
+
+
+def _save_on_ray(plan: TrainingPlan, weights: dict[str, torch.Tensor], location: str, record: dict[str, Any]) -> None:
+    """Have a worker, which may have the GPU, recalibrate the estimator and write its folder."""
+    settings = plan.config.training
+    task = ray.remote(_save_in_worker).options(
+        num_cpus=settings.cpus_per_worker, num_gpus=int(settings.use_gpu), runtime_env={"env_vars": _WORKER}
+    )
+    ray.get(task.remote(plan, weights, location, record))
+
+
+def _save_in_worker(
+    plan: TrainingPlan, weights: dict[str, torch.Tensor], location: str, record: dict[str, Any]
+) -> None:
+    configure_storage(plan.config)
+    torch.set_num_threads(plan.config.training.threads_per_worker or os.cpu_count() or 1)
+    save_estimator(plan, weights, location, record)
 
 
 def run_training(plan: TrainingPlan, *, name: str) -> TrainingState:
@@ -144,7 +167,7 @@ def train_worker(settings: dict[str, Any]) -> None:
     configure_storage(config)
     torch.set_num_threads(_count_threads(config.training))
     torch.manual_seed(config.run.seed)
-    network = ray.train.torch.prepare_model(plan.layout.make_network())
+    network = ray.train.torch.prepare_model(plan.make_network())
     bare = network.module if hasattr(network, "module") else network
     optimizer = make_optimizer(network, config.training)
     schedule = make_schedule(optimizer, config.training)
@@ -176,11 +199,12 @@ def _run_epoch(plan: TrainingPlan, epoch: int, network: Any, optimizer: Any, sch
     # Each worker turns its images by its own numbers, and each epoch by others, also after a restart.
     rank = ray.train.get_context().get_world_rank()
     generator = torch.Generator().manual_seed(plan.config.run.seed * 1_000_003 + epoch * 1_009 + rank)
+    objective = make_objective(plan.layout, settings)
     own = train_epoch(
-        network, _stream(plan, "train", epoch), optimizer, schedule, settings=settings, generator=generator
+        network, _stream(plan, "train", epoch), optimizer, schedule, objective=objective, generator=generator
     )
     trained = time.monotonic()
-    predictions = validate(network, _stream(plan, "valid", epoch), precision=settings.precision)
+    predictions = validate(network, _stream(plan, "valid", epoch), objective=objective)
     losses, parts = _gather(own), _gather(predictions)
     total = LossSum(sum(part.loss for part in losses), sum(part.galaxies for part in losses))
     return EpochRecord(
@@ -189,7 +213,7 @@ def _run_epoch(plan: TrainingPlan, epoch: int, network: Any, optimizer: Any, sch
         galaxies_per_second=total.galaxies / (trained - start),
         learning_rate=schedule.get_last_lr()[0],
         seconds=time.monotonic() - start,
-        **Predictions.concatenate(parts).compute_metrics(settings.huber_delta),
+        **Predictions.concatenate(parts).compute_metrics(),
     )
 
 
@@ -207,9 +231,14 @@ def _stream(plan: TrainingPlan, split: str, epoch: int) -> Iterator[Batch]:
     )
     device = ray.train.torch.get_device()
     for table in tables:
-        inputs = make_inputs(table, plan.layout.bands)
-        z_spec_N = table["z_spec"].to_numpy()
-        yield prepare_batch(inputs.magnitudes_NF, inputs.cutouts_NBYX, z_spec_N, scaling=plan.scaling, device=device)
+        yield prepare_batch(
+            make_inputs(table, plan.layout.bands),
+            table["z_spec"].to_numpy(),
+            scaling=plan.scaling,
+            device=device,
+            fill=plan.layout.head is None,
+            weight_NK=plan.weigh(table["object_id"].to_pylist(), table["z_spec"].to_numpy()) if training else None,
+        )
 
 
 def _report(state: TrainingState, network: Any, optimizer: Any, schedule: Any) -> None:

@@ -2,27 +2,47 @@
 
 import hashlib
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from photoz.config import Config, Training, config_to_dict
 from photoz.errors import ConfigError, EstimatorError, TrainingError
 from photoz.estimators.base import MANIFEST, read_manifest
-from photoz.estimators.hybrid import HybridEstimator, InputLayout
+from photoz.estimators.hybrid import HybridEstimator
+from photoz.estimators.layout import PAPER, InputLayout
+from photoz.estimators.network import HybridNetwork, MaskedNetwork
+from photoz.estimators.paper import PaperEstimator
 from photoz.photometry import MagnitudeScaling
 from photoz.plots import plot_history
 from photoz.plots.style import render_png
-from photoz.storage import exists, join, open_atomic
+from photoz.storage import exists, join, open_atomic, remove
 from photoz.training import TrainingState, write_history
+from photoz.training.calibration import calibrate_estimator
+from photoz.training.weights import Smoothing, draw_bootstrap
+from photoz.trainingset import fit_magnitude_scaling, read_redshifts
 
 logger = logging.getLogger(__name__)
 
 # How the work is spread changes no more than rounding, so these settings do not make another estimator.
 _SPREADING = ("workers", "use_gpu", "cpus_per_worker", "threads_per_worker", "overwrite", "max_failures", "hold_gib")
 _OF_OTHERS = ("fit",)  # settings that the networks do not read
+PAPERS_SETTINGS = {
+    "batch_size": 32,
+    "learning_rate": 1e-3,
+    "decay": 0.9,
+    "decay_steps": 10_000,
+    "adam_epsilon": 1e-7,
+    "huber_delta": 1e-4,
+    "patience": 10,
+    "smooth_nz_width": 0.0,
+}
+"""Of arXiv 2312.08043 and its authors' public code; ``max_epochs`` and what spreads the work remain the user's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +56,49 @@ class TrainingPlan:
         What the network reads.
     scaling : MagnitudeScaling
         Of the training galaxies.
+    target_scale : tuple of two float
+        Mean and spread of ln(1 + z) of the training galaxies.
+    smoothing : Smoothing or None
+        Weights that smooth their n(z).
     """
 
     config: Config
     layout: InputLayout
     scaling: MagnitudeScaling
+    target_scale: tuple[float, float] = (0.0, 1.0)
+    smoothing: Smoothing | None = None
+
+    def make_network(self) -> HybridNetwork | MaskedNetwork:
+        """Build the network with fresh weights, knowing the scale of its targets."""
+        network = self.layout.make_network()
+        if isinstance(network, MaskedNetwork):
+            network.target_scale.copy_(torch.tensor(self.target_scale))
+        return network
+
+    def weigh(self, object_ids: Sequence[str], z_spec_N: npt.NDArray[np.floating]) -> npt.NDArray[np.float32] | None:
+        """Weigh training galaxies, shape (N, K); None for the paper's network, which weighs all alike."""
+        if self.layout.head is None:
+            return None
+        weight_NK = draw_bootstrap(object_ids, seed=self.config.run.seed, members=self.layout.head.members)
+        return weight_NK if self.smoothing is None else weight_NK * self.smoothing.weigh(z_spec_N)
+
+
+def plan_training(config: Config, layout: InputLayout) -> TrainingPlan:
+    """Derive from the training split what every worker must know."""
+    scaling = fit_magnitude_scaling(config)
+    if layout.head is None:
+        return TrainingPlan(config, layout, scaling)
+    z_N = read_redshifts(config, "train")
+    y_N, width = np.log1p(z_N), config.training.smooth_nz_width
+    smoothing = Smoothing.fit(z_N, width=width) if width > 0 else None
+    return TrainingPlan(config, layout, scaling, (float(y_N.mean()), float(y_N.std()) or 1.0), smoothing)
+
+
+def resolve_settings(config: Config) -> Config:
+    """Return the settings a training has: the paper's where the estimator is the paper's, whatever was said."""
+    if config.training.estimator != PAPER:
+        return config
+    return msgspec.structs.replace(config, training=msgspec.structs.replace(config.training, **PAPERS_SETTINGS))
 
 
 def check_resources(settings: Training, available: dict[str, float]) -> None:
@@ -107,14 +165,35 @@ def is_trained(config: Config, location: str, key: str) -> bool:
     )
 
 
-def write_estimator(plan: TrainingPlan, state: TrainingState, location: str, *, record: dict[str, Any]) -> None:
-    """Write the best epoch's network as an estimator folder, and the history beside the training set."""
+def save_estimator(plan: TrainingPlan, weights: dict[str, torch.Tensor], location: str, record: dict[str, Any]) -> None:
+    """Make the estimator of these weights, recalibrate it and write its folder."""
+    network = plan.make_network()
+    network.load_state_dict(weights)
+    # Without a manifest the folder is no estimator: so a crash never leaves an old manifest with new weights.
+    remove(join(location, MANIFEST))
+    if isinstance(network, MaskedNetwork):
+        estimator = HybridEstimator(plan.layout, plan.scaling, network, record)
+        calibrate_estimator(estimator, plan.config).save(location)
+    else:
+        PaperEstimator(plan.layout, plan.scaling, network, record).save(location)
+
+
+def write_estimator(
+    plan: TrainingPlan,
+    state: TrainingState,
+    location: str,
+    *,
+    record: dict[str, Any],
+    save: Callable[[TrainingPlan, dict[str, torch.Tensor], str, dict[str, Any]], None] = save_estimator,
+) -> None:
+    """Write the best epoch's network as an estimator folder, and the history beside the training set.
+
+    ``save`` is `save_estimator`, or what has another process do it.
+    """
     config, best = plan.config, state.best_record
-    network = plan.layout.make_network()
-    network.load_state_dict(state.best)
     training = config_to_dict(config)["training"]
     record = {**record, "settings": training, "epochs": state.epoch, "best_epoch": best.to_dict()}
-    HybridEstimator(plan.layout, plan.scaling, network, record, torch.device("cpu")).save(location)
+    save(plan, state.best, location, record)
     history = join(config.locations.training, f"history-{config.training.estimator}")
     write_history(f"{history}.json", state.records, info={"estimator": config.training.estimator, **record})
     figure = plot_history({config.training.estimator: [epoch.to_dict() for epoch in state.records]})

@@ -214,12 +214,12 @@ class Crossmatch(Settings, frozen=True):
 
 
 class Training(Settings, frozen=True):
-    """How an estimator is trained. The defaults are the paper's (arXiv 2312.08043)."""
+    """How an estimator is trained. Where the paper (arXiv 2312.08043) says something, the defaults are its."""
 
     estimator: str = "hybrid"
     """Which to train, and the name of its folder within ``locations.models``: hybrid or photometry (networks that Ray
-    Train spreads), or one that a single task fits to the magnitudes (annz, boosted, cnn1d, fcnn, gat, knn, mlp,
-    template)."""
+    Train spreads), hybrid-paper (the paper's network, loss and settings, whatever is said below), or one that a single
+    task fits to the magnitudes (annz, boosted, cnn1d, fcnn, gat, knn, mlp, template)."""
     fit: dict[str, dict[str, Any]] = {}
     """Settings of the latter by name, e.g. ``[training.fit.mlp] members = 3``; each class's ``DEFAULTS`` lists its own.
     Of the settings below these fits read ``use_gpu``, ``cpus_per_worker``, ``threads_per_worker`` (0: one, so that a
@@ -236,6 +236,34 @@ class Training(Settings, frozen=True):
     """Added to Adam's denominator. Keras' default, which the paper used; torch's is 1e-8. With ``huber_delta`` 1e-4
     gradients are so small that it matters."""
     huber_delta: float = 1e-4
+    """In ln(1 + z)."""
+    head: Literal["mixture", "binned", "point"] = "mixture"
+    """What hybrid and photometry give: p(z) as a mixture of Gaussians in ln(1 + z), p(z) in bins of it, or a point."""
+    members: int = 4
+    """Small networks that share all but the last two layers, each trained on galaxies drawn with replacement: their
+    spread is the model's own uncertainty."""
+    components: int = 5
+    """Gaussians a member."""
+    bins: int = 180
+    """Of a binned density: 0.004 in ln(1 + z) each on a bright sample, a quarter of its scatter."""
+    point_weight: float = 1.0
+    """Of the point estimate's Huber loss, in units in which it is the absolute error over the targets' spread, beside
+    the density's negative log likelihood."""
+    dropped_weight: float = 0.5
+    """Of the same galaxies with inputs dropped at random, beside those as they are: each step sees both."""
+    drop_band: float = 0.1
+    """Chance of each single band to be dropped: six of ten galaxies lose one or more of nine."""
+    drop_unimaged: float = 0.2
+    """Chance of all bands without images (KiDS: those of VIKING, which end at its footprint) to be dropped."""
+    drop_image: float = 0.3
+    """Chance of the image to be dropped: whole tiles lack it."""
+    drop_photometry: float = 0.1
+    """Chance of all magnitudes to be dropped, where the image is kept: rare in surveys."""
+    drop_image_band: float = 0.05
+    """Chance of one image band to be dropped, here also from the galaxies as they are: small, for it costs them."""
+    smooth_nz_width: float = 0.0
+    """In redshift: weigh the training galaxies so that their n(z) is smooth at this scale (`photoz.deimprint`), which
+    keeps the training fields' clusters and voids out of p(z); 0 weighs all alike."""
     max_epochs: int = 100
     patience: int = 10
     """Stop after this many epochs without a better validation loss."""

@@ -243,7 +243,14 @@ def fit_magnitude_scaling(config: Config) -> MagnitudeScaling:
     return MagnitudeScaling.fit(sums, bands)
 
 
+def read_redshifts(config: Config, split: str) -> npt.NDArray[np.float64]:
+    """Read the redshifts of one split, shape (N,)."""
+    blocks = [np.empty(0), *(table["z_spec"].to_numpy() for table in read_split(config, split, ["z_spec"]))]
+    return np.concatenate(blocks).astype(np.float64)
+
+
 def list_columns(bands: Sequence[str], *, images: bool) -> list[str]:
     """List the columns a training reads; photometry alone leaves the cutouts on disk."""
-    names = [*(f"mag_{band}" for band in bands), *(f"magerr_{band}" for band in bands), "flags", "z_spec"]
+    names = [*(f"mag_{band}" for band in bands), *(f"magerr_{band}" for band in bands), "mag_auto"]
+    names += ["not_detected", "flags", "z_spec", "object_id"]
     return [*names, CUTOUT] if images else names

@@ -35,7 +35,13 @@ def assert_same_rows(found: pa.Table, expected: pa.Table) -> None:
     """Assert equality to the bit, NaN equal to NaN (which Arrow's own comparison denies)."""
     assert found.schema.equals(expected.schema, check_metadata=True)
     for name in expected.column_names:
-        np.testing.assert_array_equal(found[name].to_numpy(), expected[name].to_numpy(), err_msg=name)
+        np.testing.assert_array_equal(_to_numpy(found[name]), _to_numpy(expected[name]), err_msg=name)
+
+
+def _to_numpy(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
+    """Return a column's values, those of lists one after another."""
+    lists = pa.types.is_fixed_size_list(column.type)
+    return np.asarray((pa.chunked_array([c.flatten() for c in column.chunks]) if lists else column).to_numpy())
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def plan_audit(config: Config) -> list[AuditTask]:
     spill = join(location, "run", f"audit-{uuid.uuid4().hex}")
     buckets = count_buckets(_count_rows(config.locations.sources), config.engine.memory_gib)
     in_sources, in_catalogue = set(sources), set(listed)
-    algorithm = _find_algorithm(location, listed)
+    algorithm = _find_algorithm(location, [*listed, *sources])  # the list may be spoiled
     return [
         AuditTask(
             partition=partition,

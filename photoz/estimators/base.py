@@ -9,17 +9,23 @@ from typing import Protocol, Self
 import fsspec
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_arrays
 
 from photoz.config import Config
 from photoz.errors import EstimatorError
+from photoz.pdf.recalibration import Recalibration
 from photoz.schema import LEVELS
 
 MANIFEST = "manifest.json"
+
+_ARRAYS = ("weights.safetensors", "arrays.safetensors")  # of the networks, and of those fitted to magnitudes
 
 # Estimator name in a manifest -> where its class lives. Modules are imported when asked for, since some need torch.
 _CLASSES = {
     "hybrid": "photoz.estimators.hybrid:HybridEstimator",
     "photometry": "photoz.estimators.hybrid:HybridEstimator",
+    "hybrid-paper": "photoz.estimators.paper:PaperEstimator",
     "annz": "photoz.estimators.annz:AnnzEstimator",
     "boosted": "photoz.estimators.boosted:BoostedEstimator",
     "cnn1d": "photoz.estimators.cnn1d:Cnn1dEstimator",
@@ -213,6 +219,38 @@ def load_estimator(location: str) -> Estimator:
     return load_class(str(name)).load(location)
 
 
+def load_recalibration(location: str) -> Recalibration | None:
+    """Load how the p(z) of the estimator in a folder is recalibrated, without the estimator.
+
+    Parameters
+    ----------
+    location : str
+        Folder, a path or any URL that fsspec opens.
+
+    Returns
+    -------
+    Recalibration or None
+        None for an estimator that has none.
+
+    Raises
+    ------
+    EstimatorError
+        There is no estimator, or its arrays are damaged.
+    """
+    read_manifest(location)
+    for name in _ARRAYS:
+        try:
+            with fsspec.open(f"{location}/{name}", "rb") as file:
+                arrays = load_arrays(file.read())
+        except FileNotFoundError:
+            continue
+        except SafetensorError as error:
+            raise EstimatorError(f"{location}/{name} is damaged: {error}; train the estimator again") from error
+        if any(key.startswith("recalibration_") for key in arrays):
+            return Recalibration.from_arrays(arrays)
+    return None
+
+
 def check_bands(estimator: Estimator, config: Config) -> None:
     """Check that the survey in the settings has what an estimator reads.
 
@@ -243,7 +281,8 @@ def check_bands(estimator: Estimator, config: Config) -> None:
 
 def list_photometric() -> list[str]:
     """List the estimators that are fitted to arrays of magnitudes (`photoz.estimators.photometric`), by name."""
-    return sorted(name for name, place in _CLASSES.items() if not place.startswith("photoz.estimators.hybrid:"))
+    networks = ("hybrid", "photometry", "hybrid-paper")
+    return sorted(name for name in _CLASSES if name not in networks)
 
 
 def load_class(name: str) -> type[Estimator]:

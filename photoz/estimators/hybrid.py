@@ -1,104 +1,74 @@
 """The combined estimator (images and magnitudes), and the same network without images: `HybridEstimator`."""
 
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from importlib.metadata import version
-from typing import Any, Self
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Self
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from photoz.config import Config
-from photoz.errors import EstimatorError
-from photoz.estimators.base import MANIFEST, Estimates, Inputs, read_manifest
-from photoz.estimators.network import HybridNetwork
+from photoz.estimators.base import Estimates, Inputs, Pdfs
+from photoz.estimators.colours import ColourDistance
+from photoz.estimators.density import Density, find_local_median, mix_bins, mix_gaussians
+from photoz.estimators.folder import check_shapes, choose_device, read_network, split_rows, to_tensor, write_network
+from photoz.estimators.layout import InputLayout, make_layout
+from photoz.estimators.masks import Photometry, encode, find_seen, number_patterns
+from photoz.estimators.network import MaskedNetwork
 from photoz.estimators.scaling import scale_cutouts
+from photoz.pdf.quantiles import make_coordinates
+from photoz.pdf.recalibration import Recalibration
 from photoz.photometry import MagnitudeScaling
 from photoz.schema import NO_IMAGE, Flag
-from photoz.storage import join, open_atomic
 from photoz.telemetry import timed
 
-FORMAT_VERSION = 1
-WEIGHTS = "weights.safetensors"
-_KEYS = ("bands", "image_bands", "cutout_size", "pixel_scale", "scaling")
+__all__ = ["HybridEstimator", "InputLayout", "make_layout"]
+
+REACH = 0.08
+"""In ln(1 + z), of the local median: that of mlp, chosen on real galaxies (docs/benchmarks/mlp-levers.md)."""
+_BANDWISE = int(Flag.EMPTY_CUTOUT)  # says that some band is empty; which, the pixels tell
 
 
-def choose_device() -> torch.device:
-    """Return the GPU where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+class View(NamedTuple):
+    """What a network is shown of N galaxies, on its device."""
 
-
-@dataclass(frozen=True)
-class InputLayout:
-    """What a network reads: bands, image bands, size and scale of the cutouts.
-
-    Parameters
-    ----------
-    bands, image_bands : tuple of str
-        ``image_bands`` is empty for photometry alone.
-    cutout_size : int
-        [pixel] side of a cutout; 0 for photometry alone.
-    pixel_scale : float
-        [arcsec / pixel] of the images it was trained on.
-    """
-
-    bands: tuple[str, ...]
-    image_bands: tuple[str, ...]
-    cutout_size: int
-    pixel_scale: float
-
-    def make_network(self) -> HybridNetwork:
-        """Build the network with fresh weights, channels last in memory."""
-        network = HybridNetwork(len(self.bands), image_bands=len(self.image_bands), cutout_size=self.cutout_size)
-        return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-
-def make_layout(config: Config, estimator: str) -> InputLayout:
-    """Return what the estimator of that name ("hybrid" or "photometry") reads of the survey in the settings.
-
-    Raises
-    ------
-    EstimatorError
-        There is no estimator of that name.
-    """
-    survey = config.survey
-    if estimator == "photometry":
-        return InputLayout(survey.bands, (), 0, survey.pixel_scale)
-    if estimator == "hybrid":
-        return InputLayout(survey.bands, survey.image_bands, config.training.cutout_size, survey.pixel_scale)
-    raise EstimatorError(f"no estimator is named {estimator!r}: training.estimator is 'hybrid' or 'photometry'")
+    photometry: Photometry
+    images_NBYX: Tensor | None
+    seen_NB: Tensor | None
 
 
 @dataclass(frozen=True, eq=False)
 class HybridEstimator:
-    """Redshifts from cutouts and magnitudes by the combined network, or from magnitudes alone.
+    """Redshifts and p(z) from cutouts and magnitudes by the combined network, or from magnitudes alone.
+
+    It does without whatever is missing: single bands, the image or some of its bands, all magnitudes.
 
     Parameters
     ----------
     layout : InputLayout
-        Bands and cutouts that the network reads.
+        Bands and cutouts that the network reads, and what it gives.
     scaling : MagnitudeScaling
         Of the training galaxies.
-    network : HybridNetwork
+    network : MaskedNetwork
         Trained; it is put in evaluation mode.
     record : mapping
         Anything that ``json`` writes, kept in the manifest: seed, hash of the training set, history.
     device : torch.device
         Where to run; the GPU where there is one.
+    recalibration : Recalibration
+        Of p(z), fitted to galaxies that the network was not trained on.
+    distance : ColourDistance or None
+        From the training galaxies; None: not measured.
     """
 
     layout: InputLayout
     scaling: MagnitudeScaling
-    network: HybridNetwork
+    network: MaskedNetwork
     record: Mapping[str, Any] = field(default_factory=dict)
     device: torch.device = field(default_factory=choose_device)
+    recalibration: Recalibration = field(default_factory=Recalibration.identity)
+    distance: ColourDistance | None = None
 
     def __post_init__(self) -> None:
         self.network.to(self.device).eval()
@@ -125,8 +95,8 @@ class HybridEstimator:
 
     @property
     def gives_pdf(self) -> bool:
-        """No: redshifts alone."""
-        return False
+        """Whether its network has densities; with ``training.head = "point"`` it has none."""
+        return self.network.head.kind != "point"
 
     @property
     def pixel_scale(self) -> float:
@@ -139,15 +109,17 @@ class HybridEstimator:
         Parameters
         ----------
         inputs : Inputs
-            Missing magnitudes (NaN) are filled from the neighbouring bands; missing pixels count as the darkest.
+            Magnitudes and pixels that are not finite count as missing.
         batch_size : int
             Galaxies a forward pass.
 
         Returns
         -------
         Estimates
-            ``z_phot`` is NaN and ``ESTIMATE_FAILED`` set where no band has a magnitude, where the estimate is not
-            finite and, with images, where the flags say that there is none or a band has no finite pixel.
+            Where the flags say that there is no image, or no band of it has a finite pixel, from photometry with
+            ``PHOTOMETRY_ONLY``; where no band has a magnitude, from the image; where there is neither, and where the
+            estimate is not finite, NaN with ``ESTIMATE_FAILED``. ``OUTSIDE_TRAINING`` is set where the distance from
+            the training galaxies is above 1; it is NaN without a magnitude.
 
         Raises
         ------
@@ -158,67 +130,114 @@ class HybridEstimator:
         -----
         Rows that cannot be estimated stay in their batch, emptied, so that they change no other row's value.
         """
-        self._check_shapes(inputs)
-        usable_N = np.any(np.isfinite(inputs.magnitudes_NF), axis=1)
-        if self.image_bands:
-            usable_N &= (inputs.flags_N & int(NO_IMAGE)) == 0
-        z_N = np.full(len(inputs), np.nan, dtype=np.float32)
-        for rows in _split(len(inputs), batch_size):
-            if usable_N[rows].any():
-                z_N[rows] = self._estimate_batch(inputs, rows)
-        failed_N = ~usable_N | ~np.isfinite(z_N)
-        z_N[failed_N] = np.nan
-        return Estimates(z_N, inputs.flags_N | np.where(failed_N, np.int32(Flag.ESTIMATE_FAILED), np.int32(0)))
+        check_shapes(inputs, self.layout)
+        known_NF = np.where(np.isfinite(inputs.magnitudes_NF), inputs.magnitudes_NF, np.float32(np.nan))
+        inputs = replace(inputs, magnitudes_NF=known_NF)
+        parts = [self._estimate_batch(inputs.take(rows)) for rows in split_rows(len(inputs), batch_size)]
+        if not parts:
+            return Estimates.fail(inputs.flags_N, with_pdf=self.gives_pdf)
+        return Estimates.concatenate(parts)
 
-    def _estimate_batch(self, inputs: Inputs, rows: slice) -> npt.NDArray[np.float32]:
+    def _estimate_batch(self, inputs: Inputs) -> Estimates:
         with torch.inference_mode():
             with timed("prepare"):
-                features_NF = np.nan_to_num(self.scaling.apply(inputs.magnitudes_NF[rows]), nan=0.0)
-                images_NBYX, seen_N = self._prepare_images(inputs, rows)
+                view = self.show(inputs)
             with timed("forward"):
-                y_N = self.network(torch.from_numpy(features_NF).to(self.device), images_NBYX)
-                z_N = torch.expm1(y_N.float())
-                if seen_N is not None:
-                    z_N = torch.where(seen_N, z_N, torch.nan)
-                return z_N.cpu().numpy()
+                raw_NKP = self.run(view)
+                points_NK, density = self.read(raw_NKP)
+                z_N = torch.expm1(self._find_points(points_NK, density)).cpu().numpy()
+            known_N = np.isfinite(inputs.magnitudes_NF).any(axis=1)
+            image_N = np.zeros(len(inputs), dtype=bool) if view.seen_NB is None else _any(view.seen_NB)
+            failed_N = ~(known_N | image_N) | ~np.isfinite(z_N)
+            flags_N = inputs.flags_N | _bit(failed_N, Flag.ESTIMATE_FAILED)
+            if self.image_bands:
+                flags_N |= _bit(~image_N & ~failed_N, Flag.PHOTOMETRY_ONLY)
+            pdf = None
+            if density is not None:
+                with timed("pdf"):
+                    distance_N = self._measure_distance(inputs)
+                    quantiles_NQ = self._find_quantiles(inputs, view, density)
+                z_NK = torch.expm1(points_NK)
+                spread_N = z_NK.std(dim=1).cpu().numpy() if z_NK.shape[1] > 1 else np.full(len(z_N), np.nan)
+                outside_N = np.nan_to_num(distance_N) > 1
+                flags_N |= _bit(outside_N & ~failed_N, Flag.OUTSIDE_TRAINING)
+                pdf = Pdfs(*(_blank(values, failed_N) for values in (quantiles_NQ, spread_N, distance_N)))
+        return Estimates(_blank(z_N, failed_N), flags_N.astype(np.int32), pdf)
 
-    def _prepare_images(self, inputs: Inputs, rows: slice) -> tuple[Tensor | None, Tensor | None]:
+    def show(self, inputs: Inputs) -> View:
+        """Prepare what the network is shown: an image that the flags deny is emptied."""
+        photometry = Photometry.prepare(inputs.magnitudes_NF, inputs.not_detected_NF, self.scaling, self.device)
         if inputs.cutouts_NBYX is None or not self.image_bands:
-            return None, None
-        cutouts_NBYX = _to_tensor(inputs.cutouts_NBYX[rows], self.device)
-        seen_N = torch.isfinite(cutouts_NBYX).flatten(2).any(dim=2).all(dim=1)
-        return scale_cutouts(cutouts_NBYX), seen_N
+            return View(photometry, None, None)
+        cutouts_NBYX = to_tensor(inputs.cutouts_NBYX, self.device)
+        there_N = torch.from_numpy((inputs.flags_N & (int(NO_IMAGE) & ~_BANDWISE)) == 0).to(self.device)
+        seen_NB = find_seen(cutouts_NBYX) & there_N.unsqueeze(1)
+        images_NBYX = scale_cutouts(cutouts_NBYX) * seen_NB[:, :, None, None]
+        return View(photometry, images_NBYX, seen_NB)
 
-    def _check_shapes(self, inputs: Inputs) -> None:
-        bands = inputs.magnitudes_NF.shape[1:]
-        if bands != (len(self.bands),):
-            raise EstimatorError(f"{bands} magnitudes a galaxy were given; this estimator reads {list(self.bands)}")
-        if not self.image_bands:
-            return
-        due = (len(self.image_bands), self.cutout_size, self.cutout_size)
-        given = None if inputs.cutouts_NBYX is None else inputs.cutouts_NBYX.shape[1:]
-        if given != due:
-            raise EstimatorError(
-                f"cutouts of shape {given} were given; this estimator reads {due} pixels of {list(self.image_bands)}"
-            )
+    def run(self, *views: View) -> Tensor:
+        """Run the network; further views of the same galaxies, one after another, share the image branch's work."""
+        features_MF = torch.cat([encode(view.photometry, view.seen_NB) for view in views])
+        raw_MKP: Tensor = self.network(features_MF, views[0].images_NBYX)
+        return raw_MKP.float()
+
+    def read(self, raw_NKP: Tensor) -> tuple[Tensor, Density | None]:
+        """Read the members' points in ln(1 + z), shape (N, K), and the density in units of the targets' scale."""
+        centre, spread = self.network.target_scale
+        points_NK = centre + spread * raw_NKP[..., 0]
+        match self.network.head.kind:
+            case "mixture":
+                return points_NK, mix_gaussians(raw_NKP[..., 1:])
+            case "binned":
+                return points_NK, mix_bins(raw_NKP[..., 1:])
+        return points_NK, None
+
+    def compute_raw_pit(self, density: Density, z_spec_N: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        """Compute the probability below redshifts before recalibration, shape (N,)."""
+        centre, spread = (float(value) for value in self.network.target_scale)
+        y_N = (np.log1p(np.asarray(z_spec_N, dtype=np.float64)) - centre) / spread
+        y_N1 = torch.from_numpy(y_N.astype(np.float32)).to(self.device).unsqueeze(1)
+        return density.compute_cdf(y_N1).squeeze(1).double().cpu().numpy()
+
+    def number_patterns(self, view: View) -> npt.NDArray[np.int64]:
+        """Number what is missing of each galaxy; see `photoz.estimators.masks.number_patterns`."""
+        unimaged_F = torch.tensor(self.layout.find_unimaged(), device=self.device)
+        missing_NF = ~torch.isfinite(view.photometry.values_NF)
+        return number_patterns(missing_NF, view.seen_NB, unimaged_F).cpu().numpy()
+
+    def _find_points(self, points_NK: Tensor, density: Density | None) -> Tensor:
+        """Find the estimates of ln(1 + z), shape (N,): where there is a density, its local median.
+
+        On validation galaxies that is better than the mean of the members' points (docs/benchmarks/pdf.md).
+        """
+        if density is None:
+            return points_NK.mean(dim=1)
+        centre, spread = self.network.target_scale
+        half_N1 = torch.full_like(points_NK[:, :1], 0.5)
+        median_N = density.find_quantiles(half_N1).squeeze(1)
+        y_N: Tensor = centre + spread * find_local_median(density, median_N, REACH / float(spread))
+        return y_N
+
+    def _find_quantiles(self, inputs: Inputs, view: View, density: Density) -> npt.NDArray[np.float32]:
+        coordinates_NC = make_coordinates(inputs.magnitudes_NF, self.bands)
+        levels_NQ = self.recalibration.map_levels(coordinates_NC, self.number_patterns(view))
+        y_NQ = density.find_quantiles(torch.from_numpy(levels_NQ.astype(np.float32)).to(self.device))
+        centre, spread = self.network.target_scale
+        return torch.expm1(centre + spread * y_NQ).cpu().numpy()
+
+    def _measure_distance(self, inputs: Inputs) -> npt.NDArray[np.float32]:
+        if self.distance is None:
+            return np.full(len(inputs), np.nan, dtype=np.float32)
+        return self.distance.measure(inputs.magnitudes_NF)
 
     def save(self, location: str) -> None:
         """Write ``weights.safetensors`` and, last, ``manifest.json`` into a folder (a path or any fsspec URL)."""
-        weights = {key: value.cpu().contiguous() for key, value in self.network.state_dict().items()}
-        _write_bytes(join(location, WEIGHTS), save_tensors(weights))
-        manifest = {
-            "format_version": FORMAT_VERSION,
-            "estimator": self.name,
-            "bands": self.bands,
-            "image_bands": self.image_bands,
-            "cutout_size": self.cutout_size,
-            "pixel_scale": self.layout.pixel_scale,
-            "scaling": self.scaling.to_dict(),
-            "target": "ln(1 + z)",
-            "versions": {name: version(name) for name in ("photoz", "torch", "numpy")},
-            "record": dict(self.record),
-        }
-        _write_bytes(join(location, MANIFEST), json.dumps(manifest, indent=2).encode())
+        arrays = dict(self.recalibration.to_arrays())
+        if self.distance is not None:
+            arrays |= self.distance.to_arrays()
+        write_network(
+            location, self.name, self.layout, self.scaling, network=self.network, record=self.record, arrays=arrays
+        )
 
     @classmethod
     def load(cls, location: str) -> Self:
@@ -229,41 +248,27 @@ class HybridEstimator:
         EstimatorError
             There is no estimator, its format is another version's, or its weights do not fit its manifest.
         """
-        manifest: Any = read_manifest(location)
-        _check_manifest(manifest, location)
-        layout = InputLayout(
-            tuple(manifest["bands"]), tuple(manifest["image_bands"]), manifest["cutout_size"], manifest["pixel_scale"]
+        layout, scaling, network, record, arrays = read_network(location)
+        assert isinstance(network, MaskedNetwork)  # a layout with a head makes no other
+        return cls(
+            layout,
+            scaling,
+            network,
+            record,
+            recalibration=Recalibration.from_arrays(arrays),
+            distance=ColourDistance.from_arrays(arrays, scaling),
         )
-        network = layout.make_network()
-        try:
-            with fsspec.open(join(location, WEIGHTS), "rb") as file:
-                network.load_state_dict(load_tensors(file.read()))
-        except (FileNotFoundError, SafetensorError, RuntimeError) as error:
-            raise EstimatorError(f"{location}/{WEIGHTS} is missing or damaged: {error}; train it again") from error
-        return cls(layout, MagnitudeScaling.from_dict(manifest["scaling"]), network, manifest.get("record", {}))
 
 
-def _check_manifest(manifest: Mapping[str, object], location: str) -> None:
-    found = manifest.get("format_version")
-    if found != FORMAT_VERSION:
-        raise EstimatorError(
-            f"{location!r} is in format version {found!r}, this photoz reads {FORMAT_VERSION}: train the estimator "
-            f"again, or use the photoz that wrote it ({manifest.get('versions')})"
-        )
-    missing = [key for key in _KEYS if key not in manifest]
-    if missing:
-        raise EstimatorError(f"{location}/{MANIFEST} lacks {missing}: train the estimator again")
+def _any(seen_NB: Tensor) -> npt.NDArray[np.bool_]:
+    return seen_NB.any(dim=1).cpu().numpy()
 
 
-def _split(count: int, size: int) -> Iterator[slice]:
-    return (slice(start, min(start + size, count)) for start in range(0, count, size))
+def _bit(rows_N: npt.NDArray[np.bool_], flag: Flag) -> npt.NDArray[np.int32]:
+    return np.where(rows_N, np.int32(flag), np.int32(0))
 
 
-def _to_tensor(values: npt.NDArray[np.float32], device: torch.device) -> Tensor:
-    # Arrays that come from Arrow are read-only, which torch warns about: those are copied.
-    return torch.from_numpy(np.require(values, requirements=["C", "W"])).to(device)
-
-
-def _write_bytes(location: str, content: bytes) -> None:
-    with open_atomic(location) as file:
-        file.write(content)
+def _blank(values: npt.NDArray[np.floating], failed_N: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    """Return the values, float32, NaN in rows that could not be estimated."""
+    failed = failed_N.reshape(-1, *[1] * (values.ndim - 1))
+    return np.where(failed, np.nan, values).astype(np.float32)

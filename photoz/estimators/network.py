@@ -1,5 +1,7 @@
 """The combined network: an Inception branch on images, a plain branch on magnitudes, joined.
 
+`HybridNetwork` is the paper's; `MaskedNetwork` has the same branches, takes masks of what is missing and gives p(z).
+
 References
 ----------
 Architecture: John William et al. 2023 (arXiv:2312.08043) and Hybrid-z (A&A 698, A276, 2025); Inception modules after
@@ -9,6 +11,7 @@ followed by ReLU, batch normalisation comes after the ReLU, the output is linear
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +20,7 @@ from torch.nn import functional
 PHOTOMETRY_FEATURES = 64
 INCEPTION_CHANNELS = 256
 INCEPTION_MODULES = 4
+MEMBER_WIDTH = 64
 
 
 def average_pool_same(images_NCYX: Tensor, kernel: int, stride: int) -> Tensor:
@@ -115,7 +119,7 @@ class PhotometryBranch(nn.Module):
 
 
 class HybridNetwork(nn.Module):
-    """The whole network: standardised magnitudes (N, F) and scaled images (N, B, Y, X) in, ln(1 + z) (N,) out.
+    """The paper's network: standardised magnitudes (N, F) and scaled images (N, B, Y, X) in, ln(1 + z) (N,) out.
 
     Parameters
     ----------
@@ -144,6 +148,104 @@ class HybridNetwork(nn.Module):
         if self.image is not None:
             joined_NJ = torch.cat([self.image(images_NBYX), joined_NJ], dim=1)
         return self.join(joined_NJ).squeeze(1)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a `MaskedNetwork` gives.
+
+    Parameters
+    ----------
+    kind : str
+        "mixture" (of Gaussians), "binned" (a density constant within bins) or "point" (no density).
+    members : int
+        Small networks that share all but the last layers; their spread is the model's own uncertainty.
+    parts : int
+        Gaussians or bins a member.
+    """
+
+    kind: str = "mixture"
+    members: int = 4
+    parts: int = 5
+
+    @property
+    def outputs(self) -> int:
+        """Numbers a member gives: the point estimate first, then what describes its density."""
+        return 1 + {"mixture": 3 * self.parts, "binned": self.parts, "point": 0}[self.kind]
+
+
+class Members(nn.Module):
+    """K small networks side by side, evaluated by one matrix product a layer: (N, `inputs`) in, (N, K, P) out."""
+
+    def __init__(self, inputs: int, head: Head) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(inputs, head.members * MEMBER_WIDTH)
+        self.weight = nn.Parameter(torch.empty(head.members, MEMBER_WIDTH, head.outputs))
+        self.bias = nn.Parameter(torch.zeros(head.members, 1, head.outputs))
+        nn.init.normal_(self.weight, std=0.3 * math.sqrt(2.0 / MEMBER_WIDTH))
+        if head.kind == "mixture":  # components start spread over the targets
+            with torch.no_grad():
+                self.bias[:, :, 1 + head.parts : 1 + 2 * head.parts] = torch.linspace(-1.5, 1.5, head.parts)
+                self.bias[:, :, 1 + 2 * head.parts :] = -0.7
+
+    def forward(self, latents_NJ: Tensor) -> Tensor:
+        """Return (N, K, P)."""
+        members = len(self.weight)
+        hidden_KNH = functional.relu(self.hidden(latents_NJ)).view(-1, members, MEMBER_WIDTH).transpose(0, 1)
+        return torch.baddbmm(self.bias, hidden_KNH, self.weight).transpose(0, 1)
+
+
+class MaskedNetwork(nn.Module):
+    """The paper's two branches with masks of what is missing, and members that give a density each.
+
+    Parameters
+    ----------
+    bands : int
+        Number of magnitudes.
+    image_bands, cutout_size : int
+        As in `HybridNetwork`.
+    head : Head
+
+    Notes
+    -----
+    The buffer ``target_scale`` holds mean and spread of ln(1 + z) of the training galaxies: outputs are in units of it.
+    """
+
+    target_scale: Tensor
+
+    def __init__(self, bands: int, *, image_bands: int = 0, cutout_size: int = 0, head: Head | None = None) -> None:
+        super().__init__()
+        self.head = head or Head()
+        self.present = 3 * bands  # column of the features that tells whether there is an image
+        self.photometry = PhotometryBranch(3 * bands + (1 + image_bands if image_bands else 0))
+        self.image = ImageBranch(image_bands, cutout_size) if image_bands else None
+        width = PHOTOMETRY_FEATURES + (self.image.features if self.image else 0)
+        self.join = nn.Sequential(nn.Linear(width, 1024), nn.ReLU())
+        self.apply(_initialise)
+        self.members = Members(1024, self.head)
+        self.register_buffer("target_scale", torch.tensor([0.0, 1.0]))
+
+    def forward(self, features_MF: Tensor, images_NBYX: Tensor | None = None) -> Tensor:
+        """Return what each member gives, shape (M, K, P), in units of the targets' scale.
+
+        Parameters
+        ----------
+        features_MF : Tensor, shape (M, F)
+            From `photoz.estimators.masks.encode`. M is a multiple of N: each image serves M / N rows, one after N
+            others, which lets the same galaxies be seen with other things missing for the price of the join.
+        images_NBYX : Tensor, shape (N, B, Y, X), or None
+            Not looked at where the features say that there is no image.
+        """
+        joined_MJ = self.photometry(features_MF)
+        if self.image is not None:
+            image_NP = self.image(images_NBYX)
+            image_MP = image_NP.repeat(len(features_MF) // max(len(image_NP), 1), 1)
+            # A row without an image gets nothing from it, whatever its pixels are.
+            seen_M1 = features_MF[:, self.present : self.present + 1] > 0
+            joined_MJ = torch.cat([torch.where(seen_M1, image_MP, 0.0), joined_MJ], dim=1)
+        latents_MJ = self.join(joined_MJ)
+        with torch.autocast(latents_MJ.device.type, enabled=False):  # bf16 would round redshifts to 1 %
+            return self.members(latents_MJ.float())  # type: ignore[no-any-return]
 
 
 def _initialise(module: nn.Module) -> None:

@@ -3,6 +3,7 @@
 from photoz.training.batches import Batch, augment, prepare_batch
 from photoz.training.epoch import make_optimizer, make_schedule, train_epoch, validate
 from photoz.training.history import EpochRecord, write_history
+from photoz.training.objectives import make_objective
 from photoz.training.state import TrainingState
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "EpochRecord",
     "TrainingState",
     "augment",
+    "make_objective",
     "make_optimizer",
     "make_schedule",
     "prepare_batch",

@@ -1,12 +1,14 @@
 """From galaxies with known redshifts to the tensors of a training step."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from photoz.estimators.base import Inputs
+from photoz.estimators.masks import Photometry, find_seen
 from photoz.estimators.scaling import scale_cutouts
 from photoz.photometry import MagnitudeScaling
 
@@ -20,50 +22,62 @@ class Batch:
 
     Parameters
     ----------
-    features_NF : Tensor of float32, shape (N, F)
+    photometry : Photometry
         Standardised magnitudes.
     images_NBYX : Tensor of float32, shape (N, B, Y, X), or None
         Scaled to 0..1, channels last.
+    seen_NB : Tensor of bool, shape (N, B), or None
+        Image bands that hold a finite pixel.
     target_N : Tensor of float32, shape (N,)
         ln(1 + z_spec).
+    weight_NK : Tensor of float32, shape (N, K), or None
+        Weight of each galaxy in the loss of each member; None: 1.
     """
 
-    features_NF: Tensor
+    photometry: Photometry
     images_NBYX: Tensor | None
+    seen_NB: Tensor | None
     target_N: Tensor
+    weight_NK: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.target_N)
 
 
 def prepare_batch(
-    magnitudes_NF: npt.NDArray[np.floating],
-    cutouts_NBYX: npt.NDArray[np.float32] | None,
+    inputs: Inputs,
     z_spec_N: npt.NDArray[np.floating],
     *,
     scaling: MagnitudeScaling,
     device: torch.device,
+    fill: bool = False,
+    weight_NK: npt.NDArray[np.float32] | None = None,
 ) -> Batch:
     """Prepare galaxies exactly as the estimator does.
 
     Parameters
     ----------
-    magnitudes_NF : ndarray of float, shape (N, F)
-        [mag(AB)] NaN where there is none; each row has at least one.
-    cutouts_NBYX : ndarray of float32, shape (N, B, Y, X), or None
-        [flux] NaN pixels become 0 after scaling.
+    inputs : Inputs
+        N galaxies.
     z_spec_N : ndarray of float, shape (N,)
     scaling : MagnitudeScaling
         Of the training galaxies.
     device : torch.device
+    fill : bool
+        Fill missing magnitudes from neighbouring bands, for the paper's network; each galaxy must have one.
+    weight_NK : ndarray of float32, shape (N, K), optional
     """
-    images_NBYX = None
-    if cutouts_NBYX is not None:
-        writable = np.require(cutouts_NBYX, requirements=["C", "W"])  # torch warns about Arrow's read-only arrays
-        images_NBYX = scale_cutouts(torch.from_numpy(writable).to(device))
-    features_NF = torch.from_numpy(scaling.apply(magnitudes_NF)).to(device)
+    images_NBYX = seen_NB = None
+    if inputs.cutouts_NBYX is not None:
+        cutouts_NBYX = np.require(inputs.cutouts_NBYX, requirements=["C", "W"])  # torch warns about read-only arrays
+        tensor_NBYX = torch.from_numpy(cutouts_NBYX).to(device)
+        images_NBYX, seen_NB = scale_cutouts(tensor_NBYX), find_seen(tensor_NBYX)
+    photometry = Photometry.prepare(inputs.magnitudes_NF, inputs.not_detected_NF, scaling, device)
+    if fill:
+        photometry = replace(photometry, values_NF=torch.from_numpy(scaling.apply(inputs.magnitudes_NF)).to(device))
     target_N = torch.from_numpy(np.log1p(np.asarray(z_spec_N, dtype=np.float64)).astype(np.float32)).to(device)
-    return Batch(features_NF, images_NBYX, target_N)
+    weights = None if weight_NK is None else torch.from_numpy(weight_NK).to(device)
+    return Batch(photometry, images_NBYX, seen_NB, target_N, weights)
 
 
 def turn_images(images_NBYX: Tensor, turn: int) -> Tensor:

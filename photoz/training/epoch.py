@@ -7,14 +7,14 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 
 from photoz.config import Training
 from photoz.metrics import compute_dz, compute_r2, compute_smad
-from photoz.training.batches import Batch, augment
+from photoz.training.batches import Batch
+from photoz.training.objectives import Objective
 
 ADAM_BETAS = (0.9, 0.999)
 
@@ -44,10 +44,11 @@ class LossSum:
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Estimated and true ln(1 + z) of the validation galaxies, float64, shape (N,); those of workers concatenate."""
+    """Estimated and true ln(1 + z) of the validation galaxies and their losses, float64, shape (N,)."""
 
     estimate_N: npt.NDArray[np.float64]
     target_N: npt.NDArray[np.float64]
+    loss_N: npt.NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.target_N)
@@ -55,28 +56,19 @@ class Predictions:
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
         """Put the predictions of several workers together."""
-        estimates, targets = [part.estimate_N for part in parts], [part.target_N for part in parts]
-        return cls(np.concatenate(estimates), np.concatenate(targets))
+        names = ("estimate_N", "target_N", "loss_N")
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
-    def compute_metrics(self, huber_delta: float) -> dict[str, float]:
+    def compute_metrics(self) -> dict[str, float]:
         """Return loss, MSE, MAE and R² of z, and SMAD of dz = (z_phot - z_spec) / (1 + z_spec)."""
-        error_N = np.abs(self.estimate_N - self.target_N)
-        loss_N = np.where(error_N <= huber_delta, error_N**2 / 2, huber_delta * (error_N - huber_delta / 2))
         z_phot_N, z_spec_N = np.expm1(self.estimate_N), np.expm1(self.target_N)
         return {
-            "valid_loss": float(loss_N.mean()),
+            "valid_loss": float(self.loss_N.mean()),
             "smad": float(compute_smad(compute_dz(z_phot_N, z_spec_N))),
             "r2": float(compute_r2(z_phot_N, z_spec_N)),
             "mse": float(np.mean((z_phot_N - z_spec_N) ** 2)),
             "mae": float(np.mean(np.abs(z_phot_N - z_spec_N))),
         }
-
-
-def _forward(network: nn.Module, features_NF: Tensor, images_NBYX: Tensor | None, precision: str) -> Tensor:
-    device = features_NF.device.type
-    with torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
-        estimate_N: Tensor = network(features_NF, images_NBYX)
-    return estimate_N.float()
 
 
 def train_epoch(
@@ -85,23 +77,23 @@ def train_epoch(
     optimizer: Adam,
     schedule: LambdaLR,
     *,
-    settings: Training,
+    objective: Objective,
     generator: torch.Generator,
 ) -> LossSum:
-    """Train on each batch once: Huber loss on ln(1 + z), images flipped and turned.
+    """Train on each batch once.
 
     Parameters
     ----------
     network : torch.nn.Module
-        `HybridNetwork`, also wrapped for distributed training.
+        Of the objective's layout, also wrapped for distributed training.
     batches : iterable of Batch
         At least two galaxies each (batch normalisation needs them).
     optimizer, schedule
         From `make_optimizer` and `make_schedule`; one step a batch.
-    settings : Training
-        ``huber_delta`` and ``precision`` are read.
+    objective : Objective
+        From `make_objective`.
     generator : torch.Generator
-        Decides the turns.
+        On the CPU; decides the turns of the images and what is dropped.
 
     Returns
     -------
@@ -111,10 +103,8 @@ def train_epoch(
     total = torch.zeros((), dtype=torch.float64)
     galaxies = 0
     for batch in batches:
-        images_NBYX = None if batch.images_NBYX is None else augment(batch.images_NBYX, generator)
         optimizer.zero_grad(set_to_none=True)
-        estimate_N = _forward(network, batch.features_NF, images_NBYX, settings.precision)
-        loss = functional.huber_loss(estimate_N, batch.target_N, delta=settings.huber_delta)
+        loss = objective.compute_loss(network, batch, generator)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
@@ -123,13 +113,13 @@ def train_epoch(
     return LossSum(total.item(), galaxies)
 
 
-def validate(network: nn.Module, batches: Iterable[Batch], *, precision: str = "float32") -> Predictions:
+def validate(network: nn.Module, batches: Iterable[Batch], *, objective: Objective) -> Predictions:
     """Estimate the validation galaxies in evaluation mode; the network is left in that mode."""
     network.eval()
-    estimates, targets = [np.empty(0)], [np.empty(0)]
+    parts = [Predictions(np.empty(0), np.empty(0), np.empty(0))]
     with torch.inference_mode():
         for batch in batches:
-            estimate_N = _forward(network, batch.features_NF, batch.images_NBYX, precision)
-            estimates.append(estimate_N.cpu().numpy().astype(np.float64))
-            targets.append(batch.target_N.cpu().numpy().astype(np.float64))
-    return Predictions(np.concatenate(estimates), np.concatenate(targets))
+            values = (*objective.assess(network, batch), batch.target_N)
+            estimate_N, loss_N, target_N = (value.cpu().numpy().astype(np.float64) for value in values)
+            parts.append(Predictions(estimate_N, target_N, loss_N))
+    return Predictions.concatenate(parts)

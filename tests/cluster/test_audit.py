@@ -383,7 +383,7 @@ DAMAGES: list[tuple[Callable[[Copy], None], set[str]]] = [
     (lose_a_position, {"positions", "pixels", "columns"}),
     (change_mag_auto, {"columns"}),
     (unsort_a_file, {"order"}),
-    (hide_a_failure, {"flags"}),
+    (hide_a_failure, {"flags", "p(z)"}),
     (lose_a_flag, {"flags"}),
     (lose_the_units, {"schema"}),
     (count_wrongly, {"records"}),

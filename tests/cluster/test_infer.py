@@ -10,7 +10,7 @@ from runs import assert_same_rows, change, read_all
 from cluster.infer import infer_catalogue
 from photoz.catalogue import list_partitions, locate_partition, locate_primary
 from photoz.errors import CatalogueError, EstimatorError
-from photoz.schema import Flag, make_catalogue_schema
+from photoz.schema import NO_IMAGE, Flag, make_catalogue_schema
 
 
 @pytest.fixture(scope="module")
@@ -24,17 +24,19 @@ def test_every_source_comes_out_once(ready_survey: ReadySurvey, serial_catalogue
     ids = serial_catalogue["object_id"].to_pylist()
     assert len(ids) == len(set(ids))
     assert set(ids) == ready_survey.object_ids
-    assert serial_catalogue.schema.equals(make_catalogue_schema(), check_metadata=True)
+    assert serial_catalogue.schema.equals(make_catalogue_schema("hybrid"), check_metadata=True)
 
 
 def test_rows_without_redshift_say_why(serial_catalogue: pa.Table) -> None:
     z_phot = serial_catalogue["z_phot"].to_numpy()
     failed = (serial_catalogue["flags"].to_numpy() & Flag.ESTIMATE_FAILED) != 0
     np.testing.assert_array_equal(~np.isfinite(z_phot), failed)
-    no_photometry = (serial_catalogue["flags"].to_numpy() & Flag.NO_PHOTOMETRY) != 0
+    flags = serial_catalogue["flags"].to_numpy()
+    no_photometry, no_image = (flags & Flag.NO_PHOTOMETRY) != 0, (flags & NO_IMAGE) != 0
     assert no_photometry.sum() == 3  # one a tile has no magnitude at all
-    assert failed[no_photometry].all()
-    assert not failed.all()
+    np.testing.assert_array_equal(failed, no_photometry & no_image)
+    np.testing.assert_array_equal((flags & Flag.PHOTOMETRY_ONLY) != 0, no_image & ~failed)
+    np.testing.assert_array_equal(np.isfinite(serial_catalogue["hybrid_z_median"].to_numpy()), np.isfinite(z_phot))
 
 
 @pytest.mark.slow
@@ -125,5 +127,5 @@ def test_a_missing_tile_costs_only_its_images(ready_survey: ReadySurvey, tmp_pat
     )
     record = infer_catalogue(config)
     assert record["rows"] == len(ready_survey.object_ids)
-    assert record["estimated"] == 0
     assert record["flags"]["NO_TILE"] == record["rows"]
+    assert record["estimated"] == record["flags"]["PHOTOMETRY_ONLY"] == record["rows"] - 3  # which have no magnitude

@@ -1,21 +1,27 @@
-"""The combined estimator: architecture, preparation, estimates, its folder on disk."""
+"""The combined estimator: architecture, preparation, estimates and p(z), what is missing, its folder on disk."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 from torch import nn
 
 from photoz.config import convert_config
 from photoz.errors import EstimatorError
-from photoz.estimators import Inputs, load_estimator
+from photoz.estimators import Inputs, load_estimator, load_recalibration
 from photoz.estimators.base import check_bands
-from photoz.estimators.hybrid import HybridEstimator, InputLayout
-from photoz.estimators.network import HybridNetwork, average_pool_same, max_pool_same
+from photoz.estimators.colours import ColourDistance
+from photoz.estimators.hybrid import HybridEstimator
+from photoz.estimators.layout import InputLayout
+from photoz.estimators.network import Head, HybridNetwork, MaskedNetwork, average_pool_same, max_pool_same
+from photoz.estimators.paper import PaperEstimator
 from photoz.estimators.scaling import nan_quantile_pair, scale_cutouts
+from photoz.pdf.recalibration import Recalibration
 from photoz.photometry import MagnitudeScaling, MagnitudeSums
-from photoz.schema import Flag
+from photoz.schema import LEVELS, Flag
 
 BANDS = ("u", "g", "r", "i", "Z", "Y", "J", "H", "Ks")
 UGRI = ("u", "g", "r", "i")
@@ -28,11 +34,29 @@ def make_inputs(count: int, *, images: bool = True, seed: int = 0) -> Inputs:
     return Inputs(magnitudes_NF, np.full_like(magnitudes_NF, 0.1), cutouts_NBYX, np.zeros(count, dtype=np.int32))
 
 
-def make_estimator(*, images: bool = True) -> HybridEstimator:
+def make_estimator(*, images: bool = True, head: str = "mixture") -> HybridEstimator:
     torch.manual_seed(3)
-    layout = InputLayout(BANDS, UGRI if images else (), 36 if images else 0, 0.2)
-    scaling = MagnitudeScaling.fit(MagnitudeSums.empty(9).add(make_inputs(100).magnitudes_NF), BANDS)
-    return HybridEstimator(layout, scaling, layout.make_network(), {"seed": 3}, torch.device("cpu"))
+    parts = {"mixture": 5, "binned": 60, "point": 0}[head]
+    layout = InputLayout(BANDS, UGRI if images else (), 36 if images else 0, 0.2, Head(head, 4, parts))
+    network = layout.make_network()
+    network.target_scale.copy_(torch.tensor([0.2, 0.1]))
+    return HybridEstimator(layout, make_scaling(), network, {"seed": 3}, torch.device("cpu"))
+
+
+def make_scaling() -> MagnitudeScaling:
+    return MagnitudeScaling.fit(MagnitudeSums.empty(9).add(make_inputs(100).magnitudes_NF), BANDS)
+
+
+def make_paper() -> PaperEstimator:
+    torch.manual_seed(3)
+    layout = InputLayout(BANDS, UGRI, 36, 0.2, None)
+    return PaperEstimator(layout, make_scaling(), layout.make_network(), {"seed": 3}, torch.device("cpu"))
+
+
+def assert_same(found, expected, rows=slice(None)) -> None:
+    np.testing.assert_array_equal(found.z_phot_N[rows], expected.z_phot_N[rows])
+    for name in ("quantiles_NQ", "z_std_model_N", "distance_N"):
+        np.testing.assert_array_equal(getattr(found.pdf, name)[rows], getattr(expected.pdf, name)[rows])
 
 
 def make_config(**survey: object):
@@ -133,27 +157,126 @@ def test_scaled_cutouts_lie_in_0_to_1_and_missing_pixels_are_0():
     np.testing.assert_allclose(scaled[0, 0], np.clip((cutouts[0, 0] - 25.9) / (1269.1 - 25.9), 0, 1), atol=1e-6)
 
 
-@pytest.mark.parametrize("images", [True, False])
-def test_estimates_do_not_depend_on_order_or_batch_size(images):
-    estimator, inputs = make_estimator(images=images), make_inputs(20, images=images)
+def test_density_costs_little_more_than_the_papers_point():
+    paper, masked = (kind(9, image_bands=4, cutout_size=36) for kind in (HybridNetwork, MaskedNetwork))
+    images = torch.zeros(1, 4, 36, 36)
+    before = count_multiply_adds(paper, torch.zeros(1, 9), images)
+    after = count_multiply_adds(masked, torch.zeros(1, 32), images) + masked.members.weight.numel()
+    assert after < 1.01 * before
+
+
+@pytest.mark.parametrize(("images", "head"), [(True, "mixture"), (False, "mixture"), (False, "binned")])
+def test_estimates_do_not_depend_on_order_or_batch_size(images, head):
+    estimator, inputs = make_estimator(images=images, head=head), make_inputs(20, images=images)
     first = estimator.estimate(inputs)
-    np.testing.assert_array_equal(estimator.estimate(inputs).z_phot_N, first.z_phot_N)
+    assert_same(estimator.estimate(inputs), first)
     assert np.isfinite(first.z_phot_N).all()
     assert not first.flags_N.any()
-    assert first.z_phot_N.dtype == np.float32
-    np.testing.assert_allclose(estimator.estimate(inputs, batch_size=3).z_phot_N, first.z_phot_N, rtol=1e-4, atol=1e-5)
+    assert first.z_phot_N.dtype == first.pdf.quantiles_NQ.dtype == np.float32
+    assert first.pdf.quantiles_NQ.shape == (20, len(LEVELS))
+    assert (np.diff(first.pdf.quantiles_NQ, axis=1) >= 0).all()
+    assert (first.pdf.z_std_model_N > 0).all()
     turned = Inputs(
         inputs.magnitudes_NF[::-1],
         inputs.errors_NF[::-1],
         inputs.cutouts_NBYX[::-1] if images else None,
         inputs.flags_N[::-1],
     )
-    np.testing.assert_allclose(estimator.estimate(turned).z_phot_N[::-1], first.z_phot_N, rtol=1e-4, atol=1e-5)
+    for other, step in ((estimator.estimate(inputs, batch_size=3), 1), (estimator.estimate(turned), -1)):
+        np.testing.assert_allclose(other.z_phot_N[::step], first.z_phot_N, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(other.pdf.quantiles_NQ[::step], first.pdf.quantiles_NQ, rtol=1e-3, atol=1e-4)
 
 
-def test_bad_rows_are_flagged_and_change_no_other_row():
-    estimator, inputs = make_estimator(), make_inputs(8)
+def test_the_network_gives_what_its_weights_say():
+    """With nothing but biases left, every galaxy gets the mixture that they describe."""
+    estimator = make_estimator(images=False)
+    members = estimator.network.members
+    with torch.no_grad():
+        members.weight.zero_()
+        members.bias.copy_(torch.tensor([0.5, *[0.0] * 5, *[0.3] * 5, *[-1.0] * 5]).expand(4, 1, -1))
+        members.bias[0, 0, 0] = 0.9
+    estimates = estimator.estimate(make_inputs(3, images=False))
+    np.testing.assert_allclose(estimates.z_phot_N, np.expm1(0.2 + 0.1 * 0.3), rtol=1e-4)  # symmetric: its median
+    z_K = np.expm1(0.2 + 0.1 * np.array([0.9, 0.5, 0.5, 0.5]))
+    np.testing.assert_allclose(estimates.pdf.z_std_model_N, z_K.std(ddof=1), rtol=1e-4)
+    expected = np.expm1(0.2 + 0.1 * norm.ppf(LEVELS, 0.3, np.exp(-1.0)))
+    np.testing.assert_allclose(estimates.pdf.quantiles_NQ, np.tile(expected, (3, 1)), atol=1e-5)
+
+
+def test_quantiles_are_taken_at_the_recalibrated_levels():
+    estimator, inputs = make_estimator(images=False), make_inputs(10, images=False)
+    pit_N = np.random.default_rng(0).beta(3, 3, 3000)  # densities far too wide
+    narrower = replace(estimator, recalibration=Recalibration.fit(pit_N, np.zeros((3000, 2))))
+    before, after = estimator.estimate(inputs), narrower.estimate(inputs)
+    np.testing.assert_array_equal(after.z_phot_N, before.z_phot_N)
+    low, high = LEVELS.index(0.16), LEVELS.index(0.84)
+    width_before, width_after = (np.diff(e.pdf.quantiles_NQ[:, [low, high]])[:, 0] for e in (before, after))
+    assert (width_after < 0.75 * width_before).all()
+
+
+def test_a_head_without_density_gives_points_alone():
+    estimator = make_estimator(images=False, head="point")
+    assert not estimator.gives_pdf
+    estimates = estimator.estimate(make_inputs(3, images=False))
+    assert estimates.pdf is None
+    assert np.isfinite(estimates.z_phot_N).all()
+
+
+def test_what_is_missing_is_done_without_and_flagged_and_changes_no_other_row():
+    estimator, inputs = make_estimator(), make_inputs(12)
     clean = estimator.estimate(inputs)
+    inputs.magnitudes_NF[1] = np.nan  # the image alone
+    inputs.cutouts_NBYX[2, 3] = np.nan  # three image bands
+    inputs.cutouts_NBYX[3] = np.inf  # no image, though no flag says so
+    inputs.flags_N[4] = int(Flag.TILE_UNREADABLE)
+    inputs.magnitudes_NF[5, :3] = np.inf  # six bands
+    inputs.magnitudes_NF[6], inputs.cutouts_NBYX[6] = np.nan, np.nan  # nothing
+    inputs.magnitudes_NF[7] = np.nan
+    inputs.flags_N[7] = int(Flag.NO_TILE | Flag.NO_PHOTOMETRY)  # nothing
+    found = estimator.estimate(inputs)
+    lost = [6, 7]
+    assert np.isnan(found.z_phot_N[lost]).all()
+    assert np.isnan(found.pdf.quantiles_NQ[lost]).all()
+    assert (found.flags_N[lost] & int(Flag.ESTIMATE_FAILED)).all()
+    assert found.flags_N[7] & int(Flag.NO_TILE)
+    assert np.isfinite(np.delete(found.z_phot_N, lost)).all()
+    assert np.isfinite(np.delete(found.pdf.quantiles_NQ, lost, axis=0)).all()
+    assert not (np.delete(found.flags_N, lost) & int(Flag.ESTIMATE_FAILED)).any()
+    photometry_only = (found.flags_N & int(Flag.PHOTOMETRY_ONLY)) != 0
+    assert np.flatnonzero(photometry_only).tolist() == [3, 4]
+    assert (found.z_phot_N[1:6] != clean.z_phot_N[1:6]).all()
+    assert_same(found, clean, rows=[0, 8, 9, 10, 11])
+
+
+def test_an_image_that_a_flag_denies_is_the_same_as_none():
+    estimator, inputs = make_estimator(), make_inputs(6)
+    inputs.flags_N[:] = int(Flag.OFF_IMAGE)
+    denied = estimator.estimate(inputs)
+    inputs.cutouts_NBYX[:] = np.nan
+    assert_same(estimator.estimate(inputs), denied)
+    inputs.flags_N[:] = 0
+    assert_same(estimator.estimate(inputs), denied)
+
+
+def test_not_detected_is_told_from_not_observed():
+    estimator, inputs = make_estimator(images=False), make_inputs(4, images=False)
+    inputs.magnitudes_NF[:, 0] = np.nan
+    unknown = estimator.estimate(inputs)
+    missing_NF = np.isnan(inputs.magnitudes_NF)
+    faint = estimator.estimate(replace(inputs, not_detected_NF=missing_NF))
+    assert (faint.z_phot_N != unknown.z_phot_N).all()
+    assert_same(
+        estimator.estimate(replace(inputs, not_detected_NF=~missing_NF)), unknown
+    )  # of what is there: no matter
+
+
+def test_paper_estimates_and_sets_aside_what_it_cannot_do_without():
+    estimator, inputs = make_paper(), make_inputs(8)
+    clean = estimator.estimate(inputs)
+    assert not estimator.gives_pdf
+    assert clean.pdf is None
+    assert not clean.flags_N.any()
+    np.testing.assert_allclose(estimator.estimate(inputs, batch_size=3).z_phot_N, clean.z_phot_N, rtol=1e-4, atol=1e-5)
     inputs.magnitudes_NF[1] = np.nan
     inputs.cutouts_NBYX[2, 3] = np.nan
     inputs.cutouts_NBYX[3] = np.inf
@@ -172,21 +295,60 @@ def test_bad_rows_are_flagged_and_change_no_other_row():
 def test_photometry_needs_no_image():
     estimator, inputs = make_estimator(images=False), make_inputs(3, images=False)
     inputs.flags_N[:] = int(Flag.NO_TILE)
-    assert np.isfinite(estimator.estimate(inputs).z_phot_N).all()
+    estimates = estimator.estimate(inputs)
+    assert np.isfinite(estimates.z_phot_N).all()
+    assert (estimates.flags_N == int(Flag.NO_TILE)).all()
 
 
 def test_no_galaxies_give_no_estimates():
-    assert len(make_estimator().estimate(make_inputs(0)).z_phot_N) == 0
+    for estimator in (make_estimator(), make_paper()):
+        estimates = estimator.estimate(make_inputs(0))
+        assert len(estimates.z_phot_N) == 0
+        assert (estimates.pdf is not None) == estimator.gives_pdf
 
 
-@pytest.mark.parametrize("images", [True, False])
-def test_saved_estimator_gives_the_same_numbers(tmp_path, images):
-    estimator, inputs = make_estimator(images=images), make_inputs(5, images=images)
+@pytest.mark.parametrize(("images", "head"), [(True, "mixture"), (False, "binned")])
+def test_saved_estimator_gives_the_same_numbers(tmp_path, images, head):
+    rng = np.random.default_rng(1)
+    inputs = make_inputs(5, images=images)
+    estimator = replace(
+        make_estimator(images=images, head=head),
+        recalibration=Recalibration.fit(rng.beta(2, 3, 1000), rng.normal(size=(1000, 2))),
+        distance=ColourDistance.fit(make_inputs(400).magnitudes_NF, make_scaling(), seed=1),
+    )
     estimator.save(str(tmp_path / "it"))
     loaded = load_estimator(str(tmp_path / "it"))
     assert (loaded.name, loaded.bands, loaded.image_bands) == (estimator.name, BANDS, estimator.image_bands)
-    np.testing.assert_array_equal(loaded.estimate(inputs).z_phot_N, estimator.estimate(inputs).z_phot_N)
+    assert loaded.layout == estimator.layout
+    assert np.isfinite(loaded.estimate(inputs).pdf.distance_N).all()
+    assert_same(loaded.estimate(inputs), estimator.estimate(inputs))
     assert loaded.record == {"seed": 3}
+    recalibration = load_recalibration(str(tmp_path / "it"))
+    np.testing.assert_array_equal(
+        recalibration.map_levels(np.zeros((1, 2))), estimator.recalibration.map_levels(np.zeros((1, 2)))
+    )
+
+
+def test_paper_is_kept_under_its_own_name(tmp_path):
+    estimator, inputs = make_paper(), make_inputs(5)
+    estimator.save(str(tmp_path))
+    loaded = load_estimator(str(tmp_path))
+    assert (type(loaded), loaded.name) == (PaperEstimator, "hybrid-paper")
+    np.testing.assert_array_equal(loaded.estimate(inputs).z_phot_N, estimator.estimate(inputs).z_phot_N)
+    assert load_recalibration(str(tmp_path)) is None
+
+
+def test_galaxies_unlike_the_training_set_are_flagged():
+    training, inputs = make_inputs(3000, images=False, seed=1), make_inputs(4, images=False)
+    distance = ColourDistance.fit(training.magnitudes_NF, make_scaling(), seed=1)
+    estimator = replace(make_estimator(images=False), distance=distance)
+    inputs.magnitudes_NF[:] = 19.0
+    inputs.magnitudes_NF[1, 0] = 40.0
+    inputs.magnitudes_NF[2, :] = np.nan
+    estimates = estimator.estimate(inputs)
+    assert np.flatnonzero(estimates.flags_N & int(Flag.OUTSIDE_TRAINING)).tolist() == [1]
+    assert estimates.pdf.distance_N[1] > 1 > estimates.pdf.distance_N[0]
+    assert np.isnan(estimates.pdf.distance_N[2])
 
 
 def test_estimator_is_kept_in_any_store():
@@ -198,9 +360,10 @@ def test_estimator_is_kept_in_any_store():
 def test_refuses_another_format_and_damaged_weights(tmp_path):
     make_estimator(images=False).save(str(tmp_path))
     manifest = json.loads((tmp_path / "manifest.json").read_text())
-    (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "format_version": 99}))
-    with pytest.raises(EstimatorError, match="format version 99"):
-        load_estimator(str(tmp_path))
+    for other in (1, 99):
+        (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "format_version": other}))
+        with pytest.raises(EstimatorError, match=f"format version {other}, this photoz reads 2: train the estimator"):
+            load_estimator(str(tmp_path))
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     (tmp_path / "weights.safetensors").write_bytes(b"nothing")
     with pytest.raises(EstimatorError, match="damaged"):

@@ -1,6 +1,7 @@
 """Batches, epochs, early stopping, checkpoints and the history."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,12 +9,14 @@ import torch
 
 from photoz.config import Training
 from photoz.errors import TrainingError
-from photoz.estimators.hybrid import InputLayout
+from photoz.estimators import Inputs
+from photoz.estimators.layout import InputLayout, make_head
 from photoz.photometry import MagnitudeScaling, MagnitudeSums
 from photoz.training import (
     EpochRecord,
     TrainingState,
     augment,
+    make_objective,
     make_optimizer,
     make_schedule,
     prepare_batch,
@@ -50,15 +53,20 @@ def make_batch(count, *, images=False, seed=0):
     magnitudes_NF = (18 + 4 * z_N[:, None] * np.linspace(1, 0.2, 9) + rng.normal(0, 0.3, (count, 9))).astype(np.float32)
     scaling = MagnitudeScaling.fit(MagnitudeSums.empty(9).add(magnitudes_NF), BANDS)
     cutouts = rng.normal(size=(count, 4, 36, 36)).astype(np.float32) if images else None
-    return prepare_batch(magnitudes_NF, cutouts, z_N, scaling=scaling, device=CPU)
+    inputs = Inputs(magnitudes_NF, np.zeros_like(magnitudes_NF), cutouts, np.zeros(count, np.int32))
+    return prepare_batch(inputs, z_N, scaling=scaling, device=CPU)
 
 
-def make_training(*, images=False, **settings):
+def make_training(*, images=False, paper=False, **settings):
     torch.manual_seed(1)
-    network = InputLayout(BANDS, BANDS[:4] if images else (), 36 if images else 0, 0.2).make_network()
     chosen = Training(**settings)
+    head = None if paper else make_head(chosen)
+    layout = InputLayout(BANDS, BANDS[:4] if images else (), 36 if images else 0, 0.2, head)
+    network = layout.make_network()
+    if not paper:
+        network.target_scale.copy_(torch.tensor([0.2, 0.1]))
     optimizer = make_optimizer(network, chosen)
-    return network, optimizer, make_schedule(optimizer, chosen), chosen
+    return network, optimizer, make_schedule(optimizer, chosen), make_objective(layout, chosen)
 
 
 def test_turns_are_the_eight_symmetries_of_the_square():
@@ -85,72 +93,98 @@ def test_augmentation_turns_each_image_by_its_own_draw_and_all_equally_often():
 
 def test_target_is_the_logarithm_and_preparation_the_estimators():
     batch = make_batch(5, images=True)
-    assert batch.features_NF.shape == (5, 9)
+    assert batch.photometry.values_NF.shape == (5, 9)
     assert batch.images_NBYX.shape == (5, 4, 36, 36)
-    z = prepare_batch(
-        np.ones((1, 2)),
-        None,
-        np.array([0.25]),
-        scaling=MagnitudeScaling(np.ones(2), np.ones(2), np.zeros(1)),
-        device=CPU,
-    )
+    assert batch.seen_NB.all()
+    inputs = Inputs(np.array([[1.0, np.nan]]), np.zeros((1, 2)), None, np.zeros(1, np.int32))
+    options = {"scaling": MagnitudeScaling(np.ones(2), np.ones(2), np.zeros(1)), "device": CPU}
+    z = prepare_batch(inputs, np.array([0.25]), **options)
     assert z.target_N.item() == pytest.approx(np.log(1.25))
-    assert not z.features_NF.any()
+    np.testing.assert_array_equal(z.photometry.values_NF, [[0.0, np.nan]])
+    assert not prepare_batch(inputs, np.array([0.25]), fill=True, **options).photometry.values_NF.any()
 
 
-@pytest.mark.parametrize(("images", "epochs", "steps"), [(False, 10, 40), (True, 3, 10)])
-def test_learns_64_galaxies_by_heart(images, epochs, steps):
-    batch = make_batch(64, images=images)
-    network, optimizer, schedule, settings = make_training(images=images, decay_steps=20)
+@pytest.mark.parametrize(
+    ("settings", "epochs", "steps"),
+    [
+        ({"paper": True}, 10, 40),
+        ({"images": True, "paper": True}, 3, 10),
+        ({"head": "mixture"}, 3, 20),
+        ({"head": "binned"}, 3, 20),
+        ({"head": "point"}, 3, 20),
+        ({"images": True}, 2, 10),
+    ],
+)
+def test_learns_64_galaxies_by_heart(settings, epochs, steps):
+    batch = make_batch(64, images=settings.get("images", False))
+    network, optimizer, schedule, objective = make_training(decay_steps=20, **settings)
     generator = torch.Generator().manual_seed(0)
+    before = validate(network, [batch], objective=objective)
     for _ in range(epochs):
-        loss = train_epoch(network, [batch] * steps, optimizer, schedule, settings=settings, generator=generator)
+        loss = train_epoch(network, [batch] * steps, optimizer, schedule, objective=objective, generator=generator)
     target_N = batch.target_N.numpy()
     assert loss.galaxies == 64 * steps
-    error_N = np.abs(validate(network, [batch]).estimate_N - target_N)
-    assert error_N.mean() < 0.4 * np.abs(target_N - np.median(target_N)).mean()
+    after = validate(network, [batch], objective=objective)
+    assert np.abs(after.estimate_N - target_N).mean() < 0.4 * np.abs(target_N - np.median(target_N)).mean()
+    assert after.loss_N.mean() < before.loss_N.mean()
 
 
 def test_learning_rate_falls_continuously():
-    network, optimizer, schedule, settings = make_training(decay=0.9, decay_steps=10)
+    network, optimizer, schedule, objective = make_training(decay=0.9, decay_steps=10)
     batch = make_batch(4)
-    train_epoch(network, [batch] * 5, optimizer, schedule, settings=settings, generator=torch.Generator())
+    train_epoch(network, [batch] * 5, optimizer, schedule, objective=objective, generator=torch.Generator())
     assert schedule.get_last_lr()[0] == pytest.approx(1e-3 * 0.9**0.5)
 
 
-def test_bfloat16_keeps_weights_and_loss_in_float32():
-    network, optimizer, schedule, settings = make_training(images=True, precision="bfloat16")
+@pytest.mark.parametrize("paper", [True, False])
+def test_bfloat16_keeps_weights_and_loss_in_float32(paper):
+    network, optimizer, schedule, objective = make_training(images=True, paper=paper, precision="bfloat16")
     loss = train_epoch(
-        network, [make_batch(4, images=True)], optimizer, schedule, settings=settings, generator=torch.Generator()
+        network, [make_batch(4, images=True)], optimizer, schedule, objective=objective, generator=torch.Generator()
     )
     assert np.isfinite(loss.mean)
     assert loss.galaxies == 4
     assert {p.dtype for p in network.parameters()} == {torch.float32}
 
 
+@pytest.mark.parametrize("head", ["mixture", "binned"])
+def test_a_seed_gives_the_same_weights_and_weights_count(head):
+    def train(weight=1.0):
+        network, optimizer, schedule, objective = make_training(images=True, head=head)
+        batch = make_batch(8, images=True)
+        batch = replace(batch, weight_NK=torch.full((8, 4), 1.0) * torch.tensor([weight] * 4 + [1.0] * 4)[:, None])
+        torch.manual_seed(2)  # dropout
+        generator = torch.Generator().manual_seed(3)
+        train_epoch(network, [batch] * 2, optimizer, schedule, objective=objective, generator=generator)
+        return torch.cat([p.flatten() for p in network.parameters()])
+
+    assert torch.equal(train(), train())
+    assert not torch.equal(train(), train(weight=0.1))
+
+
 def test_metrics_of_known_predictions():
     target = np.log1p(np.array([0.0, 1.0]))
-    metrics = Predictions(np.log1p(np.array([0.0, 1.5])), target).compute_metrics(1e-4)
+    metrics = Predictions(np.log1p(np.array([0.0, 1.5])), target, np.array([1.0, 2.0])).compute_metrics()
     assert metrics["mse"] == pytest.approx(0.125)
     assert metrics["mae"] == pytest.approx(0.25)
     assert metrics["r2"] == pytest.approx(1 - 0.25 / 0.5)
-    assert metrics["valid_loss"] == pytest.approx(1e-4 * (np.log(1.25) - 0.5e-4) / 2)
+    assert metrics["valid_loss"] == 1.5
     assert metrics["smad"] == pytest.approx(1.4826 * 0.125)
-    halves = [Predictions(target[:1], target[:1]), Predictions(target[1:], target[1:])]
-    assert Predictions.concatenate(halves).compute_metrics(1e-4)["mse"] == 0
+    halves = [Predictions(target[:1], target[:1], target[:1]), Predictions(target[1:], target[1:], target[1:])]
+    assert Predictions.concatenate(halves).compute_metrics()["mse"] == 0
 
 
-def test_loss_is_torchs_huber_loss():
+def test_the_papers_loss_is_torchs_huber_loss():
     batch = make_batch(50)
-    network, _, _, _ = make_training()
-    metrics = validate(network, [batch]).compute_metrics(0.3)
+    network, _, _, objective = make_training(paper=True, huber_delta=0.3)
+    metrics = validate(network, [batch], objective=objective).compute_metrics()
     with torch.no_grad():
-        expected = torch.nn.functional.huber_loss(network(batch.features_NF), batch.target_N, delta=0.3)
+        expected = torch.nn.functional.huber_loss(network(batch.photometry.values_NF), batch.target_N, delta=0.3)
     assert metrics["valid_loss"] == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_early_stopping_keeps_the_best_epoch():
-    network, *_ = make_training()
+    network, *_ = make_training(paper=True)
     state = TrainingState()
     for epoch, loss in enumerate([3.0, 1.0, 1.0, 2.0], start=1):
         assert not state.is_finished(max_epochs=10, patience=2)
@@ -166,12 +200,12 @@ def test_early_stopping_keeps_the_best_epoch():
 
 def test_resumed_training_goes_on_as_if_nothing_had_happened(tmp_path):
     batches = [make_batch(16, seed=seed) for seed in range(4)]
-    network, optimizer, schedule, settings = make_training(decay_steps=3)
+    network, optimizer, schedule, objective = make_training(decay_steps=3)
 
     def run(state, network, optimizer, schedule):
         torch.manual_seed(9)  # dropout
         train_epoch(
-            network, batches, optimizer, schedule, settings=settings, generator=torch.Generator().manual_seed(2)
+            network, batches, optimizer, schedule, objective=objective, generator=torch.Generator().manual_seed(2)
         )
         state.add(make_record(state.epoch + 1, 1.0), network)
 

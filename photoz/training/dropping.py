@@ -1,0 +1,61 @@
+"""Galaxies with inputs dropped at random, so that a network learns to do without them."""
+
+import torch
+from torch import Tensor
+
+from photoz.config import Training
+from photoz.estimators.masks import Photometry
+
+
+def drop_inputs(
+    photometry: Photometry,
+    seen_NB: Tensor | None,
+    *,
+    settings: Training,
+    unimaged_F: Tensor,
+    generator: torch.Generator,
+) -> tuple[Photometry, Tensor | None]:
+    """Drop bands, all bands without images, the image or the photometry, each at random and by itself.
+
+    Parameters
+    ----------
+    photometry : Photometry
+        Of N galaxies.
+    seen_NB : Tensor of bool, shape (N, B), or None
+        Image bands that are there.
+    settings : Training
+        ``drop_band``, ``drop_unimaged``, ``drop_image`` and ``drop_photometry`` are read.
+    unimaged_F : Tensor of bool, shape (F,)
+        The bands without images.
+    generator : torch.Generator
+        On the CPU.
+
+    Returns
+    -------
+    Photometry, seen_NB
+        A galaxy that would be left with nothing keeps all its magnitudes.
+    """
+    rows, bands = photometry.values_NF.shape
+    draw_ND = torch.rand(rows, bands + 3, generator=generator).to(photometry.values_NF.device)
+    dropped_NF = draw_ND[:, :bands] < settings.drop_band
+    dropped_NF |= (draw_ND[:, bands] < settings.drop_unimaged).unsqueeze(1) & unimaged_F
+    has_image_N = torch.zeros(rows, dtype=torch.bool, device=dropped_NF.device)
+    if seen_NB is not None:
+        seen_NB = seen_NB & (draw_ND[:, bands + 1] >= settings.drop_image).unsqueeze(1)
+        has_image_N = seen_NB.any(dim=1)
+    dropped_NF |= ((draw_ND[:, bands + 2] < settings.drop_photometry) & has_image_N).unsqueeze(1)
+    left_N = (torch.isfinite(photometry.values_NF) & ~dropped_NF).any(dim=1) | has_image_N
+    return photometry.drop(dropped_NF & left_N.unsqueeze(1)), seen_NB
+
+
+def drop_image_bands(
+    images_NBYX: Tensor, seen_NB: Tensor, *, chance: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Empty one random band of some images, never the last one that an image has; returns images and bands seen."""
+    rows, bands = seen_NB.shape
+    draw_N2 = torch.rand(rows, 2, generator=generator).to(seen_NB.device)
+    band_N = (draw_N2[:, 1] * bands).long().clamp(max=bands - 1)
+    chosen_NB = torch.nn.functional.one_hot(band_N, bands).bool() & (draw_N2[:, :1] < chance)
+    left_NB = seen_NB & ~chosen_NB
+    left_NB = torch.where(left_NB.any(dim=1, keepdim=True), left_NB, seen_NB)
+    return images_NBYX * left_NB[:, :, None, None], left_NB

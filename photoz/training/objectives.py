@@ -1,0 +1,123 @@
+"""What a network is trained for: the paper's point estimate, or densities that do without whatever is missing."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from photoz.config import Training
+from photoz.estimators.density import compute_binned_loss, compute_mixture_loss
+from photoz.estimators.layout import InputLayout
+from photoz.estimators.masks import encode
+from photoz.estimators.network import MaskedNetwork
+from photoz.training.batches import Batch, augment
+from photoz.training.dropping import drop_image_bands, drop_inputs
+
+
+class Objective(Protocol):
+    """How a network learns from a batch, and how it is judged."""
+
+    def compute_loss(self, network: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Return the mean loss of a training step; the generator, on the CPU, decides everything random."""
+
+    def assess(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return estimates of ln(1 + z) and losses, shape (N,) each, of galaxies as they are."""
+
+
+def make_objective(layout: InputLayout, settings: Training) -> Objective:
+    """Choose the objective of a layout's network."""
+    return PaperObjective(settings) if layout.head is None else MaskedObjective(settings, layout)
+
+
+@dataclass(frozen=True)
+class PaperObjective:
+    """Huber loss on ln(1 + z), images flipped and turned (arXiv 2312.08043)."""
+
+    settings: Training
+
+    def compute_loss(self, network: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
+        """See `Objective`."""
+        images_NBYX = None if batch.images_NBYX is None else augment(batch.images_NBYX, generator)
+        return self._measure(self._estimate(network, batch, images_NBYX), batch).mean()
+
+    def assess(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """See `Objective`."""
+        estimate_N = self._estimate(network, batch, batch.images_NBYX)
+        return estimate_N, self._measure(estimate_N, batch)
+
+    def _estimate(self, network: nn.Module, batch: Batch, images_NBYX: Tensor | None) -> Tensor:
+        with autocast(batch, self.settings.precision):
+            estimate_N: Tensor = network(batch.photometry.values_NF, images_NBYX)
+        return estimate_N.float()
+
+    def _measure(self, estimate_N: Tensor, batch: Batch) -> Tensor:
+        return functional.huber_loss(estimate_N, batch.target_N, delta=self.settings.huber_delta, reduction="none")
+
+
+@dataclass(frozen=True)
+class MaskedObjective:
+    """Negative log likelihood of each member's density and Huber loss of its point, of each galaxy twice.
+
+    Once as it is, once with inputs dropped at random (`photoz.training.dropping`). The image branch, most of the work,
+    sees each image once.
+    """
+
+    settings: Training
+    layout: InputLayout
+
+    def compute_loss(self, network: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
+        """See `Objective`."""
+        settings, images_NBYX, seen_NB = self.settings, batch.images_NBYX, batch.seen_NB
+        if images_NBYX is not None and seen_NB is not None:
+            images_NBYX = augment(images_NBYX, generator)
+            images_NBYX, seen_NB = drop_image_bands(
+                images_NBYX, seen_NB, chance=settings.drop_image_band, generator=generator
+            )
+        unimaged_F = torch.tensor(self.layout.find_unimaged(), device=batch.target_N.device)
+        poorer = drop_inputs(batch.photometry, seen_NB, settings=settings, unimaged_F=unimaged_F, generator=generator)
+        features_MF = torch.cat([encode(batch.photometry, seen_NB), encode(*poorer)])
+        raw_MKP = self._run(network, batch, features_MF, images_NBYX)
+        losses_MK = self._measure(network, raw_MKP, batch.target_N.repeat(2))
+        if batch.weight_NK is not None:
+            losses_MK = losses_MK * batch.weight_NK.repeat(2, 1)
+        whole, dropped = losses_MK.chunk(2)
+        return (whole.mean() + settings.dropped_weight * dropped.mean()) / (1 + settings.dropped_weight)
+
+    def assess(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """See `Objective`."""
+        raw_NKP = self._run(network, batch, encode(batch.photometry, batch.seen_NB), batch.images_NBYX)
+        scale = get_masked(network).target_scale
+        estimate_N = scale[0] + scale[1] * raw_NKP[..., 0].mean(dim=1)
+        return estimate_N, self._measure(network, raw_NKP, batch.target_N).mean(dim=1)
+
+    def _run(self, network: nn.Module, batch: Batch, features_MF: Tensor, images_NBYX: Tensor | None) -> Tensor:
+        with autocast(batch, self.settings.precision):
+            raw_MKP: Tensor = network(features_MF, images_NBYX)
+        return raw_MKP.float()
+
+    def _measure(self, network: nn.Module, raw_MKP: Tensor, target_M: Tensor) -> Tensor:
+        """Return the loss of each galaxy and member, shape (M, K)."""
+        scale = get_masked(network).target_scale
+        y_M = (target_M - scale[0]) / scale[1]
+        delta = self.settings.huber_delta / float(scale[1])
+        point_MK = raw_MKP[..., 0]
+        loss_MK = functional.huber_loss(point_MK, y_M[:, None].expand_as(point_MK), delta=delta, reduction="none")
+        loss_MK = self.settings.point_weight * loss_MK / delta
+        match self.layout.head.kind if self.layout.head else "point":
+            case "mixture":
+                loss_MK = loss_MK + compute_mixture_loss(raw_MKP[..., 1:], y_M)
+            case "binned":
+                loss_MK = loss_MK + compute_binned_loss(raw_MKP[..., 1:], y_M)
+        return loss_MK
+
+
+def get_masked(network: nn.Module) -> MaskedNetwork:
+    """Return the network itself, out of what wraps it for distributed training."""
+    return cast(MaskedNetwork, getattr(network, "module", network))
+
+
+def autocast(batch: Batch, precision: str) -> Any:
+    """Return the context in which the network computes in that precision."""
+    return torch.autocast(batch.target_N.device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
