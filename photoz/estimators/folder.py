@@ -24,7 +24,7 @@ from photoz.storage import join, open_atomic
 FORMAT_VERSION = 2
 WEIGHTS = "weights.safetensors"
 _NETWORK = "network."
-_KEYS = ("bands", "image_bands", "cutout_size", "pixel_scale", "head", "scaling")
+_KEYS = ("bands", "image_bands", "cutout_size", "pixel_scale", "head", "unimaged", "scaling")
 
 Arrays = dict[str, npt.NDArray[Any]]
 

@@ -28,6 +28,9 @@ class InputLayout:
         [arcsec / pixel] of the images it was trained on.
     head : Head or None
         None: the paper's network, which gives a point and takes no masks.
+    unimaged : tuple of str
+        Bands of which the survey has no images, whether or not the network reads images: what is likely to be missing
+        together.
     """
 
     bands: tuple[str, ...]
@@ -35,6 +38,7 @@ class InputLayout:
     cutout_size: int
     pixel_scale: float
     head: Head | None = field(default_factory=Head)
+    unimaged: tuple[str, ...] = ()
 
     def make_network(self) -> HybridNetwork | MaskedNetwork:
         """Build the network with fresh weights, channels last in memory."""
@@ -47,8 +51,8 @@ class InputLayout:
         return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     def find_unimaged(self) -> list[bool]:
-        """Tell for each band whether it has no image."""
-        return [bool(self.image_bands) and band not in self.image_bands for band in self.bands]
+        """Tell for each band whether the survey has no images of it."""
+        return [band in self.unimaged for band in self.bands]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for a manifest."""
@@ -59,7 +63,8 @@ class InputLayout:
         """Rebuild what `to_dict` returned; other keys are passed over."""
         head = None if values["head"] is None else Head(**values["head"])
         bands, image_bands = tuple(values["bands"]), tuple(values["image_bands"])
-        return cls(bands, image_bands, values["cutout_size"], values["pixel_scale"], head)
+        unimaged = tuple(values["unimaged"])
+        return cls(bands, image_bands, values["cutout_size"], values["pixel_scale"], head, unimaged)
 
 
 def make_layout(config: Config, estimator: str) -> InputLayout:
@@ -70,14 +75,18 @@ def make_layout(config: Config, estimator: str) -> InputLayout:
     EstimatorError
         There is no network of that name.
     """
-    survey, size = config.survey, config.training.cutout_size
-    if estimator == "photometry":
-        return InputLayout(survey.bands, (), 0, survey.pixel_scale, make_head(config.training))
-    if estimator == "hybrid":
-        return InputLayout(survey.bands, survey.image_bands, size, survey.pixel_scale, make_head(config.training))
-    if estimator == PAPER:
-        return InputLayout(survey.bands, survey.image_bands, size, survey.pixel_scale, None)
-    raise EstimatorError(f"no network is named {estimator!r}: training.estimator is one of {NETWORKS}")
+    survey = config.survey
+    if estimator not in NETWORKS:
+        raise EstimatorError(f"no network is named {estimator!r}: training.estimator is one of {NETWORKS}")
+    images = estimator != "photometry"
+    return InputLayout(
+        bands=survey.bands,
+        image_bands=survey.image_bands if images else (),
+        cutout_size=config.training.cutout_size if images else 0,
+        pixel_scale=survey.pixel_scale,
+        head=None if estimator == PAPER else make_head(config.training),
+        unimaged=tuple(band for band in survey.bands if band not in survey.image_bands),
+    )
 
 
 def make_head(settings: Training) -> Head:

@@ -6,9 +6,12 @@ import torch
 
 from photoz.config import Training
 from photoz.estimators import Inputs
-from photoz.estimators.hybrid import HybridEstimator, InputLayout
+from photoz.estimators.hybrid import HybridEstimator
+from photoz.estimators.layout import InputLayout
+from photoz.estimators.network import Head
+from photoz.estimators.paper import PaperEstimator
 from photoz.photometry import MagnitudeScaling
-from photoz.training import make_optimizer, make_schedule, prepare_batch, train_epoch
+from photoz.training import make_objective, make_optimizer, make_schedule, prepare_batch, train_epoch
 
 BANDS = ("u", "g", "r", "i", "Z", "Y", "J", "H", "Ks")
 SCALING = MagnitudeScaling(np.full(9, 20.0), np.ones(9), np.zeros(8))
@@ -23,10 +26,13 @@ def make_galaxies(count):
 
 @pytest.mark.benchmark(group="forward")
 @pytest.mark.parametrize("batch_size", [64, 256])
-@pytest.mark.parametrize("image_bands", [BANDS[:4], ()], ids=["hybrid", "photometry"])
-def test_estimate(benchmark, batch_size, image_bands):
-    layout = InputLayout(BANDS, image_bands, 36 if image_bands else 0, 0.2)
-    estimator = HybridEstimator(layout, SCALING, layout.make_network())
+@pytest.mark.parametrize("name", ["paper", "hybrid", "photometry"])
+def test_estimate(benchmark, batch_size, name):
+    image_bands = () if name == "photometry" else BANDS[:4]
+    head = None if name == "paper" else Head()
+    layout = InputLayout(BANDS, image_bands, 36 if image_bands else 0, 0.2, head)
+    kind = PaperEstimator if name == "paper" else HybridEstimator
+    estimator = kind(layout, SCALING, layout.make_network())
     galaxies = make_galaxies(512)
     benchmark.pedantic(
         estimator.estimate, args=(galaxies,), kwargs={"batch_size": batch_size}, rounds=3, warmup_rounds=1
@@ -36,19 +42,19 @@ def test_estimate(benchmark, batch_size, image_bands):
 
 @pytest.mark.benchmark(group="train")
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_train_step(benchmark, precision):
+@pytest.mark.parametrize("head", [None, Head()], ids=["paper", "mixture"])
+def test_train_step(benchmark, precision, head):
     settings = Training(precision=precision)
-    network = InputLayout(BANDS, BANDS[:4], 36, 0.2).make_network()
+    layout = InputLayout(BANDS, BANDS[:4], 36, 0.2, head)
+    network = layout.make_network()
     optimizer = make_optimizer(network, settings)
     schedule = make_schedule(optimizer, settings)
     galaxies = make_galaxies(128)
-    batch = prepare_batch(
-        galaxies.magnitudes_NF, galaxies.cutouts_NBYX, np.full(128, 0.2), scaling=SCALING, device=torch.device("cpu")
-    )
+    batch = prepare_batch(galaxies, np.full(128, 0.2), scaling=SCALING, device=torch.device("cpu"))
     benchmark.pedantic(
         train_epoch,
         args=(network, [batch], optimizer, schedule),
-        kwargs={"settings": settings, "generator": torch.Generator()},
+        kwargs={"objective": make_objective(layout, settings), "generator": torch.Generator()},
         rounds=3,
         warmup_rounds=1,
     )
