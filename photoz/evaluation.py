@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from photoz.calibration import Calibration, Calibrations, measure_calibration
 from photoz.config import Config
 from photoz.errors import EvaluationError
 from photoz.metrics import (
@@ -29,7 +30,8 @@ logger = logging.getLogger(__name__)
 class Result:
     """One catalogue's accuracy: overall, and in bins of ``mag_auto``, ``z_spec``, ``z_phot`` and ``colour``.
 
-    The two bins ``colour_half`` are the blue and the red half of the test galaxies.
+    The two bins ``colour_half`` are the blue and the red half of the test galaxies. ``calibration`` is that of p(z),
+    None for a catalogue without.
     """
 
     label: str
@@ -37,6 +39,7 @@ class Result:
     scan: Scan
     metrics: Metrics
     bins: Mapping[str, Sequence[Bin]]
+    calibration: Calibrations | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +131,7 @@ def measure_catalogue(
             name: compute_binned(scan.z_phot, galaxies.z_spec, values[name], limits, **options) if limits.size else []
             for name, limits in edges.items()
         },
+        calibration=measure_calibration(config, list_catalogues(config)[label], galaxies),
     )
 
 
@@ -143,13 +147,27 @@ def get_quantities(galaxies: Galaxies, scan: Scan) -> dict[str, FloatArray]:
 
 
 def list_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """List the metrics as flat rows, one for each catalogue and bin (``quantity`` is "all" for the whole sample)."""
+    """List the metrics as flat rows, one for each catalogue and bin (``quantity`` is "all" for the whole sample).
+
+    The rows of p(z) follow, with other keys: ``quantity`` is "p(z), all", "p(z), faintest fifth, before
+    recalibration" and so on.
+    """
     rows = []
     for result in evaluation.results:
         rows.append(_make_row(result.label, ("all", None, None, None), result.metrics))
         for quantity, bins in result.bins.items():
             rows += [_make_row(result.label, (quantity, b.low, b.high, b.centre), b.metrics) for b in bins]
+    for result in evaluation.results:
+        if result.calibration is not None:
+            rows += [_make_pdf_row(result.label, group) for group in result.calibration.groups]
     return rows
+
+
+def _make_pdf_row(label: str, group: Calibration) -> dict[str, Any]:
+    quantity = f"p(z), {group.group}" + ("" if group.recalibrated else ", before recalibration")
+    row = {"catalogue": label, "quantity": quantity, "rows": group.count, "count": group.count, "pit_ks": group.ks}
+    names = ("coverage_68", "coverage_95", "crps", "cde_loss")
+    return row | {name: getattr(group, name) for name in names}
 
 
 def _make_row(

@@ -6,6 +6,7 @@ Colours are those of Okabe & Ito, told apart by colour-blind readers; densities 
 from photoz.plots.bins import Quantity, plot_binned, plot_redshifts_in_bins, plot_residuals_in_bins
 from photoz.plots.catalogue import SkyCounts, plot_redshift_distribution, plot_sky
 from photoz.plots.history import plot_history
+from photoz.plots.pdf import plot_calibration
 from photoz.plots.redshifts import plot_redshifts, plot_residual_histogram, plot_residuals
 from photoz.plots.style import Sample, render_pdf, render_png
 
@@ -14,6 +15,7 @@ __all__ = [
     "Sample",
     "SkyCounts",
     "plot_binned",
+    "plot_calibration",
     "plot_history",
     "plot_redshift_distribution",
     "plot_redshifts",

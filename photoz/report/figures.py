@@ -13,6 +13,7 @@ from photoz.plots import (
     Sample,
     SkyCounts,
     plot_binned,
+    plot_calibration,
     plot_history,
     plot_redshift_distribution,
     plot_redshifts,
@@ -59,6 +60,7 @@ def draw_plates(config: Config, evaluation: Evaluation, histories: Histories) ->
     for number, sample in enumerate(samples, start=1):
         suffix = "" if len(samples) == 1 else f"-{number}-{make_file_name(sample.label)}"
         yield from _draw_in_bins(config, evaluation, sample, suffix)
+    yield from _draw_calibration(evaluation)
     yield from _draw_catalogue(evaluation, samples)
     if histories:
         yield Plate(
@@ -134,6 +136,26 @@ def _draw_in_bins(config: Config, evaluation: Evaluation, sample: Sample, suffix
         "redshift.",
         plot_residuals_in_bins(sample, [magnitude, Quantity(Z_PHOT, sample.z_phot, zoom=True), colour]),
     )
+
+
+def _draw_calibration(evaluation: Evaluation) -> Iterator[Plate]:
+    found = [(result.label, result.calibration) for result in evaluation.results if result.calibration is not None]
+    for number, (label, calibration) in enumerate(found, start=1):
+        suffix = "" if len(found) == 1 else f"-{number}-{make_file_name(label)}"
+        before = (
+            "Orange: p(z) as the estimator gave it, for the galaxies that lack no input; blue: as it is stored."
+            if calibration.compares
+            else "Of p(z) as the catalogue holds it."
+        )
+        yield Plate(
+            f"calibration{suffix}",
+            f"{label}: does p(z) come true?",
+            "PIT is the probability that p(z) puts below the true redshift, and uniformly distributed where p(z) is "
+            "calibrated: high at the ends where p(z) is too narrow, in the middle where it is too wide, rising where "
+            f"redshifts come out too low. {before} The grey bands hold what 95 % of calibrated samples of this size "
+            "give: in each bin, and anywhere along the curve.",
+            plot_calibration(calibration.pit, calibration.pit_before),
+        )
 
 
 def _draw_catalogue(evaluation: Evaluation, samples: Sequence[Sample]) -> Iterator[Plate]:

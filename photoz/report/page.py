@@ -10,6 +10,7 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from photoz.calibration import Calibration
 from photoz.config import Config, config_to_dict
 from photoz.evaluation import Evaluation, Result
 from photoz.metrics import STATISTICS, Measurement, Metrics
@@ -76,6 +77,7 @@ def render_page(
         further=_describe(FURTHER),
         by_colour=_describe(BY_COLOUR),
         halves=_make_halves(config, evaluation),
+        calibrations=_make_calibrations(evaluation.results),
         published=PUBLISHED if config.evaluation.published else (),
         flags=_make_flag_rows(evaluation.results),
         runs=_make_run_rows(config, evaluation, records),
@@ -137,6 +139,19 @@ def _make_halves(config: Config, evaluation: Evaluation) -> list[tuple[str, list
     ]
 
 
+def _make_calibrations(results: Sequence[Result]) -> list[tuple[str, str, str, Calibration]]:
+    """Catalogue, group of galaxies, state and figures of p(z), before recalibration first; empty without p(z)."""
+    rows = []
+    for result in results:
+        groups = result.calibration.groups if result.calibration is not None else ()
+        compares = any(not group.recalibrated for group in groups)
+        names = list(dict.fromkeys(group.group for group in groups))
+        for group in sorted(groups, key=lambda each: (names.index(each.group), each.recalibrated)):
+            state = ("after" if group.recalibrated else "before") if compares else "stored"
+            rows.append((result.label, group.group, state, group))
+    return rows
+
+
 def _make_flag_rows(results: Sequence[Result]) -> list[tuple[str, str, list[str]]]:
     rows = []
     for flag in Flag:
@@ -190,4 +205,5 @@ _MEANINGS = {
     Flag.MASKED_PIXELS: "the survey's mask is set within the cutout",
     Flag.ESTIMATE_FAILED: "no redshift: the estimator gave none",
     Flag.PHOTOMETRY_ONLY: "estimated without the image",
+    Flag.OUTSIDE_TRAINING: "farther from the training sample than all but few of the training galaxies",
 }

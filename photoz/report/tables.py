@@ -84,7 +84,8 @@ def format_csv(evaluation: Evaluation) -> str:
     """Format every figure, overall and in bins, as CSV; a figure that does not exist is an empty field."""
     rows = list_rows(evaluation)
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
+    names = dict.fromkeys(name for row in rows for name in row)  # of all rows, in the order they come
+    writer = csv.DictWriter(buffer, fieldnames=list(names), restval="", lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow({key: "" if _is_nothing(value) else value for key, value in row.items()})

@@ -1,0 +1,61 @@
+"""Calibration of p(z): histogram and QQ plot of PIT."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from photoz.metrics import FloatArray
+from photoz.pdf import compute_qq, count_pit
+from photoz.plots.style import COLOURS, GREY, WIDTH, draw_nothing, styled
+
+_BINS = 20
+
+
+@styled
+def plot_calibration(pit_N: FloatArray, before_N: FloatArray) -> Figure:
+    """Plot the distribution of PIT, the probability that p(z) puts below the true redshift.
+
+    Parameters
+    ----------
+    pit_N, before_N : ndarray of float64, shape (N,)
+        After and before recalibration; NaN is left out, and all NaN draws nothing.
+
+    Returns
+    -------
+    Figure
+        Left, the histogram, 1 everywhere where p(z) is calibrated; right, its quantiles less those of a uniform
+        distribution. The grey bands hold what 95 % of calibrated samples of this size give: in each bin, and anywhere
+        along the curve.
+    """
+    figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    curves = [("before recalibration", before_N, COLOURS[1]), ("after", pit_N, COLOURS[0])]
+    curves = [(label, values[np.isfinite(values)], colour) for label, values, colour in curves]
+    drawn = [curve for curve in curves if len(curve[1])]
+    if len(drawn) == 1:
+        drawn = [("p(z) of the catalogue", *drawn[0][1:])]
+    for label, values, colour in drawn:
+        density, edges = count_pit(values, bins=_BINS)
+        left.stairs(density, edges, color=colour, label=label, linewidth=1.3)
+        wanted, found = compute_qq(values, points=401)
+        right.plot(wanted, found - wanted, color=colour)
+    _finish(left, right, len(drawn[-1][1]) if drawn else 0)
+    return figure
+
+
+def _finish(left: Axes, right: Axes, count: int) -> None:
+    left.set(xlabel="PIT", ylabel="density", xlim=(0, 1))
+    right.set(xlabel="quantile of a uniform distribution", ylabel="quantile of PIT less that", xlim=(0, 1))
+    left.axhline(1.0, color=GREY, linewidth=0.8, zorder=0)
+    right.axhline(0.0, color=GREY, linewidth=0.8, zorder=0)
+    if not count:
+        draw_nothing(left)
+        draw_nothing(right)
+        return
+    spread = 1.96 * np.sqrt((_BINS - 1) / count)  # binomial
+    left.axhspan(1 - spread, 1 + spread, color=GREY, alpha=0.18, linewidth=0, zorder=0)
+    right.axhspan(-1.358 / np.sqrt(count), 1.358 / np.sqrt(count), color=GREY, alpha=0.18, linewidth=0, zorder=0)
+    left.set_ylim(0, max(1.6, 1.3 * left.get_ylim()[1]))
+    reach = max(0.03, 1.1 * float(np.abs(right.get_ylim()).max()))
+    right.set_ylim(-reach, reach)
+    left.legend(loc="upper center", ncols=2)
