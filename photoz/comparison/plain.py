@@ -20,7 +20,7 @@ from photoz.storage import list_files
 
 logger = logging.getLogger(__name__)
 
-_SENTINELS = (99.0, -99.0)  # surveys' "not detected" and "not observed"; a plain catalogue should hold NaN
+_NOT_DETECTED, _NOT_OBSERVED = 99.0, -99.0  # as surveys write them; a plain catalogue may hold NaN for the latter
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +56,9 @@ def read_plain_catalogue(
     Returns
     -------
     PlainCatalogue
-        Rows without a finite ``z_spec`` are left out, and said so in the log. Magnitudes and errors that are not
-        finite, or 99 or -99, are NaN.
+        Rows without a finite ``z_spec`` are left out, and said so in the log. A magnitude of 99 says that the band was
+        observed and nothing detected (``sample.not_detected_NF``), -99 or a value that is not finite that it was not
+        observed; each becomes NaN, and so do such errors.
 
     Raises
     ------
@@ -79,7 +80,8 @@ def read_plain_catalogue(
     empty = [band for i, band in enumerate(bands) if not np.isfinite(magnitudes_NF[:, i]).any()]
     if empty:
         raise CatalogueError(f"{location}: no galaxy has a magnitude in {', '.join(empty)}: leave it out of data.bands")
-    sample = Sample(tuple(bands), magnitudes_NF, errors_NF, z_N)
+    not_detected_NF = np.stack([_get_floats(table, f"mag_{band}", location) == _NOT_DETECTED for band in bands], axis=1)
+    sample = Sample(tuple(bands), magnitudes_NF, errors_NF, z_N, not_detected_NF if not_detected_NF.any() else None)
     return PlainCatalogue(object_id, sample, _choose_training_rows(table, location, test_fraction, seed))
 
 
@@ -168,7 +170,7 @@ def _get_floats(table: pa.Table, name: str, location: str) -> npt.NDArray[np.flo
 
 def _get_magnitudes(table: pa.Table, name: str, location: str) -> npt.NDArray[np.float64]:
     values = _get_floats(table, name, location)
-    values[~np.isfinite(values) | np.isin(values, _SENTINELS)] = np.nan
+    values[~np.isfinite(values) | np.isin(values, (_NOT_DETECTED, _NOT_OBSERVED))] = np.nan
     return values
 
 

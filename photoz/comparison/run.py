@@ -156,6 +156,7 @@ def make_inputs(sample: Sample) -> Inputs:
         sample.errors_NF.astype(np.float32),
         None,
         np.zeros(len(sample), dtype=np.int32),
+        None if sample.not_detected_NF is None else sample.not_detected_NF.copy(),
     )
 
 
@@ -217,6 +218,8 @@ def _remove_bands(config: Comparison, estimator: PhotometricEstimator, test: Sam
         inputs = make_inputs(test)
         inputs.magnitudes_NF[:, i] = np.nan
         inputs.errors_NF[:, i] = np.nan
+        if inputs.not_detected_NF is not None:
+            inputs.not_detected_NF[:, i] = False
         z_N = estimator.estimate(inputs).z_phot_N
         found[band] = compute_metrics(z_N, test.z_N, resamples=config.resamples, seed=config.seed)
     return found

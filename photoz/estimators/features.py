@@ -1,4 +1,8 @@
-"""Magnitudes and errors as a network reads them: asinh magnitudes, colours, errors and which bands are missing."""
+"""Magnitudes and errors as a network reads them: asinh magnitudes, colours, errors and which bands are missing.
+
+A band that was observed and not detected has a flux: none, with the band's typical error. Only a band that was not
+observed is missing.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -76,17 +80,39 @@ class FluxFeatures:
         )
         asinh_NF = compute_asinh_magnitudes(fluxes_NF, softening_F)
         bare = cls(softening_F, np.nan_to_num(fit_band_differences(asinh_NF)), np.zeros(1), np.ones(1))
-        raw_NC = bare._compute(sample.magnitudes_NF, sample.errors_NF)
+        raw_NC = bare._compute(sample.magnitudes_NF, sample.errors_NF, sample.not_detected_NF)
         spread_C = raw_NC.std(axis=0)
         return cls(softening_F, bare.differences, raw_NC.mean(axis=0), np.where(spread_C > 1e-6, spread_C, 1.0))
 
-    def apply(self, magnitudes_NF: Floats, errors_NF: Floats) -> npt.NDArray[np.float32]:
-        """Return the features, float32 and finite, within 8 standard deviations; rows without magnitudes give zeros."""
-        scaled_NC = (self._compute(magnitudes_NF, errors_NF) - self.mean_C) / self.spread_C
+    def apply(
+        self, magnitudes_NF: Floats, errors_NF: Floats, not_detected_NF: npt.NDArray[np.bool_] | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Compute the features.
+
+        Parameters
+        ----------
+        magnitudes_NF, errors_NF : ndarray of float, shape (N, F)
+            [mag(AB)] NaN where there is none.
+        not_detected_NF : ndarray of bool, shape (N, F), optional
+            Where a missing magnitude stands for no detectable flux: taken as flux 0 with the band's median error. The
+            other missing ones were not observed: filled from the neighbouring bands, and marked.
+
+        Returns
+        -------
+        ndarray of float32, shape (N, 4 F - 1)
+            Finite, within 8 standard deviations; rows without anything known give zeros.
+        """
+        scaled_NC = (self._compute(magnitudes_NF, errors_NF, not_detected_NF) - self.mean_C) / self.spread_C
         return np.clip(np.nan_to_num(scaled_NC, nan=0.0), -_LIMIT, _LIMIT).astype(np.float32)
 
-    def _compute(self, magnitudes_NF: Floats, errors_NF: Floats) -> Floats:
+    def _compute(
+        self, magnitudes_NF: Floats, errors_NF: Floats, not_detected_NF: npt.NDArray[np.bool_] | None
+    ) -> Floats:
         fluxes_NF, flux_errors_NF = compute_fluxes(magnitudes_NF, errors_NF)
+        if not_detected_NF is not None:
+            dark_NF = not_detected_NF & ~np.isfinite(fluxes_NF)
+            fluxes_NF = np.where(dark_NF, 0.0, fluxes_NF)
+            flux_errors_NF = np.where(dark_NF, self.softening_F, flux_errors_NF)
         missing_NF = ~np.isfinite(fluxes_NF)
         filled_NF = fill_missing_magnitudes(
             compute_asinh_magnitudes(fluxes_NF, self.softening_F), np.asarray(self.differences, dtype=np.float64)

@@ -9,20 +9,47 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from photoz.estimators.base import Inputs
+from photoz.coverage import TrainingDistance
+from photoz.deimprint import compute_smoothing_weights
+from photoz.estimators.base import Inputs, Pdfs
+from photoz.estimators.calibration import (
+    BLOCK,
+    EnsembleModel,
+    assign_folds,
+    find_lacking,
+    find_left_out,
+    fit_recalibration,
+    number_patterns,
+)
+from photoz.estimators.dropping import choose_dark, darken_bands, drop_bands
 from photoz.estimators.features import FluxFeatures
 from photoz.estimators.fitting import choose_device, pack_network, unpack_network
-from photoz.estimators.mixtures import EnsembleRecipe, MixtureEnsemble, compute_density, compute_loss, find_local_median
-from photoz.estimators.photometric import Floats, PhotometricEstimator, Sample, split_rows
+from photoz.estimators.mixtures import (
+    EnsembleRecipe,
+    Mixture,
+    MixtureEnsemble,
+    compute_loss,
+    compute_mapped_density,
+    find_local_median,
+    find_median,
+    find_quantiles,
+    split_members,
+)
+from photoz.estimators.photometric import Floats, PhotometricEstimator, Sample, read_rows, split_rows
+from photoz.pdf.quantiles import make_coordinates
+from photoz.pdf.recalibration import Recalibration
 
-_BLOCK = 2048  # galaxies a forward pass: their activations stay in the cache
+_PART = 512  # galaxies whose quantiles are searched together: 27 values of 25 Gaussians each stay in the cache
+_MEMBER_STEPS = 12  # of Newton's, from the mean of a member's density; with 7, 1 % of the spreads are wrong by 0.01
 
 
 class MlpEstimator(PhotometricEstimator):
     """Networks on asinh magnitudes, colours, errors and missing-band masks, each giving p(ln(1+z)) as a mixture.
 
-    The estimate is a median of the mean of the members' densities that far peaks do not pull on. Every choice and what
-    it is worth by validation is in docs/benchmarks/mlp-levers.md.
+    The estimate is a median of the mean of the members' densities that far peaks do not pull on; p(z) is that mean,
+    recalibrated. Each member is fitted without a fifth of the galaxies, and the recalibration to what each member says
+    of those. Every choice and what it is worth by validation is in
+    docs/benchmarks/mlp-levers.md.
 
     References
     ----------
@@ -33,6 +60,12 @@ class MlpEstimator(PhotometricEstimator):
     name: ClassVar[str] = "mlp"
     DEFAULTS: ClassVar[dict[str, Any]] = asdict(EnsembleRecipe())
     PACKAGES: ClassVar[tuple[str, ...]] = ("photoz", "numpy", "torch")
+    FORMAT_VERSION: ClassVar[int] = 2
+
+    @property
+    def gives_pdf(self) -> bool:
+        """Yes."""
+        return True
 
     @classmethod
     def _fit(
@@ -40,36 +73,84 @@ class MlpEstimator(PhotometricEstimator):
     ) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]], dict[str, str]]:
         recipe = EnsembleRecipe(**settings)
         features = FluxFeatures.fit(sample)
-        y_N = np.log1p(np.asarray(sample.z_N, dtype=np.float64))
+        z_N = np.asarray(sample.z_N, dtype=np.float64)
+        y_N = np.log1p(z_N)
         target = np.array([y_N.mean(), y_N.std() or 1.0])
+        weights_N = compute_smoothing_weights(z_N, width=recipe.smooth_nz_width) if recipe.smooth_nz_width else None
+        fold_N = assign_folds(len(sample), seed)
         rng = np.random.default_rng(seed)
 
         def draw() -> npt.NDArray[np.float32]:
-            return features.apply(drop_bands(sample.magnitudes_NF, recipe.band_dropout, rng), sample.errors_NF)
+            dark_NF = choose_dark(sample.magnitudes_NF, sample.errors_NF, recipe.dark_fraction, rng)
+            dropped = drop_bands(darken_bands(sample, dark_NF), recipe.band_dropout, rng)
+            return features.apply(dropped.magnitudes_NF, dropped.errors_NF, dropped.not_detected_NF)
 
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             network = MixtureEnsemble(4 * len(sample.bands) - 1, recipe).to(choose_device())
-            fit_ensemble(network, draw, ((y_N - target[0]) / target[1]).astype(np.float32), recipe=recipe)
-        return settings, {**features.to_arrays(), "target": target, **pack_network(network)}, {}
+            targets_N = ((y_N - target[0]) / target[1]).astype(np.float32)
+            fit_ensemble(network, draw, targets_N, recipe=recipe, fold_N=fold_N, weights_N=weights_N)
+        model = EnsembleModel(features, network.eval(), *target)
+        recalibration = fit_recalibration(model, sample, fold_N, seed)
+        photometry = sample.magnitudes_NF, sample.errors_NF, sample.not_detected_NF
+        coverage = TrainingDistance.fit(select_coverage(features.apply(*photometry)), seed=seed)
+        arrays = {**features.to_arrays(), "target": target, **pack_network(network)}
+        return settings, {**arrays, **recalibration.to_arrays(), **coverage.to_arrays()}, {}
 
     def _prepare(self) -> None:
         settings = {**self.parts.settings, "hidden": tuple(self.parts.settings["hidden"])}
-        network = MixtureEnsemble(4 * len(self.bands) - 1, EnsembleRecipe(**settings))
-        self._reach = float(settings["reach"]) / float(self.parts.arrays["target"][1])
-        self._features = FluxFeatures.from_arrays(self.parts.arrays)
-        self._network = unpack_network(network, self.parts.arrays).to(choose_device()).eval()
+        arrays = self.parts.arrays
+        recipe = EnsembleRecipe(**settings)
+        network = MixtureEnsemble(4 * len(self.bands) - 1, recipe).to(choose_device()).eval()
+        unpack_network(network, arrays)
+        self._model = EnsembleModel(FluxFeatures.from_arrays(arrays), network, *map(float, arrays["target"]))
+        self._members = recipe.members
+        self._reach = recipe.reach / self._model.spread
+        self._recalibration = Recalibration.from_arrays(arrays)
+        self._coverage = TrainingDistance.from_arrays(arrays)
 
     def _predict(self, magnitudes_NF: Floats, errors_NF: Floats) -> Floats:
-        mean, spread = self.parts.arrays["target"]
-        features = torch.from_numpy(self._features.apply(magnitudes_NF, errors_NF))
         with torch.inference_mode():
-            mixtures = (self._mix(block) for block in torch.split(features, _BLOCK))
-            values = [find_local_median(mixture, self._reach).double().cpu() for mixture in mixtures]
-        return np.asarray(np.expm1(torch.cat(values).numpy() * spread + mean))
+            mixtures = self._model.mix(magnitudes_NF, errors_NF, None)
+            return self._to_redshift([find_local_median(mixture, self._reach) for mixture in mixtures])
+
+    def _predict_pdf(
+        self, magnitudes_NF: Floats, errors_NF: Floats, not_detected_NF: npt.NDArray[np.bool_]
+    ) -> tuple[Floats, Pdfs]:
+        features_NC = self._model.features.apply(magnitudes_NF, errors_NF, not_detected_NF)
+        levels = self._map_levels(magnitudes_NF, not_detected_NF)
+        points, quantiles, spreads = [], [], []
+        with torch.inference_mode():
+            for mixture, block in zip(self._model.mix_features(features_NC), torch.split(levels, BLOCK), strict=True):
+                points.append(find_local_median(mixture, self._reach))
+                spreads.append(self._measure_spread(mixture))
+                parts = zip(*(torch.split(values, _PART) for values in (*mixture, block)), strict=True)
+                quantiles += [find_quantiles(Mixture(*part), part_levels) for *part, part_levels in parts]
+        pdfs = Pdfs(
+            self._to_redshift(quantiles).astype(np.float32),
+            torch.cat(spreads).cpu().numpy(),
+            self._coverage.measure(select_coverage(features_NC)),
+        )
+        return self._to_redshift(points), pdfs
+
+    def _map_levels(self, magnitudes_NF: Floats, not_detected_NF: npt.NDArray[np.bool_]) -> Tensor:
+        """Compute where the calibrated quantiles lie in the raw densities, shape (N, Q)."""
+        coordinates_NC = make_coordinates(magnitudes_NF, self.bands)
+        pattern_N = number_patterns(find_lacking(magnitudes_NF, not_detected_NF), self._recalibration.patterns_P)
+        levels_NQ = self._recalibration.map_levels(coordinates_NC, pattern_N)
+        return torch.from_numpy(levels_NQ.astype(np.float32)).to(choose_device())
+
+    def _measure_spread(self, mixture: Mixture) -> Tensor:
+        """Return the standard deviation in redshift of the medians of the members' own densities, shape (N,)."""
+        medians = find_median(split_members(mixture, self._members), steps=_MEMBER_STEPS).view(-1, self._members)
+        return torch.expm1(medians * self._model.spread + self._model.mean).std(dim=1, correction=0)
+
+    def _to_redshift(self, blocks: list[Tensor]) -> Floats:
+        values = torch.cat(blocks).double().cpu().numpy()
+        return np.asarray(np.expm1(values * self._model.spread + self._model.mean))
 
     def estimate_pdf(self, inputs: Inputs, z_grid: npt.ArrayLike) -> npt.NDArray[np.float32]:
-        """Estimate the probability density of the redshift.
+        """Estimate the recalibrated probability density of the redshift.
 
         Parameters
         ----------
@@ -85,33 +166,24 @@ class MlpEstimator(PhotometricEstimator):
         """
         self._check_shapes(inputs)
         z_Z = np.asarray(z_grid, dtype=np.float64)
-        mean, spread = self.parts.arrays["target"]
-        grid = torch.from_numpy(((np.log1p(z_Z) - mean) / spread).astype(np.float32)).to(choose_device())
-        jacobian_Z = (1.0 / (spread * (1.0 + z_Z))).astype(np.float32)
-        usable = np.flatnonzero(np.isfinite(inputs.magnitudes_NF).any(axis=1))
+        grid = ((np.log1p(z_Z) - self._model.mean) / self._model.spread).astype(np.float32)
+        values = torch.from_numpy(grid).to(choose_device())
+        jacobian_Z = (1.0 / (self._model.spread * (1.0 + z_Z))).astype(np.float32)
         pdf_NZ = np.full((len(inputs), len(z_Z)), np.nan, dtype=np.float32)
-        for rows in split_rows(usable, 256):
-            features = self._features.apply(inputs.magnitudes_NF[rows], inputs.errors_NF[rows])
+        usable = np.flatnonzero(np.isfinite(inputs.magnitudes_NF).any(axis=1))
+        for rows in split_rows(usable, _PART):
+            magnitudes_NF, errors_NF, dark_NF = read_rows(inputs, rows)
+            levels = self._map_levels(magnitudes_NF, dark_NF)
             with torch.inference_mode():
-                density = compute_density(self._mix(torch.from_numpy(features)), grid)
-            pdf_NZ[rows] = density.cpu().numpy() * jacobian_Z
+                for mixture in self._model.mix(magnitudes_NF, errors_NF, dark_NF, _PART):
+                    pdf_NZ[rows] = compute_mapped_density(mixture, values, levels).cpu().numpy() * jacobian_Z
         return pdf_NZ
 
-    def _mix(self, features: Tensor) -> Any:
-        return self._network.mix(features.to(choose_device()))  # type: ignore[operator]
 
-
-def drop_bands(magnitudes_NF: Floats, fraction: float, rng: np.random.Generator) -> Floats:
-    """Return the magnitudes with one random band removed from a random fraction of the rows.
-
-    A row keeps its last magnitude.
-    """
-    dropped_NF = np.array(magnitudes_NF, dtype=np.float64)
-    rows = np.flatnonzero(rng.random(len(dropped_NF)) < fraction)
-    bands = rng.integers(dropped_NF.shape[1], size=len(rows))
-    spare = np.isfinite(dropped_NF[rows]).sum(axis=1) > np.isfinite(dropped_NF[rows, bands])
-    dropped_NF[rows[spare], bands[spare]] = np.nan
-    return dropped_NF
+def select_coverage(features_NC: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Take the middle band's magnitude and the colours: with all magnitudes, a colour would count twice."""
+    bands = (features_NC.shape[1] + 1) // 4
+    return np.ascontiguousarray(features_NC[:, [bands // 2, *range(bands, 2 * bands - 1)]])
 
 
 def fit_ensemble(
@@ -120,8 +192,10 @@ def fit_ensemble(
     targets_N: npt.NDArray[np.float32],
     *,
     recipe: EnsembleRecipe,
+    fold_N: npt.NDArray[np.int64],
+    weights_N: npt.NDArray[np.float64] | None = None,
 ) -> None:
-    """Fit all members at once, in place; each sees the rows in an order of its own.
+    """Fit all members at once, in place; each sees the rows of all folds but one, in an order of its own.
 
     Parameters
     ----------
@@ -130,12 +204,19 @@ def fit_ensemble(
         Gives the features, shape (N, I), anew for each epoch.
     targets_N : ndarray of float32
     recipe : EnsembleRecipe
+    fold_N : ndarray of int64
+        Of `photoz.estimators.calibration.assign_folds`.
+    weights_N : ndarray of float64, optional
+        Of the rows in the loss.
     """
     device = choose_device()
     targets = torch.from_numpy(targets_N).to(device)
-    size = max(8, min(recipe.batch_size, len(targets) // 8))
-    each = len(targets) // size
-    steps = min(max(recipe.epochs * each, recipe.least_steps), recipe.most_steps)
+    weights = None if weights_N is None else torch.from_numpy(weights_N.astype(np.float32)).to(device)
+    own = [torch.from_numpy(np.flatnonzero(fold_N != find_left_out(member))) for member in range(recipe.members)]
+    least = min(len(rows) for rows in own)
+    size = max(8, min(recipe.batch_size, least // 8))
+    each = least // size
+    steps = min(max(recipe.epochs * (len(targets) // size), recipe.least_steps), recipe.most_steps)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.99)
     )
@@ -147,10 +228,11 @@ def fit_ensemble(
     for step in range(steps):
         if step % each == 0:
             features = torch.from_numpy(draw()).to(device)
-            orders = torch.stack([torch.randperm(len(targets)) for _ in range(recipe.members)]).to(device)
+            orders = torch.stack([rows[torch.randperm(len(rows))[:least]] for rows in own]).to(device)
         rows = orders[:, step % each * size : (step % each + 1) * size]
         optimizer.zero_grad()
-        compute_loss(network(features[rows]), targets[rows]).backward()  # type: ignore[no-untyped-call]
+        loss = compute_loss(network(features[rows]), targets[rows], None if weights is None else weights[rows])
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), 5.0 * recipe.members)
         optimizer.step()
         schedule.step()

@@ -15,11 +15,10 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from photoz.errors import EstimatorError, TrainingError
-from photoz.estimators.base import MANIFEST, Estimates, Inputs, read_manifest
+from photoz.estimators.base import MANIFEST, Estimates, Inputs, Pdfs, read_manifest
 from photoz.schema import Flag
 from photoz.storage import join, open_atomic, write_json
 
-FORMAT_VERSION = 1
 ARRAYS = "arrays.safetensors"
 LEAST_ROWS = 20
 """Fewer training galaxies than this are refused: a method that holds some of them back would have nothing left."""
@@ -39,19 +38,23 @@ class Sample:
         [mag(AB)] in the order of ``bands``; NaN where there is none.
     z_N : ndarray of float, shape (N,)
         Spectroscopic redshift.
+    not_detected_NF : ndarray of bool, shape (N, F), or None
+        As in `photoz.estimators.base.Inputs`: a missing magnitude that says "fainter than could be measured".
     """
 
     bands: tuple[str, ...]
     magnitudes_NF: Floats
     errors_NF: Floats
     z_N: Floats
+    not_detected_NF: npt.NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.z_N)
 
     def take(self, rows: npt.NDArray[Any]) -> "Sample":
         """Return the galaxies of the given rows (indices, or True for those to keep)."""
-        return Sample(self.bands, self.magnitudes_NF[rows], self.errors_NF[rows], self.z_N[rows])
+        not_detected_NF = None if self.not_detected_NF is None else self.not_detected_NF[rows]
+        return Sample(self.bands, self.magnitudes_NF[rows], self.errors_NF[rows], self.z_N[rows], not_detected_NF)
 
     def split(self, fraction: float, seed: int) -> tuple["Sample", "Sample"]:
         """Return the sample without a random fraction of its rows (at least one), and that fraction."""
@@ -64,6 +67,8 @@ class Sample:
         digest = hashlib.sha256(",".join(self.bands).encode())
         for values in (self.magnitudes_NF, self.errors_NF, self.z_N):
             digest.update(np.ascontiguousarray(values, dtype="<f8").tobytes())
+        if self.not_detected_NF is not None and self.not_detected_NF.any():
+            digest.update(np.packbits(self.not_detected_NF).tobytes())
         return digest.hexdigest()
 
     def check(self) -> "Sample":
@@ -81,6 +86,8 @@ class Sample:
                 f"magnitudes {self.magnitudes_NF.shape} and errors {self.errors_NF.shape} must have shape {shape}: "
                 f"a row for each redshift, a column for each of {list(self.bands)}"
             )
+        if self.not_detected_NF is not None and self.not_detected_NF.shape != shape:
+            raise TrainingError(f"not_detected {self.not_detected_NF.shape} must have the shape {shape} of magnitudes")
         self._check_redshifts()
         known_NF = np.isfinite(self.magnitudes_NF)
         usable_N = np.asarray(known_NF.any(axis=1))
@@ -130,7 +137,8 @@ class Parts:
 class PhotometricEstimator(ABC):
     """Base of the estimators that read magnitudes and their errors, and no images.
 
-    A method fills in `_fit` (a sample to arrays), `_prepare` (arrays to whatever computes) and `_predict`.
+    A method fills in `_fit` (a sample to arrays), `_prepare` (arrays to whatever computes) and `_predict`; one that
+    gives p(z) also `gives_pdf` and `_predict_pdf`.
     """
 
     name: ClassVar[str]
@@ -139,6 +147,8 @@ class PhotometricEstimator(ABC):
     """What `fit` can be told, with the values it takes otherwise."""
     PACKAGES: ClassVar[tuple[str, ...]] = ("photoz", "numpy")
     """Distributions whose versions the manifest records."""
+    FORMAT_VERSION: ClassVar[int] = 1
+    """Of the saved folder; a method counts it up when what it keeps there changes."""
     ROWS: ClassVar[int] = 16_384
     """Galaxies in memory at a time: photometry is light, so batches may be larger than those of an image network."""
 
@@ -210,13 +220,20 @@ class PhotometricEstimator(ABC):
     def _predict(self, magnitudes_NF: Floats, errors_NF: Floats) -> Floats:
         """Return redshifts of rows that have a magnitude in some band; missing values are NaN."""
 
+    def _predict_pdf(
+        self, magnitudes_NF: Floats, errors_NF: Floats, not_detected_NF: npt.NDArray[np.bool_]
+    ) -> tuple[Floats, Pdfs]:
+        """Return redshifts and p(z) of such rows; asked of methods that give p(z)."""
+        raise NotImplementedError(f"{self.name} gives no p(z)")
+
     def estimate(self, inputs: Inputs, *, batch_size: int = 256) -> Estimates:
         """Estimate redshifts of N galaxies.
 
         Parameters
         ----------
         inputs : Inputs
-            Magnitudes and errors; values that are not finite count as missing.
+            Magnitudes and errors; values that are not finite count as missing. Of a method that gives p(z),
+            ``not_detected_NF`` is read, too; the others take what was not detected for missing.
         batch_size : int
             Galaxies at a time; at least `ROWS` are taken.
 
@@ -224,6 +241,7 @@ class PhotometricEstimator(ABC):
         -------
         Estimates
             ``z_phot`` is NaN and ``ESTIMATE_FAILED`` set where no band has a magnitude or the estimate is not finite.
+            With p(z), ``OUTSIDE_TRAINING`` is set where the distance from the training sample is above 1.
 
         Raises
         ------
@@ -231,14 +249,22 @@ class PhotometricEstimator(ABC):
             The arrays have other shapes than the estimator's bands ask for.
         """
         self._check_shapes(inputs)
-        magnitudes_NF = np.where(np.isfinite(inputs.magnitudes_NF), inputs.magnitudes_NF, np.nan)
-        usable = np.flatnonzero(np.isfinite(magnitudes_NF).any(axis=1))
+        usable = np.flatnonzero(np.isfinite(inputs.magnitudes_NF).any(axis=1))
         z_N = np.full(len(inputs), np.nan, dtype=np.float32)
+        pdf = _make_room(len(inputs)) if self.gives_pdf else None
         for rows in split_rows(usable, max(batch_size, self.ROWS)):
-            z_N[rows] = self._predict(magnitudes_NF[rows].astype(np.float64), _clean(inputs.errors_NF[rows]))
+            magnitudes_NF, errors_NF, dark_NF = read_rows(inputs, rows)
+            if pdf is None:
+                z_N[rows] = self._predict(magnitudes_NF, errors_NF)
+            else:
+                z_N[rows], found = self._predict_pdf(magnitudes_NF, errors_NF, dark_NF)
+                _put(pdf, rows, found)
         failed_N = ~np.isfinite(z_N)
         z_N[failed_N] = np.nan
-        return Estimates(z_N, inputs.flags_N | np.where(failed_N, np.int32(Flag.ESTIMATE_FAILED), np.int32(0)))
+        flags_N = inputs.flags_N | np.where(failed_N, np.int32(Flag.ESTIMATE_FAILED), np.int32(0))
+        if pdf is not None:
+            flags_N = flags_N | np.where(pdf.distance_N > 1, np.int32(Flag.OUTSIDE_TRAINING), np.int32(0))
+        return Estimates(z_N, flags_N, pdf)
 
     def _check_shapes(self, inputs: Inputs) -> None:
         for what, values in (("magnitudes", inputs.magnitudes_NF), ("errors", inputs.errors_NF)):
@@ -256,7 +282,7 @@ class PhotometricEstimator(ABC):
         for name, text in parts.texts.items():
             _write(join(location, name), text.encode())
         manifest = {
-            "format_version": FORMAT_VERSION,
+            "format_version": self.FORMAT_VERSION,
             "estimator": self.name,
             "bands": list(parts.bands),
             "image_bands": [],
@@ -281,10 +307,10 @@ class PhotometricEstimator(ABC):
         """
         manifest: Any = read_manifest(location)
         found = manifest.get("format_version"), manifest.get("estimator")
-        if found != (FORMAT_VERSION, cls.name):
+        if found != (cls.FORMAT_VERSION, cls.name):
             raise EstimatorError(
                 f"{location!r} holds format {found[0]!r} of the estimator {found[1]!r}, this photoz reads format "
-                f"{FORMAT_VERSION} of {cls.name!r}: train it again, or use the photoz that wrote it"
+                f"{cls.FORMAT_VERSION} of {cls.name!r}: train it again, or use the photoz that wrote it"
             )
         try:
             arrays = load_arrays(_read(join(location, ARRAYS)))
@@ -301,6 +327,24 @@ def split_rows(rows: npt.NDArray[np.intp], size: int) -> Iterator[npt.NDArray[np
 
 def _clean(errors_NF: Floats) -> Floats:
     return np.where(np.isfinite(errors_NF) & (errors_NF > 0), errors_NF, np.nan).astype(np.float64)
+
+
+def read_rows(inputs: Inputs, rows: npt.NDArray[np.intp]) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
+    """Read some rows: magnitudes and errors (float64, NaN where of no use), and where nothing was detected."""
+    magnitudes_NF = inputs.magnitudes_NF[rows].astype(np.float64)
+    known_NF = np.isfinite(magnitudes_NF)
+    dark_NF = np.zeros_like(known_NF) if inputs.not_detected_NF is None else inputs.not_detected_NF[rows] & ~known_NF
+    return np.where(known_NF, magnitudes_NF, np.nan), _clean(inputs.errors_NF[rows]), dark_NF
+
+
+def _make_room(count: int) -> Pdfs:
+    parts = [Pdfs.missing(count) for _ in range(3)]  # arrays of its own for each
+    return Pdfs(parts[0].quantiles_NQ, parts[1].z_std_model_N, parts[2].distance_N)
+
+
+def _put(pdf: Pdfs, rows: npt.NDArray[np.intp], found: Pdfs) -> None:
+    pdf.quantiles_NQ[rows], pdf.z_std_model_N[rows] = found.quantiles_NQ, found.z_std_model_N
+    pdf.distance_N[rows] = found.distance_N
 
 
 def _write(location: str, content: bytes) -> None:

@@ -18,6 +18,7 @@ from photoz.comparison.run import choose_estimators, measure_usage
 from photoz.config import convert_settings
 from photoz.errors import CatalogueError, ConfigError, TrainingError
 from photoz.estimators import load_estimator
+from photoz.schema import Flag
 
 BANDS = ("g", "r", "i")
 JOB = Path(__file__).resolve().parents[2] / "jobs" / "compare_estimators.py"
@@ -82,7 +83,7 @@ def test_estimates_hold_every_test_galaxy_and_densities(output):
     table = pq.read_table(output / "estimates" / "mlp.parquet")
     assert table.column_names == ["object_id", "z_spec", "z_phot", "flags", "pdf"]
     assert table["object_id"].to_pylist() == list(range(0, 300, 3))
-    lost = np.flatnonzero(table["flags"].to_numpy())
+    lost = np.flatnonzero(table["flags"].to_numpy() & Flag.ESTIMATE_FAILED)
     assert lost.tolist() == [1]
     assert np.isnan(table["z_phot"].to_numpy()[1])
     assert len(table["pdf"][0]) == 301
@@ -140,6 +141,8 @@ def test_rows_without_redshift_are_left_out_and_sentinels_are_missing(tmp_path):
     found = read_plain_catalogue(write(tmp_path, table), BANDS)
     assert len(found.sample) == 290
     assert np.isnan(found.sample.magnitudes_NF[[10, 11], 2]).all()
+    assert found.sample.not_detected_NF[[10, 11], 2].tolist() == [True, False]
+    assert found.sample.not_detected_NF.sum() == 1
 
 
 def spoil(table: dict[str, np.ndarray], how: str) -> None:

@@ -14,9 +14,13 @@ from photoz.estimators.mixtures import (
     compute_cdf,
     compute_density,
     compute_loss,
+    compute_mapped_density,
     find_local_median,
     find_median,
+    find_quantiles,
+    split_members,
 )
+from photoz.schema import LEVELS
 
 
 def make_mixture(weights, centres, widths) -> Mixture:
@@ -36,6 +40,53 @@ def test_median_halves_the_probability(parts):
     weights, centres, widths = (np.array(values) for values in zip(*parts, strict=True))
     mixture = make_mixture(weights / weights.sum(), centres, widths)
     assert compute_cdf(mixture, find_median(mixture, steps=40)) == pytest.approx(0.5, abs=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(0.01, 1.0), st.floats(-4.0, 4.0), st.floats(0.005, 2.0)), min_size=1, max_size=6),
+    st.lists(st.floats(0.001, 0.999), min_size=1, max_size=5),
+)
+def test_quantiles_are_where_the_levels_are_reached(parts, levels):
+    weights, centres, widths = (np.array(values) for values in zip(*parts, strict=True))
+    mixture = make_mixture(weights / weights.sum(), centres, widths)
+    found = find_quantiles(mixture, torch.tensor([sorted(levels)], dtype=torch.float64))[0]
+    below, above = (compute_cdf(mixture, found + step) for step in (-1e-3, 1e-3))
+    due = torch.tensor(sorted(levels), dtype=torch.float64)
+    assert ((below <= due + 1e-6) & (due <= above + 1e-6)).all()
+    assert (torch.diff(found) >= 0).all()
+
+
+def test_quantiles_of_many_galaxies_are_those_of_each():
+    rng = np.random.default_rng(0)
+    mixture = Mixture(torch.full((50, 4), 0.25), *(torch.from_numpy(rng.uniform(0.01, 1, (50, 4))) for _ in range(2)))
+    levels = torch.from_numpy(np.sort(rng.uniform(0.001, 0.999, (50, 7)), axis=1))
+    alone = [find_quantiles(Mixture(*(v[i : i + 1] for v in mixture)), levels[i : i + 1]) for i in range(50)]
+    torch.testing.assert_close(find_quantiles(mixture, levels), torch.cat(alone))
+
+
+def test_even_recalibration_leaves_the_density_alone():
+    mixture = make_mixture([0.6, 0.4], [0.0, 1.0], [0.1, 0.3])
+    grid = torch.linspace(-2, 3, 501, dtype=torch.float64)
+    levels = torch.tensor([LEVELS], dtype=torch.float64)
+    torch.testing.assert_close(compute_mapped_density(mixture, grid, levels), compute_density(mixture, grid))
+
+
+def test_recalibrated_density_is_normalised_and_follows_the_map():
+    mixture = make_mixture([1.0], [0.0], [1.0])
+    grid = torch.linspace(-6, 6, 2001, dtype=torch.float64)
+    levels = torch.tensor(norm.cdf(1.5 * norm.ppf([LEVELS])))  # H widens the Gaussian by 1.5
+    density = compute_mapped_density(mixture, grid, levels)[0].numpy()
+    assert np.trapezoid(density, grid) == pytest.approx(1.0, abs=0.01)
+    assert density[1000] == pytest.approx(norm.pdf(0, 0, 1.5), rel=0.05)
+
+
+def test_members_apart_average_to_the_whole():
+    torch.manual_seed(0)
+    network = MixtureEnsemble(4, EnsembleRecipe(members=3, hidden=(8,), components=2)).eval()
+    mixture, grid = network.mix(torch.randn(5, 4)), torch.linspace(-2, 2, 9)
+    apart = compute_density(split_members(mixture, 3), grid).view(5, 3, 9)
+    torch.testing.assert_close(apart.mean(dim=1), compute_density(mixture, grid))
 
 
 def test_local_median_of_a_symmetric_peak_is_its_centre():

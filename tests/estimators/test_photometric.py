@@ -103,7 +103,7 @@ def test_each_band_may_be_missing(name):
     for band in range(len(BANDS)):
         estimates = get_fitted(name).estimate(without(inputs, slice(None), band))
         assert np.isfinite(estimates.z_phot_N).all()
-        assert not estimates.flags_N.any()
+        assert not (estimates.flags_N & ~Flag.OUTSIDE_TRAINING).any()
         assert np.median(np.abs(estimates.z_phot_N - full_N)) < 0.3
 
 
@@ -113,10 +113,10 @@ def test_row_without_magnitudes_is_flagged_and_changes_no_other(name):
     whole = get_fitted(name).estimate(inputs)
     holed = get_fitted(name).estimate(without(inputs, 7, slice(None)))
     assert np.isnan(holed.z_phot_N[7])
-    assert holed.flags_N[7] == Flag.ESTIMATE_FAILED
+    assert holed.flags_N[7] & Flag.ESTIMATE_FAILED
     others = np.arange(40) != 7
     np.testing.assert_allclose(holed.z_phot_N[others], whole.z_phot_N[others], atol=2e-6)
-    assert not holed.flags_N[others].any()
+    np.testing.assert_array_equal(holed.flags_N[others], whole.flags_N[others])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -229,4 +229,4 @@ def test_runs_over_a_survey(name):
     assert len(table) == 30
     assert np.flatnonzero(np.isnan(table["z_phot"].to_numpy())).tolist() == [9]
     assert table["flags"].to_numpy()[9] == Flag.ESTIMATE_FAILED
-    assert table["flags"].to_numpy()[4] == 0
+    assert table["flags"].to_numpy()[4] & ~Flag.OUTSIDE_TRAINING == 0

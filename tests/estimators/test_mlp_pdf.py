@@ -1,0 +1,270 @@
+"""p(z) of the ensemble: calibrated, wider where something is missing, and the same after a round trip."""
+
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from scipy.stats import norm
+
+from photoz.estimators.base import Inputs, load_estimator
+from photoz.estimators.calibration import (
+    FOLDS,
+    assign_folds,
+    compute_member_pits,
+    compute_unseen_pit,
+    find_lacking,
+    find_left_out,
+    fit_recalibration,
+    measure_agreement,
+    number_patterns,
+)
+from photoz.estimators.dropping import choose_dark, choose_lost, darken_bands, drop_bands
+from photoz.estimators.features import FluxFeatures
+from photoz.estimators.mixtures import EnsembleRecipe, MixtureEnsemble
+from photoz.estimators.mlp import MlpEstimator, fit_ensemble
+from photoz.estimators.photometric import Sample
+from photoz.inference import estimate_partition
+from photoz.pdf import compute_coverage, compute_ks
+from photoz.pdf import compute_pit as measure_pit
+from photoz.schema import LEVELS, Flag, find_algorithm, make_catalogue_schema, make_source_schema
+
+BANDS = ("u", "g", "r", "i")
+SMALL = {"members": 5, "hidden": (24, 24), "components": 3, "least_steps": 300, "epochs": 10, "batch_size": 128}
+
+
+def make_sample(count: int, seed: int = 0, *, reddest: float = 0.5) -> Sample:
+    """Galaxies with one colour relation and errors that grow with the magnitude."""
+    rng = np.random.default_rng(seed)
+    z_N = rng.uniform(0.02, reddest, count)
+    r_N = rng.uniform(16.0, 20.0, count)
+    clean_NF = r_N[:, None] + np.array([2.5, 0.7, 0.0, -0.3]) + np.array([1.0, 3.0, 0.0, -0.9]) * z_N[:, None]
+    errors_NF = 0.03 * 10 ** (0.25 * (clean_NF - 18.0))
+    return Sample(BANDS, clean_NF + rng.normal(0.0, errors_NF), errors_NF, z_N)
+
+
+def make_inputs(sample: Sample) -> Inputs:
+    flags_N = np.zeros(len(sample), dtype=np.int32)
+    return Inputs(sample.magnitudes_NF.astype(np.float32), sample.errors_NF.astype(np.float32), None, flags_N)
+
+
+def lose(inputs: Inputs, band: int, *, dark: bool = False) -> Inputs:
+    magnitudes_NF = inputs.magnitudes_NF.copy()
+    magnitudes_NF[:, band] = np.nan
+    dark_NF = np.zeros(magnitudes_NF.shape, dtype=bool)
+    dark_NF[:, band] = dark
+    return replace(inputs, magnitudes_NF=magnitudes_NF, not_detected_NF=dark_NF)
+
+
+def measure_widths(quantiles_NQ: np.ndarray) -> np.ndarray:
+    return quantiles_NQ[:, LEVELS.index(0.84)] - quantiles_NQ[:, LEVELS.index(0.16)]
+
+
+@lru_cache
+def get_fitted() -> MlpEstimator:
+    return MlpEstimator.fit(make_sample(3000), **SMALL)
+
+
+@pytest.mark.parametrize("band", [None, 1])
+def test_density_is_calibrated_also_without_a_band(band):
+    test = make_sample(2000, seed=5)
+    inputs = make_inputs(test) if band is None else lose(make_inputs(test), band)
+    estimates = get_fitted().estimate(inputs)
+    quantiles_NQ = estimates.pdf.quantiles_NQ
+    assert compute_ks(measure_pit(quantiles_NQ, test.z_N)) < (0.06 if band is None else 0.09)  # 3,000 galaxies are few
+    assert compute_coverage(quantiles_NQ, test.z_N, 0.68) == pytest.approx(0.68, abs=0.05)
+
+
+def test_missing_band_widens_the_density():
+    inputs = make_inputs(make_sample(300, seed=6))
+    full, less = (get_fitted().estimate(each).pdf.quantiles_NQ for each in (inputs, lose(inputs, 1)))
+    assert np.median(measure_widths(less)) > 1.5 * np.median(measure_widths(full))
+
+
+def test_not_detected_is_not_the_same_as_not_observed():
+    inputs = make_inputs(make_sample(100, seed=7))
+    dark, absent = (get_fitted().estimate(lose(inputs, 0, dark=dark)).pdf.quantiles_NQ for dark in (True, False))
+    assert np.abs(dark - absent).max() > 1e-3
+
+
+def test_not_detected_has_no_flux_and_is_not_marked_as_missing():
+    sample = make_sample(200)
+    magnitudes_NF = sample.magnitudes_NF.copy()
+    magnitudes_NF[:2, 0] = np.nan
+    dark_NF = np.zeros(magnitudes_NF.shape, dtype=bool)
+    dark_NF[0, 0] = True
+    features_NC = FluxFeatures.fit(sample).apply(magnitudes_NF, sample.errors_NF, dark_NF)
+    assert features_NC[0, 0] > features_NC[2:, 0].max()
+    assert features_NC[0, -4] < features_NC[1, -4]
+
+
+def test_quantiles_rise_and_agree_with_the_density():
+    inputs = make_inputs(make_sample(50, seed=8))
+    quantiles_NQ = get_fitted().estimate(inputs).pdf.quantiles_NQ
+    assert (np.diff(quantiles_NQ, axis=1) >= 0).all()
+    grid = np.linspace(-0.3, 1.2, 6001)
+    pdf_NZ = get_fitted().estimate_pdf(inputs, grid)
+    cdf_NZ = np.cumsum(pdf_NZ, axis=1) * (grid[1] - grid[0])
+    found = [np.interp(each, grid, cdf) for each, cdf in zip(quantiles_NQ, cdf_NZ, strict=True)]
+    np.testing.assert_allclose(found, np.broadcast_to(LEVELS, quantiles_NQ.shape), atol=0.03)
+
+
+def test_folder_and_seed_give_the_same_density(tmp_path):
+    inputs = make_inputs(make_sample(80, seed=9))
+    first = MlpEstimator.fit(make_sample(400), **SMALL, seed=3)
+    first.save(f"{tmp_path}/mlp")
+    expected = first.estimate(inputs)
+    again = (load_estimator(f"{tmp_path}/mlp"), MlpEstimator.fit(make_sample(400), **SMALL, seed=3))
+    for estimates in (each.estimate(inputs) for each in again):
+        np.testing.assert_array_equal(estimates.z_phot_N, expected.z_phot_N)
+        for name, values in vars(expected.pdf).items():
+            np.testing.assert_array_equal(vars(estimates.pdf)[name], values)
+
+
+def test_row_without_magnitudes_has_no_density():
+    inputs = make_inputs(make_sample(5, seed=10))
+    inputs.magnitudes_NF[2] = np.nan
+    pdf = get_fitted().estimate(inputs).pdf
+    assert np.isnan(pdf.quantiles_NQ).all(axis=1).tolist() == [False, False, True, False, False]
+    assert np.isnan(pdf.z_std_model_N[2])
+
+
+def test_galaxies_unlike_those_of_the_training_are_flagged_and_their_members_disagree():
+    estimator = MlpEstimator.fit(make_sample(1500, reddest=0.35), **SMALL)
+    test = make_sample(2000, seed=11)
+    estimates = estimator.estimate(make_inputs(test))
+    outside_N = estimates.flags_N & Flag.OUTSIDE_TRAINING != 0
+    red_N = test.z_N > 0.4
+    np.testing.assert_array_equal(outside_N, estimates.pdf.distance_N > 1)
+    assert outside_N[red_N].mean() > 5 * outside_N[test.z_N < 0.35].mean()
+    spread_N = estimates.pdf.z_std_model_N
+    assert np.median(spread_N[red_N]) > 2 * np.median(spread_N[test.z_N < 0.35])
+
+
+def test_folds_are_equal_and_follow_the_seed():
+    fold_N = assign_folds(103, seed=1)
+    assert sorted(np.bincount(fold_N)) == [20, 20, 21, 21, 21]
+    np.testing.assert_array_equal(fold_N, assign_folds(103, seed=1))
+    assert {find_left_out(member) for member in range(FOLDS)} == set(range(FOLDS))
+
+
+def test_member_does_not_see_the_galaxies_it_is_calibrated_on():
+    rng = np.random.default_rng(0)
+    fold_N = assign_folds(1000, seed=1)
+    targets_N = np.where(fold_N == find_left_out(0), 4.0, 0.0).astype(np.float32)
+    recipe = EnsembleRecipe(members=2, hidden=(8,), components=1, least_steps=500, epochs=1)
+    torch.manual_seed(0)
+    network = MixtureEnsemble(3, recipe)
+    features_NC = rng.normal(size=(1000, 3)).astype(np.float32)
+    fit_ensemble(network, lambda: features_NC, targets_N, recipe=recipe, fold_N=fold_N)
+    _, centres, _ = network(torch.from_numpy(features_NC))
+    first, second = centres.mean(dim=(1, 2)).tolist()
+    assert first < 0.3  # of the other galaxies: 0
+    assert second > first + 0.4  # a quarter of what it sees is 4
+
+
+def test_each_galaxy_is_judged_by_the_member_that_did_not_see_it():
+    sample, model = make_sample(60, seed=15), get_fitted()._model
+    fold_N = assign_folds(60, seed=1)
+    pit_N, pit_NK = compute_unseen_pit(model, sample, fold_N), compute_member_pits(model, sample)
+    for member in range(5):
+        rows = np.flatnonzero(fold_N == find_left_out(member))
+        ratio_N = norm.ppf(pit_N[rows]) / norm.ppf(pit_NK[rows, member])
+        np.testing.assert_allclose(ratio_N, np.median(ratio_N), rtol=1e-3)
+        assert 0.7 < np.median(ratio_N) <= 1.0
+
+
+def test_agreement_is_one_for_equal_members_and_less_for_others():
+    rng = np.random.default_rng(0)
+    centre_N, chosen_NK = rng.normal(size=20_000), np.tile([False, True, True, True, True], (20_000, 1))
+    same_NK = np.tile(norm.cdf(centre_N)[:, None], 5)
+    assert measure_agreement(same_NK, chosen_NK) == pytest.approx(1.0)
+    apart_NK = norm.cdf(centre_N[:, None] + rng.normal(0.0, 0.5, (20_000, 5)))
+    due = np.std(norm.ppf(apart_NK.mean(axis=1))) / np.std(norm.ppf(apart_NK))
+    assert measure_agreement(apart_NK, chosen_NK) == pytest.approx(due, abs=0.02)
+
+
+def test_recalibration_moves_the_density_and_not_the_point():
+    estimator, inputs = get_fitted(), make_inputs(make_sample(50, seed=13))
+    sample = make_sample(1000, seed=14)
+    samples = sample, replace(sample, z_N=sample.z_N + 0.02)
+    maps = [fit_recalibration(estimator._model, each, assign_folds(1000, 1), 1).to_arrays() for each in samples]
+    first, second = (
+        MlpEstimator(replace(estimator.parts, arrays={**estimator.parts.arrays, **arrays})).estimate(inputs)
+        for arrays in maps
+    )
+    np.testing.assert_array_equal(first.z_phot_N, second.z_phot_N)
+    median = LEVELS.index(0.5)
+    shift = np.median(second.pdf.quantiles_NQ[:, median] - first.pdf.quantiles_NQ[:, median])
+    assert shift == pytest.approx(0.02, abs=0.01)
+
+
+def test_member_spread_and_distance_are_each_their_own():
+    pdf = get_fitted().estimate(make_inputs(make_sample(50, seed=16))).pdf
+    assert np.median(pdf.z_std_model_N) < 0.05 < np.median(pdf.distance_N)
+
+
+def test_dropped_bands_come_in_the_patterns_of_surveys():
+    lost_NF = choose_lost(4000, 5, np.random.default_rng(0))
+    counts_N = lost_NF.sum(axis=1)
+    assert 0.5 < (counts_N == 1).mean() < 0.75
+    red_N = lost_NF[:, 4] & lost_NF[:, 3] & lost_NF[:, 2] & ~lost_NF[:, :2].any(axis=1)
+    assert red_N.mean() > 0.04
+
+
+def test_dropping_bands_keeps_the_rest():
+    sample = make_sample(500)
+    dropped = drop_bands(sample, 0.3, np.random.default_rng(0))
+    kept_NF = np.isfinite(dropped.magnitudes_NF)
+    np.testing.assert_array_equal(dropped.magnitudes_NF[kept_NF], sample.magnitudes_NF[kept_NF])
+    assert kept_NF.any(axis=1).all()
+    assert 0.15 < (~kept_NF).any(axis=1).mean() < 0.4
+    assert np.isfinite(drop_bands(sample, 0.0, np.random.default_rng(0)).magnitudes_NF).all()
+
+
+def test_only_faint_magnitudes_are_taken_for_not_detected():
+    sample = make_sample(2000)
+    dark_NF = choose_dark(sample.magnitudes_NF, sample.errors_NF, 0.5, np.random.default_rng(0))
+    assert dark_NF[:, 0].any()
+    assert sample.errors_NF[dark_NF].min() > 0.36
+    darkened = darken_bands(sample, dark_NF)
+    np.testing.assert_array_equal(darkened.not_detected_NF, dark_NF)
+    np.testing.assert_array_equal(np.isnan(darkened.magnitudes_NF), dark_NF)
+
+
+def test_rare_patterns_are_numbered_by_how_much_is_missing():
+    lacking_NB = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 1], [0, 0, 0]], dtype=bool)
+    assert number_patterns(lacking_NB, np.array([0, 1])).tolist() == [1, 10, 10, 0]
+
+
+def test_not_observed_and_not_detected_are_two_patterns():
+    magnitudes_NF = np.array([[np.nan, 20.0], [np.nan, 20.0]])
+    dark_NF = np.array([[True, False], [False, False]])
+    assert find_lacking(magnitudes_NF, dark_NF).tolist() == [[False, False, True, False], [True, False, False, False]]
+    assert find_lacking(magnitudes_NF, None)[:, 2:].sum() == 0
+
+
+def test_catalogue_holds_the_density():
+    sample = make_sample(20, seed=12)
+    columns = {f"mag_{band}": sample.magnitudes_NF[:, i].astype(np.float32) for i, band in enumerate(BANDS)}
+    columns |= {f"magerr_{band}": sample.errors_NF[:, i].astype(np.float32) for i, band in enumerate(BANDS)}
+    columns["mag_u"][:2] = np.nan
+    columns["not_detected"] = np.array([1] + [0] * 19, dtype=np.int32)
+    schema = make_source_schema(BANDS)
+    empty = {field.name: pa.array([""] * 20 if field.type == pa.string() else np.zeros(20)) for field in schema}
+    arrays = [pa.array(columns.get(f.name)) if f.name in columns else empty[f.name].cast(f.type) for f in schema]
+    table = estimate_partition(pa.table(arrays, schema=schema), make_config(), get_fitted())
+    assert table.schema.equals(make_catalogue_schema("mlp"), check_metadata=True)
+    assert find_algorithm(table.column_names) == "mlp"
+    assert (table["mlp_z_err68_low"].to_numpy() < table["mlp_z_err68_high"].to_numpy()).all()
+    direct = get_fitted().estimate(make_inputs(sample).take(slice(2, None)))
+    np.testing.assert_allclose(table["z_phot"].to_numpy()[2:], direct.z_phot_N, atol=1e-6)
+
+
+def make_config():
+    from photoz.config import convert_config
+
+    places = ("survey", "tiles", "sources", "training", "models", "catalogue", "report")
+    return convert_config({"run": {"name": "t"}, "locations": {place: place for place in places}})
