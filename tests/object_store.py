@@ -25,7 +25,11 @@ import fsspec
 import pytest
 
 ENDPOINT = os.environ.get("PHOTOZ_TEST_S3_ENDPOINT", "")
-_MOTO = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
+_MOTO = {  # such that tests can look for them where they must not be
+    "AWS_ACCESS_KEY_ID": "key-of-the-tests-5e1f0b77",
+    "AWS_SECRET_ACCESS_KEY": "secret-of-the-tests-c29d41aa",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
 CREDENTIALS = {name: os.environ[name] for name in _MOTO} if ENDPOINT else _MOTO
 _BUSY = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import fsspec
 import pyarrow as pa
 import pytest
 from runs import ManyPartitions, assert_same_rows, change, make_survey, name_tiles, read_all, write_toml
@@ -22,9 +23,11 @@ from photoz.storage import exists, join, list_files, open_atomic, read_json, rem
 
 pytest.importorskip("moto.server", reason="the server of the object store: pip install 'photoz[test]'")
 
-from object_store import make_bucket, open_store
+from object_store import CREDENTIALS, make_bucket, open_store
 
 pytestmark = pytest.mark.slow
+
+SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +113,7 @@ def test_the_job_runs_on_it_as_a_user_starts_it(
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert f"catalogue: {bucket}/job" in done.stdout
+    assert not [name for name in SECRETS if CREDENTIALS[name] in done.stdout + done.stderr]
     assert_same_rows(read_all(config.locations.catalogue), serial)
 
 
@@ -158,3 +162,14 @@ def test_an_object_appears_whole_or_not_at_all(survey: ManyPartitions, bucket: s
 
 def test_nothing_lies_on_the_local_disk(survey: ManyPartitions, serial: pa.Table) -> None:
     assert [path.name for path in Path(survey.folder).iterdir()] == ["survey"]
+
+
+def test_no_credential_is_in_anything_written(
+    survey: ManyPartitions, serial: pa.Table, bucket: str, endpoint: str
+) -> None:
+    """Settings, run records and ledgers of all the runs above are among it."""
+    filesystem = fsspec.filesystem("s3", endpoint_url=endpoint, skip_instance_cache=True)
+    written = filesystem.cat(filesystem.find(bucket))
+    assert any(name.endswith("/run/run.json") for name in written)
+    for name in SECRETS:
+        assert not [file for file, content in written.items() if CREDENTIALS[name].encode() in content]
