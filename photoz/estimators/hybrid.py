@@ -213,9 +213,8 @@ class HybridEstimator:
         if density is None:
             return points_NK.mean(dim=1)
         centre, spread = self.network.target_scale
-        half_N1 = torch.full_like(points_NK[:, :1], 0.5)
-        median_N = density.find_quantiles(half_N1).squeeze(1)
-        y_N: Tensor = centre + spread * find_local_median(density, median_N, REACH / float(spread))
+        start_N = (points_NK.mean(dim=1) - centre) / spread  # trained to be the median
+        y_N: Tensor = centre + spread * find_local_median(density, start_N, REACH / float(spread))
         return y_N
 
     def _find_quantiles(self, inputs: Inputs, view: View, density: Density) -> npt.NDArray[np.float32]:
