@@ -91,6 +91,7 @@ def fit_recalibration(model: EnsembleModel, sample: Sample, fold_N: npt.NDArray[
     dark_NF = choose_dark(sample.magnitudes_NF, sample.errors_NF, 0.5, rng)
     rows = np.flatnonzero(dark_NF.any(axis=1))
     parts.append((darken_bands(sample.take(rows), dark_NF[rows]), fold_N[rows]))
+    parts = [part for part in parts if len(part[0])]
     pit_N = np.concatenate([compute_unseen_pit(model, *part) for part in parts])
     coordinates_NC = np.concatenate([make_coordinates(part.magnitudes_NF, part.bands) for part, _ in parts])
     lacking_NB = np.concatenate([find_lacking(part.magnitudes_NF, part.not_detected_NF) for part, _ in parts])

@@ -119,7 +119,7 @@ class MixtureEnsemble(nn.Module):
 
 def split_members(mixture: Mixture, members: int) -> Mixture:
     """Take the mean of K mixtures apart: N * K mixtures, those of a galaxy one after the other."""
-    weights, centres, widths = (values.reshape(len(values) * members, -1) for values in mixture)
+    weights, centres, widths = (values.reshape(len(values) * members, values.shape[1] // members) for values in mixture)
     return Mixture(weights * members, centres, widths)
 
 

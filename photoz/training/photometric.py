@@ -26,7 +26,7 @@ def read_sample(config: Config, split: str = "train") -> Sample:
     Returns
     -------
     Sample
-        float32, 76 bytes a galaxy of nine bands; without rows when the split is empty.
+        float32, 85 bytes a galaxy of nine bands; without rows when the split is empty.
 
     Raises
     ------
@@ -35,12 +35,15 @@ def read_sample(config: Config, split: str = "train") -> Sample:
     """
     bands = config.survey.bands
     names = [*(f"mag_{band}" for band in bands), *(f"magerr_{band}" for band in bands), "z_spec"]
-    blocks = [np.empty((0, len(names)), dtype=np.float32)]
-    for table in read_split(config, split, names):
-        blocks.append(np.stack([table[name].to_numpy() for name in names], axis=1))
-    values_NC = np.concatenate(blocks)
     count = len(bands)
-    return Sample(bands, values_NC[:, :count], values_NC[:, count:-1], values_NC[:, -1])
+    blocks, dark = [np.empty((0, len(names)), dtype=np.float32)], [np.empty((0, count), dtype=np.bool_)]
+    for table in read_split(config, split, [*names, "not_detected"]):
+        blocks.append(np.stack([table[name].to_numpy() for name in names], axis=1))
+        dark.append(table["not_detected"].to_numpy()[:, None] >> np.arange(count) & 1 == 1)
+    values_NC, dark_NF = np.concatenate(blocks), np.concatenate(dark)
+    return Sample(
+        bands, values_NC[:, :count], values_NC[:, count:-1], values_NC[:, -1], dark_NF if dark_NF.any() else None
+    )
 
 
 def fit_photometric(config: Config, record: Mapping[str, Any]) -> PhotometricEstimator:
@@ -76,7 +79,8 @@ def fit_photometric(config: Config, record: Mapping[str, Any]) -> PhotometricEst
 def measure_estimator(estimator: PhotometricEstimator, sample: Sample) -> dict[str, float | int | None]:
     """Return ``rows``, ``smad`` and ``r2`` of the estimates of a sample; None where they are not defined."""
     magnitudes_NF, errors_NF = (values.astype(np.float32) for values in (sample.magnitudes_NF, sample.errors_NF))
-    inputs = Inputs(magnitudes_NF, errors_NF, None, np.zeros(len(sample), dtype=np.int32))
+    flags_N = np.zeros(len(sample), dtype=np.int32)
+    inputs = Inputs(magnitudes_NF, errors_NF, None, flags_N, sample.not_detected_NF)
     metrics = compute_metrics(estimator.estimate(inputs).z_phot_N, sample.z_N, resamples=0)
     figures = {name: metrics[name].value for name in ("smad", "r2")}
     return {"rows": metrics.count} | {name: value if np.isfinite(value) else None for name, value in figures.items()}
