@@ -259,8 +259,9 @@ class Training(Settings, frozen=True):
     """Chance of the image to be dropped: whole tiles lack it."""
     drop_photometry: float = 0.1
     """Chance of all magnitudes to be dropped, where the image is kept: rare in surveys."""
-    drop_image_band: float = 0.05
-    """Chance of one image band to be dropped, here also from the galaxies as they are: small, for it costs them."""
+    drop_image_band: float = 0.1
+    """Chance of one image band to be dropped, here also from the galaxies as they are: small, for it costs them. Where
+    inputs are dropped its magnitude goes with it, as if the band had not been observed."""
     smooth_nz_width: float = 0.0
     """In redshift: weigh the training galaxies so that their n(z) is smooth at this scale (`photoz.deimprint`), which
     keeps the training fields' clusters and voids out of p(z); 0 weighs all alike."""

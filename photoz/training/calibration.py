@@ -16,7 +16,6 @@ from photoz.estimators.hybrid import HybridEstimator, View
 from photoz.inputs import make_inputs
 from photoz.pdf.quantiles import make_coordinates
 from photoz.pdf.recalibration import Recalibration
-from photoz.training.dropping import drop_image_bands
 from photoz.trainingset import list_columns, read_split
 
 logger = logging.getLogger(__name__)
@@ -90,7 +89,11 @@ def measure_pits(
 
 
 def _list_views(estimator: HybridEstimator, inputs: Inputs) -> Iterator[list[View]]:
-    """List what may be missing: bands, those without images, two bands; the image with each; all magnitudes."""
+    """List what may be missing: bands, those without images, two bands; the image with each; all magnitudes.
+
+    Then an image band, alone and with its magnitude: a band that was not observed. The views of a list share the work
+    of the image branch.
+    """
     whole = estimator.show(inputs)
     rows, bands = whole.photometry.values_NF.shape
     one_FF = torch.eye(bands, dtype=torch.bool, device=estimator.device)
@@ -99,22 +102,23 @@ def _list_views(estimator: HybridEstimator, inputs: Inputs) -> Iterator[list[Vie
     if unimaged.any():
         choices.append(unimaged)
     dropped = [choice.expand(rows, bands) for choice in choices]
-    number = torch.arange(rows, device=estimator.device)
     if bands > 2:
+        number = torch.arange(rows, device=estimator.device)
         dropped.append(one_FF[number % bands] | one_FF[(number * 5 + 2) % bands])
     views = [whole._replace(photometry=whole.photometry.drop(each)) for each in dropped]
     if whole.seen_NB is None or whole.images_NBYX is None:
         yield views
         return
-    blind = torch.zeros_like(whole.seen_NB)
-    views += [view._replace(seen_NB=blind) for view in views]
+    views += [view._replace(seen_NB=torch.zeros_like(whole.seen_NB)) for view in views]
     views.append(whole._replace(photometry=whole.photometry.drop(torch.ones_like(dropped[0]))))
     yield views
-    if whole.seen_NB.shape[1] > 1:
-        images_NBYX, seen_NB = drop_image_bands(
-            whole.images_NBYX, whole.seen_NB, chance=1.0, generator=torch.Generator().manual_seed(rows)
-        )
-        yield [View(whole.photometry, images_NBYX, seen_NB)]
+    if len(estimator.image_bands) < 2:
+        return
+    for place, band in enumerate(estimator.image_bands):
+        keep_B = torch.arange(len(estimator.image_bands), device=estimator.device) != place
+        images_NBYX, seen_NB = whole.images_NBYX * keep_B[:, None, None], whole.seen_NB & keep_B
+        poorer = whole.photometry.drop(one_FF[estimator.bands.index(band)].expand(rows, bands))
+        yield [View(each, images_NBYX, seen_NB) for each in (whole.photometry, poorer)]
 
 
 def _hide(magnitudes_NF: npt.NDArray[np.float32], view: View) -> npt.NDArray[np.float32]:

@@ -76,7 +76,10 @@ class MaskedObjective:
                 images_NBYX, seen_NB, chance=settings.drop_image_band, generator=generator
             )
         unimaged_F = torch.tensor(self.layout.find_unimaged(), device=batch.target_N.device)
-        poorer = drop_inputs(batch.photometry, seen_NB, settings=settings, unimaged_F=unimaged_F, generator=generator)
+        observed = batch.photometry
+        if batch.seen_NB is not None and seen_NB is not None:
+            observed = observed.drop(self._find_unobserved(batch.seen_NB & ~seen_NB))
+        poorer = drop_inputs(observed, seen_NB, settings=settings, unimaged_F=unimaged_F, generator=generator)
         features_MF = torch.cat([encode(batch.photometry, seen_NB), encode(*poorer)])
         raw_MKP = self._run(network, batch, features_MF, images_NBYX)
         losses_MK = self._measure(network, raw_MKP, batch.target_N.repeat(2))
@@ -91,6 +94,13 @@ class MaskedObjective:
         scale = get_masked(network).target_scale
         estimate_N = scale[0] + scale[1] * raw_NKP[..., 0].mean(dim=1)
         return estimate_N, self._measure(network, raw_NKP, batch.target_N).mean(dim=1)
+
+    def _find_unobserved(self, dropped_NB: Tensor) -> Tensor:
+        """Find the magnitudes of image bands that were dropped, shape (N, F): the band may not have been observed."""
+        place_B = [self.layout.bands.index(band) for band in self.layout.image_bands]
+        unobserved_NF = torch.zeros(len(dropped_NB), len(self.layout.bands), dtype=torch.bool, device=dropped_NB.device)
+        unobserved_NF[:, place_B] = dropped_NB
+        return unobserved_NF
 
     def _run(self, network: nn.Module, batch: Batch, features_MF: Tensor, images_NBYX: Tensor | None) -> Tensor:
         with autocast(batch, self.settings.precision):
