@@ -146,8 +146,8 @@ PDF_COLUMNS = {
 }
 """Columns of p(z), which follow the algorithm's name and an underscore in a catalogue, and their meaning."""
 QUANTILES = "z_quantiles"
-QUANTILES_TYPE = pa.list_(pa.field("element", pa.uint16(), nullable=False), len(LEVELS))
-"""Of the stored quantiles; "element" is what Parquet calls it, so that it reads back equal."""
+QUANTILES_TYPE = pa.list_(pa.field("element", pa.uint16()), len(LEVELS))
+"""Of the stored quantiles, as it reads back: the element's name is Parquet's own, and Ray would forget a "not null"."""
 
 
 def _pdf_fields(algorithm: str) -> list[pa.Field]:

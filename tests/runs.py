@@ -33,7 +33,7 @@ def read_all(location: str) -> pa.Table:
 
 def assert_same_rows(found: pa.Table, expected: pa.Table) -> None:
     """Assert equality to the bit, NaN equal to NaN (which Arrow's own comparison denies)."""
-    assert found.schema.equals(expected.schema, check_metadata=True)
+    assert found.schema.equals(expected.schema, check_metadata=True), f"{found.schema}\n{expected.schema}"
     for name in expected.column_names:
         np.testing.assert_array_equal(_to_numpy(found[name]), _to_numpy(expected[name]), err_msg=name)
 

@@ -110,7 +110,7 @@ class Pdfs:
     def missing(cls, count: int) -> Self:
         """Return the densities of galaxies that have none."""
         nan = np.full(count, np.nan, dtype=np.float32)
-        return cls(np.full((count, len(LEVELS)), np.nan, dtype=np.float32), nan, nan)
+        return cls(np.full((count, len(LEVELS)), np.nan, dtype=np.float32), nan, nan.copy())
 
 
 @dataclass(frozen=True, eq=False)
