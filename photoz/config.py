@@ -294,6 +294,9 @@ class Inference(Settings, frozen=True):
     """Name of a folder within ``locations.models``."""
     batch_size: int = 256
     """Galaxies a forward pass."""
+    pdf: bool = True
+    """Write p(z) where the estimator gives it; false: z_phot and flags alone, which for ``mlp`` takes a third of the
+    time."""
     threads: int = 1
     """Of the network in each estimator. The same on every engine, since the last digits of a float32 sum depend on it
     and catalogues made by different engines must be identical."""

@@ -53,7 +53,8 @@ def estimate_partition(sources: pa.Table, config: Config, estimator: Estimator) 
 def prepare_estimator(location: str, config: Config) -> Estimator:
     """Load an estimator and give its network the threads that the settings say, in this process."""
     torch.set_num_threads(config.inference.threads)
-    return load_estimator(location)
+    estimator = load_estimator(location)
+    return estimator if config.inference.pdf else estimator.without_pdf()
 
 
 def read_cutouts(

@@ -171,6 +171,9 @@ class Estimator(Protocol):
     def gives_pdf(self) -> bool:
         """Whether its estimates hold p(z)."""
 
+    def without_pdf(self) -> Self:
+        """Return an estimator of the same redshifts that gives no p(z), and takes less time."""
+
     def estimate(self, inputs: Inputs, *, batch_size: int = 256) -> Estimates:
         """Estimate redshifts; a row that cannot be estimated comes out NaN with a flag, never as an exception."""
 

@@ -60,6 +60,8 @@ class HybridEstimator:
         Of p(z), fitted to galaxies that the network was not trained on.
     distance : ColourDistance or None
         From the training galaxies; None: not measured.
+    with_pdf : bool
+        False: redshifts alone.
     """
 
     layout: InputLayout
@@ -69,6 +71,7 @@ class HybridEstimator:
     device: torch.device = field(default_factory=choose_device)
     recalibration: Recalibration = field(default_factory=Recalibration.identity)
     distance: ColourDistance | None = None
+    with_pdf: bool = True
 
     def __post_init__(self) -> None:
         self.network.to(self.device).eval()
@@ -95,8 +98,12 @@ class HybridEstimator:
 
     @property
     def gives_pdf(self) -> bool:
-        """Whether its network has densities; with ``training.head = "point"`` it has none."""
-        return self.network.head.kind != "point"
+        """Whether its network has densities (with ``training.head = "point"`` it has none) and they are wanted."""
+        return self.with_pdf and self.network.head.kind != "point"
+
+    def without_pdf(self) -> Self:
+        """Return an estimator of the same redshifts that gives no p(z)."""
+        return replace(self, with_pdf=False)
 
     @property
     def pixel_scale(self) -> float:
@@ -153,7 +160,7 @@ class HybridEstimator:
             if self.image_bands:
                 flags_N |= _bit(~image_N & ~failed_N, Flag.PHOTOMETRY_ONLY)
             pdf = None
-            if density is not None:
+            if density is not None and self.with_pdf:
                 with timed("pdf"):
                     distance_N = self._measure_distance(inputs)
                     quantiles_NQ = self._find_quantiles(inputs, view, density)

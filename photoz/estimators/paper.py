@@ -71,6 +71,10 @@ class PaperEstimator:
         """No: redshifts alone."""
         return False
 
+    def without_pdf(self) -> Self:
+        """Return itself."""
+        return self
+
     @property
     def pixel_scale(self) -> float:
         """[arcsec / pixel] of the images it was trained on."""

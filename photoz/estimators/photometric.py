@@ -179,6 +179,10 @@ class PhotometricEstimator(ABC):
         """No, unless a method says otherwise: redshifts alone."""
         return False
 
+    def without_pdf(self) -> Self:
+        """Return an estimator of the same redshifts that gives no p(z); this one, unless a method says otherwise."""
+        return self
+
     @classmethod
     def fit(cls, sample: Sample, *, seed: int = 1, **settings: Any) -> Self:
         """Fit to galaxies with known redshifts.
@@ -220,6 +224,12 @@ class PhotometricEstimator(ABC):
     def _predict(self, magnitudes_NF: Floats, errors_NF: Floats) -> Floats:
         """Return redshifts of rows that have a magnitude in some band; missing values are NaN."""
 
+    def _predict_points(
+        self, magnitudes_NF: Floats, errors_NF: Floats, not_detected_NF: npt.NDArray[np.bool_]
+    ) -> Floats:
+        """Return redshifts of such rows; for a method that tells not detected from not observed."""
+        return self._predict(magnitudes_NF, errors_NF)
+
     def _predict_pdf(
         self, magnitudes_NF: Floats, errors_NF: Floats, not_detected_NF: npt.NDArray[np.bool_]
     ) -> tuple[Floats, Pdfs]:
@@ -255,7 +265,7 @@ class PhotometricEstimator(ABC):
         for rows in split_rows(usable, max(batch_size, self.ROWS)):
             magnitudes_NF, errors_NF, dark_NF = read_rows(inputs, rows)
             if pdf is None:
-                z_N[rows] = self._predict(magnitudes_NF, errors_NF)
+                z_N[rows] = self._predict_points(magnitudes_NF, errors_NF, dark_NF)
             else:
                 z_N[rows], found = self._predict_pdf(magnitudes_NF, errors_NF, dark_NF)
                 _put(pdf, rows, found)

@@ -28,10 +28,12 @@ def make_inputs(sample: Sample) -> Inputs:
     return Inputs(magnitudes_NF, np.full_like(magnitudes_NF, 0.05), None, np.zeros(len(sample), dtype=np.int32))
 
 
+@pytest.mark.parametrize("pdf", [False, True])
 @pytest.mark.parametrize("bands", [5, 9])
-def test_bench_mlp(benchmark, bands):
+def test_bench_mlp(benchmark, bands, pdf):
     """The ensemble as shipped, hardly trained: its cost does not depend on its weights."""
     estimator = MlpEstimator.fit(make_sample(2000, bands), epochs=1, least_steps=20)
+    estimator = estimator if pdf else estimator.without_pdf()
     inputs = make_inputs(make_sample(100_000, bands))
     benchmark.pedantic(estimator.estimate, args=(inputs,), rounds=3, warmup_rounds=1)
     benchmark.extra_info["galaxies_per_second"] = 100_000 / benchmark.stats["min"]

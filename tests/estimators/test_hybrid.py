@@ -300,8 +300,15 @@ def test_photometry_needs_no_image():
     assert (estimates.flags_N == int(Flag.NO_TILE)).all()
 
 
+def test_points_alone_are_the_same_points():
+    estimator, inputs = make_estimator(), make_inputs(5)
+    estimates = estimator.without_pdf().estimate(inputs)
+    assert estimates.pdf is None
+    np.testing.assert_array_equal(estimates.z_phot_N, estimator.estimate(inputs).z_phot_N)
+
+
 def test_no_galaxies_give_no_estimates():
-    for estimator in (make_estimator(), make_paper()):
+    for estimator in (make_estimator(), make_estimator().without_pdf(), make_paper()):
         estimates = estimator.estimate(make_inputs(0))
         assert len(estimates.z_phot_N) == 0
         assert (estimates.pdf is not None) == estimator.gives_pdf

@@ -89,6 +89,16 @@ def test_not_detected_is_not_the_same_as_not_observed():
     assert np.abs(dark - absent).max() > 1e-3
 
 
+def test_points_alone_are_the_same_points():
+    inputs = lose(make_inputs(make_sample(100, seed=7)), 0, dark=True)
+    points = get_fitted().without_pdf()
+    assert get_fitted().gives_pdf
+    assert not points.gives_pdf
+    estimates = points.estimate(inputs)
+    assert estimates.pdf is None
+    np.testing.assert_array_equal(estimates.z_phot_N, get_fitted().estimate(inputs).z_phot_N)
+
+
 def test_not_detected_has_no_flux_and_is_not_marked_as_missing():
     sample = make_sample(200)
     magnitudes_NF = sample.magnitudes_NF.copy()
