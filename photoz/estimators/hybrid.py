@@ -13,7 +13,7 @@ from photoz.estimators.base import Estimates, Inputs, Pdfs
 from photoz.estimators.colours import ColourDistance
 from photoz.estimators.density import Density, find_local_median, mix_bins, mix_gaussians
 from photoz.estimators.folder import check_shapes, choose_device, read_network, split_rows, to_tensor, write_network
-from photoz.estimators.layout import InputLayout, make_layout
+from photoz.estimators.layout import InputLayout, ReadsLayout, make_layout
 from photoz.estimators.masks import Photometry, encode, find_seen, number_patterns
 from photoz.estimators.network import MaskedNetwork
 from photoz.estimators.scaling import scale_cutouts
@@ -39,7 +39,7 @@ class View(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class HybridEstimator:
+class HybridEstimator(ReadsLayout):
     """Redshifts and p(z) from cutouts and magnitudes by the combined network, or from magnitudes alone.
 
     It does without whatever is missing: single bands, the image or some of its bands, all magnitudes.
@@ -82,21 +82,6 @@ class HybridEstimator:
         return "hybrid" if self.layout.image_bands else "photometry"
 
     @property
-    def bands(self) -> tuple[str, ...]:
-        """Bands whose magnitudes it reads."""
-        return self.layout.bands
-
-    @property
-    def image_bands(self) -> tuple[str, ...]:
-        """Bands whose images it reads."""
-        return self.layout.image_bands
-
-    @property
-    def cutout_size(self) -> int:
-        """[pixel] side of the cutouts; 0 for photometry alone."""
-        return self.layout.cutout_size
-
-    @property
     def gives_pdf(self) -> bool:
         """Whether its network has densities (with ``training.head = "point"`` it has none) and they are wanted."""
         return self.with_pdf and self.network.head.kind != "point"
@@ -104,11 +89,6 @@ class HybridEstimator:
     def without_pdf(self) -> Self:
         """Return an estimator of the same redshifts that gives no p(z)."""
         return replace(self, with_pdf=False)
-
-    @property
-    def pixel_scale(self) -> float:
-        """[arcsec / pixel] of the images it was trained on."""
-        return self.layout.pixel_scale
 
     def estimate(self, inputs: Inputs, *, batch_size: int = 256) -> Estimates:
         """Estimate redshifts of N galaxies.

@@ -67,6 +67,32 @@ class InputLayout:
         return cls(bands, image_bands, values["cutout_size"], values["pixel_scale"], head, unimaged)
 
 
+class ReadsLayout:
+    """What an estimator with a layout says of its inputs."""
+
+    layout: InputLayout
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Bands whose magnitudes it reads."""
+        return self.layout.bands
+
+    @property
+    def image_bands(self) -> tuple[str, ...]:
+        """Bands whose images it reads."""
+        return self.layout.image_bands
+
+    @property
+    def cutout_size(self) -> int:
+        """[pixel] side of the cutouts; 0 for photometry alone."""
+        return self.layout.cutout_size
+
+    @property
+    def pixel_scale(self) -> float:
+        """[arcsec / pixel] of the images it was trained on."""
+        return self.layout.pixel_scale
+
+
 def make_layout(config: Config, estimator: str) -> InputLayout:
     """Return what the network of that name reads of the survey in the settings, and gives.
 

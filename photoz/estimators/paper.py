@@ -10,7 +10,7 @@ import torch
 
 from photoz.estimators.base import Estimates, Inputs
 from photoz.estimators.folder import check_shapes, choose_device, read_network, split_rows, to_tensor, write_network
-from photoz.estimators.layout import PAPER, InputLayout
+from photoz.estimators.layout import PAPER, InputLayout, ReadsLayout
 from photoz.estimators.masks import find_seen
 from photoz.estimators.network import HybridNetwork
 from photoz.estimators.scaling import scale_cutouts
@@ -20,7 +20,7 @@ from photoz.telemetry import timed
 
 
 @dataclass(frozen=True, eq=False)
-class PaperEstimator:
+class PaperEstimator(ReadsLayout):
     """Redshifts from cutouts and magnitudes by the network of John William et al. 2023 (arXiv:2312.08043).
 
     Parameters
@@ -52,21 +52,6 @@ class PaperEstimator:
         return PAPER
 
     @property
-    def bands(self) -> tuple[str, ...]:
-        """Bands whose magnitudes it reads."""
-        return self.layout.bands
-
-    @property
-    def image_bands(self) -> tuple[str, ...]:
-        """Bands whose images it reads."""
-        return self.layout.image_bands
-
-    @property
-    def cutout_size(self) -> int:
-        """[pixel] side of the cutouts."""
-        return self.layout.cutout_size
-
-    @property
     def gives_pdf(self) -> bool:
         """No: redshifts alone."""
         return False
@@ -74,11 +59,6 @@ class PaperEstimator:
     def without_pdf(self) -> Self:
         """Return itself."""
         return self
-
-    @property
-    def pixel_scale(self) -> float:
-        """[arcsec / pixel] of the images it was trained on."""
-        return self.layout.pixel_scale
 
     def estimate(self, inputs: Inputs, *, batch_size: int = 256) -> Estimates:
         """Estimate redshifts of N galaxies.

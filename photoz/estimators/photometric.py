@@ -261,7 +261,7 @@ class PhotometricEstimator(ABC):
         self._check_shapes(inputs)
         usable = np.flatnonzero(np.isfinite(inputs.magnitudes_NF).any(axis=1))
         z_N = np.full(len(inputs), np.nan, dtype=np.float32)
-        pdf = _make_room(len(inputs)) if self.gives_pdf else None
+        pdf = Pdfs.missing(len(inputs)) if self.gives_pdf else None
         for rows in split_rows(usable, max(batch_size, self.ROWS)):
             magnitudes_NF, errors_NF, dark_NF = read_rows(inputs, rows)
             if pdf is None:
@@ -345,11 +345,6 @@ def read_rows(inputs: Inputs, rows: npt.NDArray[np.intp]) -> tuple[Floats, Float
     known_NF = np.isfinite(magnitudes_NF)
     dark_NF = np.zeros_like(known_NF) if inputs.not_detected_NF is None else inputs.not_detected_NF[rows] & ~known_NF
     return np.where(known_NF, magnitudes_NF, np.nan), _clean(inputs.errors_NF[rows]), dark_NF
-
-
-def _make_room(count: int) -> Pdfs:
-    parts = [Pdfs.missing(count) for _ in range(3)]  # arrays of its own for each
-    return Pdfs(parts[0].quantiles_NQ, parts[1].z_std_model_N, parts[2].distance_N)
 
 
 def _put(pdf: Pdfs, rows: npt.NDArray[np.intp], found: Pdfs) -> None:
