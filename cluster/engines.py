@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from cluster.telemetry import Progress
-from photoz.config import Config, Engine, configure_storage
+from photoz.config import Config, Engine
 from photoz.errors import ConfigError
+from photoz.settings import configure_storage
 
 logger = logging.getLogger(__name__)
 

@@ -28,11 +28,12 @@ from cluster.publish import is_published, publish, unpublish, write_run_record
 from cluster.stages import Plan, estimate_stage, process_partition, read_stage, write_stage
 from cluster.telemetry import Progress, RunTelemetry
 from photoz.catalogue import Partition, list_partitions
-from photoz.config import Config, configure_storage
+from photoz.config import Config
 from photoz.errors import CatalogueError
 from photoz.estimators import load_estimator
 from photoz.estimators.base import check_bands
 from photoz.inference import prepare_estimator
+from photoz.settings import configure_storage
 from photoz.storage import join, list_files
 
 logger = logging.getLogger(__name__)

@@ -8,8 +8,9 @@ from typing import TypeVar
 
 import msgspec
 
-from photoz.config import Config, JobSettings, choose_config_file, config_to_dict, configure_storage, load_settings
+from photoz.config import Config
 from photoz.errors import PhotozError
+from photoz.settings import JobSettings, choose_config_file, config_to_dict, configure_storage, load_settings
 
 logger = logging.getLogger("photoz")
 

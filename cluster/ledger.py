@@ -18,8 +18,9 @@ import pyarrow.parquet as pq
 
 import photoz
 from photoz.catalogue import Partition, list_partitions, locate_partition, locate_primary
-from photoz.config import Config, config_to_dict
+from photoz.config import Config
 from photoz.errors import CatalogueError, TileError
+from photoz.settings import config_to_dict
 from photoz.storage import PART_SUFFIX, compute_checksum, exists, join, list_files, read_json, write_json
 from photoz.tiles import open_tile
 

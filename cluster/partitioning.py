@@ -17,10 +17,11 @@ from hats_import.pipeline import pipeline_with_client
 
 from cluster.engines import dask_client
 from photoz.catalogue import MARGIN, PRIMARY
-from photoz.config import Config, config_to_dict
+from photoz.config import Config
 from photoz.errors import CatalogueError
 from photoz.ingest import staged_location
 from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER, make_source_schema
+from photoz.settings import config_to_dict
 from photoz.storage import (
     PART_SUFFIX,
     compute_checksum,

@@ -24,9 +24,10 @@ from cluster.partitioning import write_margin
 from cluster.stages import Plan
 from cluster.telemetry import RunTelemetry
 from photoz.catalogue import MARGIN, Partition, finish_catalogue, finish_collection
-from photoz.config import Config, config_to_dict
+from photoz.config import Config
 from photoz.errors import CatalogueError
 from photoz.schema import make_field
+from photoz.settings import config_to_dict
 from photoz.storage import exists, join, open_atomic, remove, write_json
 
 logger = logging.getLogger(__name__)

@@ -11,11 +11,12 @@ import pyarrow as pa
 
 from cluster.ledger import Record, compute_partition_key, explain_remaining, locate_output, read_record, write_record
 from photoz.catalogue import Partition, read_partition, write_partition
-from photoz.config import Config, configure_storage
+from photoz.config import Config
 from photoz.estimators import Estimator
 from photoz.inference import estimate_rows, prepare_estimator, read_cutouts
 from photoz.inputs import Problem
 from photoz.schema import Flag
+from photoz.settings import configure_storage
 from photoz.telemetry import gather, timed
 
 

@@ -30,11 +30,12 @@ from cluster.trainplan import (
     save_estimator,
     write_estimator,
 )
-from photoz.config import Config, Training, configure_storage
+from photoz.config import Config, Training
 from photoz.errors import TrainingError
 from photoz.estimators.base import list_photometric
 from photoz.estimators.layout import make_layout
 from photoz.inputs import make_inputs
+from photoz.settings import configure_storage
 from photoz.storage import join, remove
 from photoz.training import (
     Batch,

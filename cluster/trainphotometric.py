@@ -12,9 +12,10 @@ import torch
 
 from cluster.engines import MALLOC_SETTINGS, find_resources, ray_cluster
 from cluster.trainplan import is_trained
-from photoz.config import Config, Training, configure_storage
+from photoz.config import Config, Training
 from photoz.errors import ConfigError, PhotozError
 from photoz.estimators.base import MANIFEST, list_photometric, load_class
+from photoz.settings import configure_storage
 from photoz.storage import join, remove
 from photoz.training.photometric import fit_photometric
 from photoz.trainingset import compute_set_hash

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from photoz.config import Config, Training, config_to_dict
+from photoz.config import Config, Training
 from photoz.errors import ConfigError, EstimatorError, TrainingError
 from photoz.estimators.base import MANIFEST, read_manifest
 from photoz.estimators.hybrid import HybridEstimator
@@ -21,6 +21,7 @@ from photoz.estimators.paper import PaperEstimator
 from photoz.photometry import MagnitudeScaling
 from photoz.plots import plot_history
 from photoz.plots.style import render_png
+from photoz.settings import config_to_dict
 from photoz.storage import exists, join, open_atomic, remove
 from photoz.training import TrainingState, write_history
 from photoz.training.calibration import calibrate_estimator

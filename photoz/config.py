@@ -1,29 +1,18 @@
-"""The settings of a run: frozen structures, and the one function that reads them from TOML.
+"""The settings of a survey run, `Config`.
 
-Every setting has its default here, with its unit and its reason; a TOML file need hold only what differs. An unknown
-key is an error, so a misspelt setting cannot be silently ignored.
+Every setting has its default here, with its unit and its reason; a TOML file need hold only what differs.
 """
 
-import os
-import re
-import tomllib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-import fsspec
 import msgspec
 
 from photoz.errors import ConfigError
+from photoz.settings import JobSettings, Settings, convert_settings, load_settings
+from photoz.simulation_settings import Simulation
 
-DEFAULT_CONFIG_VARIABLE = "PHOTOZ_CONFIG"
 _HIGHEST_ORDER = 11
-_SECRET_OPTION = re.compile(r"(^|_)(key|secret|token|password|credential|connection_string)$")
-_NO_SECRETS = ("anon", "browser", "cache", "cloud", "google_default", "", False, None)  # gcsfs: ways to find a token
-
-
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of all sections: immutable, and an unknown key is an error."""
 
 
 class Locations(Settings, frozen=True):
@@ -142,9 +131,9 @@ class Frame(Settings, frozen=True):
     folder: str = ""
     """Where the images lie, one file a band of ``survey.bands``."""
     image_file: str = "{band}.fits"
-    zeropoints: dict[str, float] = {}
+    zeropoints: dict[str, float] = msgspec.field(default_factory=dict)
     """[mag] of the bands whose zero point is not ``survey.zeropoint``."""
-    ab_offsets: dict[str, float] = {}
+    ab_offsets: dict[str, float] = msgspec.field(default_factory=dict)
     """[mag] AB minus Vega, added to the zero points of bands calibrated to Vega; empty: all are AB."""
     pixel_scale: float = 0.0
     """[arcsec / pixel] of the images, which need no WCS; must be set. They are resampled to ``survey.pixel_scale``."""
@@ -220,7 +209,7 @@ class Training(Settings, frozen=True):
     """Which to train, and the name of its folder within ``locations.models``: hybrid or photometry (networks that Ray
     Train spreads), hybrid-paper (the paper's network, loss and settings, whatever is said below), or one that a single
     task fits to the magnitudes (annz, boosted, cnn1d, fcnn, gat, knn, mlp, template)."""
-    fit: dict[str, dict[str, Any]] = {}
+    fit: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
     """Settings of the latter by name, e.g. ``[training.fit.mlp] members = 3``; each class's ``DEFAULTS`` lists its own.
     Of the settings below these fits read ``use_gpu``, ``cpus_per_worker``, ``threads_per_worker`` (0: one, so that a
     seed gives the same estimator on every machine), ``overwrite`` and ``max_failures``."""
@@ -335,7 +324,7 @@ class Engine(Settings, frozen=True):
 class Evaluation(Settings, frozen=True):
     """What is compared with spectroscopic redshifts."""
 
-    catalogues: dict[str, str] = {}
+    catalogues: dict[str, str] = msgspec.field(default_factory=dict)
     """Label -> catalogue location; empty: ``locations.catalogue`` alone."""
     published: bool = True
     """Set published figures (of other samples) beside ours."""
@@ -377,77 +366,11 @@ class Nz(Settings, frozen=True):
     """Folder of the result; "": ``nz`` within ``locations.report``."""
 
 
-def _simulation_responses() -> dict[str, str]:
-    return {
-        "u": "sdss_u0",
-        "g": "sdss_g0",
-        "r": "cfht_megacam_r",
-        "i": "sdss_i0",
-        "Z": "ukirt_wfcam_Z",
-        "Y": "ukirt_wfcam_Y",
-        "J": "ukirt_wfcam_J",
-        "H": "ukirt_wfcam_H",
-        "Ks": "hawki_Ks1",
-    }
-
-
-class Simulation(Settings, frozen=True):
-    """The simulated survey. Physical choices are documented in photoz/simulate."""
-
-    centres: tuple[tuple[float, float], ...] = ((180.0, -0.5), (180.2, -0.5), (180.0, -0.3), (180.2, -0.3))
-    """[deg] tile centres; they name the files, so one decimal. Each catalogue ends half-way to the next centre."""
-    pixels: int = 3700
-    """[pixel] side of a tile: 0.2 deg between centres is 3600 pixels of 0.2 arcsec, so images overlap by 100."""
-    galaxies_per_tile: int = 1600
-    """Galaxies with r < 20 over a whole tile: 38,000 a square degree at 3700 pixels, 31 times the 1,230 of the real
-    sky, so that a survey small enough for a laptop can train a network. Expect more blends than in nature."""
-    faint_per_tile: int = 1000
-    """Galaxies of 20 <= r < 23 over a whole tile, neighbours and blends; 24,000 a square degree, about as in nature."""
-    stars_per_tile: int = 200
-    """Stars of 10 < r < 22 over a whole tile; about 5,000 a square degree."""
-    mean_redshift: float = 0.23
-    """Of the galaxies with r < 20; that of KiDS-Bright and GAMA (Bilicki et al. 2021)."""
-    highest_redshift: float = 0.6
-    """Of the galaxies with r < 20."""
-    responses: dict[str, str] = msgspec.field(default_factory=_simulation_responses)
-    """kcorrect's response file for each band: those nearest in pivot wavelength to the real ones (within 2 %)."""
-    seeing: dict[str, float] = msgspec.field(default_factory=lambda: {"u": 1.0, "g": 0.9, "r": 0.7, "i": 0.8})
-    """[arcsec] FWHM of each image band; tiles vary by some 6 %."""
-    depth: dict[str, float] = msgspec.field(
-        default_factory=lambda: dict(
-            zip(
-                ("u", "g", "r", "i", "Z", "Y", "J", "H", "Ks"),
-                (24.2, 25.1, 25.0, 23.7, 22.7, 22.0, 21.8, 21.1, 21.2),
-                strict=True,
-            )
-        )
-    )
-    """[mag(AB)] 5 sigma in an aperture of 2 arcsec diameter."""
-    photometry_floor: float = 0.02
-    """[mag] error that no depth removes: calibration and apertures."""
-    spectroscopic_fraction: float = 0.95
-    """Of the bright galaxies that have a GAMA-like redshift."""
-    missing_band_fraction: float = 0.02
-    """Of a tile's area (a strip at one side) where one near-infrared band was not observed."""
-    failed_fraction: float = 0.002
-    """Of magnitudes that are not measured though the band was observed (99), beside those too faint to be detected."""
-    compress: bool = False
-    """Write the images tile-compressed (fpack); names end in ``.fits.fz``."""
-
-
 class Run(Settings, frozen=True):
     """Name and seed of a run."""
 
     name: str
     seed: int = 1
-
-
-class JobSettings(Settings, frozen=True, kw_only=True):
-    """What the settings of every job have."""
-
-    storage: dict[str, dict[str, Any]] = {}
-    """fsspec options by protocol, e.g. ``[storage.s3] endpoint_url = "http://..."``. No secrets: those come from the
-    environment, as the store's client reads them."""
 
 
 class Config(JobSettings, frozen=True, kw_only=True):
@@ -469,8 +392,24 @@ class Config(JobSettings, frozen=True, kw_only=True):
     nz: Nz = Nz()
     simulation: Simulation = Simulation()
 
-
-S = TypeVar("S", bound=JobSettings)
+    def check(self) -> None:
+        """Raise `ConfigError` where settings do not fit together."""
+        unknown = [band for band in self.survey.image_bands if band not in self.survey.bands]
+        if unknown:
+            raise ConfigError(f"survey.image_bands has {unknown}, which survey.bands {list(self.survey.bands)} lacks")
+        if self.tiles.shard % self.tiles.chunk:
+            raise ConfigError(
+                f"tiles.shard = {self.tiles.shard} pixels is no multiple of tiles.chunk = {self.tiles.chunk} pixels"
+            )
+        if abs(sum(self.crossmatch.fractions) - 1.0) > 1e-6 or min(self.crossmatch.fractions) < 0:
+            raise ConfigError(f"crossmatch.fractions {self.crossmatch.fractions} must be non-negative and add up to 1")
+        if not 0 <= self.sources.highest_order <= _HIGHEST_ORDER:
+            raise ConfigError(
+                f"sources.highest_order = {self.sources.highest_order}: partitioning holds the whole sky at this order "
+                f"in memory, 400 MB at {_HIGHEST_ORDER} and 4 times more each step; choose 0 to {_HIGHEST_ORDER}"
+            )
+        if self.survey.pixel_scale <= 0:
+            raise ConfigError(f"survey.pixel_scale = {self.survey.pixel_scale} arcsec must be positive")
 
 
 def load_config(location: str, overrides: Sequence[str] = ()) -> Config:
@@ -478,123 +417,6 @@ def load_config(location: str, overrides: Sequence[str] = ()) -> Config:
     return load_settings(Config, location, overrides)
 
 
-def load_settings(kind: type[S], location: str, overrides: Sequence[str] = ()) -> S:
-    """Read a job's settings from a TOML file, with overrides from the command line.
-
-    Parameters
-    ----------
-    kind : type
-        The structure of the settings: `Config` for a survey run; a job of another kind has its own.
-    location : str
-        TOML file, a path or any URL that fsspec opens.
-    overrides : sequence of str
-        ``section.key=value`` each. The value is read as TOML where that works (``3``, ``true``, ``["u", "g"]``) and as
-        a plain string, or a comma-separated list where a list is due, where it does not.
-
-    Returns
-    -------
-    Settings
-        Of the given kind.
-
-    Raises
-    ------
-    ConfigError
-        The file is missing or no TOML, a key is unknown, or a value has the wrong type.
-    """
-    try:
-        with fsspec.open(location, "rb") as file:
-            values = tomllib.loads(file.read().decode())
-    except FileNotFoundError as error:
-        raise ConfigError(f"no settings file at {location!r}: give one with --config FILE") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{location!r} is not valid TOML: {error}") from error
-    for override in overrides:
-        _apply_override(values, override)
-    return convert_settings(kind, values, origin=location)
-
-
 def convert_config(values: Mapping[str, Any], *, origin: str = "settings") -> Config:
     """Turn nested mappings into a checked `Config`; raises `ConfigError` that names the key and the remedy."""
     return convert_settings(Config, values, origin=origin)
-
-
-def convert_settings(kind: type[S], values: Mapping[str, Any], *, origin: str = "settings") -> S:
-    """Turn nested mappings into checked settings; raises `ConfigError` that names the key and the remedy."""
-    try:
-        settings = msgspec.convert(values, kind, strict=True)
-    except msgspec.ValidationError as error:
-        where = f"{kind.__module__.replace('.', '/')}.py"
-        raise ConfigError(f"{origin}: {error}; the settings and their types stand in {where}") from error
-    if isinstance(settings, JobSettings):
-        _check_no_secrets(settings.storage, "storage")
-    if isinstance(settings, Config):
-        _check_consistency(settings)
-    return settings
-
-
-def config_to_dict(config: Settings) -> dict[str, Any]:
-    """Return the resolved settings as plain nested dictionaries, for run records and content keys."""
-    values: dict[str, Any] = msgspec.to_builtins(config)
-    return values
-
-
-def configure_storage(config: JobSettings) -> None:
-    """Give fsspec the run's storage options in this process, so that every library that opens URLs uses them."""
-    for protocol, options in config.storage.items():
-        fsspec.config.conf[protocol] = dict(options)
-
-
-def choose_config_file(script: str, name: str = "dr4.toml") -> str:
-    """Return the settings file for a job script: the one of that name beside it, or $PHOTOZ_CONFIG for ``dr4.toml``."""
-    chosen = os.environ.get(DEFAULT_CONFIG_VARIABLE) if name == "dr4.toml" else None
-    return chosen or str(Path(script).resolve().parent / name)
-
-
-def _apply_override(values: dict[str, Any], override: str) -> None:
-    path, equals, text = override.partition("=")
-    if not equals:
-        raise ConfigError(f"--set {override!r} has no '=': write section.key=value")
-    *sections, key = path.split(".")
-    for section in sections:
-        values = values.setdefault(section, {})
-        if not isinstance(values, dict):
-            raise ConfigError(f"--set {path!r}: {section!r} is a value, not a section")
-    values[key] = _parse_value(text)
-
-
-def _parse_value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text.split(",") if "," in text else text
-
-
-def _check_no_secrets(options: Mapping[str, Any], where: str) -> None:
-    """Refuse storage options that are secrets: run records, which hold the settings, are for everybody to read."""
-    for name, value in options.items():
-        if isinstance(value, Mapping):
-            _check_no_secrets(value, f"{where}.{name}")
-        elif _SECRET_OPTION.search(name.lower()) and value not in _NO_SECRETS:
-            raise ConfigError(
-                f"{where}.{name} is a secret, which settings and run records must not hold: take it out and give it in "
-                "the environment, as the store's client reads it (docs/object_store.md)"
-            )
-
-
-def _check_consistency(config: Config) -> None:
-    unknown = [band for band in config.survey.image_bands if band not in config.survey.bands]
-    if unknown:
-        raise ConfigError(f"survey.image_bands has {unknown}, which survey.bands {list(config.survey.bands)} lacks")
-    if config.tiles.shard % config.tiles.chunk:
-        raise ConfigError(
-            f"tiles.shard = {config.tiles.shard} pixels is no multiple of tiles.chunk = {config.tiles.chunk} pixels"
-        )
-    if abs(sum(config.crossmatch.fractions) - 1.0) > 1e-6 or min(config.crossmatch.fractions) < 0:
-        raise ConfigError(f"crossmatch.fractions {config.crossmatch.fractions} must be non-negative and add up to 1")
-    if not 0 <= config.sources.highest_order <= _HIGHEST_ORDER:
-        raise ConfigError(
-            f"sources.highest_order = {config.sources.highest_order}: partitioning holds the whole sky at this order "
-            f"in memory, 400 MB at {_HIGHEST_ORDER} and 4 times more each step; choose 0 to {_HIGHEST_ORDER}"
-        )
-    if config.survey.pixel_scale <= 0:
-        raise ConfigError(f"survey.pixel_scale = {config.survey.pixel_scale} arcsec must be positive")

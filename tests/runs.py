@@ -12,8 +12,9 @@ from tiny_survey import TinySurvey, make_catalogue, make_config, write_catalogue
 
 from cluster.partitioning import partition_sources
 from photoz.catalogue import PRIMARY, Partition, finish_catalogue, list_partitions, read_partition, write_partition
-from photoz.config import Config, config_to_dict, configure_storage, convert_config
+from photoz.config import Config, convert_config
 from photoz.ingest import ingest_tile
+from photoz.settings import config_to_dict, configure_storage
 from photoz.survey.kids import find_tiles
 
 

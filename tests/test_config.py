@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_survey import make_config
 
-from photoz.config import config_to_dict, convert_config, load_config
+from photoz.config import convert_config, load_config
 from photoz.errors import ConfigError
+from photoz.settings import config_to_dict
 
 MINIMAL = """
 [run]

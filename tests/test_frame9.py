@@ -18,11 +18,12 @@ from conftest import save_untrained
 from cluster.infer import infer_catalogue
 from cluster.partitioning import partition_sources
 from photoz.catalogue import list_partitions, read_partition
-from photoz.config import Config, config_to_dict, convert_config, load_config
+from photoz.config import Config, convert_config, load_config
 from photoz.cutouts import extract_cutouts
 from photoz.errors import EstimatorError
 from photoz.ingest import check_survey, ingest_tile
 from photoz.schema import Flag
+from photoz.settings import config_to_dict
 from photoz.survey.frame import measure_frame, read_frame
 from photoz.survey.frame_files import write_frame
 from photoz.survey.kids import find_tiles

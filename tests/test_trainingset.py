@@ -10,11 +10,12 @@ from conftest import ReadySurvey
 
 from cluster.trainingset import build_training_set
 from photoz.catalogue import list_partitions, read_partition
-from photoz.config import Config, config_to_dict, convert_config
+from photoz.config import Config, convert_config
 from photoz.cutouts import extract_cutouts
 from photoz.errors import TrainingError
 from photoz.inputs import make_inputs
 from photoz.schema import make_training_schema
+from photoz.settings import config_to_dict
 from photoz.storage import list_files
 from photoz.tiles import open_tile
 from photoz.trainingset import compute_set_hash, fit_magnitude_scaling, read_split

@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 
-from photoz.config import JobSettings, Settings
 from photoz.errors import ConfigError
+from photoz.settings import JobSettings, Settings
 
 
 class Data(Settings, frozen=True):

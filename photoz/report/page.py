@@ -11,12 +11,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from photoz.calibration import Calibration
-from photoz.config import Config, config_to_dict
+from photoz.config import Config
 from photoz.evaluation import Evaluation, Result
 from photoz.metrics import STATISTICS, Measurement, Metrics
 from photoz.report.published import PUBLISHED
 from photoz.report.tables import BY_COLOUR, FURTHER, PAPER, format_measurement
 from photoz.schema import Flag
+from photoz.settings import config_to_dict
 
 _SUBSCRIPT = re.compile("([zσ])_(phot|spec|IQR)")
 _LIBRARIES = ("photoz", "numpy", "pyarrow", "matplotlib", "hats")

@@ -17,7 +17,8 @@ from runs import make_ready
 from tiny_survey import write_survey
 
 from photoz.catalogue import PRIMARY, Partition, finish_catalogue, list_partitions, read_partition, write_partition
-from photoz.config import Config, config_to_dict
+from photoz.config import Config
+from photoz.settings import config_to_dict
 from photoz.storage import remove
 
 FEW, MANY = 20, 200

@@ -35,10 +35,11 @@ from photoz.catalogue import (
     list_partitions,
     locate_partition,
 )
-from photoz.config import Config, config_to_dict, convert_config
+from photoz.config import Config, convert_config
 from photoz.errors import CatalogueError
 from photoz.ingest import ingest_tile
 from photoz.schema import Flag
+from photoz.settings import config_to_dict
 from photoz.storage import compute_checksum
 from photoz.survey.kids import find_tiles
 

@@ -17,8 +17,8 @@ from cluster.infer import infer_catalogue
 from cluster.lock import hold_lock
 from cluster.partitioning import partition_sources
 from photoz.catalogue import list_partitions, locate_partition, locate_primary
-from photoz.config import configure_storage
 from photoz.errors import CatalogueError
+from photoz.settings import configure_storage
 from photoz.storage import exists, join, list_files, open_atomic, read_json, remove, write_json
 
 pytest.importorskip("moto.server", reason="the server of the object store: pip install 'photoz[test]'")

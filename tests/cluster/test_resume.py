@@ -31,9 +31,10 @@ from cluster.infer import infer_catalogue, plan_run
 from cluster.lock import hold_lock
 from cluster.publish import is_published
 from photoz.catalogue import Partition, list_partitions, locate_partition, locate_primary, read_partition
-from photoz.config import Config, config_to_dict
+from photoz.config import Config
 from photoz.errors import CatalogueError
 from photoz.ingest import ingest_tile
+from photoz.settings import config_to_dict
 from photoz.storage import write_json
 from photoz.survey.kids import find_tiles
 

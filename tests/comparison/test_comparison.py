@@ -15,10 +15,10 @@ from astropy.table import Table
 from photoz.comparison import Comparison, compare_estimators, read_plain_catalogue, write_comparison
 from photoz.comparison.page import format_csv
 from photoz.comparison.run import choose_estimators, measure_usage
-from photoz.config import convert_settings
 from photoz.errors import CatalogueError, ConfigError, TrainingError
 from photoz.estimators import load_estimator
 from photoz.schema import Flag
+from photoz.settings import convert_settings
 
 BANDS = ("g", "r", "i")
 JOB = Path(__file__).resolve().parents[2] / "jobs" / "compare_estimators.py"

@@ -15,7 +15,8 @@ from rendered import DEPLOY, JOBS, OVERLAYS, ROOT, Manifest, find, list_pods, re
 
 import cluster.trainplan
 from cluster.engines import check_resources
-from photoz.config import DEFAULT_CONFIG_VARIABLE, Config, load_config
+from photoz.config import Config, load_config
+from photoz.settings import DEFAULT_CONFIG_VARIABLE
 
 KUBERNETES = "1.32.0"
 CRDS = Path(os.environ.get("PHOTOZ_CRDS", ROOT.parent / "shared" / "data" / "crds"))

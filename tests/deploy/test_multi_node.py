@@ -24,7 +24,7 @@ from runs import ManyPartitions, change, make_survey, name_tiles, write_toml
 import cluster.local
 from cluster.local import Head, start_head
 from cluster.status import read_status
-from photoz.config import DEFAULT_CONFIG_VARIABLE
+from photoz.settings import DEFAULT_CONFIG_VARIABLE
 from photoz.storage import list_files, read_json
 
 pytest.importorskip("moto.server", reason="the server of the object store: pip install 'photoz[test]'")

@@ -8,7 +8,8 @@ from fault_table import Tally
 from runs import ManyPartitions, assert_same_rows, change, make_survey, name_tiles, read_all
 
 from cluster.infer import infer_catalogue
-from photoz.config import config_to_dict, configure_storage, convert_config
+from photoz.config import convert_config
+from photoz.settings import config_to_dict, configure_storage
 
 pytest.importorskip("moto.server", reason="the server of the object store: pip install 'photoz[test]'")
 

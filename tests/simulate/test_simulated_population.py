@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from photoz.config import Simulation, Survey
+from photoz.config import Survey
 from photoz.simulate.morphology import (
     compute_median_radius,
     compute_radius_scatter,
@@ -14,6 +14,7 @@ from photoz.simulate.morphology import (
 from photoz.simulate.population import draw_galaxies
 from photoz.simulate.seds import COSMOLOGY, SedLibrary, compute_fluxes, load_library, read_sdss_galaxies
 from photoz.simulate.stars import BRIGHTEST, FAINTEST, draw_stars
+from photoz.simulation_settings import Simulation
 
 BANDS = Survey().bands
 # KiDS-VIKING pivot wavelengths [Angstrom], u to Ks (total response curves of the survey).

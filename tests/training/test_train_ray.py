@@ -13,11 +13,12 @@ import pytest
 
 from cluster.train import train_estimator
 from cluster.trainplan import check_resources, check_training_set, compute_training_key
-from photoz.config import Training, config_to_dict, convert_config
+from photoz.config import Training, convert_config
 from photoz.errors import ConfigError, EstimatorError, TrainingError
 from photoz.estimators import Inputs, load_estimator
 from photoz.estimators.hybrid import make_layout
 from photoz.schema import make_training_schema
+from photoz.settings import config_to_dict
 
 BANDS = ("u", "g", "r", "i", "Z", "Y", "J", "H", "Ks")
 

@@ -1,0 +1,134 @@
+"""Settings as frozen structures: how they are read from TOML, overridden and checked, whatever job they are of.
+
+An unknown key is an error, so a misspelt setting cannot be silently ignored.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import fsspec
+import msgspec
+
+from photoz.errors import ConfigError
+
+DEFAULT_CONFIG_VARIABLE = "PHOTOZ_CONFIG"
+_SECRET_OPTION = re.compile(r"(^|_)(key|secret|token|password|credential|connection_string)$")
+_NO_SECRETS = ("anon", "browser", "cache", "cloud", "google_default", "", False, None)  # gcsfs: ways to find a token
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of all sections: immutable, and an unknown key is an error."""
+
+
+class JobSettings(Settings, frozen=True, kw_only=True):
+    """What the settings of every job have."""
+
+    storage: dict[str, dict[str, Any]] = {}
+    """fsspec options by protocol, e.g. ``[storage.s3] endpoint_url = "http://..."``. No secrets: those come from the
+    environment, as the store's client reads them."""
+
+    def check(self) -> None:
+        """Raise `ConfigError` where settings, each of them valid, do not fit together."""
+
+
+S = TypeVar("S", bound=JobSettings)
+
+
+def load_settings(kind: type[S], location: str, overrides: Sequence[str] = ()) -> S:
+    """Read a job's settings from a TOML file, with overrides from the command line.
+
+    Parameters
+    ----------
+    kind : type
+        The structure of the settings: `Config` for a survey run; a job of another kind has its own.
+    location : str
+        TOML file, a path or any URL that fsspec opens.
+    overrides : sequence of str
+        ``section.key=value`` each. The value is read as TOML where that works (``3``, ``true``, ``["u", "g"]``) and as
+        a plain string, or a comma-separated list where a list is due, where it does not.
+
+    Returns
+    -------
+    Settings
+        Of the given kind.
+
+    Raises
+    ------
+    ConfigError
+        The file is missing or no TOML, a key is unknown, or a value has the wrong type.
+    """
+    try:
+        with fsspec.open(location, "rb") as file:
+            values = tomllib.loads(file.read().decode())
+    except FileNotFoundError as error:
+        raise ConfigError(f"no settings file at {location!r}: give one with --config FILE") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{location!r} is not valid TOML: {error}") from error
+    for override in overrides:
+        _apply_override(values, override)
+    return convert_settings(kind, values, origin=location)
+
+
+def convert_settings(kind: type[S], values: Mapping[str, Any], *, origin: str = "settings") -> S:
+    """Turn nested mappings into checked settings; raises `ConfigError` that names the key and the remedy."""
+    try:
+        settings = msgspec.convert(values, kind, strict=True)
+    except msgspec.ValidationError as error:
+        where = f"{kind.__module__.replace('.', '/')}.py"
+        raise ConfigError(f"{origin}: {error}; the settings and their types stand in {where}") from error
+    _check_no_secrets(settings.storage, "storage")
+    settings.check()
+    return settings
+
+
+def config_to_dict(config: Settings) -> dict[str, Any]:
+    """Return the resolved settings as plain nested dictionaries, for run records and content keys."""
+    values: dict[str, Any] = msgspec.to_builtins(config)
+    return values
+
+
+def configure_storage(config: JobSettings) -> None:
+    """Give fsspec the run's storage options in this process, so that every library that opens URLs uses them."""
+    for protocol, options in config.storage.items():
+        fsspec.config.conf[protocol] = dict(options)
+
+
+def choose_config_file(script: str, name: str = "dr4.toml") -> str:
+    """Return the settings file for a job script: the one of that name beside it, or $PHOTOZ_CONFIG for ``dr4.toml``."""
+    chosen = os.environ.get(DEFAULT_CONFIG_VARIABLE) if name == "dr4.toml" else None
+    return chosen or str(Path(script).resolve().parent / name)
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals:
+        raise ConfigError(f"--set {override!r} has no '=': write section.key=value")
+    *sections, key = path.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"--set {path!r}: {section!r} is a value, not a section")
+    values[key] = _parse_value(text)
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.split(",") if "," in text else text
+
+
+def _check_no_secrets(options: Mapping[str, Any], where: str) -> None:
+    """Refuse storage options that are secrets: run records, which hold the settings, are for everybody to read."""
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            _check_no_secrets(value, f"{where}.{name}")
+        elif _SECRET_OPTION.search(name.lower()) and value not in _NO_SECRETS:
+            raise ConfigError(
+                f"{where}.{name} is a secret, which settings and run records must not hold: take it out and give it in "
+                "the environment, as the store's client reads it (docs/object_store.md)"
+            )
