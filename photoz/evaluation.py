@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from photoz.binning import choose_edges
 from photoz.calibration import Calibration, Calibrations, measure_calibration
 from photoz.config import Config
 from photoz.errors import EvaluationError
@@ -16,7 +17,6 @@ from photoz.metrics import (
     FloatArray,
     Measurement,
     Metrics,
-    choose_edges,
     compute_binned,
     compute_metrics,
     compute_paired_difference,

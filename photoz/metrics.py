@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from photoz.binning import assign_bins
 from photoz.errors import EvaluationError
 
 FloatArray = npt.NDArray[np.float64]
@@ -240,18 +241,15 @@ def _of_dz(function: Callable[[FloatArray], FloatArray]) -> Callable[[FloatArray
 
 
 def _mean(values: FloatArray) -> FloatArray:
-    mean: FloatArray = values.mean(axis=-1)
-    return mean
+    return np.asarray(values.mean(axis=-1))
 
 
 def _median(values: FloatArray) -> FloatArray:
-    median: FloatArray = np.median(values, axis=-1)
-    return median
+    return np.asarray(np.median(values, axis=-1))
 
 
 def _std(values: FloatArray) -> FloatArray:
-    std: FloatArray = values.std(axis=-1)
-    return std
+    return np.asarray(values.std(axis=-1))
 
 
 STATISTICS: dict[str, Statistic] = {
@@ -371,73 +369,6 @@ def compute_binned(
     return bins
 
 
-def assign_bins(values: npt.ArrayLike, edges: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """Find the bin each value lies in.
-
-    Parameters
-    ----------
-    values : array_like, shape (N,)
-    edges : array_like, shape (M + 1,)
-        Increasing.
-
-    Returns
-    -------
-    ndarray of int64, shape (N,)
-        0 to M - 1; -1 for NaN and for values outside. The last edge belongs to the last bin.
-
-    Raises
-    ------
-    EvaluationError
-        The edges do not increase.
-
-    Examples
-    --------
-    >>> assign_bins([0.0, 1.0, 2.0, 2.1, float("nan")], [0.0, 1.0, 2.0]).tolist()
-    [0, 1, 1, -1, -1]
-    """
-    array, limits = np.asarray(values, dtype=np.float64), np.asarray(edges, dtype=np.float64)
-    if limits.size < 2 or not (np.diff(limits) > 0).all():
-        raise EvaluationError(f"bin edges {limits.tolist()} must be at least two and increase")
-    index = np.searchsorted(limits, array, side="right").astype(np.int64) - 1
-    index[array == limits[-1]] = limits.size - 2
-    index[~((array >= limits[0]) & (array <= limits[-1]))] = -1
-    return index
-
-
-def choose_edges(values: npt.ArrayLike, bins: int, *, least: int = 15) -> FloatArray:
-    """Choose round, equally spaced bin edges whose outer bins reach to the extremes.
-
-    The spacing follows the central 98 %, so that a few extreme values do not stretch it; yet every value lies in a bin.
-
-    Parameters
-    ----------
-    values : array_like, shape (N,)
-        NaN is ignored.
-    bins : int
-        About how many bins; fewer when there would be fewer than ``least`` values a bin on average.
-
-    Returns
-    -------
-    ndarray of float64, shape (M + 1,)
-        Empty when no value is finite or all are the same within 1e-9.
-
-    Examples
-    --------
-    >>> choose_edges([float(x) for x in range(101)], 4, least=1).tolist()
-    [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]
-    """
-    array = np.asarray(values, dtype=np.float64)
-    array = array[np.isfinite(array)]
-    if array.size == 0 or np.ptp(array) < 1e-9:
-        return np.empty(0)
-    low, high = np.percentile(array, [1.0, 99.0])
-    step = _round_step((high - low if high - low >= 1e-9 else np.ptp(array)) / max(1, min(bins, array.size // least)))
-    inner = step * np.arange(math.floor(low / step) + 1, math.ceil(high / step))
-    inner = inner[(inner > array.min() + 0.25 * step) & (inner < array.max() - 0.25 * step)]
-    edges: FloatArray = np.concatenate([[array.min()], inner.round(12), [array.max()]])
-    return edges
-
-
 def compute_paired_difference(
     first: npt.ArrayLike, second: npt.ArrayLike, z_spec: npt.ArrayLike, *, resamples: int = 200, seed: int = 1
 ) -> dict[str, Measurement]:
@@ -517,9 +448,3 @@ def _resample(z_phot: FloatArray, z_spec: FloatArray, resamples: int, seed: int)
 def _spread(samples: FloatArray) -> float:
     finite = samples[np.isfinite(samples)]
     return float(finite.std(ddof=1)) if finite.size > 1 else math.nan
-
-
-def _round_step(step: float) -> float:
-    """The smallest of 1, 2, 2.5, 5 times a power of ten that is at least nearly ``step``."""
-    power = 10.0 ** math.floor(math.log10(step))
-    return float(next(factor * power for factor in (1.0, 2.0, 2.5, 5.0, 10.0) if factor * power >= 0.8 * step))

@@ -8,11 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from photoz.binning import assign_bins, choose_edges
 from photoz.errors import EvaluationError
 from photoz.metrics import (
     STATISTICS,
-    assign_bins,
-    choose_edges,
     compute_binned,
     compute_dz,
     compute_metrics,

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from photoz.metrics import choose_edges, compute_binned
+from photoz.binning import choose_edges
+from photoz.metrics import compute_binned
 from photoz.plots import (
     Quantity,
     Sample,
