@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.polynomial import Legendre
+from scipy.integrate import quad
 from scipy.special import ndtr
 from scipy.stats import kstest
 
 from photoz.pdf import Recalibration
+from photoz.pdf.pitmaps import PitMap
 from photoz.schema import LEVELS
 
 # Deviate of the true redshift in a p(z) that is taken for a normal distribution of width 1, at magnitude and colour.
@@ -70,6 +73,22 @@ def test_map_levels_are_where_the_calibrated_quantiles_lie() -> None:
     # The true widths are 1.5 times those claimed: the quantile at -1 sigma lies where p(z) claims -1.5.
     assert levels[LEVELS.index(0.16)] == pytest.approx(ndtr(-1.5 * 0.9945), abs=0.015)
     assert levels[LEVELS.index(0.975)] == pytest.approx(ndtr(1.5 * 1.96), abs=0.005)
+
+
+def test_tail_levels_are_those_of_the_integrated_density() -> None:
+    pit_map = PitMap(PitMap.identity().knots_K, PitMap.identity().nodes_CM, np.zeros((13, 4)))
+    pit_map.theta_JL[0] = [0.4, -0.3, 0.3, -0.2]
+    wanted = np.array([[0.001, 0.005, 0.16, 0.5, 0.975, 0.999]])
+    modes = [np.sqrt(2 * k + 1) * Legendre.basis(k) for k in range(1, 5)]
+
+    def density(p: float) -> float:
+        return float(np.exp(sum(t * mode(2 * p - 1) for t, mode in zip(pit_map.theta_JL[0], modes, strict=True))))
+
+    total = quad(density, 0, 1, epsabs=1e-12)[0]
+    lowered = pit_map.lower(wanted, np.array([[np.nan, np.nan]]))[0]
+    found = [quad(density, 0, level, epsabs=1e-12)[0] / total for level in lowered]
+    np.testing.assert_allclose(found, wanted[0], rtol=1e-3, atol=2e-6)
+    np.testing.assert_allclose(pit_map.lift(lowered[None], np.array([[np.nan, np.nan]])), wanted, rtol=1e-3, atol=2e-6)
 
 
 def test_undo_reverses_apply_and_missing_values_stay_missing() -> None:

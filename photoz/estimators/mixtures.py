@@ -178,18 +178,12 @@ def find_median(mixture: Mixture, *, steps: int = 7) -> Tensor:
 
     Newton's steps, held within a bracket that shrinks at each (Numerical Recipes, 3rd edition, section 9.4).
     """
-    low = (mixture.centres - 5 * mixture.widths).amin(dim=1)
-    high = (mixture.centres + 5 * mixture.widths).amax(dim=1)
-    value = (mixture.weights * mixture.centres).sum(dim=1)
-    scale = mixture.weights / mixture.widths / math.sqrt(2 * math.pi)
+    low = (mixture.centres - 5 * mixture.widths).amin(dim=1, keepdim=True)
+    high = (mixture.centres + 5 * mixture.widths).amax(dim=1, keepdim=True)
+    value = (mixture.weights * mixture.centres).sum(dim=1, keepdim=True)
     for _ in range(steps):
-        pulls = (value.unsqueeze(1) - mixture.centres) / mixture.widths
-        excess = (mixture.weights * torch.special.ndtr(pulls)).sum(dim=1) - 0.5
-        slope = (torch.exp(-0.5 * pulls**2) * scale).sum(dim=1)
-        low, high = torch.where(excess < 0, value, low), torch.where(excess < 0, high, value)
-        newton = value - excess / slope.clamp_min(1e-12)
-        value = torch.where((newton > low) & (newton < high), newton, 0.5 * (low + high))
-    return value
+        low, high, value, _ = _step(mixture, low, high, value, 0.5)
+    return value.squeeze(1)
 
 
 def find_local_median(mixture: Mixture, reach: float, *, steps: int = 5) -> Tensor:
@@ -201,22 +195,19 @@ def find_local_median(mixture: Mixture, reach: float, *, steps: int = 5) -> Tens
     value = find_median(mixture)
     shifts = value.new_tensor([-reach, 0.0, reach])
     signs = value.new_tensor([-1.0, 2.0, -1.0])
-    scale = (mixture.weights / mixture.widths / math.sqrt(2 * math.pi)).unsqueeze(1)
     for _ in range(steps):
-        points = (value.unsqueeze(1) + shifts).unsqueeze(2)
-        pulls = (points - mixture.centres.unsqueeze(1)) / mixture.widths.unsqueeze(1)
-        excess = (mixture.weights.unsqueeze(1) * torch.special.ndtr(pulls)).sum(dim=2) @ signs
-        slope = (torch.exp(-0.5 * pulls**2) * scale).sum(dim=2) @ signs
-        step = excess / slope.clamp_min(0.05)  # a maximum of the loss has a negative slope: walk off it
+        cdf, density = _measure(mixture, value.unsqueeze(1) + shifts)
+        step = (cdf @ signs) / (density @ signs).clamp_min(0.05)  # negative at a maximum of the loss: walk off it
         value = value - step.clamp(-reach / 2, reach / 2)
     return value
 
 
-def find_quantiles(mixture: Mixture, levels_NQ: Tensor, *, tolerance: float = 2e-3, most_steps: int = 40) -> Tensor:
+def find_quantiles(mixture: Mixture, levels_NQ: Tensor, *, tolerance: float = 1e-3, most_steps: int = 40) -> Tensor:
     """Find the values below which given shares of each mixture lie.
 
-    The cumulative density on a grid about the mean brackets each value; Newton's steps within the bracket follow until
-    no value of a galaxy moves by more than ``tolerance``, which leaves an error far below it.
+    Cumulative density and density on a grid about the mean bracket each value and give a first guess, which one of
+    Newton's steps improves. Where it moved a galaxy's values by more than ``tolerance``, further steps within the
+    bracket follow until none does, which leaves an error far below it.
 
     Parameters
     ----------
@@ -225,7 +216,8 @@ def find_quantiles(mixture: Mixture, levels_NQ: Tensor, *, tolerance: float = 2e
     levels_NQ : Tensor, shape (N, Q)
         Within (0, 1), rising.
     tolerance : float
-        Of the last step, in units of the values. The default leaves less than 4e-5 in redshift on real galaxies.
+        Of the last step, in units of the values. The default leaves less than 4e-5 in redshift, with the
+        narrowest Gaussians that a network gives too.
     most_steps : int
         A bracket halves at least at each step.
 
@@ -234,41 +226,72 @@ def find_quantiles(mixture: Mixture, levels_NQ: Tensor, *, tolerance: float = 2e
     Tensor, shape (N, Q)
         Not falling along a row.
     """
-    low, high, value = _bracket(mixture, levels_NQ)
-    found = torch.empty_like(value)
-    rows = torch.arange(len(value), device=value.device)
-    for _ in range(most_steps):
-        excess, slope = _measure_excess(mixture, value, levels_NQ)
-        low, high = torch.where(excess < 0, value, low), torch.where(excess < 0, high, value)
-        newton = value - excess / slope.clamp_min(1e-12)
-        outside = (newton < low - tolerance) | (newton > high + tolerance)
-        newton = torch.where(outside, 0.5 * (low + high), newton)
-        moving = ((newton - value).abs() > tolerance).any(dim=1)
-        found[rows] = value = newton
-        if not moving.any():
+    parts = zip(*(torch.split(values, _PART) for values in (*mixture, levels_NQ)), strict=True)
+    firsts = [_guess(Mixture(*part), levels) for *part, levels in parts]
+    if not firsts:
+        return torch.empty_like(levels_NQ)
+    low, high, value, moved = (torch.cat(values) for values in zip(*firsts, strict=True))
+    for _ in range(most_steps - 1):
+        rows = torch.nonzero((moved > tolerance).any(dim=1)).squeeze(1)
+        if not len(rows):
             break
-        rows, low, high, value, levels_NQ = (part[moving] for part in (rows, low, high, value, levels_NQ))
-        mixture = Mixture(*(part[moving] for part in mixture))
-    return found.cummax(dim=1).values
+        few = Mixture(*(part[rows] for part in mixture))
+        stepped = _step(few, low[rows], high[rows], value[rows], levels_NQ[rows])
+        for whole, part in zip((low, high, value, moved), stepped, strict=True):
+            whole[rows] = part
+    return value.cummax(dim=1).values
 
 
+_PART = 1024  # galaxies whose quantiles are searched together: 32 values of 25 Gaussians each stay in the cache
 _SPACING = torch.sinh(torch.linspace(-3.2, 3.2, 32)) * 0.8  # standard deviations from the mean: to 10, dense within 2
 
 
-def _bracket(mixture: Mixture, levels_NQ: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return values below and above each quantile, and a guess between them."""
+def _guess(mixture: Mixture, levels_NQ: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Bracket each quantile, guess it between and take one step: low, high, value and by how much it moved."""
     weights, centres, widths = mixture
     mean = (weights * centres).sum(dim=1, keepdim=True)
     spread = (weights * (widths**2 + (centres - mean) ** 2)).sum(dim=1, keepdim=True).sqrt()
     ends = (centres - 6 * widths).amin(dim=1, keepdim=True), (centres + 6 * widths).amax(dim=1, keepdim=True)
     inner = mean + spread * _SPACING.to(mean)
     grid = torch.cat([ends[0].minimum(inner[:, :1] - spread), inner, ends[1].maximum(inner[:, -1:] + spread)], dim=1)
-    cdf = torch.cat([torch.zeros_like(mean), _measure_cdf(mixture, inner), torch.ones_like(mean)], dim=1)
-    upper = torch.searchsorted(cdf, levels_NQ).clamp(1, grid.shape[1] - 1)
-    low, high, below, above = (
-        values.gather(1, index) for values, index in ((grid, upper - 1), (grid, upper), (cdf, upper - 1), (cdf, upper))
-    )
-    return low, high, low + (high - low) * ((levels_NQ - below) / (above - below).clamp_min(1e-9)).clamp(0.02, 0.98)
+    below, density = _measure(mixture, inner)
+    none = torch.zeros_like(mean)
+    cdf, pdf = torch.cat([none, below, none + 1], dim=1), torch.cat([none, density, none], dim=1)
+    upper = torch.searchsorted(cdf, levels_NQ.contiguous()).clamp(1, grid.shape[1] - 1)
+    low, below, before = (values.gather(1, upper - 1) for values in (grid, cdf, pdf))
+    high, above, after = (values.gather(1, upper) for values in (grid, cdf, pdf))
+    value = low + _interpolate(high - low, above - below, levels_NQ - below, before, after)
+    return _step(mixture, low, high, value, levels_NQ)
+
+
+def _interpolate(width: Tensor, rise: Tensor, wanted: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """Interpolate the inverse of a cumulative density between two points of a grid, by a cubic that does not fall.
+
+    Its slopes at the ends are those of the inverse, at most three times the mean one (Fritsch & Carlson 1980, SIAM
+    Journal on Numerical Analysis 17, 238).
+    """
+    share = (wanted / rise.clamp_min(1e-9)).clamp(0.0, 1.0)
+    first, last = (torch.minimum(rise / density.clamp_min(1e-9), 3 * width) for density in (before, after))
+    return share * (first + share * (3 * width - 2 * first - last + share * (first + last - 2 * width)))
+
+
+def _step(
+    mixture: Mixture, low: Tensor, high: Tensor, value: Tensor, levels: Tensor | float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Take one of Newton's steps towards the levels, or halve the bracket where it leads out of it.
+
+    Returns the bracket, the values and by how much they moved.
+    """
+    cdf, density = _measure(mixture, value)
+    excess = cdf - levels
+    low, high = torch.where(excess < 0, value, low), torch.where(excess < 0, high, value)
+    newton = value - excess / density.clamp_min(1e-12)
+    outside = (newton < low - _SLACK) | (newton > high + _SLACK)
+    stepped = torch.where(outside, 0.5 * (low + high), newton)
+    return low, high, stepped, (stepped - value).abs()
+
+
+_SLACK = 2e-3  # beyond the bracket, whose ends a rounded probability may have moved to the wrong side
 
 
 def _measure_cdf(mixture: Mixture, values_NQ: Tensor) -> Tensor:
@@ -277,10 +300,11 @@ def _measure_cdf(mixture: Mixture, values_NQ: Tensor) -> Tensor:
     return 0.5 + 0.5 * (torch.erf_(pulls) * mixture.weights.unsqueeze(1)).sum(dim=2)
 
 
-def _measure_excess(mixture: Mixture, values_NQ: Tensor, levels_NQ: Tensor) -> tuple[Tensor, Tensor]:
-    """Return how far the probability below the values exceeds the levels, and the density there."""
+def _measure(mixture: Mixture, values_NQ: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the probability below values and the density there, each of shape (N, Q)."""
     scale = math.sqrt(0.5) / mixture.widths
     pulls = torch.addcmul(-(mixture.centres * scale).unsqueeze(1), values_NQ.unsqueeze(2), scale.unsqueeze(1))
+    # erf, which is vectorised, in place of ndtr, which is not.
     cdf = 0.5 + 0.5 * (torch.erf(pulls) * mixture.weights.unsqueeze(1)).sum(dim=2)
     heights = (mixture.weights * scale / math.sqrt(math.pi)).unsqueeze(1)
-    return cdf - levels_NQ, (torch.exp_(pulls.square_().neg_()) * heights).sum(dim=2)
+    return cdf, (torch.exp_(pulls.square_().neg_()) * heights).sum(dim=2)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -152,6 +153,10 @@ class Recalibration:
         knots, nodes, theta = (np.stack(arrays) for arrays in columns)
         return cls(np.array(numbers, dtype=np.int64), knots, nodes, theta)
 
+    @cached_property
+    def _maps(self) -> list[PitMap]:
+        return [PitMap(*arrays) for arrays in zip(self.knots_PK, self.nodes_PCM, self.theta_PJL, strict=True)]
+
     def _convert(
         self,
         values_NQ: Floats,
@@ -164,8 +169,7 @@ class Recalibration:
         for index in reversed(range(len(self.patterns_P))):  # the map of all comes last, for what is left
             rows_N = ~done_N if index == 0 else patterns == self.patterns_P[index]
             done_N |= rows_N
-            pit_map = PitMap(self.knots_PK[index], self.nodes_PCM[index], self.theta_PJL[index])
-            converted_NQ[rows_N] = convert(pit_map, values_NQ[rows_N], coordinates[rows_N])
+            converted_NQ[rows_N] = convert(self._maps[index], values_NQ[rows_N], coordinates[rows_N])
         return converted_NQ
 
 

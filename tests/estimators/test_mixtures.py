@@ -57,6 +57,24 @@ def test_quantiles_are_where_the_levels_are_reached(parts, levels):
     assert (torch.diff(found) >= 0).all()
 
 
+@pytest.mark.parametrize("narrowest", [0.004, 0.02, 0.2])
+def test_quantiles_in_float32_are_exact_to_a_stored_step(narrowest):
+    rng = np.random.default_rng(1)
+    shape = (500, 25)  # five members of five Gaussians
+    weights, centres = rng.dirichlet(np.full(25, 0.3), 500), rng.normal(0, 1, shape)
+    widths = narrowest * 10 ** rng.uniform(0, 1.2, shape)
+    exact = Mixture(*(torch.from_numpy(values) for values in (weights, centres, widths)))
+    levels = torch.tensor([LEVELS], dtype=torch.float64).expand(500, -1)
+    due = find_quantiles(exact, levels, tolerance=1e-12)
+    found = find_quantiles(Mixture(*(values.float() for values in exact)), levels.float())
+    # Between peaks hardly any probability lies, and a quantile is as uncertain as float32's probabilities: 1e-6.
+    reach = [find_quantiles(exact, (levels + shift).clamp(1e-9, 1 - 1e-9), tolerance=1e-9) for shift in (-1e-6, 1e-6)]
+    step = 1e-4 / 0.08  # in units of a bright sample's spread
+    assert (found >= reach[0] - 0.5 * step).all()
+    assert (found <= reach[1] + 0.5 * step).all()
+    assert (found - due).abs().median() < 0.01 * step
+
+
 def test_quantiles_of_many_galaxies_are_those_of_each():
     rng = np.random.default_rng(0)
     mixture = Mixture(torch.full((50, 4), 0.25), *(torch.from_numpy(rng.uniform(0.01, 1, (50, 4))) for _ in range(2)))
