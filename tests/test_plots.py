@@ -126,6 +126,14 @@ def test_field_across_right_ascension_zero_stays_in_one_piece():
     assert 0 < left - right < 3
 
 
+@pytest.mark.parametrize(("lowest", "scale"), [(-0.5, "linear"), (0.1, "log")])
+def test_losses_below_zero_are_all_drawn(lowest, scale):
+    history = [{"epoch": epoch, "train_loss": loss, "valid_loss": loss} for epoch, loss in enumerate((1.0, lowest))]
+    axes = plot_history({"hybrid": history}).axes[0]
+    assert axes.get_yscale() == scale
+    assert axes.get_ylim()[0] < lowest
+
+
 @pytest.mark.parametrize("history", [HISTORY, HISTORY[:1], [], [{"epoch": 1}], [{"loss": 3.0}]])
 def test_training_curves_of_any_record(history):
     assert render_png(plot_history({"hybrid": history, "photometry": HISTORY}), dpi=50).startswith(PNG)

@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from photoz.plots.style import COLOURS, GREY, WIDTH, draw_nothing, styled
 
-_LABELS = {"loss": "Huber loss", "smad": r"SMAD($\Delta z$)", "mae": "MAE", "mse": "MSE", "r2": "$R^2$"}
+_LABELS = {"loss": "loss", "smad": r"SMAD($\Delta z$)", "mae": "MAE", "mse": "MSE", "r2": "$R^2$"}
 _SHOWN = ("loss", "smad", "mae", "mse", "r2")
 
 
@@ -75,7 +76,7 @@ def _finish(axes: Axes, name: str) -> None:
     if not axes.lines:
         draw_nothing(axes, "no epoch recorded")
         return
-    if name == "loss":
+    if name == "loss" and all(np.min(line.get_ydata()) > 0 for line in axes.lines):  # a likelihood's may be negative
         axes.set_yscale("log")
     axes.plot([], [], color=GREY, linestyle=(0, (4, 2)), label="training")
     axes.plot([], [], color=GREY, label="validation")

@@ -85,9 +85,9 @@ def _draw_redshifts(samples: Sequence[Sample]) -> Iterator[Plate]:
         yield Plate(
             f"redshifts{suffix}",
             "Photometric against spectroscopic redshift",
-            "Below, the normalised difference Δz = (z_phot − z_spec)/(1 + z_spec). Colour counts galaxies on a "
-            "logarithmic scale; the black line is equality, the solid orange line the running median, the dashed "
-            "ones lie one SMAD to either side of it.",
+            "Below, the normalised difference Δz = (z_phot − z_spec)/(1 + z_spec). Many galaxies are "
+            "counted by colour, on a logarithmic scale. The black line is equality, the solid orange line the running "
+            "median, the dashed ones lie one SMAD to either side of it.",
             plot_redshifts(some),
         )
         yield Plate(
