@@ -102,11 +102,11 @@ def _call_configured(task: Any, *, function: Function[Any], config: Config) -> d
     return function(config, task)
 
 
-def count_reruns(config: Config, function: Function[Any] | Callable[..., Any], *, since: float) -> int | None:
-    """Count the tasks that the engine gave to another worker because the one that had them was lost.
+def count_reruns(config: Config, function: Function[Any] | Callable[..., Any], *, since: float) -> int:
+    """Count the tasks that Dask gave to another worker because the one that had them was lost.
 
     A task counts each time, whether the worker was at it, was about to begin, or held its result. It runs again without
-    our doing, and is none of those that raise.
+    our doing, and is none of those that raise. On Ray each stage notes it: `cluster.reruns`.
 
     Parameters
     ----------
@@ -118,11 +118,11 @@ def count_reruns(config: Config, function: Function[Any] | Callable[..., Any], *
 
     Returns
     -------
-    int or None
-        None on Ray, which tells it only to its own metrics: ``ray_tasks`` with ``IsRetry="1"``.
+    int
+        0 on other engines.
     """
     if config.engine.name != "dask":
-        return None if config.engine.name == "ray" else 0
+        return 0
     with dask_client(config) as client:
         events = [event for when, event in client.get_events("all") if when >= since]
     lost = [event for event in events if event.get("action") == "remove-worker"]

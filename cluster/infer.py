@@ -25,7 +25,8 @@ from cluster.engines import (
 from cluster.ledger import RUN_FOLDER, Record, check_output, compute_run_key, explain_remaining
 from cluster.lock import Lock, find_holder, hold_lock
 from cluster.publish import is_published, publish, unpublish, write_run_record
-from cluster.stages import Plan, estimate_stage, process_partition, read_stage, write_stage
+from cluster.reruns import begin, start_counting
+from cluster.stages import Plan, Work, estimate_stage, process_partition, read_stage, write_stage
 from cluster.telemetry import Progress, RunTelemetry
 from photoz.catalogue import Partition, list_partitions
 from photoz.config import Config
@@ -69,7 +70,7 @@ def infer_catalogue(config: Config) -> dict[str, Any]:
             help_holder(plan, partitions, telemetry, find_holder(folder))
         with hold_lock(folder, run_key=plan.run_key, wait=join_in) as lock:
             complete_catalogue(plan, partitions, telemetry, lock)
-            telemetry.reruns = count_reruns(config, process_partition, since=telemetry.started)
+            telemetry.reruns += count_reruns(config, process_partition, since=telemetry.started)
             return write_run_record(plan, partitions, telemetry)
 
 
@@ -233,40 +234,49 @@ def _estimate_ray(plan: Plan, partitions: list[Partition]) -> Iterator[Record]:
     context.max_errored_blocks = -1
     # One row a partition: the pickled work. Blocks of one row keep partitions apart, whatever their size.
     items = [{"work": pickle.dumps(partition)} for partition in partitions]
+    begun = start_counting()
     data = (
         ray.data.from_items(items, override_num_blocks=len(items))
-        .map(_read_row, fn_args=(plan,), compute=TaskPoolStrategy(size=engine.workers), num_cpus=0.5)
+        .map(_read_row, fn_args=(plan, begun), compute=TaskPoolStrategy(size=engine.workers), num_cpus=0.5)
         .map_batches(
             EstimatorActor,
-            fn_constructor_args=(plan,),
+            fn_constructor_args=(plan, begun),
             batch_size=1,
             compute=ActorPoolStrategy(size=engine.estimators),
             num_cpus=engine.cpus_per_estimator,
             num_gpus=engine.gpus_per_estimator,
             runtime_env={"env_vars": MALLOC_SETTINGS},
         )
-        .map(_write_row, fn_args=(plan,), num_cpus=0.1)
+        .map(_write_row, fn_args=(plan, begun), num_cpus=0.1)
     )
     for row in data.iter_rows():
-        yield pickle.loads(row["work"])
+        record: Record = pickle.loads(row["work"])
+        yield replace(record, sums=record.sums | {"reruns": row["reruns"]})
 
 
-def _read_row(row: dict[str, Any], plan: Plan) -> dict[str, Any]:
-    return {"work": pickle.dumps(read_stage(pickle.loads(row["work"]), plan))}
+def _read_row(row: dict[str, Any], plan: Plan, begun: Any) -> dict[str, Any]:
+    partition: Partition = pickle.loads(row["work"])
+    reruns = begin(begun, "read", partition.name)
+    return {"work": pickle.dumps(read_stage(partition, plan)), "reruns": reruns}
 
 
 class EstimatorActor:
     """Ray Data's estimating stage: holds the network for as long as it lives."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, begun: Any) -> None:
         configure_storage(plan.config)
         self._plan = plan
+        self._begun = begun
         self._estimator = prepare_estimator(plan.estimator, plan.config)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        works = [estimate_stage(pickle.loads(work), self._plan, self._estimator) for work in batch["work"]]
-        return {"work": [pickle.dumps(work) for work in works]}
+        (pickled,), (reruns,) = batch["work"], batch["reruns"]
+        work: Work = pickle.loads(pickled)
+        reruns += begin(self._begun, "estimate", work.partition.name)
+        return {"work": [pickle.dumps(estimate_stage(work, self._plan, self._estimator))], "reruns": [reruns]}
 
 
-def _write_row(row: dict[str, Any], plan: Plan) -> dict[str, Any]:
-    return {"work": pickle.dumps(write_stage(pickle.loads(row["work"]), plan))}
+def _write_row(row: dict[str, Any], plan: Plan, begun: Any) -> dict[str, Any]:
+    work: Work = pickle.loads(row["work"])
+    reruns = row["reruns"] + begin(begun, "write", work.partition.name)
+    return {"work": pickle.dumps(write_stage(work, plan)), "reruns": reruns}

@@ -67,9 +67,9 @@ class RunTelemetry:
         self.retried = 0
         """Partitions that raised and were tried again, each time counted. Not among them: requests that the store's
         client repeats by itself, and what the engine runs again because a worker was lost (`reruns`)."""
-        self.reruns: int | None = 0
-        """Partitions that were with a worker when it was lost, each time counted; None where the engine, Ray, tells it
-        to its own metrics alone."""
+        self.reruns = 0
+        """Partitions that were with a worker when it was lost, each time counted; on Ray, stages of partitions that had
+        begun on one."""
         self._start = time.monotonic()
         self.partitions = 0
         """Partitions this run did itself."""
@@ -94,6 +94,7 @@ class RunTelemetry:
         self.partitions += 1
         self._galaxies += record.rows
         self._quarantined += len(record.problems)
+        self.reruns += int(record.sums.get("reruns", 0))
         for name, amount in record.sums.items():
             self._sums[name] = self._sums.get(name, 0.0) + amount
         busy = record.sums.get("estimate_stage_s", 0.0)

@@ -47,6 +47,7 @@ def test_engines_agree_row_for_row(
     config = change(ready_survey.config, engine__name=engine, locations__catalogue=str(tmp_path / "catalogue"))
     record = infer_catalogue(config)
     assert record["rows"] == len(ready_survey.object_ids)
+    assert record["this_run"]["rerun_after_lost_worker"] == 0
     assert_same_rows(read_all(config.locations.catalogue), serial_catalogue)
 
 

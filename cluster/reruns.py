@@ -1,0 +1,38 @@
+"""How often Ray began a piece of work: it begins again, unasked, what a lost worker or node had.
+
+Ray tells that only to its dashboard, which keeps a limited number of tasks, and an actor of Ray Data cannot learn which
+attempt it is at: its calls run in another thread than Ray's own. This module imports nothing heavy: the count has a
+process of its own.
+"""
+
+from collections import Counter
+from typing import Any
+
+
+class Begun:
+    """Count how often each stage of each partition has begun."""
+
+    def __init__(self) -> None:
+        self._times = Counter[tuple[str, str]]()
+
+    def begin(self, stage: str, partition: str) -> int:
+        """Note that a stage begins, and return how often it had begun before."""
+        self._times[stage, partition] += 1
+        return self._times[stage, partition] - 1
+
+
+def start_counting() -> Any:
+    """Start a `Begun` as an actor on the driver's node, so that it lives as long as the run."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
+    return ray.remote(Begun).options(**options).remote()
+
+
+def begin(begun: Any, stage: str, partition: str) -> int:
+    """Note in the actor that a stage begins, and return how often it had begun before."""
+    import ray
+
+    return int(ray.get(begun.begin.remote(stage, partition)))
