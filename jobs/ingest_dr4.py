@@ -8,7 +8,7 @@ from cluster.engines import run_tasks
 from cluster.job import run_job
 from cluster.partitioning import partition_sources
 from photoz.config import Config
-from photoz.ingest import check_survey, ingest_tile, report_ingest
+from photoz.ingest import check_survey, ingest_tile, report_ingest, stop_without_room
 from photoz.survey.kids import find_tiles
 
 
@@ -16,7 +16,7 @@ def main(config: Config) -> int:
     """Find the tiles, check the settings against them, ingest each, partition the sources."""
     tiles = find_tiles(config)
     check_survey(config, tiles)
-    results = list(run_tasks(ingest_tile, tiles, config, label="tiles"))
+    results = list(stop_without_room(run_tasks(ingest_tile, tiles, config, label="tiles")))
     status = report_ingest(config, results)
     partition_sources(config)
     return status

@@ -24,6 +24,10 @@ class MissingTileError(TileError):
     """A tile is not in the tile store."""
 
 
+class StorageFullError(PhotozError):
+    """A disk or a quota is full; nothing is wrong with what was to be written."""
+
+
 class CatalogueError(PhotozError):
     """A catalogue is missing, unfinished, damaged, or holds another run."""
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import lru_cache
 from typing import Any
@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 
 import photoz
 from photoz.config import Config
-from photoz.errors import ConfigError, PhotozError, SurveyFileError
-from photoz.storage import open_atomic
+from photoz.errors import ConfigError, PhotozError, StorageFullError, SurveyFileError
+from photoz.storage import join, name_full_disk, open_atomic, remove
 from photoz.survey.fits import FileStamp, ImageInfo, RowReader, base_name, inspect_image, stamp_file
 from photoz.survey.kids import TileFiles
 from photoz.survey.sources import (
@@ -86,23 +86,42 @@ def ingest_tile(config: Config, tile_files: TileFiles) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``tile``; ``status``: "done", "skipped" (both parts were there, from the same files and settings) or "failed"
-        (one part or both); ``sources``: rows staged; ``bytes``: read from image files; ``seconds``; ``problem``: ""
-        or what is wrong, naming the file; ``images``, ``catalogue``: the status of each part.
+        ``tile``; ``status``: "done", "skipped" (both parts were there, from the same files and settings), "failed" (one
+        part or both) or "no room" (the disk is full: see `stop_without_room`); ``sources``: rows staged; ``bytes``:
+        read from image files; ``seconds``; ``problem``: "" or what is wrong, naming the file; ``images``,
+        ``catalogue``: the status of each part.
     """
     start = time.monotonic()
     result: dict[str, Any] = {"tile": tile_files.name, "sources": 0, "bytes": 0}
     problems = []
-    for part, task in (("catalogue", _ingest_catalogue), ("images", _ingest_images)):
+    staging = staged_location(config, tile_files.name)
+    parts = (("catalogue", _ingest_catalogue, staging), ("images", _ingest_images, config.locations.tiles))
+    for part, task, location in parts:
         try:
-            result |= {part: "done"} | task(config, tile_files)
+            with name_full_disk(location):
+                result |= {part: "done"} | task(config, tile_files)
         except PhotozError as error:
-            result[part] = "failed"
+            result[part] = "no room" if isinstance(error, StorageFullError) else "failed"
             problems.append(str(error))
             logger.warning("%s: %s", tile_files.name, error)
-    parts = {result["catalogue"], result["images"]}
-    status = "failed" if "failed" in parts else "done" if "done" in parts else "skipped"
+            if result[part] == "no room":  # what the other part finds missing then would be no fault of the survey's
+                break
+    found = {result.get("catalogue"), result.get("images")}
+    status = next(each for each in ("no room", "failed", "done", "skipped") if each in found)
     return result | {"status": status, "problem": "; ".join(problems), "seconds": time.monotonic() - start}
+
+
+def stop_without_room(results: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Pass on the results of `ingest_tile` until a disk is full: that is no tile's fault, and ends them all.
+
+    Raises
+    ------
+    StorageFullError
+    """
+    for row in results:
+        if row["status"] == "no room":
+            raise StorageFullError(row["problem"])
+        yield row
 
 
 def report_ingest(config: Config, results: Iterable[dict[str, Any]]) -> int:
@@ -117,9 +136,8 @@ def report_ingest(config: Config, results: Iterable[dict[str, Any]]) -> int:
     failed = [row for row in rows if row["status"] == "failed"]
     counts = {status: sum(row["status"] == status for row in rows) for status in ("done", "skipped", "failed")}
     summary = {"counts": counts, "sources": sum(row["sources"] for row in rows), "tiles": rows}
-    fs, folder = fsspec.url_to_fs(config.locations.tiles)
-    fs.makedirs(folder, exist_ok=True)
-    with fs.open(f"{folder}/ingest.json", "wb") as file:
+    tiles = config.locations.tiles
+    with name_full_disk(tiles), open_atomic(join(tiles, "ingest.json")) as file:
         file.write(msgspec.json.format(msgspec.json.encode(summary), indent=1))
     for row in failed:
         logger.error("failed: %s: %s", row["tile"], row["problem"])
@@ -155,7 +173,7 @@ def _ingest_catalogue(config: Config, tile: TileFiles) -> dict[str, Any]:
         bright = _read_bright_ids(config)
         table = make_sources(config, tile.name, catalogue, bright)
     except SurveyFileError:
-        _remove(location)
+        remove(location)
         raise
     record = {
         "key": key,
@@ -212,12 +230,6 @@ def _write_staged(table: pa.Table, location: str, record: dict[str, Any]) -> Non
     table = table.replace_schema_metadata({METADATA_KEY: json.dumps(record)})
     with open_atomic(location) as file:
         pq.write_table(table, file, compression="zstd")
-
-
-def _remove(location: str) -> None:
-    fs, path = fsspec.url_to_fs(location)
-    if fs.exists(path):
-        fs.rm(path)
 
 
 def _bright_location(config: Config) -> str:

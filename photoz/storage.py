@@ -4,6 +4,7 @@ A file appears under its name whole or not at all: local files are written aside
 object only once its upload is complete.
 """
 
+import errno
 import hashlib
 import json
 import uuid
@@ -17,7 +18,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import get_protocol
 from upath import UPath
 
-from photoz.errors import PhotozError
+from photoz.errors import PhotozError, StorageFullError
 
 _HASH_BLOCK = 1 << 22  # bytes read at a time
 
@@ -102,6 +103,30 @@ def open_atomic(location: str) -> Iterator[IO[bytes]]:
     except BaseException:
         _discard(filesystem, file, target, local)
         raise
+
+
+@contextmanager
+def name_full_disk(location: str) -> Iterator[None]:
+    """Say of a full disk or quota which it is and what to do; other errors pass.
+
+    Parameters
+    ----------
+    location : str
+        Where the block writes.
+
+    Raises
+    ------
+    StorageFullError
+        There is no room left.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise StorageFullError(
+            f"no room left on the disk of {location!r} ({error}): make room and run the job again, it goes on from here"
+        ) from error
 
 
 def _name_aside(path: str) -> str:

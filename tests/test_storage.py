@@ -1,10 +1,23 @@
 """Storage: whole files or none, on any file system."""
 
+import errno
+import os
+
 import fsspec
 import pytest
 
-from photoz.errors import PhotozError
-from photoz.storage import compute_checksum, exists, join, list_files, open_atomic, read_json, remove, write_json
+from photoz.errors import PhotozError, StorageFullError
+from photoz.storage import (
+    compute_checksum,
+    exists,
+    join,
+    list_files,
+    name_full_disk,
+    open_atomic,
+    read_json,
+    remove,
+    write_json,
+)
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -58,3 +71,15 @@ def test_listing_and_removing(folder: str) -> None:
     remove(folder)
     assert not exists(join(folder, "a.json"))
     remove(folder)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_named(number: int) -> None:
+    message = r"no room left on the disk of '/data/tiles' .*make room"
+    with pytest.raises(StorageFullError, match=message), name_full_disk("/data/tiles"):
+        raise OSError(number, os.strerror(number))
+
+
+def test_other_errors_are_not_taken_for_a_full_disk() -> None:
+    with pytest.raises(PermissionError), name_full_disk("/data/tiles"):
+        raise PermissionError(errno.EACCES, "no")

@@ -12,6 +12,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from photoz import config
 from photoz.errors import TileError
+from photoz.storage import name_full_disk
 from photoz.tiles.reader import DAMAGE, FORMAT, read_attributes, tile_location
 
 ZSTD_LEVEL = 1
@@ -71,17 +72,23 @@ class TileWriter:
 
         Raises
         ------
+        StorageFullError
+            The disk has no room left.
         TileError
             The store refuses the data.
         """
         try:
-            for name, stripe in arrays.items():
-                array = self._group[name]
-                for x0 in range(0, stripe.shape[-1], self._layout.shard):
-                    block = stripe[..., x0 : x0 + self._layout.shard]
-                    array[..., y0 : y0 + block.shape[-2], x0 : x0 + block.shape[-1]] = block  # type: ignore[index]
+            with name_full_disk(self._tiles):
+                self._write_rows(y0, arrays)
         except OSError as error:
             raise TileError(f"tile {self.template.name} cannot be written to {self._tiles!r}: {error}") from error
+
+    def _write_rows(self, y0: int, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        for name, stripe in arrays.items():
+            array = self._group[name]
+            for x0 in range(0, stripe.shape[-1], self._layout.shard):
+                block = stripe[..., x0 : x0 + self._layout.shard]
+                array[..., y0 : y0 + block.shape[-2], x0 : x0 + block.shape[-1]] = block  # type: ignore[index]
 
     def finish(self, attributes: Mapping[str, Any]) -> None:
         """Record what the tile is and that it is complete, in one last write."""
