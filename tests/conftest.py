@@ -22,7 +22,7 @@ from photoz.ingest import ingest_tile
 from photoz.photometry import MagnitudeScaling
 from photoz.survey.kids import find_tiles
 
-pytest_plugins = ("bench_table", "fault_table", "small_disk")
+pytest_plugins = ("bench_table", "fault_places", "fault_table", "small_disk")
 
 
 @contextmanager

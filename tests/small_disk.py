@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from object_store import ENDPOINT
 
 
 class SmallDisk:
@@ -37,6 +38,8 @@ class SmallDisk:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
     """Mount a small disk for the time of the test."""
+    if ENDPOINT:
+        pytest.skip("a bucket has no disk that a test could fill")
     if os.geteuid() != 0:
         pytest.skip("only root may mount the small disk that is to fill up")
     folder = tmp_path / "disk"

@@ -10,6 +10,7 @@ from pathlib import Path
 import fsspec
 import pyarrow as pa
 import pytest
+from fault_places import Place
 from runs import ManyPartitions, assert_same_rows, change, make_survey, name_tiles, read_all, write_toml
 
 from cluster.audit import audit_catalogue
@@ -45,10 +46,7 @@ def bucket(endpoint: str) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def survey(endpoint: str, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> ManyPartitions:
     """The survey's own files are local, all that photoz makes lies in a bucket."""
-    names = ("tiles", "sources", "training", "models", "catalogue", "report")
-    locations = {name: f"{bucket}/{name}" for name in names}
-    storage = {"s3": {"endpoint_url": endpoint}}
-    return make_survey(tmp_path_factory.mktemp("s3"), name_tiles(4), locations=locations, storage=storage)
+    return make_survey(tmp_path_factory.mktemp("s3"), name_tiles(4), **Place(bucket, endpoint).settle("survey"))
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,9 @@
 #     apt-get install --no-install-recommends ceph-mon ceph-mgr ceph-osd radosgw
 #     tests/faults/run_on_ceph.sh [tests for pytest]
 #
-# Without arguments it runs the whole slice on the store and the store's faults; options go into PYTEST_ADDOPTS. One
-# monitor, one manager, one OSD that keeps its objects in memory, and the RADOS gateway; no root and no disk needed.
+# Without arguments it runs the whole list of faults and the whole slice with tiles, sources and catalogues on the store;
+# options go into PYTEST_ADDOPTS. One monitor, one manager, one OSD that keeps its objects in memory, and the RADOS
+# gateway; no root and no disk needed.
 # PYTHON names the interpreter, by default .venv/bin/python; PHOTOZ_CEPH_PORT the first of three free ports.
 set -eu
 
@@ -106,5 +107,6 @@ radosgw-admin user create --uid photoz --display-name photoz \
     --access-key "$AWS_ACCESS_KEY_ID" --secret "$AWS_SECRET_ACCESS_KEY" >/dev/null 2>>"$folder/mkfs.out"
 export AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_DEFAULT_REGION=us-east-1 PHOTOZ_TEST_S3_ENDPOINT="http://$gateway"
 ceph --version
-[ $# -gt 0 ] || set -- tests/cluster/test_object_store.py tests/faults/test_fault_store.py
+# The slice comes last: its Ray runs to the end of all tests, and those that kill workers run one of their own.
+[ $# -gt 0 ] || set -- tests/faults tests/cluster/test_object_store.py
 "$python" -m pytest -p no:cacheprovider "$@"

@@ -1,12 +1,11 @@
 """Tiles that are damaged or disappear, disks that are full, partitions of unlikely size."""
 
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from conftest import run_ray
+from fault_places import Place, copy_folder, find_files
 from fault_table import Tally
+from fsspec.core import url_to_fs
 from runs import FAR_APART, ManyPartitions, add_empty_partition, change, make_survey, name_tiles
 from small_disk import SmallDisk
 
@@ -15,54 +14,40 @@ from cluster.infer import infer_catalogue
 from photoz.catalogue import Partition
 from photoz.config import Config
 from photoz.errors import CatalogueError
+from photoz.storage import join, remove
 
 pytestmark = pytest.mark.faults
 TILES = name_tiles(10)
 
 
 @pytest.fixture(scope="module")
-def survey(tmp_path_factory: pytest.TempPathFactory) -> ManyPartitions:
-    return make_survey(tmp_path_factory.mktemp("data"), TILES)
+def survey(place: Place, tmp_path_factory: pytest.TempPathFactory) -> ManyPartitions:
+    return make_survey(tmp_path_factory.mktemp("data"), TILES, **place.settle("survey"))
 
 
 @pytest.fixture
-def config(survey: ManyPartitions, tmp_path: Path) -> Config:
+def config(survey: ManyPartitions, output: str) -> Config:
     """Settings with a tile store and an output of their own."""
-    shutil.copytree(survey.config.locations.tiles, tmp_path / "tiles")
-    return change(
-        survey.config, locations__tiles=str(tmp_path / "tiles"), locations__catalogue=str(tmp_path / "catalogue")
-    )
+    copy_folder(survey.config.locations.tiles, join(output, "tiles"))
+    return change(survey.config, locations__tiles=join(output, "tiles"), locations__catalogue=join(output, "catalogue"))
 
 
-@pytest.fixture(scope="module")
-def ray_workers() -> Iterator[None]:
-    with run_ray():
-        yield
-
-
-@pytest.fixture(params=["serial", "dask", "ray"])
-def engine(request: pytest.FixtureRequest) -> str:
-    if request.param == "ray":
-        request.getfixturevalue("ray_workers")
-    return str(request.param)
-
-
-def locate_tile(config: Config, name: str) -> Path:
-    return Path(config.locations.tiles) / f"KIDS_{name}.zarr"
+def locate_tile(config: Config, name: str) -> str:
+    return join(config.locations.tiles, f"KIDS_{name}.zarr")
 
 
 def test_a_flipped_byte_in_a_chunk(survey: ManyPartitions, config: Config, tally: Tally, engine: str) -> None:
     config = change(config, engine__name=engine)
-    image = locate_tile(config, TILES[3]) / "image" / "c"
-    shard = next(file for file in image.rglob("*") if file.is_file())
-    whole = shard.read_bytes()
-    for place in (100, 2000, len(whole) // 2) if engine == "serial" else (2000,):
-        shard.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
+    shard = find_files(join(locate_tile(config, TILES[3]), "image", "c"))[0]
+    filesystem, path = url_to_fs(shard)
+    whole = filesystem.cat_file(path)
+    for byte in (100, 2000, len(whole) // 2) if engine == "serial" else (2000,):
+        filesystem.pipe_file(path, whole[:byte] + bytes([whole[byte] ^ 0x10]) + whole[byte + 1 :])
         record = infer_catalogue(config)
         assert record["failures"] == 1
         assert record["flags"]["TILE_UNREADABLE"] == 9
         tally.check(f"{engine}: a byte flipped in a tile's chunk", config, survey.object_ids)
-    shard.write_bytes(whole)
+    filesystem.pipe_file(path, whole)
     again = infer_catalogue(config)
     assert again["this_run"]["partitions"] == 1
     assert again["failures"] == 0
@@ -76,7 +61,7 @@ def test_a_tile_deleted_in_mid_run(
     def delete_then(plan, partitions) -> Iterator[cluster.infer.Record]:
         for number, record in enumerate(estimate(plan, partitions), start=1):
             if number == 2:
-                shutil.rmtree(locate_tile(config, TILES[-1]))
+                remove(locate_tile(config, TILES[-1]))
             yield record
 
     monkeypatch.setattr(cluster.infer, "estimate_partitions", delete_then)
@@ -87,17 +72,17 @@ def test_a_tile_deleted_in_mid_run(
 
 
 @pytest.fixture(scope="module")
-def lopsided(tmp_path_factory: pytest.TempPathFactory) -> ManyPartitions:
-    folder = tmp_path_factory.mktemp("lopsided")
-    survey = make_survey(folder, FAR_APART, counts={FAR_APART[4]: 640}, sources={"rows_per_partition": 600})
+def lopsided(place: Place, tmp_path_factory: pytest.TempPathFactory) -> ManyPartitions:
+    settings = place.settle("lopsided") | {"sources": {"rows_per_partition": 600}}
+    survey = make_survey(tmp_path_factory.mktemp("lopsided"), FAR_APART, counts={FAR_APART[4]: 640}, **settings)
     add_empty_partition(survey.config, Partition(order=0, pixel=3))
     return survey
 
 
 def test_partitions_without_rows_and_with_fifty_times_the_median(
-    lopsided: ManyPartitions, tally: Tally, tmp_path: Path, engine: str
+    lopsided: ManyPartitions, tally: Tally, output: str, engine: str
 ) -> None:
-    config = change(lopsided.config, engine__name=engine, locations__catalogue=str(tmp_path / "catalogue"))
+    config = change(lopsided.config, engine__name=engine, locations__catalogue=output)
     infer_catalogue(config)
     tally.check(f"{engine}: partitions of 0 rows and of 54 times the median", config, lopsided.object_ids)
 

@@ -1,7 +1,6 @@
 """The job itself killed, ten times over, and submitted again."""
 
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -9,14 +8,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
+from fault_places import Place, assert_nothing_half_written
 from fault_table import Tally
 from runs import ManyPartitions, assert_same_rows, change, make_survey, name_tiles, read_all, write_toml
 
 from cluster.infer import infer_catalogue
+from cluster.ledger import RUN_FOLDER
 from cluster.local import Head, start_head
 from photoz.config import Config
+from photoz.storage import join, list_files, read_json, remove
 
 pytestmark = pytest.mark.faults
 
@@ -25,8 +26,9 @@ JOB = Path(__file__).parents[2] / "jobs" / "infer_dr4.py"
 
 
 @pytest.fixture(scope="module")
-def survey(tmp_path_factory: pytest.TempPathFactory) -> ManyPartitions:
-    made = make_survey(tmp_path_factory.mktemp("driver"), name_tiles(24), run={"name": "driver"})
+def survey(place: Place, tmp_path_factory: pytest.TempPathFactory) -> ManyPartitions:
+    settings = place.settle("survey") | {"run": {"name": "driver"}}
+    made = make_survey(tmp_path_factory.mktemp("driver"), name_tiles(24), **settings)
     infer_catalogue(made.config)
     return made
 
@@ -41,7 +43,7 @@ class Job:
     """The job in a process of its own, as a user starts it."""
 
     def __init__(self, config: Config, settings: Path, head: Head, engine: str) -> None:
-        self._catalogue = Path(config.locations.catalogue)
+        self._run = join(config.locations.catalogue, RUN_FOLDER)
         self.log = settings.with_suffix(".log")
         write_toml(config, settings)
         command = [sys.executable, str(JOB), "--config", str(settings), "--set", f"engine.name={engine}"]
@@ -72,19 +74,21 @@ class Job:
         return self._process.returncode
 
     def count_records(self) -> int:
-        return len(list((self._catalogue / "run" / "records").glob("N*.json")))
+        return len(list_files(join(self._run, "records", "N*.json")))
 
     def _works(self) -> bool:
         try:
-            lock = msgspec.json.decode((self._catalogue / "run" / "lock.json").read_bytes())
+            lock = read_json(join(self._run, "lock.json"))
         except FileNotFoundError:
             return False
         return bool(lock["process"] == self._process.pid)
 
 
-def test_the_driver_killed_ten_times(survey: ManyPartitions, head: Head, tally: Tally, tmp_path: Path) -> None:
+def test_the_driver_killed_ten_times(
+    survey: ManyPartitions, head: Head, tally: Tally, tmp_path: Path, output: str
+) -> None:
     """Each time another engine goes on with what is there; after a run that ends before its kill all begins anew."""
-    config = change(survey.config, locations__catalogue=str(tmp_path / "catalogue"))
+    config = change(survey.config, locations__catalogue=output)
     chance = random.Random(3)
     expected = read_all(survey.config.locations.catalogue)
     kills, starts = 0, 0
@@ -97,9 +101,9 @@ def test_the_driver_killed_ten_times(survey: ManyPartitions, head: Head, tally: 
             continue
         assert job.status == 0, job.log.read_text()
         assert_same_rows(read_all(config.locations.catalogue), expected)
-        shutil.rmtree(config.locations.catalogue)
+        remove(config.locations.catalogue)
         assert starts < 3 * KILLS
     assert Job(config, tmp_path / "run.toml", head, "serial").wait() == 0, (tmp_path / "run.log").read_text()
     tally.check("driver killed at random and submitted again", config, survey.object_ids, times=kills)
     assert_same_rows(read_all(config.locations.catalogue), expected)
-    assert not list(tmp_path.rglob("*.part"))
+    assert_nothing_half_written(output)

@@ -1,8 +1,6 @@
 """Ingest killed, in its tiles and while it partitions, and run again; workers that die; a disk that fills up."""
 
-import os
 import random
-import shutil
 import subprocess
 import sys
 import time
@@ -12,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import run_ray
+from fault_places import Place, assert_nothing_half_written, find_files
 from fault_table import Tally
 from faulty import Die, ingest_faulty
 from runs import ManyPartitions, assert_same_rows, change, make_survey, name_tiles, read_all, write_toml
@@ -25,6 +23,7 @@ from cluster.partitioning import partition_sources
 from photoz.config import Config
 from photoz.errors import CatalogueError
 from photoz.ingest import ingest_tile
+from photoz.storage import exists, join, remove
 from photoz.survey.kids import find_tiles
 from photoz.tiles import list_tiles, open_tile
 
@@ -36,42 +35,29 @@ JOB = Path(__file__).parents[2] / "jobs" / "ingest_dr4.py"
 
 
 @pytest.fixture(scope="module")
-def survey(tmp_path_factory: pytest.TempPathFactory) -> ManyPartitions:
+def survey(place: Place, tmp_path_factory: pytest.TempPathFactory) -> ManyPartitions:
     """An undisturbed ingest, and the catalogue that follows from it."""
-    made = make_survey(tmp_path_factory.mktemp("ingest"), TILES)
+    made = make_survey(tmp_path_factory.mktemp("ingest"), TILES, **place.settle("survey"))
     infer_catalogue(made.config)
     return made
 
 
-@pytest.fixture(scope="module")
-def ray_workers() -> Iterator[None]:
-    with run_ray():
-        yield
-
-
-@pytest.fixture(params=["serial", "dask", "ray"])
-def engine(request: pytest.FixtureRequest) -> str:
-    if request.param == "ray":
-        request.getfixturevalue("ray_workers")
-    return str(request.param)
-
-
 @pytest.fixture
-def config(survey: ManyPartitions, tmp_path: Path) -> Config:
+def config(survey: ManyPartitions, output: str) -> Config:
     """The same survey, with a tile store and catalogues of their own."""
-    return settle(survey.config, tmp_path)
+    return settle(survey.config, output)
 
 
-def settle(config: Config, folder: Path) -> Config:
+def settle(config: Config, location: str) -> Config:
     names = ("tiles", "sources", "catalogue")
-    return change(config, **{f"locations__{name}": str(folder / name) for name in names})
+    return change(config, **{f"locations__{name}": join(location, name) for name in names})
 
 
 def count_files(config: Config) -> int:
     """Count what tells that ingest goes on, finished or not."""
-    sources = Path(config.locations.sources)
-    folders = (Path(config.locations.tiles), sources, Path(f"{sources}_staging"), Path(f"{sources}_import"))
-    return sum(len(files) for folder in folders for _, _, files in os.walk(folder))  # which passes over what vanishes
+    sources = config.locations.sources
+    folders = (config.locations.tiles, sources, f"{sources}_staging", f"{sources}_import")
+    return sum(len(find_files(folder)) for folder in folders)
 
 
 def count_partitionings(folder: Path) -> int:
@@ -111,8 +97,8 @@ def check(survey: ManyPartitions, config: Config, tally: Tally, fault: str, *, t
     infer_catalogue(config)
     tally.check(fault, config, survey.object_ids, times=times)
     assert_same_rows(read_all(config.locations.catalogue), read_all(survey.config.locations.catalogue))
-    assert not list(Path(config.locations.sources).parent.rglob("*.part"))
-    assert not Path(f"{config.locations.sources}_import").exists()
+    assert_nothing_half_written(config.locations.sources.removesuffix("/sources"))
+    assert not exists(f"{config.locations.sources}_import")
 
 
 @pytest.fixture
@@ -122,7 +108,7 @@ def head() -> Iterator[Head]:
 
 
 def test_killed_at_random_and_run_again(
-    survey: ManyPartitions, config: Config, head: Head, tally: Tally, tmp_path: Path
+    survey: ManyPartitions, config: Config, head: Head, tally: Tally, tmp_path: Path, output: str
 ) -> None:
     """Each time another engine goes on with what is there; after a run that ends before its kill all begins anew."""
     chance = random.Random(5)
@@ -136,7 +122,7 @@ def test_killed_at_random_and_run_again(
             continue
         assert job.returncode == 0, (tmp_path / "run.log").read_text()
         for name in ("tiles", "sources", "sources_staging"):
-            shutil.rmtree(tmp_path / name)
+            remove(join(output, name))
         assert starts < 3 * KILLS
     assert start_job(config, tmp_path, "serial").wait() == 0, (tmp_path / "run.log").read_text()
     check(survey, config, tally, "ingest: killed at random and run again", times=kills)
@@ -171,22 +157,16 @@ def test_a_worker_killed(survey: ManyPartitions, config: Config, tally: Tally, t
     check(survey, config, tally, f"ingest, {engine}: worker killed while writing", times=4)
 
 
-def ingest_until_full(config: Config) -> str:
-    """Ingest on a disk that fills up; return what a tile, or for its sources the run, says of it."""
-    try:
-        results = list(run_tasks(ingest_tile, find_tiles(config), config, label="tiles"))
-    except Exception as error:  # noqa: BLE001 - each engine raises its own
-        return str(error)
-    return "; ".join(row["problem"] for row in results)
-
-
 def test_the_disk_is_full(
-    survey: ManyPartitions, config: Config, small_disk: SmallDisk, tally: Tally, engine: str
+    survey: ManyPartitions, config: Config, small_disk: SmallDisk, tally: Tally, tmp_path: Path, engine: str
 ) -> None:
-    config = settle(config, small_disk.folder)
+    config = settle(config, str(small_disk.folder))
     changed = change(config, engine__name=engine)
     small_disk.leave(400 << 10)
-    assert "No space left on device" in ingest_until_full(changed)
+    assert start_job(config, tmp_path, engine).wait() == 2
+    last = (tmp_path / "run.log").read_text().splitlines()[-1]
+    assert f"error: no room left on the disk of '{config.locations.tiles}'" in last
+    assert "make room and run the job again" in last
     assert 0 < len(list_tiles(config.locations.tiles)) < len(TILES)
     small_disk.make_room()
     results = list(run_tasks(ingest_tile, find_tiles(config), changed, label="tiles"))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from conftest import run_ray
+from fault_places import Place
 from fault_table import Tally
 from runs import ManyPartitions, assert_same_rows, change, make_survey, name_tiles, read_all
 
@@ -31,20 +31,8 @@ def bucket(endpoint: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def ray_workers() -> Iterator[None]:
-    with run_ray():
-        yield
-
-
-@pytest.fixture(scope="module")
 def survey(endpoint: str, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> ManyPartitions:
-    names = ("tiles", "sources", "training", "models", "catalogue", "report")
-    made = make_survey(
-        tmp_path_factory.mktemp("store"),
-        name_tiles(6),
-        locations={name: f"{bucket}/{name}" for name in names},
-        storage={"s3": {"endpoint_url": endpoint}},
-    )
+    made = make_survey(tmp_path_factory.mktemp("store"), name_tiles(6), **Place(bucket, endpoint).settle("survey"))
     infer_catalogue(made.config)
     return made
 

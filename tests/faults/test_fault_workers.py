@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
+from fault_places import Place, assert_nothing_half_written
 from fault_table import Tally
 from faulty import Die, SlowDown, inject
 from runs import ManyPartitions, assert_same_rows, change, make_survey, name_tiles, read_all
@@ -26,8 +27,8 @@ pytestmark = pytest.mark.faults
 
 
 @pytest.fixture(scope="module")
-def survey(tmp_path_factory: pytest.TempPathFactory) -> ManyPartitions:
-    made = make_survey(tmp_path_factory.mktemp("workers"), name_tiles(10))
+def survey(place: Place, tmp_path_factory: pytest.TempPathFactory) -> ManyPartitions:
+    made = make_survey(tmp_path_factory.mktemp("workers"), name_tiles(10), **place.settle("survey"))
     infer_catalogue(made.config)
     return made
 
@@ -51,8 +52,8 @@ def ray_nodes() -> Iterator[Any]:
         cluster.shutdown()
 
 
-def configure(survey: ManyPartitions, folder: Path, engine: str) -> Config:
-    return change(survey.config, engine__name=engine, locations__catalogue=str(folder / "catalogue"))
+def configure(survey: ManyPartitions, output: str, engine: str) -> Config:
+    return change(survey.config, engine__name=engine, locations__catalogue=output)
 
 
 def read_records(config: Config) -> list[Record]:
@@ -84,23 +85,24 @@ def when_records(config: Config, count: int, action: Callable[[list[Record]], No
 @pytest.mark.parametrize("engine", ["ray", "dask"])
 @pytest.mark.parametrize("stage", ["read", "estimate", "write"])
 def test_a_worker_killed_in_a_stage(
-    survey: ManyPartitions, ray_nodes: Any, tally: Tally, tmp_path, monkeypatch: pytest.MonkeyPatch,
-    stage: str, engine: str,
+    survey: ManyPartitions, ray_nodes: Any, tally: Tally, tmp_path: Path, output: str,
+    monkeypatch: pytest.MonkeyPatch, stage: str, engine: str,
 ) -> None:  # fmt: skip
-    config = configure(survey, tmp_path, engine)
+    config = configure(survey, output, engine)
     fault = Die(stage, str(tmp_path), times=2)
     inject(monkeypatch, fault)
-    infer_catalogue(config)
+    record = infer_catalogue(config)
     assert fault.happened == 2
+    assert record["this_run"]["rerun_after_lost_worker"] >= 2
     tally.check(f"{engine}: worker killed while in stage {stage}", config, survey.object_ids, times=2)
     assert_same_rows(read_all(config.locations.catalogue), read_all(survey.config.locations.catalogue))
-    assert not list(tmp_path.rglob("*.part"))
+    assert_nothing_half_written(output)
 
 
 def test_a_dask_worker_killed_from_outside(
-    survey: ManyPartitions, tally: Tally, tmp_path, monkeypatch: pytest.MonkeyPatch
+    survey: ManyPartitions, tally: Tally, output: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = configure(survey, tmp_path, "dask")
+    config = configure(survey, output, "dask")
     inject(monkeypatch, SlowDown(0.3))
 
     def kill(records: list[Record]) -> None:
@@ -109,15 +111,16 @@ def test_a_dask_worker_killed_from_outside(
         worker.send_signal(signal.SIGKILL)
 
     with when_records(config, 2, kill) as done:
-        infer_catalogue(config)
+        record = infer_catalogue(config)
     assert done
+    assert record["this_run"]["rerun_after_lost_worker"] >= 1
     tally.check("dask: worker killed from outside", config, survey.object_ids)
 
 
 def test_a_ray_node_killed(
-    survey: ManyPartitions, ray_nodes: Any, tally: Tally, tmp_path, monkeypatch: pytest.MonkeyPatch
+    survey: ManyPartitions, ray_nodes: Any, tally: Tally, output: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = configure(survey, tmp_path, "ray")
+    config = configure(survey, output, "ray")
     inject(monkeypatch, SlowDown(0.5))
 
     def kill(records: list[Record]) -> None:
@@ -127,7 +130,8 @@ def test_a_ray_node_killed(
         next(raylet for raylet in raylets if raylet.pid in beneath).kill()
 
     with when_records(config, 2, kill) as done:
-        infer_catalogue(config)
+        record = infer_catalogue(config)
     assert done
+    assert record["this_run"]["rerun_after_lost_worker"] >= 1
     tally.check("ray: node (raylet) with the estimator killed", config, survey.object_ids)
     assert_same_rows(read_all(config.locations.catalogue), read_all(survey.config.locations.catalogue))
