@@ -1,10 +1,7 @@
 """Ingest killed, in its tiles and while it partitions, and run again; workers that die; a disk that fills up."""
 
 import random
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +10,8 @@ import pytest
 from fault_places import Place, assert_nothing_half_written, find_files
 from fault_table import Tally
 from faulty import Die, ingest_faulty
-from runs import ManyPartitions, assert_same_rows, change, make_survey, name_tiles, read_all, write_toml
+from killed_jobs import kill_when, start_job
+from runs import ManyPartitions, assert_same_rows, change, make_survey, name_tiles, read_all
 from small_disk import SmallDisk
 
 from cluster.engines import run_tasks
@@ -31,7 +29,7 @@ pytestmark = pytest.mark.faults
 
 TILES = name_tiles(10)
 KILLS = 3
-JOB = Path(__file__).parents[2] / "jobs" / "ingest_dr4.py"
+JOB = "ingest_dr4.py"
 
 
 @pytest.fixture(scope="module")
@@ -65,26 +63,6 @@ def count_partitionings(folder: Path) -> int:
     return (folder / "run.log").read_text().count("partitioning the sources of")
 
 
-def start_job(config: Config, folder: Path, engine: str, head: Head | None = None) -> subprocess.Popen[bytes]:
-    settings = folder / "run.toml"
-    write_toml(config, settings)
-    command = [sys.executable, str(JOB), "--config", str(settings), "--set", f"engine.name={engine}"]
-    environment = head.environment if head else None
-    with (folder / "run.log").open("ab") as log:
-        return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-
-
-def kill_when(job: subprocess.Popen[bytes], ready: Callable[[], bool], pause: float) -> bool:
-    """Kill the job a moment after it is ready for that; tell whether it was still alive."""
-    while job.poll() is None and not ready():
-        time.sleep(0.01)
-    time.sleep(pause)
-    alive = job.poll() is None
-    job.kill()
-    job.wait()
-    return alive
-
-
 def check(survey: ManyPartitions, config: Config, tally: Tally, fault: str, *, times: int = 1) -> None:
     """Compare tiles, sources and the catalogue that follows with those of the undisturbed ingest."""
     assert list_tiles(config.locations.tiles) == list_tiles(survey.config.locations.tiles)
@@ -115,7 +93,7 @@ def test_killed_at_random_and_run_again(
     kills, starts = 0, 0
     while kills < KILLS:
         starts += 1
-        job = start_job(config, tmp_path, ("serial", "ray", "dask")[starts % 3], head)
+        job = start_job(JOB, config, tmp_path, ("serial", "ray", "dask")[starts % 3], head=head)
         target = count_files(config) + chance.randint(1, 60)
         if kill_when(job, lambda target=target: count_files(config) >= target, chance.uniform(0.0, 0.3)):
             kills += 1
@@ -124,7 +102,7 @@ def test_killed_at_random_and_run_again(
         for name in ("tiles", "sources", "sources_staging"):
             remove(join(output, name))
         assert starts < 3 * KILLS
-    assert start_job(config, tmp_path, "serial").wait() == 0, (tmp_path / "run.log").read_text()
+    assert start_job(JOB, config, tmp_path, "serial").wait() == 0, (tmp_path / "run.log").read_text()
     check(survey, config, tally, "ingest: killed at random and run again", times=kills)
 
 
@@ -136,10 +114,10 @@ def test_killed_while_partitioning(
     chance = random.Random(7)
     log = tmp_path / "run.log"
     for number in range(1, 4):
-        job = start_job(config, tmp_path, engine)
+        job = start_job(JOB, config, tmp_path, engine)
         alive = kill_when(job, lambda number=number: count_partitionings(tmp_path) == number, chance.uniform(0.0, 1.0))
         assert alive, log.read_text()
-    assert start_job(config, tmp_path, engine).wait() == 0, log.read_text()
+    assert start_job(JOB, config, tmp_path, engine).wait() == 0, log.read_text()
     check(survey, config, tally, f"ingest, {engine}: killed while partitioning", times=3)
 
 
@@ -163,7 +141,7 @@ def test_the_disk_is_full(
     config = settle(config, str(small_disk.folder))
     changed = change(config, engine__name=engine)
     small_disk.leave(400 << 10)
-    assert start_job(config, tmp_path, engine).wait() == 2
+    assert start_job(JOB, config, tmp_path, engine).wait() == 2
     last = (tmp_path / "run.log").read_text().splitlines()[-1]
     assert f"error: no room left on the disk of '{config.locations.tiles}'" in last
     assert "make room and run the job again" in last
