@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 _SECONDS_BETWEEN_BEATS = 5.0
 SECONDS_TO_EXPIRE = 45.0
 """[s] after its last beat a lock no longer counts: its run is dead or cut off."""
-_SECONDS_TO_SETTLE = 1.0
 _SECONDS_BETWEEN_LOOKS = 1.0
+_SECONDS_BETWEEN_TRIES = 0.1
 
 
 class Lock:
@@ -51,7 +51,7 @@ class Lock:
 
     def take(self, *, wait: bool) -> None:
         """Take the lock, from a run that died where need be, and keep it fresh."""
-        while not self._create():
+        while not self._create(self.location):
             holder = _read(self.location)
             if not _is_alive(self.location, holder):
                 self._take_over(holder)
@@ -85,9 +85,9 @@ class Lock:
         if _read(self.location).get("token") == self._own["token"]:
             remove(self.location)
 
-    def _create(self) -> bool:
-        """Create the lock file unless there is one."""
-        filesystem, path = url_to_fs(self.location)
+    def _create(self, location: str) -> bool:
+        """Create the lock file, or the claim to it, unless there is one."""
+        filesystem, path = url_to_fs(location)
         filesystem.invalidate_cache()
         content = msgspec.json.encode(self._own | {"beat": time.time()})
         try:
@@ -99,16 +99,23 @@ class Lock:
             if not _says_that_it_exists(error):
                 raise
         # It may be our own: the store's answer was lost and its client asked again.
-        return bool(_read(self.location).get("token") == self._own["token"])
+        return bool(_read(location).get("token") == self._own["token"])
 
     def _take_over(self, holder: dict[str, Any]) -> None:
-        """Replace a dead run's lock; of several runs that try at once, one finds its own lock there in the end."""
-        if _read(self.location) != holder or not exists(self.location):
-            return  # somebody was faster
-        logger.info("taking the output over from process %s on %s", holder.get("process"), holder.get("host"))
-        remove(self.location)
-        if self._create():
-            time.sleep(_SECONDS_TO_SETTLE)
+        """Remove a dead run's lock. Only who holds the claim to it may: a slow one would remove its successor's."""
+        claim = f"{self.location}.claim"
+        if not self._create(claim):
+            other = _read(claim)
+            if other and not _is_alive(claim, other):
+                remove(claim)
+            time.sleep(_SECONDS_BETWEEN_TRIES)
+            return
+        try:
+            if exists(self.location) and _read(self.location) == holder:
+                logger.info("taking the output over from process %s on %s", holder.get("process"), holder.get("host"))
+                remove(self.location)
+        finally:
+            remove(claim)
 
     def _beat(self) -> None:
         while not self._stop.wait(_SECONDS_BETWEEN_BEATS):

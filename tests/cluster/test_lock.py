@@ -1,5 +1,7 @@
 """One run at a time writes an output, whoever holds the lock and however it ended."""
 
+import os
+import socket
 import threading
 import time
 from pathlib import Path
@@ -9,14 +11,13 @@ import pytest
 import cluster.lock
 from cluster.lock import find_holder, hold_lock
 from photoz.errors import CatalogueError
-from photoz.storage import read_json, write_json
+from photoz.storage import exists, read_json, remove, write_json
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(cluster.lock, "SECONDS_TO_EXPIRE", 3.0)
     monkeypatch.setattr(cluster.lock, "_SECONDS_BETWEEN_LOOKS", 0.1)
-    monkeypatch.setattr(cluster.lock, "_SECONDS_TO_SETTLE", 0.1)
     monkeypatch.setattr(cluster.lock, "_SECONDS_BETWEEN_BEATS", 0.2)
     return str(tmp_path / "run")
 
@@ -91,3 +92,31 @@ def test_the_lock_is_kept_fresh_and_never_over_another_runs(folder: str) -> None
         with pytest.raises(CatalogueError, match="another run took the output over"):
             lock.check()
     assert read_json(lock.location)["token"] == "other"
+
+
+def test_a_claim_that_a_dead_run_left_does_not_stay(folder: str) -> None:
+    """It was killed just when it took the output over from another dead run."""
+    write_lock(folder, beat=0.0)
+    dead = {"token": "late", "host": "elsewhere", "process": 1, "run_key": "", "beat": 0.0}
+    write_json(f"{folder}/lock.json.claim", dead)
+    with hold_lock(folder):
+        assert not exists(f"{folder}/lock.json.claim")
+    assert not exists(f"{folder}/lock.json")
+
+
+def test_nobody_takes_over_while_another_does(folder: str) -> None:
+    write_lock(folder, beat=0.0)
+    claim = {"token": "busy", "host": socket.gethostname(), "process": os.getpid(), "run_key": "", "beat": time.time()}
+    write_json(f"{folder}/lock.json.claim", claim)
+    held = threading.Event()
+
+    def take() -> None:
+        with hold_lock(folder):
+            held.set()
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    assert not held.wait(1.0)
+    remove(f"{folder}/lock.json.claim")
+    assert held.wait(20.0)
+    thread.join()
