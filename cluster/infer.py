@@ -129,7 +129,7 @@ def estimate_all(plan: Plan, partitions: list[Partition], telemetry: RunTelemetr
         remaining = [partition for partition in remaining if partition not in done]
         if not remaining:
             return
-        telemetry.retried += len(remaining)
+        telemetry.retry(len(remaining))
         if not give_up:
             pause = min(2.0**attempt, _LONGEST_PAUSE)
             logger.warning("%d partitions failed; again in %.0f s", len(remaining), pause)

@@ -85,6 +85,12 @@ class RunTelemetry:
         self._remaining = partitions
         self._tell_remaining()
 
+    def retry(self, partitions: int) -> None:
+        """Say how many partitions have raised and will be tried again."""
+        self.retried += partitions
+        if self._metrics and partitions:
+            self._metrics["photoz_retried"].inc(partitions)
+
     def add(self, record: Record) -> None:
         """Add a finished partition, unless another run finished it."""
         self._remaining = max(self._remaining - 1, 0)
@@ -130,8 +136,10 @@ class RunTelemetry:
             return
         self._metrics["photoz_partitions_done"].inc(1)
         self._metrics["photoz_galaxies_done"].inc(max(record.rows, 1e-9))
-        if record.problems:
-            self._metrics["photoz_quarantined"].inc(len(record.problems))
+        counts = {name: record.sums.get(name, 0) for name in ("reruns", "bytes_read")}
+        for name, value in (counts | {"quarantined": len(record.problems)}).items():
+            if value:
+                self._metrics[f"photoz_{name}"].inc(value)
         for name, value in record.sums.items():
             if name.endswith("_s") and value > 0:
                 self._metrics["photoz_stage_seconds"].inc(value, tags={"stage": name.removesuffix("_s")})
@@ -157,6 +165,9 @@ def _make_ray_metrics() -> dict[str, Any]:
         "photoz_partitions_remaining": Gauge("photoz_partitions_remaining", "Partitions to do"),
         "photoz_galaxies_done": RayCounter("photoz_galaxies_done", "Galaxies in finished partitions"),
         "photoz_quarantined": RayCounter("photoz_quarantined", "Tiles and rows set aside"),
+        "photoz_retried": RayCounter("photoz_retried", "Partitions that raised, each time counted"),
+        "photoz_reruns": RayCounter("photoz_reruns", "Stages of partitions begun again after a worker was lost"),
+        "photoz_bytes_read": RayCounter("photoz_bytes_read", "Bytes of pixels read"),
         "photoz_stage_seconds": RayCounter("photoz_stage_seconds", "Seconds by stage", tag_keys=("stage",)),
         "photoz_galaxies_per_second": Gauge("photoz_galaxies_per_second", "Galaxies a second since the start"),
         "photoz_busy_fraction": Gauge("photoz_busy_fraction", "Busy share of an estimator", tag_keys=("estimator",)),
