@@ -1,5 +1,6 @@
 """A Ray cluster of this machine alone, with ports and folders of its own, for the demo and the tests."""
 
+import json
 import os
 import secrets
 import signal
@@ -129,7 +130,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 def _wait_until_up(head: Head, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + _SECONDS_TO_START
     while time.monotonic() < deadline and process.poll() is None:
-        if _answers(f"{head.api_address}/api/version") and _answers(f"{head.api_address}/api/jobs/"):
+        if _answers(f"{head.api_address}/api/jobs/") and _has_node(head):
             return
         time.sleep(0.5)
     raise PhotozError(f"the local Ray head did not start: {log.read_text(errors='replace')[-2000:]}")
@@ -143,6 +144,18 @@ def _answers(url: str) -> bool:
         return error.code == HTTPStatus.UNAUTHORIZED  # it is up, and asks for the token that Ray's own clients have
     except OSError:
         return False
+
+
+def _has_node(head: Head) -> bool:
+    """Tell whether the head's own node has joined: until then a driver finds no node to connect to."""
+    headers = {"Authorization": f"Bearer {head.token}"}
+    request = urllib.request.Request(f"{head.api_address}/api/v0/nodes", headers=headers)
+    try:
+        with closing(urllib.request.urlopen(request, timeout=5)) as answer:
+            nodes = json.load(answer)["data"]["result"]["result"]
+    except OSError:
+        return False
+    return any(node["state"] == "ALIVE" for node in nodes)
 
 
 def _find_free_ports(count: int) -> list[int]:
