@@ -19,9 +19,14 @@ from photoz.settings import configure_storage
 
 logger = logging.getLogger(__name__)
 
-# With glibc's defaults a network's buffers go back to the kernel after every batch: up to half the speed. Dask's own
-# default asks for the opposite.
-MALLOC_SETTINGS = {"MALLOC_MMAP_THRESHOLD_": "2000000000", "MALLOC_TRIM_THRESHOLD_": "2000000000"}
+# With glibc's defaults a network's buffers go back to the kernel after every layer: up to half the speed. Dask's own
+# default asks for the opposite. One arena, because the other thresholds do nothing for threads that have another, as
+# Dask's have that run its tasks.
+MALLOC_SETTINGS = {
+    "MALLOC_MMAP_THRESHOLD_": "2000000000",
+    "MALLOC_TRIM_THRESHOLD_": "2000000000",
+    "MALLOC_ARENA_MAX": "1",
+}
 
 Task = TypeVar("Task")
 Function = Callable[[Config, Task], dict[str, Any]]

@@ -26,7 +26,7 @@ from photoz.tiles import open_tile
 
 RUN_FOLDER = "run"
 # Settings that change what a row of the catalogue says. The others say where and how fast.
-_SETTINGS_THAT_MATTER = {"survey": (), "inference": ("estimator", "batch_size", "threads")}
+_SETTINGS_THAT_MATTER = {"survey": (), "inference": ("estimator", "batch_size", "threads", "precision")}
 
 
 @dataclass(frozen=True)

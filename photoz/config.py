@@ -289,6 +289,9 @@ class Inference(Settings, frozen=True):
     threads: int = 1
     """Of the network in each estimator. The same on every engine, since the last digits of a float32 sum depend on it
     and catalogues made by different engines must be identical."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the products of the combined network; their sums are float32. bfloat16 is about twice as fast on processors
+    that have it (AVX512-BF16, AMX; GPUs) and changes z_phot by some 1e-4 (docs/benchmarks/forward.md)."""
     join: bool = False
     """Work beside another run that is writing the same output, instead of refusing."""
     min_completeness: float = 0.0

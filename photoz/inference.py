@@ -1,5 +1,6 @@
 """The spine: rows of the source catalogue in, rows of the photo-z catalogue out, on whichever engine."""
 
+import ctypes
 import logging
 from dataclasses import replace
 from typing import Protocol
@@ -12,11 +13,15 @@ import torch
 from photoz.config import Config
 from photoz.errors import EstimatorError
 from photoz.estimators import Estimates, Estimator, Inputs, Pdfs, load_estimator
+from photoz.estimators.hybrid import HybridEstimator
+from photoz.estimators.paper import PaperEstimator
 from photoz.inputs import Problem, attach_cutouts, make_inputs
 from photoz.pdf import decode_quantiles, encode_quantiles, summarize_quantiles
 from photoz.schema import QUANTILES, QUANTILES_TYPE, Flag, make_catalogue_schema
 
 logger = logging.getLogger(__name__)
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # numbers of malloc.h
 
 
 class Needs(Protocol):
@@ -51,10 +56,27 @@ def estimate_partition(sources: pa.Table, config: Config, estimator: Estimator) 
 
 
 def prepare_estimator(location: str, config: Config) -> Estimator:
-    """Load an estimator and give its network the threads that the settings say, in this process."""
+    """Load an estimator for the precision, threads and outputs that the settings say, in this process."""
+    keep_memory()
     torch.set_num_threads(config.inference.threads)
     estimator = load_estimator(location)
+    if isinstance(estimator, HybridEstimator | PaperEstimator):
+        estimator = estimator.pack(config.inference.precision)
     return estimator if config.inference.pdf else estimator.without_pdf()
+
+
+def keep_memory() -> None:
+    """Have the C library keep the memory that is freed, as ``MALLOC_SETTINGS`` in cluster/engines.py does.
+
+    With glibc's defaults a network's buffers go back to the kernel after every layer, and come again a page at a time.
+    Another C library that does not know the call is left as it is.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
+        mallopt(option, 2_000_000_000)
 
 
 def read_cutouts(

@@ -118,6 +118,31 @@ class PhotometryBranch(nn.Module):
         return self.layers(features_NF)  # type: ignore[no-any-return]
 
 
+class Join(nn.Linear):
+    """The dense layer that reads the features of both branches, those of the image first.
+
+    It multiplies with each part apart: that copies neither side by side, and images that serve several rows are
+    multiplied once.
+    """
+
+    def forward(self, photometry_MP: Tensor, image_NP: Tensor | None = None, seen_M1: Tensor | None = None) -> Tensor:
+        """Return (M, outputs); see `add_image` for images of fewer rows, and for what is not seen."""
+        if image_NP is None:
+            return functional.linear(photometry_MP, self.weight, self.bias)
+        width = image_NP.shape[1]
+        from_image_NJ = functional.linear(image_NP, self.weight[:, :width])
+        return add_image(functional.linear(photometry_MP, self.weight[:, width:], self.bias), from_image_NJ, seen_M1)
+
+
+def add_image(from_photometry_MJ: Tensor, from_image_NJ: Tensor, seen_M1: Tensor | None) -> Tensor:
+    """Add what comes from the images: each serves M / N rows, one after N others; none where it is not seen."""
+    shares = len(from_photometry_MJ) // max(len(from_image_NJ), 1)
+    from_image_MJ = from_image_NJ.repeat(shares, 1) if shares > 1 else from_image_NJ
+    if seen_M1 is not None:  # a row without an image gets nothing from it, whatever its pixels are
+        from_image_MJ = torch.where(seen_M1, from_image_MJ, 0.0)
+    return from_photometry_MJ + from_image_MJ
+
+
 class HybridNetwork(nn.Module):
     """The paper's network: standardised magnitudes (N, F) and scaled images (N, B, Y, X) in, ln(1 + z) (N,) out.
 
@@ -139,15 +164,14 @@ class HybridNetwork(nn.Module):
         self.photometry = PhotometryBranch(bands)
         self.image = ImageBranch(image_bands, cutout_size) if image_bands else None
         width = PHOTOMETRY_FEATURES + (self.image.features if self.image else 0)
-        self.join = nn.Sequential(nn.Linear(width, 1024), nn.ReLU(), nn.Linear(1024, 1))
+        self.join = nn.Sequential(Join(width, 1024), nn.ReLU(), nn.Linear(1024, 1))
         self.apply(_initialise)
 
     def forward(self, features_NF: Tensor, images_NBYX: Tensor | None = None) -> Tensor:
         """Return the estimates of ln(1 + z), shape (N,)."""
-        joined_NJ = self.photometry(features_NF)
-        if self.image is not None:
-            joined_NJ = torch.cat([self.image(images_NBYX), joined_NJ], dim=1)
-        return self.join(joined_NJ).squeeze(1)  # type: ignore[no-any-return]
+        image_NP = None if self.image is None else self.image(images_NBYX)
+        joined_NJ = self.join[0](self.photometry(features_NF), image_NP)
+        return self.join[1:](joined_NJ).squeeze(1)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -220,7 +244,7 @@ class MaskedNetwork(nn.Module):
         self.photometry = PhotometryBranch(3 * bands + (1 + image_bands if image_bands else 0))
         self.image = ImageBranch(image_bands, cutout_size) if image_bands else None
         width = PHOTOMETRY_FEATURES + (self.image.features if self.image else 0)
-        self.join = nn.Sequential(nn.Linear(width, 1024), nn.ReLU())
+        self.join = nn.Sequential(Join(width, 1024), nn.ReLU())
         self.apply(_initialise)
         self.members = Members(1024, self.head)
         self.register_buffer("target_scale", torch.tensor([0.0, 1.0]))
@@ -236,14 +260,9 @@ class MaskedNetwork(nn.Module):
         images_NBYX : Tensor, shape (N, B, Y, X), or None
             Not looked at where the features say that there is no image.
         """
-        joined_MJ = self.photometry(features_MF)
-        if self.image is not None:
-            image_NP = self.image(images_NBYX)
-            image_MP = image_NP.repeat(len(features_MF) // max(len(image_NP), 1), 1)
-            # A row without an image gets nothing from it, whatever its pixels are.
-            seen_M1 = features_MF[:, self.present : self.present + 1] > 0
-            joined_MJ = torch.cat([torch.where(seen_M1, image_MP, 0.0), joined_MJ], dim=1)
-        latents_MJ = self.join(joined_MJ)
+        image_NP = None if self.image is None else self.image(images_NBYX)
+        seen_M1 = None if self.image is None else features_MF[:, self.present : self.present + 1] > 0
+        latents_MJ = self.join[1:](self.join[0](self.photometry(features_MF), image_NP, seen_M1))
         with torch.autocast(latents_MJ.device.type, enabled=False):  # bf16 would round redshifts to 1 %
             return self.members(latents_MJ.float())  # type: ignore[no-any-return]
 

@@ -8,6 +8,7 @@ from conftest import ReadySurvey, save_untrained
 from runs import assert_same_rows, change, read_all
 
 from cluster.infer import infer_catalogue
+from cluster.ledger import compute_run_key
 from photoz.catalogue import list_partitions, locate_partition, locate_primary
 from photoz.errors import CatalogueError, EstimatorError
 from photoz.schema import NO_IMAGE, Flag, make_catalogue_schema
@@ -130,3 +131,13 @@ def test_a_missing_tile_costs_only_its_images(ready_survey: ReadySurvey, tmp_pat
     assert record["rows"] == len(ready_survey.object_ids)
     assert record["flags"]["NO_TILE"] == record["rows"]
     assert record["estimated"] == record["flags"]["PHOTOMETRY_ONLY"] == record["rows"] - 3  # which have no magnitude
+
+
+def test_another_precision_is_another_content(ready_survey: ReadySurvey) -> None:
+    config = ready_survey.config
+    location = f"{config.locations.models}/hybrid"
+    keys = {
+        compute_run_key(change(config, inference__precision=precision), location)
+        for precision in ("float32", "bfloat16")
+    }
+    assert len(keys) == 2

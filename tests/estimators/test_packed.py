@@ -1,0 +1,102 @@
+"""The network laid out for inference gives what it gives as it was trained; `inference.precision` chooses how."""
+
+import numpy as np
+import pytest
+import torch
+from test_hybrid import BANDS, UGRI, assert_same, make_inputs, make_scaling
+
+from photoz.estimators import Inputs, packed
+from photoz.estimators.hybrid import HybridEstimator
+from photoz.estimators.layout import InputLayout
+from photoz.estimators.network import Head
+from photoz.estimators.paper import PaperEstimator
+from photoz.inference import keep_memory
+
+WITHIN = {"float32": 1e-4, "bfloat16": 1e-3}
+
+
+def make_estimator(name: str, device: str = "cpu") -> HybridEstimator | PaperEstimator:
+    """Fresh weights scaled to what trained ones give: 0.08 of spread in ln(1 + z), most of it from magnitudes.
+
+    "point" is the network with masks without density: fresh densities have many peaks, between which estimates jump.
+    """
+    torch.manual_seed(5)
+    layout = InputLayout(BANDS, UGRI, 36, 0.2, {"paper": None, "point": Head("point", 4, 0), "hybrid": Head()}[name])
+    network = layout.make_network().eval()
+    with torch.no_grad():
+        network.join[0].weight[:, : network.image.features] *= 0.02
+        features_NF = torch.randn(200, 9 if name == "paper" else 32)
+        raw_N = network(features_NF, torch.rand(200, 4, 36, 36)).reshape(200, -1)[:, 0]
+        last = network.join[2] if name == "paper" else network.members
+        last.weight *= (0.08 if name == "paper" else 1.0) / raw_N.std()
+        if name == "paper":
+            last.bias += 0.2
+        else:
+            network.target_scale.copy_(torch.tensor([0.2, 0.08]))
+    kind = PaperEstimator if name == "paper" else HybridEstimator
+    return kind(layout, make_scaling(), network, device=torch.device(device))
+
+
+def make_galaxies() -> Inputs:
+    """Some without image, without a band's image, without magnitudes."""
+    inputs = make_inputs(70)
+    inputs.cutouts_NBYX[3] = np.nan
+    inputs.cutouts_NBYX[5, 2] = np.nan
+    inputs.magnitudes_NF[8, 4:] = np.nan
+    return inputs
+
+
+def assert_close(found, expected, within: float) -> None:
+    np.testing.assert_allclose(found.z_phot_N, expected.z_phot_N, rtol=0, atol=within)
+    np.testing.assert_array_equal(found.flags_N, expected.flags_N)
+
+
+@pytest.mark.parametrize("onednn", [True, False])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", ["point", "paper"])
+def test_packed_network_gives_the_same_redshifts(name, precision, onednn, monkeypatch) -> None:
+    if not onednn:  # as on a GPU, or a processor that it does not know
+        monkeypatch.setattr(packed, "_has_onednn", lambda weight: False)
+    estimator, inputs = make_estimator(name), make_galaxies()
+    expected = estimator.estimate(inputs)
+    assert np.std(expected.z_phot_N[np.isfinite(expected.z_phot_N)]) > 0.01  # else closeness says nothing
+    found = estimator.pack(precision).estimate(inputs, batch_size=32)
+    assert_close(found, expected, WITHIN[precision])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", ["point", "paper"])
+def test_packed_network_gives_the_same_redshifts_on_a_gpu(name, precision) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    inputs = make_galaxies()
+    expected = make_estimator(name).estimate(inputs)
+    assert_close(make_estimator(name, "cuda").pack(precision).estimate(inputs), expected, WITHIN[precision])
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_row_does_not_depend_on_the_others_of_its_batch(precision) -> None:
+    estimator, inputs = make_estimator("hybrid").pack(precision), make_inputs(40)
+    clean = estimator.estimate(inputs)
+    inputs.cutouts_NBYX[1] = np.nan
+    inputs.magnitudes_NF[2] = np.nan
+    assert_same(estimator.estimate(inputs), clean, rows=slice(3, None))
+
+
+def test_packing_leaves_the_weights_that_are_saved(tmp_path) -> None:
+    estimator, inputs = make_estimator("hybrid"), make_inputs(4)
+    estimator.pack("bfloat16").save(str(tmp_path / "hybrid"))
+    assert_same(HybridEstimator.load(str(tmp_path / "hybrid")).estimate(inputs), estimator.estimate(inputs))
+
+
+def test_photometry_alone_is_packed_to_itself() -> None:
+    layout = InputLayout(BANDS, (), 0, 0.2, Head())
+    estimator = HybridEstimator(layout, make_scaling(), layout.make_network(), device=torch.device("cpu"))
+    inputs = make_inputs(5, images=False)
+    assert_same(estimator.pack("bfloat16").estimate(inputs), estimator.estimate(inputs))
+
+
+def test_memory_can_be_kept_again_and_again() -> None:
+    keep_memory()
+    keep_memory()
