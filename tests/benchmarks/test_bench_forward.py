@@ -1,61 +1,144 @@
-"""Galaxies a second through the network; run with ``pytest --benchmark-only tests/benchmarks``."""
+"""The forward pass against what a plain script does, and against the processor's own products.
+
+The reference runs in a process without our settings of the C library, which hold for a whole process.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import pytest
 import torch
+from bench_table import side_by_side
 
-from photoz.config import Training
 from photoz.estimators import Inputs
 from photoz.estimators.hybrid import HybridEstimator
 from photoz.estimators.layout import InputLayout
 from photoz.estimators.network import Head
+from photoz.estimators.packed import pack_network
 from photoz.estimators.paper import PaperEstimator
+from photoz.inference import keep_memory
 from photoz.photometry import MagnitudeScaling
-from photoz.training import make_objective, make_optimizer, make_schedule, prepare_batch, train_epoch
 
 BANDS = ("u", "g", "r", "i", "Z", "Y", "J", "H", "Ks")
-SCALING = MagnitudeScaling(np.full(9, 20.0), np.ones(9), np.zeros(8))
+GFLOP = 0.136
+"""Of a galaxy: 68 million multiply-adds."""
+COUNT, SIDE = 512, 2048
+PLAIN = """
+import json, sys, time, torch
+from test_bench_forward import make_tensors, make_network
+torch.set_num_threads(int(sys.argv[1]))
+network, tensors = make_network(sys.argv[2]).to(memory_format=torch.contiguous_format), make_tensors(sys.argv[2])
+tensors = [tensor.contiguous() for tensor in tensors]
+def run():
+    started = time.perf_counter()
+    with torch.inference_mode():
+        for start in range(0, len(tensors[0]), 256):
+            network(*(tensor[start : start + 256] for tensor in tensors))
+    return time.perf_counter() - started
+run()
+print(json.dumps(min(run() for _ in range(3))))
+"""
 
 
-def make_galaxies(count):
-    rng = np.random.default_rng(0)
-    magnitudes_NF = rng.normal(20, 1, (count, 9)).astype(np.float32)
-    cutouts_NBYX = rng.normal(size=(count, 4, 36, 36)).astype(np.float32)
-    return Inputs(magnitudes_NF, np.full_like(magnitudes_NF, 0.1), cutouts_NBYX, np.zeros(count, np.int32))
+def make_layout(name):
+    return InputLayout(BANDS, BANDS[:4], 36, 0.2, None if name == "hybrid-paper" else Head())
 
 
-@pytest.mark.benchmark(group="forward")
-@pytest.mark.parametrize("batch_size", [64, 256])
-@pytest.mark.parametrize("name", ["paper", "hybrid", "photometry"])
-def test_estimate(benchmark, batch_size, name):
-    image_bands = () if name == "photometry" else BANDS[:4]
-    head = None if name == "paper" else Head()
-    layout = InputLayout(BANDS, image_bands, 36 if image_bands else 0, 0.2, head)
-    kind = PaperEstimator if name == "paper" else HybridEstimator
-    estimator = kind(layout, SCALING, layout.make_network())
-    galaxies = make_galaxies(512)
-    benchmark.pedantic(
-        estimator.estimate, args=(galaxies,), kwargs={"batch_size": batch_size}, rounds=3, warmup_rounds=1
-    )
-    benchmark.extra_info["galaxies_per_second"] = 512 / benchmark.stats["min"]
+def make_network(name):
+    torch.manual_seed(0)
+    return make_layout(name).make_network().eval()
 
 
-@pytest.mark.benchmark(group="train")
+def make_tensors(name, device="cpu"):
+    torch.manual_seed(1)
+    features_NF = torch.randn(COUNT, 9 if name == "hybrid-paper" else 32, device=device)
+    images_NBYX = torch.rand(COUNT, 4, 36, 36, device=device).contiguous(memory_format=torch.channels_last)
+    return features_NF, images_NBYX
+
+
+def time_plain(name):
+    """Seconds of a plain script: torch's default layout and the C library's default settings."""
+    folders = [os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__)), *sys.path]  # noqa: PTH120
+    variables = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")}
+    variables["PYTHONPATH"] = os.pathsep.join(folder for folder in folders if folder)
+    command = [sys.executable, "-c", PLAIN, str(torch.get_num_threads()), name]
+    result = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
+    return json.loads(result.stdout)
+
+
+def run_network(network, tensors, context=None):
+    def run():
+        with torch.inference_mode(), context or nullcontext():
+            for start in range(0, COUNT, 256):
+                network(*(tensor[start : start + 256] for tensor in tensors))
+
+    return run
+
+
+def multiply(dtype):
+    left, right = (torch.randn(SIDE, SIDE).to(dtype) for _ in range(2))
+    return lambda: torch.mm(left, right)
+
+
+@contextmanager
+def autocast():
+    with torch.autocast("cpu", torch.bfloat16):
+        yield
+
+
+@pytest.mark.parametrize("name", ["hybrid", "hybrid-paper"])
+def test_bench_forward(bench_table, name):
+    keep_memory()
+    network, tensors = make_network(name), make_tensors(name)
+    ways = {precision: pack_network(network, precision) for precision in ("float32", "bfloat16")}
+    runs = {precision: run_network(way, tensors) for precision, way in ways.items()}
+    runs |= {f"mm {precision}": multiply(getattr(torch, precision)) for precision in ways}
+    runs["channels last"] = run_network(network, tensors)
+    seconds = side_by_side(runs, rounds=4)
+    plain = COUNT / time_plain(name)
+    for precision, least in (("float32", 1 / 2), ("bfloat16", 1 / 3)):
+        rate, products = COUNT / seconds[precision], 2e-9 * SIDE**3 / seconds[f"mm {precision}"]
+        bench_table.add(
+            f"forward pass of {name}, {precision}: arithmetic",
+            rate * GFLOP,
+            "GFLOP/s",
+            reference=products,
+            against="torch.mm",
+            target=least,
+        )
+        target = {"target": 3.0} if precision == "bfloat16" else {}
+        stage = f"forward pass of {name}, {precision}"
+        bench_table.add(stage, rate, "galaxies/s", reference=plain, against="eager float32, a plain script", **target)
+    rate = COUNT / seconds["channels last"]
+    bench_table.reject(f"{name}: channels last alone, memory kept", f"{rate:,.0f} galaxies/s", "slower than packed")
+    started = side_by_side({"autocast": lambda: run_autocast(network, tensors)}, rounds=2)["autocast"]
+    bench_table.reject(f"{name}: bf16 by autocast", f"{COUNT / started:,.0f} galaxies/s", "changes z_phot by 4e-3")
+
+
+def run_autocast(network, tensors):
+    run_network(network, tensors, autocast())()
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("head", [None, Head()], ids=["paper", "mixture"])
-def test_train_step(benchmark, precision, head):
-    settings = Training(precision=precision)
-    layout = InputLayout(BANDS, BANDS[:4], 36, 0.2, head)
-    network = layout.make_network()
-    optimizer = make_optimizer(network, settings)
-    schedule = make_schedule(optimizer, settings)
-    galaxies = make_galaxies(128)
-    batch = prepare_batch(galaxies, np.full(128, 0.2), scaling=SCALING, device=torch.device("cpu"))
-    benchmark.pedantic(
-        train_epoch,
-        args=(network, [batch], optimizer, schedule),
-        kwargs={"objective": make_objective(layout, settings), "generator": torch.Generator()},
-        rounds=3,
-        warmup_rounds=1,
+@pytest.mark.parametrize("name", ["hybrid", "hybrid-paper"])
+def test_bench_estimate(bench_table, name, precision):
+    """Preparation, forward pass, p(z) without recalibration and distance: what a partition's rows cost."""
+    keep_memory()
+    rng = np.random.default_rng(0)
+    magnitudes_NF = rng.normal(20, 1, (COUNT, 9)).astype(np.float32)
+    cutouts_NBYX = rng.normal(size=(COUNT, 4, 36, 36)).astype(np.float32)
+    inputs = Inputs(magnitudes_NF, np.full_like(magnitudes_NF, 0.1), cutouts_NBYX, np.zeros(COUNT, np.int32))
+    scaling = MagnitudeScaling(np.full(9, 20.0), np.ones(9), np.zeros(8))
+    kind = PaperEstimator if name == "hybrid-paper" else HybridEstimator
+    estimator = kind(make_layout(name), scaling, make_network(name), device=torch.device("cpu")).pack(precision)
+    network, tensors = pack_network(make_network(name), precision), make_tensors(name)
+    seconds = side_by_side(
+        {"estimate": lambda: estimator.estimate(inputs), "forward": run_network(network, tensors)}, rounds=4
     )
-    benchmark.extra_info["galaxies_per_second"] = 128 / benchmark.stats["min"]
+    rates = {way: COUNT / value for way, value in seconds.items()}
+    stage = f"arrays to estimates with {name}, {precision}"
+    bench_table.add(stage, rates["estimate"], "galaxies/s", reference=rates["forward"], against="forward alone")
