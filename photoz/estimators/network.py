@@ -121,17 +121,20 @@ class PhotometryBranch(nn.Module):
 class Join(nn.Linear):
     """The dense layer that reads the features of both branches, those of the image first.
 
-    It multiplies with each part apart: that copies neither side by side, and images that serve several rows are
+    Where rows may lack an image it multiplies with each part apart, so that an image that serves several rows is
     multiplied once.
     """
 
     def forward(self, photometry_MP: Tensor, image_NP: Tensor | None = None, seen_M1: Tensor | None = None) -> Tensor:
         """Return (M, outputs); see `add_image` for images of fewer rows, and for what is not seen."""
         if image_NP is None:
-            return functional.linear(photometry_MP, self.weight, self.bias)
-        width = image_NP.shape[1]
-        from_image_NJ = functional.linear(image_NP, self.weight[:, :width])
-        return add_image(functional.linear(photometry_MP, self.weight[:, width:], self.bias), from_image_NJ, seen_M1)
+            return super().forward(photometry_MP)
+        if seen_M1 is None:  # one product trains faster, where each image serves one row
+            return super().forward(torch.cat([image_NP, photometry_MP], dim=1))
+        # One split, whose gradient is put together once; two slices would each fill a gradient of the whole.
+        own_JP, rest_JP = self.weight.split_with_sizes([image_NP.shape[1], photometry_MP.shape[1]], dim=1)
+        from_image_NJ = functional.linear(image_NP, own_JP)
+        return add_image(functional.linear(photometry_MP, rest_JP, self.bias), from_image_NJ, seen_M1)
 
 
 def add_image(from_photometry_MJ: Tensor, from_image_NJ: Tensor, seen_M1: Tensor | None) -> Tensor:
