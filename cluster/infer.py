@@ -213,11 +213,12 @@ def _estimate_dask(plan: Plan, partitions: list[Partition]) -> Iterator[Record]:
 
     with dask_client(plan.config) as client:
         futures = client.map(process_partition, partitions, plan=plan, pure=False)
+        names = {future.key: partition.name for future, partition in zip(futures, partitions, strict=True)}
         for future in as_completed(futures):
             if future.status == "finished":
                 yield future.result()
             else:
-                logger.warning("a partition failed: %r", future.exception())
+                logger.warning("%s failed: %r", names[future.key], future.exception())
             future.release()
 
 

@@ -142,6 +142,20 @@ class SlowDown:
         _wrap(cluster.stages, "estimate_rows", slow)
 
 
+@dataclass(frozen=True)
+class FullDisk:
+    """Refuse every partition's file, as a full disk does."""
+
+    def install(self) -> None:
+        def refuse(_: Callable[..., Any]) -> Callable[..., Any]:
+            def raising(*args: Any, **options: Any) -> Any:
+                raise OSError("No space left on device")
+
+            return raising
+
+        _wrap(cluster.stages, "write_partition", refuse)
+
+
 class PoisonedEstimator(HybridEstimator):
     """Raises, as a whole batch, when a galaxy in it is brighter than `LIMIT` in its third band."""
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from faulty import Poison, inject
+from faulty import FullDisk, Poison, inject
 from runs import ManyPartitions, assert_same_rows, change, list_bright, make_ready, name_tiles, read_all, write_toml
 from tiny_survey import IMAGE_BANDS, make_catalogue, make_wcs, write_catalogue, write_image, write_survey
 
@@ -18,6 +18,7 @@ import cluster.infer
 import cluster.stages
 import photoz.estimators.base
 from cluster.infer import infer_catalogue
+from photoz.catalogue import list_partitions
 from photoz.config import Config
 from photoz.errors import CatalogueError
 from photoz.schema import Flag
@@ -180,16 +181,23 @@ def test_a_store_that_does_not_answer_is_asked_again_and_given_up_last(
     assert again["flags"]["PHOTOMETRY_ONLY"] < 64
 
 
+@pytest.mark.parametrize("engine", ["serial", pytest.param("dask", marks=pytest.mark.slow)])
 def test_partitions_that_never_work_end_the_run_with_an_error(
-    survey: ManyPartitions, tmp_path, monkeypatch: pytest.MonkeyPatch
+    survey: ManyPartitions, tmp_path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, engine: str
 ) -> None:
     def refuse(*_: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("cluster.stages.write_partition", refuse)
-    config = change(survey.config, locations__catalogue=str(tmp_path / "catalogue"), engine__retries=0)
+    if engine == "serial":
+        monkeypatch.setattr("cluster.stages.write_partition", refuse)
+    else:
+        inject(monkeypatch, FullDisk())
+    location = str(tmp_path / "catalogue")
+    config = change(survey.config, locations__catalogue=location, engine__retries=0, engine__name=engine)
     with pytest.raises(CatalogueError, match=f"{len(TILES)} partitions could not be done"):
         infer_catalogue(config)
+    for partition in list_partitions(config.locations.sources):
+        assert f"{partition.name} failed: OSError('No space left on device')" in caplog.text
     assert not (tmp_path / "catalogue" / "collection.properties").exists()
 
 
