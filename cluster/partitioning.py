@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pyarrow.parquet as pq
-from distributed import Client
+from distributed import Client, LocalCluster
 from hats_import.collection.arguments import CollectionArguments
 from hats_import.margin_cache.margin_cache_arguments import MarginCacheArguments
 from hats_import.pipeline import pipeline_with_client
@@ -185,9 +185,12 @@ def _client(config: Config, target: str) -> Iterator[Client]:
                 yield client
         else:
             # Threads of this process: the work is Arrow's and NumPy's, and worker processes take longer to start.
-            with Client(
-                processes=False, n_workers=1, threads_per_worker=config.engine.workers, dashboard_address=None
-            ) as client:
+            # A cluster made by name: a Client alone joins the one of DASK_SCHEDULER_ADDRESS, which pods are given.
+            threads = config.engine.workers
+            with (
+                LocalCluster(processes=False, n_workers=1, threads_per_worker=threads, dashboard_address=None) as local,
+                Client(local) as client,
+            ):
                 yield client
 
 

@@ -4,6 +4,8 @@ import hashlib
 import os
 from pathlib import Path
 
+import dask
+
 from cluster.partitioning import partition_sources
 from photoz.config import Config
 from photoz.ingest import ingest_tile
@@ -18,6 +20,14 @@ def test_files_that_were_only_touched_give_the_same_catalogue(tmp_path: Path) ->
     for file in (tmp_path / "survey").iterdir():
         os.utime(file, (1, 1))
     assert ingest_and_partition(config) == first
+
+
+def test_a_dask_scheduler_of_the_environment_is_not_joined_for_local_work(tmp_path: Path) -> None:
+    """The operator of dask-kubernetes names one to every pod, by DASK_SCHEDULER_ADDRESS."""
+    write_survey(tmp_path, ("180.0_-0.5",))
+    config = make_config(tmp_path, engine={"name": "serial"})
+    with dask.config.set({"scheduler-address": "tcp://127.0.0.1:9"}):
+        assert ingest_and_partition(config)
 
 
 def ingest_and_partition(config: Config) -> dict[str, str]:
