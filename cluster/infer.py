@@ -26,7 +26,7 @@ from cluster.ledger import RUN_FOLDER, Record, check_output, compute_run_key, ex
 from cluster.lock import Lock, find_holder, hold_lock
 from cluster.publish import is_published, publish, unpublish, write_run_record
 from cluster.reruns import begin, start_counting
-from cluster.stages import Plan, Work, estimate_stage, process_partition, read_stage, write_stage
+from cluster.stages import Plan, Work, estimate_stage, process_partition, read_ahead, read_stage, write_stage
 from cluster.telemetry import Progress, RunTelemetry
 from photoz.catalogue import Partition, list_partitions
 from photoz.config import Config
@@ -201,9 +201,10 @@ def _describe(problem: dict[str, str | int]) -> tuple[str, str, str]:
 
 
 def _estimate_serial(plan: Plan, partitions: list[Partition]) -> Iterator[Record]:
-    for partition in partitions:
+    """Estimate one partition while the next ones are read."""
+    for partition, process in read_ahead(partitions, plan):
         try:
-            yield process_partition(partition, plan)
+            yield process()
         except Exception as error:  # noqa: BLE001 - as on the other engines, one partition does not end the run
             logger.warning("%s failed: %r", partition.name, error)
 

@@ -2,9 +2,12 @@
 
 import os
 import socket
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +21,9 @@ from photoz.inputs import Problem
 from photoz.schema import Flag
 from photoz.settings import configure_storage
 from photoz.telemetry import gather, timed
+
+_READ_AHEAD = 2
+"""Partitions whose cutouts one process holds, that being estimated included: 100 MB of 5,000 galaxies each."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,28 @@ def process_partition(partition: Partition, plan: Plan) -> Record:
     """Run the three stages one after the other, with the estimator loaded once a process."""
     configure_storage(plan.config)
     return write_stage(estimate_stage(read_stage(partition, plan), plan, _prepare_once(plan.run_key, plan)), plan)
+
+
+def read_ahead(partitions: Sequence[Partition], plan: Plan) -> Iterator[tuple[Partition, Callable[[], Record]]]:
+    """Read partitions in a thread, some ahead of the one that is estimated.
+
+    Yields
+    ------
+    partition : Partition
+    process : callable
+        Runs the other two stages and returns its record; raises what any stage raised.
+    """
+
+    def process(read: Future[Work]) -> Record:
+        work = read.result()
+        return write_stage(estimate_stage(work, plan, _prepare_once(plan.run_key, plan)), plan)
+
+    with ThreadPoolExecutor(1) as pool:
+        reads: deque[Future[Work]] = deque()
+        for number, partition in enumerate(partitions):
+            for each in partitions[number + len(reads) : number + _READ_AHEAD]:
+                reads.append(pool.submit(read_stage, each, plan))
+            yield partition, partial(process, reads.popleft())
 
 
 _estimators: dict[str, Estimator] = {}

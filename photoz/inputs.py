@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,8 @@ from photoz.tiles import open_tile
 logger = logging.getLogger(__name__)
 
 CUTOUT = "cutout"
+TILES_AT_ONCE = 3
+"""Tiles of a partition that are read at one time: hides the latency of opening them."""
 
 
 @dataclass(frozen=True)
@@ -82,16 +85,23 @@ def attach_cutouts(
     flags_N = sources["flags"].to_numpy().astype(np.int32)  # astype copies: Arrow's memory is read-only
     ra_N, dec_N = sources["ra"].to_numpy(), sources["dec"].to_numpy()
     tile_N = sources["tile"].to_numpy(zero_copy_only=False).astype(str)
-    for name in np.unique(tile_N):
-        rows = np.flatnonzero(tile_N == name)
-        try:
-            cutouts_NBYX[rows], flags = _read_tile(tiles, name, ra_N[rows], dec_N[rows], cutout_size, image_bands)
-        except expected as error:
-            logger.warning("%d sources of tile %s without cutouts: %s", len(rows), name, error)
-            flags = np.full(len(rows), _explain(error), np.int32)
-            if problems is not None:
-                problems.append(Problem("read", str(name), len(rows), f"{type(error).__name__}: {error}"))
-        flags_N[rows] |= flags
+    groups = [(name, np.flatnonzero(tile_N == name)) for name in np.unique(tile_N).tolist()]
+    with ThreadPoolExecutor(TILES_AT_ONCE) as pool:
+        reads = [
+            pool.submit(_read_tile, tiles, name, (ra_N[rows], dec_N[rows]), (cutout_size, image_bands))
+            for name, rows in groups
+        ]
+        for (name, rows), read in zip(groups, reads, strict=True):
+            try:
+                cutouts_NBYX[rows], flags, cost = read.result()
+                for what, amount in cost.items():
+                    count(what, amount)
+            except expected as error:
+                logger.warning("%d sources of tile %s without cutouts: %s", len(rows), name, error)
+                flags = np.full(len(rows), _explain(error), np.int32)
+                if problems is not None:
+                    problems.append(Problem("read", name, len(rows), f"{type(error).__name__}: {error}"))
+            flags_N[rows] |= flags
     return _append_cutouts(sources, cutouts_NBYX, flags_N)
 
 
@@ -138,21 +148,22 @@ def _stack(table: pa.Table, names: list[str]) -> npt.NDArray[np.float32]:
 def _read_tile(
     tiles: str,
     name: str,
-    ra_N: npt.NDArray[np.float64],
-    dec_N: npt.NDArray[np.float64],
-    size: int,
-    image_bands: Sequence[str],
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
+    positions: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
+    wanted: tuple[int, Sequence[str]],
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32], dict[str, float]]:
     """Cut from one tile, and tell what it took: waiting for the store, and the rest (decoding and cutting)."""
     start = time.perf_counter()
+    size, image_bands = wanted
     tile = open_tile(tiles, name)
-    try:
-        return extract_cutouts(tile, ra_N, dec_N, size, bands=image_bands)
-    finally:
-        count("read_s", tile.traffic.seconds)
-        count("decode_s", max(time.perf_counter() - start - tile.traffic.seconds, 0.0))
-        count("bytes_read", tile.traffic.bytes_read)
-        count("requests", tile.traffic.requests)
+    cutouts, flags = extract_cutouts(tile, *positions, size, bands=image_bands)
+    traffic = tile.traffic
+    cost = {
+        "read_s": traffic.seconds,
+        "decode_s": max(time.perf_counter() - start - traffic.seconds, 0.0),
+        "bytes_read": traffic.bytes_read,
+        "requests": traffic.requests,
+    }
+    return cutouts, flags, cost
 
 
 def _explain(error: Exception) -> Flag:

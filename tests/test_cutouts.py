@@ -7,11 +7,10 @@ import pytest
 from astropy.wcs import WCS
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from tiny_survey import make_wcs
 
-from photoz import config, cutouts
-from photoz.cutouts import compute_windows, cut_windows, extract_cutouts, find_masked, plan_blocks
+from photoz import config
+from photoz.cutouts import compute_windows, extract_cutouts
 from photoz.errors import TileError
 from photoz.schema import Flag
 from photoz.tiles import Tile, TileTemplate, TileWriter, open_tile
@@ -19,8 +18,6 @@ from photoz.tiles import Tile, TileTemplate, TileWriter, open_tile
 SHAPE = (300, 260)
 SIZE = 36
 BANDS = ("u", "g", "r")
-
-offsets = hnp.arrays(np.int64, st.shared(st.integers(1, 12), key="n"), elements=st.integers(-60, 320))
 
 
 def slice_padded(image: np.ndarray, y0: int, x0: int, size: int) -> np.ndarray:
@@ -49,35 +46,6 @@ def tile(image: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Tile:
 def sky(tile: Tile, x: object, y: object) -> tuple[np.ndarray, np.ndarray]:
     ra, dec = tile.wcs.all_pix2world(np.asarray(x, float), np.asarray(y, float), 0)
     return ra, dec
-
-
-@given(offsets, offsets, st.integers(1, 40))
-def test_windows_equal_slices_of_a_padded_image(y0: np.ndarray, x0: np.ndarray, size: int) -> None:
-    image = np.arange(2 * 90 * 70, dtype=np.float32).reshape(2, 90, 70)
-    cut = cut_windows(image, y0, x0, size)
-    for n in range(len(y0)):
-        np.testing.assert_array_equal(cut[n], slice_padded(image, y0[n], x0[n], size))
-
-
-@given(offsets, offsets, st.integers(1, 40))
-def test_blocks_hold_each_window_once_and_whole(y0: np.ndarray, x0: np.ndarray, size: int) -> None:
-    shape = (250, 280)
-    seen = []
-    for rows, (first_y, last_y, first_x, last_x) in plan_blocks(y0, x0, size, shape):
-        seen += rows.tolist()
-        assert first_y == max(y0[rows].min(), 0)
-        assert last_y == min(y0[rows].max() + size, shape[0])
-        assert first_x == max(x0[rows].min(), 0)
-        assert last_x == min(x0[rows].max() + size, shape[1])
-    inside = (y0 > -size) & (y0 < shape[0]) & (x0 > -size) & (x0 < shape[1])
-    assert sorted(seen) == np.flatnonzero(inside).tolist()
-
-
-def test_blocks_stay_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(0)
-    y0, x0 = rng.integers(0, 20000, (2, 30000))
-    for _, (first_y, last_y, first_x, last_x) in plan_blocks(y0, x0, SIZE, (20300, 18500)):
-        assert max(last_y - first_y, last_x - first_x) <= cutouts.LARGEST_BLOCK + SIZE
 
 
 @settings(max_examples=25, deadline=None)
@@ -143,8 +111,3 @@ def test_window_of_odd_and_even_size_hold_the_position_at_half() -> None:
     for size in (35, 36):
         y0, x0 = compute_windows(wcs, 10.0, 0.0, size)
         assert (y0[0], x0[0]) == (50 - size // 2, 50 - size // 2)
-
-
-def test_mask_outside_counts_as_clear() -> None:
-    mask = np.ones((10, 10), np.uint8)
-    assert find_masked(mask, np.array([-20, 8]), np.array([0, 8]), 5).tolist() == [False, True]

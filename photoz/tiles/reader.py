@@ -1,8 +1,11 @@
 """Open a tile of the store and read windows of it."""
 
+import json
 import warnings
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import fsspec
@@ -15,7 +18,16 @@ from zarr.errors import BaseZarrError
 from zarr.storage import FsspecStore, LocalStore
 
 from photoz.errors import MissingTileError, TileError
-from photoz.tiles.metered import MeteredStore, Traffic
+from photoz.tiles.chunks import ChunkedArray
+from photoz.tiles.fetch import Fetch, Traffic, make_fetch
+
+READS = 4
+"""Groups of windows read at one time: while one waits for the store, others are decoded."""
+WINDOWS_PER_READ = 64
+"""Windows whose chunks are in memory for each of the reads: 10 MB in four bands and chunks of 64 pixels."""
+
+_OUTSIDE = {"image": np.nan, "mask": 0}
+"""The arrays that are read, and what is outside the image."""
 
 FORMAT = 1
 """Version of the attributes; raised when a reader of the older one would misread a tile."""
@@ -62,7 +74,57 @@ class Tile:
     attributes: Mapping[str, Any]
     location: str
     traffic: Traffic
-    _arrays: Mapping[str, zarr.Array[Any]]
+    _fetch: Fetch
+    _chunked: Mapping[str, ChunkedArray | None]
+
+    def read_windows(
+        self, y0_N: npt.NDArray[np.int64], x0_N: npt.NDArray[np.int64], size: int
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        """Read square windows, reading each chunk that they touch about once.
+
+        Parameters
+        ----------
+        y0_N, x0_N : ndarray of int64, shape (N,)
+            [pixel] first row and column of each window; may be negative or beyond the image.
+        size : int
+            [pixel] side.
+
+        Returns
+        -------
+        windows_NBYX : ndarray of float32, shape (N, bands, size, size)
+            [flux, zero point of the survey]; NaN outside the image and where a band has no pixel.
+        masked_N : ndarray of bool, shape (N,)
+            Whether any pixel is masked.
+
+        Raises
+        ------
+        TileError
+            A chunk is missing or damaged.
+        """
+        windows = np.empty((len(y0_N), len(self.bands), size, size), np.float32)
+        masked = np.zeros(len(y0_N), bool)
+        side = 1024  # [pixel] windows that lie in one square are read together, as they share shards
+        order = np.lexsort((x0_N, y0_N // 64, x0_N // side, y0_N // side))
+
+        def read(rows: npt.NDArray[np.int64]) -> None:
+            windows[rows] = self._cut("image", y0_N[rows], x0_N[rows], size)
+            masked[rows] = self._cut("mask", y0_N[rows], x0_N[rows], size).any(axis=(1, 2))
+
+        with ThreadPoolExecutor(READS) as pool:
+            list(pool.map(read, np.array_split(order, range(WINDOWS_PER_READ, len(order), WINDOWS_PER_READ))))
+        return windows, masked
+
+    def _cut(self, name: str, y0_N: npt.NDArray[np.int64], x0_N: npt.NDArray[np.int64], size: int) -> npt.NDArray[Any]:
+        chunked = self._chunked[name]
+        if chunked is None:
+            return self._cut_by_zarr(name, y0_N, x0_N, size)
+        try:
+            return chunked.read_windows(self._fetch, y0_N, x0_N, size, outside=_OUTSIDE[name])
+        except DAMAGE as error:
+            raise TileError(
+                f"tile {self.name}: {name} cannot be read in {len(y0_N)} windows from row {y0_N.min()}, column "
+                f"{x0_N.min()} on: {error}; remove the tile and run jobs/ingest_dr4.py again"
+            ) from error
 
     def read_window(self, y0: int, y1: int, x0: int, x1: int) -> npt.NDArray[np.float32]:
         """Read pixels of all bands.
@@ -92,7 +154,27 @@ class Tile:
         mask: npt.NDArray[np.uint8] = self._read("mask", (slice(y0, y1), slice(x0, x1)))
         return mask
 
-    def _read(self, array: str, selection: tuple[slice, ...]) -> npt.NDArray[Any]:
+    def _cut_by_zarr(
+        self, name: str, y0_N: npt.NDArray[np.int64], x0_N: npt.NDArray[np.int64], size: int
+    ) -> npt.NDArray[Any]:
+        array = self._arrays[name]
+        windows = np.full((len(y0_N), *array.shape[:-2], size, size), _OUTSIDE[name], array.dtype)
+        for window, y0, x0 in zip(windows, y0_N.tolist(), x0_N.tolist(), strict=True):
+            low_y, low_x = (min(max(start, 0), length) for start, length in zip((y0, x0), self.shape, strict=True))
+            high_y, high_x = (
+                min(max(start + size, low), length)
+                for start, low, length in zip((y0, x0), (low_y, low_x), self.shape, strict=True)
+            )
+            pixels = self._read(name, (..., slice(low_y, high_y), slice(low_x, high_x)))
+            window[..., low_y - y0 : high_y - y0, low_x - x0 : high_x - x0] = pixels
+        return windows
+
+    @cached_property
+    def _arrays(self) -> Mapping[str, zarr.Array[Any]]:
+        group = _open_group(self.location)
+        return {name: _as_array(group[name]) for name in ("image", "mask")}
+
+    def _read(self, array: str, selection: tuple[Any, ...]) -> npt.NDArray[Any]:
         try:
             return np.asarray(self._arrays[array][selection])
         except DAMAGE as error:
@@ -131,34 +213,44 @@ def open_tile(tiles: str, name: str) -> Tile:
     TileError
         There is no such tile, it is unfinished, or its metadata are damaged.
     """
-    traffic = Traffic()
-    group = _open_group(tiles, name, traffic)
-    attributes = dict(group.attrs)
-    if attributes.get("complete") is not True:
-        raise TileError(f"tile {name} in {tiles!r} is unfinished: run jobs/ingest_dr4.py again")
-    if attributes.get("format") != FORMAT:
-        raise TileError(
-            f"tile {name} in {tiles!r} has format {attributes.get('format')!r}, not {FORMAT}: ingest it again"
-        )
+    location, traffic = tile_location(tiles, name), Traffic()
+    fetch = traffic.measure(make_fetch(location))
     try:
+        metadata = [json.loads(bytes(content)) for content in _fetch_metadata(fetch, tiles, name)]
+        attributes = dict(metadata[0]["attributes"])
+        if attributes.get("complete") is not True:
+            raise TileError(f"tile {name} in {tiles!r} is unfinished: run jobs/ingest_dr4.py again")
+        if attributes.get("format") != FORMAT:
+            raise TileError(
+                f"tile {name} in {tiles!r} has format {attributes.get('format')!r}, not {FORMAT}: ingest it again"
+            )
         header = fits.Header.fromstring(str(attributes["wcs"]), sep="\n")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FITSFixedWarning)
             wcs = WCS(header, naxis=2)
-        arrays = {key: _as_array(group[key]) for key in ("image", "mask")}
-        _, rows, columns = arrays["image"].shape
-        bands = tuple(str(band) for band in attributes["bands"])  # type: ignore[union-attr]
-        checksum, location = str(attributes["checksum"]), tile_location(tiles, name)
-        return Tile(name, bands, (rows, columns), wcs, checksum, attributes, location, traffic, arrays)
+        arrays = {key: ChunkedArray.parse(key, each) for key, each in zip(_OUTSIDE, metadata[1:], strict=True)}
+        rows, columns = metadata[1]["shape"][-2:]
+        bands = tuple(str(band) for band in attributes["bands"])
+        checksum = str(attributes["checksum"])
+        return Tile(name, bands, (rows, columns), wcs, checksum, attributes, location, traffic, fetch, arrays)
     except DAMAGE as error:
         raise TileError(f"tile {name} in {tiles!r} is damaged: {error}; remove it and ingest it again") from error
+
+
+def _fetch_metadata(fetch: Fetch, tiles: str, name: str) -> list[bytes]:
+    """Read the metadata of the group and of its arrays, at one time."""
+    group, *arrays = fetch([("zarr.json", 0, None), *((f"{array}/zarr.json", 0, None) for array in _OUTSIDE)])
+    if group is None:
+        raise MissingTileError(f"there is no tile {name} in {tiles!r}: run jobs/ingest_dr4.py")
+    # A tile whose writing was interrupted may lack an array; the group's attributes, written last, tell it.
+    return [group, *(b"{}" if array is None else array for array in arrays)]
 
 
 def read_attributes(tiles: str, name: str) -> dict[str, Any]:
     """Return what ingest recorded about a tile; empty where there is none or it cannot be read."""
     try:
-        return dict(_open_group(tiles, name).attrs)
-    except TileError:
+        return dict(_open_group(tile_location(tiles, name)).attrs)
+    except (FileNotFoundError, *DAMAGE):
         return {}
 
 
@@ -171,16 +263,10 @@ def list_tiles(tiles: str) -> list[str]:
     return sorted(name.removesuffix(".zarr") for name in names if name.endswith(".zarr"))
 
 
-def _open_group(tiles: str, name: str, traffic: Traffic | None = None) -> zarr.Group:
-    location = tile_location(tiles, name)
-    try:
-        remote = "://" in location
-        store = FsspecStore.from_url(location, read_only=True) if remote else LocalStore(location, read_only=True)
-        return zarr.open_group(store=MeteredStore(store, traffic), mode="r")
-    except FileNotFoundError as error:
-        raise MissingTileError(f"there is no tile {name} in {tiles!r}: run jobs/ingest_dr4.py") from error
-    except DAMAGE as error:
-        raise TileError(f"tile {name} in {tiles!r} is damaged: {error}; remove it and ingest it again") from error
+def _open_group(location: str) -> zarr.Group:
+    remote = "://" in location
+    store = FsspecStore.from_url(location, read_only=True) if remote else LocalStore(location, read_only=True)
+    return zarr.open_group(store=store, mode="r")
 
 
 def _as_array(node: Any) -> zarr.Array[Any]:
@@ -189,6 +275,6 @@ def _as_array(node: Any) -> zarr.Array[Any]:
     return node
 
 
-def _describe(selection: tuple[slice, ...]) -> str:
+def _describe(selection: tuple[Any, ...]) -> str:
     rows, columns = selection[-2:]
     return f"rows {rows.start} to {rows.stop}, columns {columns.start} to {columns.stop}"

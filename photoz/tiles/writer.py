@@ -19,6 +19,9 @@ ZSTD_LEVEL = 1
 """Sky noise does not compress: higher levels cost time and save nothing (docs/benchmarks)."""
 
 
+_MAD_TO_SIGMA = 1.4826  # of a normal distribution
+
+
 @dataclass(frozen=True)
 class TileTemplate:
     """What a tile will hold: its name, bands, rows and columns, and whether weights come with it."""
@@ -88,6 +91,8 @@ class TileWriter:
             array = self._group[name]
             for x0 in range(0, stripe.shape[-1], self._layout.shard):
                 block = stripe[..., x0 : x0 + self._layout.shard]
+                if name == "image" and self._layout.quantize:
+                    block = quantize(block, self._layout.quantize)
                 array[..., y0 : y0 + block.shape[-2], x0 : x0 + block.shape[-1]] = block  # type: ignore[index]
 
     def finish(self, attributes: Mapping[str, Any]) -> None:
@@ -96,18 +101,53 @@ class TileWriter:
         self._group.update_attributes({**attributes, **own})
 
     def _create(self, name: str, shape: tuple[int, ...], dtype: str, fill: float) -> None:
-        layout = self._layout
-        sides = (layout.chunk, layout.shard)
-        chunk, shard = ((*shape[:-2], side, side) for side in sides)
+        shard = (*shape[:-2], self._layout.shard, self._layout.shard)
+        chunk = (*shape[:-2], self._layout.chunk, self._layout.chunk)
+        # A mask compresses to next to nothing, so that one request reads a shard of it whole.
+        compress = name == "mask" or self._layout.codec == "zstd"
         self._group.create_array(
             name,
             shape=shape,
             dtype=dtype,
-            chunks=chunk,
-            shards=shard,
+            chunks=shard if name == "mask" else chunk,
+            shards=None if name == "mask" else shard,
             fill_value=fill,
-            compressors=_make_codecs(layout),
+            compressors=_make_codecs(compress, self._layout.checksum),
         )
+
+
+def quantize(image_BYX: npt.NDArray[np.float32], fraction: float) -> npt.NDArray[np.float32]:
+    """Round each band to multiples of the largest power of two that is no more than a fraction of its noise.
+
+    Parameters
+    ----------
+    image_BYX : ndarray of float32, shape (B, Y, X)
+        NaN stays NaN.
+    fraction : float
+        Of the noise: the standard deviation that the median absolute difference of neighbouring pixels tells, which
+        correlated noise makes smaller than it is, and so the rounding finer.
+
+    Returns
+    -------
+    ndarray of float32, shape (B, Y, X)
+        Off by half a step at most; a band without noise is returned as it is.
+
+    Examples
+    --------
+    >>> sky = np.random.default_rng(0).normal(size=(1, 100, 100)).astype(np.float32)
+    >>> steps = quantize(sky, 0.25) / 0.125
+    >>> bool((steps == np.round(steps)).all())
+    True
+    """
+    rounded = np.array(image_BYX)
+    for band in rounded:
+        differences = np.abs(np.diff(band, axis=-1))
+        known = differences[np.isfinite(differences)]
+        noise = _MAD_TO_SIGMA * float(np.median(known)) / np.sqrt(2) if len(known) else 0.0
+        if noise > 0:
+            step = np.float32(2.0 ** np.floor(np.log2(fraction * noise)))
+            band[:] = np.round(band / step) * step
+    return rounded
 
 
 def invalidate_tile(tiles: str, name: str) -> None:
@@ -119,10 +159,6 @@ def invalidate_tile(tiles: str, name: str) -> None:
             raise TileError(f"tile {name} in {tiles!r} cannot be replaced: {error}; remove it by hand") from error
 
 
-def _make_codecs(layout: config.Tiles) -> tuple[BytesBytesCodec, ...]:
-    codecs: list[BytesBytesCodec] = []
-    if layout.codec == "zstd":
-        codecs.append(ZstdCodec(level=ZSTD_LEVEL))
-    if layout.checksum:
-        codecs.append(Crc32cCodec())
-    return tuple(codecs)
+def _make_codecs(compress: bool, checksum: bool) -> tuple[BytesBytesCodec, ...]:
+    codecs: list[BytesBytesCodec] = [ZstdCodec(level=ZSTD_LEVEL)] if compress else []
+    return (*codecs, Crc32cCodec()) if checksum else tuple(codecs)

@@ -63,7 +63,25 @@ def test_it_is_a_sharded_zarr_3_group_with_checksums(tmp_path: Path) -> None:
         (2, 16, 16),
         (2, 32, 32),
     )
-    assert [type(codec).__name__ for codec in image.compressors] == ["ZstdCodec", "Crc32cCodec"]
+    assert [type(codec).__name__ for codec in image.compressors] == ["Crc32cCodec"]
+
+
+def test_a_mask_is_compressed_in_whole_shards(tmp_path: Path) -> None:
+    write(str(tmp_path))
+    mask = zarr.open_group(str(tmp_path / "T.zarr"), mode="r")["mask"]
+    assert (mask.chunks, mask.shards) == ((32, 32), None)
+    assert [type(codec).__name__ for codec in mask.compressors] == ["ZstdCodec", "Crc32cCodec"]
+
+
+def test_quantized_pixels_are_off_by_less_than_the_fraction_and_smaller(tmp_path: Path) -> None:
+    stored = {}
+    for fraction in (0.0, 0.25):
+        layout = config.Tiles(chunk=32, shard=128, codec="zstd", quantize=fraction)
+        image = write(str(tmp_path / str(fraction)), layout=layout)
+        pixels = read(open_tile(str(tmp_path / str(fraction)), "T"))
+        assert np.abs(pixels - image).max() <= fraction / 2 * 1.05  # of a noise of 1, as measured
+        stored[fraction] = sum(file.stat().st_size for file in (tmp_path / str(fraction)).rglob("image/c/*/*/*"))
+    assert stored[0.25] < 0.5 * stored[0.0]
 
 
 def test_missing_store_and_tile(tmp_path: Path) -> None:

@@ -1,0 +1,213 @@
+"""Cut many windows out of a chunked Zarr v3 array by reading the chunks they touch, each once, and nothing else.
+
+zarr-python reads one selection at a time, asks for the index of a shard each time and takes about 1 ms of processor
+time a chunk. This reads the two layouts that our writer makes; `photoz.tiles.Tile` leaves any other to zarr-python.
+"""
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import google_crc32c
+import numpy as np
+import numpy.typing as npt
+from numcodecs.zstd import Zstd
+
+from photoz.tiles.fetch import Fetch, Range
+
+_ABSENT = 2**64 - 1
+_CRC = 4  # bytes
+_WHOLE = -1  # in place of the last byte: all of the object
+_INDEX_CODECS = ["bytes", "crc32c"]
+
+Chunk = tuple[int, int]
+"""Row and column of a chunk in the grid of chunks."""
+Place = tuple[str, int, int]
+"""Key of the object that holds a chunk, first byte, and byte after the last."""
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class ChunkedArray:
+    """An array (..., Y, X) of little-endian numbers in square chunks, sharded or not, with zstd, CRC32C or neither.
+
+    Parameters
+    ----------
+    prefix : str
+        Of the keys of its objects.
+    shape : tuple of int
+    dtype : numpy.dtype
+    fill : float
+        Value of chunks that are not stored.
+    chunk, shard : int
+        [pixel] sides of a chunk and of a stored object.
+    codecs : tuple of str
+        After "bytes", in the order of writing.
+    """
+
+    prefix: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fill: float
+    chunk: int
+    shard: int
+    codecs: tuple[str, ...]
+    sharded: bool
+    _indices: dict[str, npt.NDArray[np.uint64]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def parse(cls, prefix: str, metadata: Mapping[str, Any]) -> "ChunkedArray | None":
+        """Make it from an array's ``zarr.json``; None for a layout that is not read here."""
+        outer = list(metadata["chunk_grid"]["configuration"]["chunk_shape"])
+        codecs, inner, sharded = metadata["codecs"], outer, False
+        if codecs[0]["name"] == "sharding_indexed":
+            sharding = codecs[0]["configuration"]
+            index = [codec["name"] for codec in sharding["index_codecs"]]
+            if index != _INDEX_CODECS or sharding.get("index_location", "end") != "end":
+                return None
+            codecs, inner, sharded = sharding["codecs"], list(sharding["chunk_shape"]), True
+        names = [codec["name"] for codec in codecs]
+        shape, leading = tuple(metadata["shape"]), list(metadata["shape"][:-2])
+        known = names[0] == "bytes" and codecs[0].get("configuration", {}).get("endian", "little") == "little"
+        known &= names[1:] in ([], ["crc32c"], ["zstd"], ["zstd", "crc32c"])
+        known &= metadata["chunk_key_encoding"] == {"name": "default", "configuration": {"separator": "/"}}
+        known &= all(sides[:-2] == leading and sides[-1] == sides[-2] for sides in (inner, outer))
+        if not known:
+            return None
+        dtype = np.dtype(metadata["data_type"]).newbyteorder("<")
+        fill = float(metadata["fill_value"])
+        return cls(prefix, shape, dtype, fill, inner[-1], outer[-1], tuple(names[1:]), sharded)
+
+    def read_windows(
+        self, fetch: Fetch, y0_N: IntArray, x0_N: IntArray, size: int, *, outside: float
+    ) -> npt.NDArray[Any]:
+        """Read square windows.
+
+        Parameters
+        ----------
+        fetch : callable
+            Reads ranges; see `photoz.tiles.fetch`.
+        y0_N, x0_N : ndarray of int64, shape (N,)
+            [pixel] first row and column of each window; may be negative or beyond the array.
+        size : int
+            [pixel] side.
+        outside : float
+            Value of pixels outside the array.
+
+        Returns
+        -------
+        ndarray, shape (N, ..., size, size)
+
+        Raises
+        ------
+        ValueError
+            A chunk's checksum or length is wrong.
+        FileNotFoundError
+            A stored object is missing.
+        """
+        windows = np.full((len(y0_N), *self.shape[:-2], size, size), outside, self.dtype)
+        touched: dict[Chunk, list[int]] = {}
+        for n, (y0, x0) in enumerate(zip(y0_N.tolist(), x0_N.tolist(), strict=True)):
+            for chunk in self._find_chunks(y0, x0, size):
+                touched.setdefault(chunk, []).append(n)
+        places = self._locate(fetch, sorted(touched))
+        stored = [(chunk, place) for chunk, place in places.items() if place is not None]
+        contents = dict(zip((chunk for chunk, _ in stored), _fetch_merged(fetch, [p for _, p in stored]), strict=True))
+        for chunk, rows in touched.items():
+            pixels = self._decode(contents[chunk]) if chunk in contents else None
+            for n in rows:
+                self._paste(windows[n], pixels, chunk, (int(y0_N[n]), int(x0_N[n])))
+        return windows
+
+    def _find_chunks(self, y0: int, x0: int, size: int) -> list[Chunk]:
+        ends = [
+            (max(first, 0), min(first + size, length)) for first, length in zip((y0, x0), self.shape[-2:], strict=True)
+        ]
+        rows, columns = (range(low // self.chunk, -(-high // self.chunk) if low < high else 0) for low, high in ends)
+        return [(row, column) for row in rows for column in columns]
+
+    def _paste(self, window: npt.NDArray[Any], pixels: npt.NDArray[Any] | None, chunk: Chunk, first: Chunk) -> None:
+        """Copy what a chunk holds of a window; None holds the fill value."""
+        there, here = [], []
+        for axis in (0, 1):
+            origin = chunk[axis] * self.chunk
+            low = max(first[axis], origin)
+            high = min(first[axis] + window.shape[axis - 2], origin + self.chunk, self.shape[axis - 2])
+            there.append(slice(low - origin, high - origin))
+            here.append(slice(low - first[axis], high - first[axis]))
+        window[..., here[0], here[1]] = self.fill if pixels is None else pixels[..., there[0], there[1]]
+
+    def _locate(self, fetch: Fetch, chunks: Iterable[Chunk]) -> dict[Chunk, Place | None]:
+        """Find where each chunk is stored; None: nowhere."""
+        if not self.sharded:
+            return {chunk: (self._make_key(chunk), 0, _WHOLE) for chunk in chunks}
+        side = self.shard // self.chunk
+        found: dict[Chunk, Place | None] = {}
+        by_key = {chunk: self._make_key((chunk[0] // side, chunk[1] // side)) for chunk in chunks}
+        self._read_indices(fetch, sorted(set(by_key.values()) - self._indices.keys()))
+        for chunk, key in by_key.items():
+            offset, length = self._indices[key][chunk[0] % side, chunk[1] % side].tolist()
+            found[chunk] = None if offset == _ABSENT else (key, offset, offset + length)
+        return found
+
+    def _read_indices(self, fetch: Fetch, keys: Sequence[str]) -> None:
+        """Read indices of shards that are not known yet; they are kept as long as the array."""
+        side = self.shard // self.chunk
+        length = 16 * side * side + _CRC
+        for key, content in zip(keys, fetch([(key, -length, None) for key in keys]) if keys else [], strict=True):
+            if content is None:
+                raise FileNotFoundError(f"shard {key} is missing")
+            if len(content) != length:
+                raise ValueError(f"shard {key} has an index of {len(content)} bytes, not {length}")
+            index = np.frombuffer(_check_crc(content), "<u8").reshape(side, side, 2)
+            with self._lock:
+                self._indices[key] = index
+
+    def _make_key(self, position: Chunk) -> str:
+        zeros = ["0"] * (len(self.shape) - 2)
+        return "/".join([self.prefix, "c", *zeros, str(position[0]), str(position[1])])
+
+    def _decode(self, content: Any) -> npt.NDArray[Any]:
+        if self.codecs[-1:] == ("crc32c",):
+            content = _check_crc(content)
+        if self.codecs[:1] == ("zstd",):
+            content = Zstd().decode(content)
+        return np.frombuffer(content, self.dtype).reshape(*self.shape[:-2], self.chunk, self.chunk)
+
+
+def _check_crc(content: Any) -> memoryview:
+    view = memoryview(content)
+    body, crc = view[:-_CRC], int.from_bytes(view[-_CRC:], "little")
+    if google_crc32c.value(np.frombuffer(body, np.uint8)) != crc:  # an array: memory views are refused
+        raise ValueError("a checksum (CRC32C) does not match")
+    return body
+
+
+def _fetch_merged(fetch: Fetch, places: Sequence[Place]) -> list[Any]:
+    """Read places, those that follow each other in an object in one request."""
+    order = sorted(range(len(places)), key=lambda n: places[n])
+    starts = [n for n, (before, after) in enumerate(pairwise(order), 1) if not _follow(places[before], places[after])]
+    groups = [order[low:high] for low, high in pairwise([0, *starts, len(order)]) if high > low]
+    ranges: list[Range] = []
+    for group in groups:
+        key, first, _ = places[group[0]]
+        last = places[group[-1]][2]
+        ranges.append((key, first, None if last == _WHOLE else last))
+    found: list[Any] = [None] * len(places)
+    for group, (key, first, end), content in zip(groups, ranges, fetch(ranges), strict=True):
+        if content is None:
+            raise FileNotFoundError(f"shard {key} is missing")
+        if end is not None and len(content) != end - first:
+            raise ValueError(f"shard {key} ends at byte {first + len(content)}, before {end}")
+        view = memoryview(content)
+        for n in group:
+            _, low, high = places[n]
+            found[n] = view if end is None else view[low - first : high - first]
+    return found
+
+
+def _follow(before: Place, after: Place) -> bool:
+    return before[0] == after[0] and before[2] == after[1]
