@@ -28,6 +28,9 @@ MALLOC_SETTINGS = {
     "MALLOC_ARENA_MAX": "1",
 }
 
+_MOST_BLOCKS = 2000  # of Ray Data, each of which costs its driver some 9 ms; more tasks share one
+_LEAST_HELD, _GROUP = 1000, 200  # tasks that Dask's scheduler knows of at one time, and that go to it together
+
 Task = TypeVar("Task")
 Function = Callable[[Config, Task], dict[str, Any]]
 
@@ -73,9 +76,10 @@ def _run_ray(function: Function[Task], tasks: Sequence[Task], config: Config) ->
 
     with ray_cluster(config.engine):
         # Pickled, since Ray Data would turn dataclasses and tuples into something else on their way through Arrow.
-        items = [{"task": pickle.dumps(task)} for task in tasks]
+        size = -(-len(tasks) // _MOST_BLOCKS)
+        items = [{"tasks": pickle.dumps(tasks[first : first + size])} for first in range(0, len(tasks), size)]
         data = ray.data.from_items(items, override_num_blocks=len(items))
-        data = data.map(
+        data = data.flat_map(
             _call_pickled,
             fn_args=(function, config),
             num_cpus=1,
@@ -85,21 +89,43 @@ def _run_ray(function: Function[Task], tasks: Sequence[Task], config: Config) ->
             yield pickle.loads(row["result"])
 
 
-def _call_pickled(row: dict[str, Any], function: Function[Any], config: Config) -> dict[str, Any]:
+def _call_pickled(row: dict[str, Any], function: Function[Any], config: Config) -> list[dict[str, Any]]:
     configure_storage(config)
-    return {"result": pickle.dumps(function(config, pickle.loads(row["task"])))}
+    return [{"result": pickle.dumps(function(config, task))} for task in pickle.loads(row["tasks"])]
 
 
 def _run_dask(function: Function[Task], tasks: Sequence[Task], config: Config) -> Iterator[dict[str, Any]]:
+    with dask_client(config) as client:
+        settings = {"function": function, "config": config, "retries": config.engine.retries}
+        for _, future in map_dask(client, _call_configured, tasks, **settings):
+            yield future.result()
+            future.release()
+
+
+def map_dask(
+    client: Any, function: Callable[..., Any], tasks: Sequence[Task], /, **settings: Any
+) -> Iterator[tuple[Task, Any]]:
+    """Yield each task with its finished future; ``settings`` as of dask's ``Client.map``.
+
+    As tasks end others go to the scheduler, so that scheduler and driver never hold all of them: each takes them some
+    12 kB.
+    """
     from distributed import as_completed
 
-    with dask_client(config) as client:
-        futures = client.map(
-            _call_configured, tasks, function=function, config=config, pure=False, retries=config.engine.retries
-        )
-        for future, result in as_completed(futures, with_results=True):
-            future.release()
-            yield result
+    most = max(_LEAST_HELD, 10 * sum(client.ncores().values()))
+    held: dict[str, Task] = {}
+    waiting = as_completed()
+    for first in range(0, len(tasks), _GROUP):
+        group = tasks[first : first + _GROUP]
+        futures = client.map(function, group, pure=False, **settings)
+        held |= {future.key: task for future, task in zip(futures, group, strict=True)}
+        waiting.update(futures)
+        del futures  # of which the cluster forgets those that are released
+        while len(held) >= most:
+            future = next(waiting)
+            yield held.pop(future.key), future
+    for future in waiting:
+        yield held.pop(future.key), future
 
 
 def _call_configured(task: Any, *, function: Function[Any], config: Config) -> dict[str, Any]:

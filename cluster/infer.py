@@ -20,6 +20,7 @@ from cluster.engines import (
     dask_client,
     find_resources,
     join_cluster,
+    map_dask,
     run_tasks,
 )
 from cluster.ledger import RUN_FOLDER, Record, check_output, compute_run_key, explain_remaining
@@ -210,16 +211,12 @@ def _estimate_serial(plan: Plan, partitions: list[Partition]) -> Iterator[Record
 
 
 def _estimate_dask(plan: Plan, partitions: list[Partition]) -> Iterator[Record]:
-    from distributed import as_completed
-
     with dask_client(plan.config) as client:
-        futures = client.map(process_partition, partitions, plan=plan, pure=False)
-        names = {future.key: partition.name for future, partition in zip(futures, partitions, strict=True)}
-        for future in as_completed(futures):
+        for partition, future in map_dask(client, process_partition, partitions, plan=plan):
             if future.status == "finished":
                 yield future.result()
             else:
-                logger.warning("%s failed: %r", names[future.key], future.exception())
+                logger.warning("%s failed: %r", partition.name, future.exception())
             future.release()
 
 

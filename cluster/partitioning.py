@@ -12,7 +12,6 @@ from typing import Any
 import pyarrow.parquet as pq
 from distributed import Client, LocalCluster
 from hats_import.collection.arguments import CollectionArguments
-from hats_import.margin_cache.margin_cache_arguments import MarginCacheArguments
 from hats_import.pipeline import pipeline_with_client
 
 from cluster.engines import dask_client
@@ -75,28 +74,6 @@ def partition_sources(config: Config) -> None:
         write_json(join(target, _RECORD), {"key": "unfinished"})  # ours to replace, should this process die
         _import(arguments, client, config)
     write_json(join(target, _RECORD), {"key": key})
-
-
-def write_margin(config: Config, location: str) -> None:
-    """Write the margin of a finished catalogue's primary table: the neighbours' rows within ``sources.margin_arcsec``.
-
-    Parameters
-    ----------
-    config : Config
-    location : str
-        The collection.
-    """
-    location = location.rstrip("/")
-    remove(join(location, MARGIN))
-    with _client(config, location) as client, _runtime_arguments(location) as runtime:
-        arguments = MarginCacheArguments(
-            output_path=make_upath(location),
-            output_artifact_name=MARGIN,
-            input_catalog_path=make_upath(join(location, PRIMARY)),
-            margin_threshold=config.sources.margin_arcsec,
-            **runtime,
-        )
-        pipeline_with_client(arguments, client)
 
 
 def _import(arguments: CollectionArguments, client: Client, config: Config) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cluster.engines import run_tasks
 from cluster.ledger import (
     RUN_FOLDER,
     Record,
@@ -20,12 +21,12 @@ from cluster.ledger import (
     locate_output,
     read_record,
 )
-from cluster.partitioning import write_margin
 from cluster.stages import Plan
 from cluster.telemetry import RunTelemetry
-from photoz.catalogue import MARGIN, Partition, finish_catalogue, finish_collection
+from photoz.catalogue import MARGIN, Partition, finish_catalogue, finish_collection, finish_margin, read_partition
 from photoz.config import Config
 from photoz.errors import CatalogueError
+from photoz.margins import plan_margins, write_margins
 from photoz.schema import make_field
 from photoz.settings import config_to_dict
 from photoz.storage import exists, join, open_atomic, remove, write_json
@@ -46,8 +47,18 @@ def publish(plan: Plan, partitions: list[Partition]) -> None:
     finish_catalogue(config.locations.catalogue, rows, info=info)
     margin = config.sources.margin_arcsec > 0
     if margin:
-        write_margin(config, config.locations.catalogue)
+        write_margin(config, partitions)
     finish_collection(config.locations.catalogue, name=config.run.name, margin=margin)
+
+
+def write_margin(config: Config, partitions: list[Partition]) -> None:
+    """Write the margin of the finished primary table: the neighbours' rows within ``sources.margin_arcsec``."""
+    location = config.locations.catalogue.rstrip("/")
+    remove(join(location, MARGIN))
+    results = run_tasks(write_margins, plan_margins(location, partitions), config, label="squares of margins")
+    margins = [margin for result in results for margin in result["margins"]]
+    schema = read_partition(location, partitions[0]).schema
+    finish_margin(location, margins, threshold=config.sources.margin_arcsec, schema=schema)
 
 
 def is_published(config: Config) -> bool:

@@ -141,11 +141,16 @@ def write_partition(primary: str, partition: Partition, table: pa.Table) -> tupl
         A row does not lie in the partition's pixel.
     """
     _check_pixel(partition, table)
+    return write_table(primary, partition, table)
+
+
+def write_table(folder: str, partition: Partition, table: pa.Table) -> tuple[int, str]:
+    """Write the file of a pixel whichever rows it holds, as a margin's are a neighbour's; else as `write_partition`."""
     table = table.sort_by([(HEALPIX_COLUMN, "ascending"), ("object_id", "ascending")])
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     content = buffer.getbuffer()
-    with open_atomic(locate_partition(primary, partition)) as file:
+    with open_atomic(locate_partition(folder, partition)) as file:
         file.write(content)
     return table.num_rows, hashlib.sha256(content).hexdigest()
 
@@ -162,20 +167,46 @@ def finish_catalogue(location: str, partitions: Iterable[tuple[Partition, int]],
     info : dict
         Further properties, e.g. ``{"photoz_run": "dr4"}``.
     """
-    primary = join(location, PRIMARY)
-    rows_by_partition = dict(partitions)
-    pixels = [HealpixPixel(part.order, part.pixel) for part in sorted(rows_by_partition)]
-    total_rows = sum(rows_by_partition.values())
-    written = hats.io.write_parquet_metadata(make_upath(primary), create_metadata=True)
-    if written != total_rows:
-        raise CatalogueError(
-            f"{primary} holds {written} rows in its files, {total_rows} were recorded: remove the folder and run again"
-        )
+    _finish_table(location, PRIMARY, dict(partitions), catalog_type="object", **info)
+
+
+def finish_margin(
+    location: str, margins: Iterable[tuple[Partition, int]], *, threshold: float, schema: pa.Schema
+) -> None:
+    """Write the metadata of the margin, last.
+
+    Parameters
+    ----------
+    location : str
+        The collection; its primary table is finished, and the margins' files are in place.
+    margins : iterable of (Partition, int)
+        Each pixel with a margin and its number of rows.
+    threshold : float
+        [arcsec]
+    schema : pyarrow.Schema
+        Of the catalogue, for a margin without rows.
+    """
+    rows = dict(margins)
+    if not rows:
+        _write_schema(join(location, MARGIN, "dataset"), schema)
+    properties = {"primary_catalog": join(location, PRIMARY), "margin_threshold": threshold}
+    _finish_table(location, MARGIN, rows, catalog_type="margin", **properties)
+
+
+def _finish_table(location: str, name: str, rows: dict[Partition, int], **info: Any) -> None:
+    table, total_rows = join(location, name), sum(rows.values())
+    pixels = [HealpixPixel(part.order, part.pixel) for part in sorted(rows)]
+    if rows or name == PRIMARY:
+        written = hats.io.write_parquet_metadata(make_upath(table), create_metadata=True)
+        if written != total_rows:
+            raise CatalogueError(
+                f"{table} holds {written} rows in its files, {total_rows} were recorded: remove the folder and run "
+                "again"
+            )
     partition_info = PartitionInfo.from_healpix(pixels)
-    partition_info.write_to_file(catalog_path=make_upath(primary))
+    partition_info.write_to_file(catalog_path=make_upath(table))
     properties = TableProperties(
-        catalog_name=PRIMARY,
-        catalog_type="object",
+        catalog_name=name,
         total_rows=total_rows,
         ra_column="ra",
         dec_column="dec",
@@ -186,7 +217,13 @@ def finish_catalogue(location: str, partitions: Iterable[tuple[Partition, int]],
         hats_builder=f"photoz v{__version__}",
         **info,
     )
-    _write_properties(properties, primary)
+    _write_properties(properties, table)
+
+
+def _write_schema(dataset: str, schema: pa.Schema) -> None:
+    for name in ("_common_metadata", "_metadata"):
+        with open_atomic(join(dataset, name)) as file:
+            pq.write_metadata(schema, file)
 
 
 def finish_collection(location: str, *, name: str, margin: bool) -> None:

@@ -1,6 +1,9 @@
 """A source catalogue the size of KiDS-Bright, made of arrays in seconds: for measuring what does not read images."""
 
+from itertools import pairwise
+
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from astropy import units
 from astropy_healpix import HEALPix
@@ -54,14 +57,16 @@ def make_magnitudes(rng: np.random.Generator, rows: int, bands: int) -> np.ndarr
     return 19.0 + rng.normal(0.0, 1.0, (rows, 3)) @ mixing + rng.normal(0.0, 0.05, (rows, bands))
 
 
-def write_sources(config: Config, sources: pa.Table, *, order: int = ORDER) -> None:
-    """Write a partitioned source catalogue of rows sorted by position, a partition for each pixel of an order."""
+def write_sources(config: Config, sources: pa.Table, *, order: npt.ArrayLike = ORDER) -> None:
+    """Write a partitioned source catalogue of rows sorted by position; ``order`` is that of each row's partition."""
     location = config.locations.sources
-    pixel_N = sources["_healpix_29"].to_numpy() >> 2 * (HEALPIX_ORDER - order)
-    pixels, starts, counts = np.unique(pixel_N, return_index=True, return_counts=True)
-    parts = [(Partition(order, int(pixel)), int(count)) for pixel, count in zip(pixels, counts, strict=True)]
-    for (partition, count), start in zip(parts, starts, strict=True):
-        write_partition(f"{location}/{PRIMARY}", partition, sources.slice(int(start), count))
+    order_N = np.broadcast_to(np.asarray(order), len(sources))
+    pixel_N = sources["_healpix_29"].to_numpy() >> 2 * (HEALPIX_ORDER - order_N)
+    places = np.flatnonzero((np.diff(pixel_N, prepend=-1) != 0) | (np.diff(order_N, prepend=-1) != 0))
+    parts = []
+    for start, end in pairwise([*places.tolist(), len(sources)]):
+        parts.append((Partition(int(order_N[start]), int(pixel_N[start])), end - start))
+        write_partition(f"{location}/{PRIMARY}", parts[-1][0], sources.slice(start, end - start))
     finish_catalogue(location, parts, info={})
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from photoz.audit.checks import compute_healpix
 from photoz.audit.columns import find_unequal_rows
 from photoz.audit.ids import BucketTask, _read_bucket, compare_ids, hash_ids, locate_spill, spill_ids
-from photoz.audit.plan import Owners, compute_ring
 from photoz.catalogue import Partition
+from photoz.neighbours import Owners, compute_ring
 from photoz.schema import HEALPIX_ORDER
 
 IDS = st.lists(st.sampled_from("abcdefgh"), max_size=12)

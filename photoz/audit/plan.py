@@ -2,26 +2,22 @@
 
 import math
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import fsspec
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from hats.catalog import PartitionInfo, TableProperties
-from hats.pixel_math import get_margin
-from hats.pixel_math.healpix_shim import margin2order
 
 from photoz.catalogue import MARGIN, PRIMARY, Partition, list_partitions, locate_partition
 from photoz.config import Config
 from photoz.errors import CatalogueError
-from photoz.schema import HEALPIX_ORDER, find_algorithm
+from photoz.neighbours import Owners, find_margin_order
+from photoz.schema import find_algorithm
 from photoz.storage import exists, join, make_upath
 
 _BYTES_PER_ID = 200  # `photoz.audit.ids.audit_ids` takes 170 a row of one bucket at its peak
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -86,7 +82,7 @@ def plan_audit(config: Config) -> list[AuditTask]:
             partition=partition,
             in_sources=partition in in_sources,
             in_catalogue=partition in in_catalogue,
-            neighbours=owners.find_neighbours(partition, margin_order) if margin_order >= 0 else (),
+            neighbours=owners.find_neighbours(partition) if margin_order >= 0 else (),
             margin_order=margin_order,
             spill=spill,
             buckets=buckets,
@@ -127,23 +123,11 @@ def read_properties(table: str) -> TableProperties | None:
 
 
 def choose_margin_order(location: str) -> int:
-    """Return the HEALPix order that hats-import builds a margin of this threshold with; -1 without a margin.
-
-    References
-    ----------
-    hats-import, ``MarginCacheArguments.margin_order``: the finest order whose pixels are still wider than the
-    threshold, so that one ring of them around a pixel covers it.
-    """
+    """Return the HEALPix order of the pixels that the margin is made of; -1 without a margin."""
     properties = read_properties(join(location, MARGIN))
     if properties is None or not properties.margin_threshold:
         return -1
-    return int(margin2order(properties.margin_threshold / 60.0))
-
-
-def compute_ring(partition: Partition, margin_order: int) -> IntArray:
-    """Compute the pixels of ``margin_order`` (NESTED) that surround a pixel; sorted, shape (ring,)."""
-    ring = get_margin(partition.order, partition.pixel, margin_order - partition.order)
-    return np.unique(np.asarray(ring, dtype=np.int64))
+    return find_margin_order(properties.margin_threshold)
 
 
 def count_buckets(rows: int, memory_gib: float) -> int:
@@ -153,56 +137,6 @@ def count_buckets(rows: int, memory_gib: float) -> int:
     (1, 94)
     """
     return max(1, math.ceil(rows * _BYTES_PER_ID / (memory_gib * 2**30)))
-
-
-class Owners:
-    """Which partition holds which part of the sky.
-
-    Parameters
-    ----------
-    partitions : iterable of Partition
-        They do not overlap.
-    """
-
-    def __init__(self, partitions: Iterable[Partition]) -> None:
-        ordered = sorted(partitions, key=lambda part: _bounds(part)[0])
-        self.partitions = dict.fromkeys(ordered)
-        self._list = ordered
-        bounds = np.array([_bounds(part) for part in ordered], dtype=np.int64).reshape(-1, 2)
-        self._starts, self._ends = bounds[:, 0], bounds[:, 1]
-
-    def find_neighbours(self, partition: Partition, margin_order: int) -> tuple[Partition, ...]:
-        """Find the partitions that hold a pixel of the ring around a pixel."""
-        if not self._list:
-            return ()
-        ring = compute_ring(partition, margin_order) << 2 * (HEALPIX_ORDER - margin_order)
-        place = np.searchsorted(self._starts, ring, side="right") - 1
-        held = (place >= 0) & (ring < self._ends[place])
-        return tuple(self._list[index] for index in np.unique(place[held]))
-
-    def list_edge_pixels(self) -> Iterator[Partition]:
-        """List the pixels beside the survey that touch a partition.
-
-        They need a margin too, so that another catalogue with rows there finds its matches across the border.
-        """
-        ring_order = max((part.order for part in self.partitions), default=0) + 1
-        return (pixel for pixel in self.list_empty_pixels() if self.find_neighbours(pixel, ring_order))
-
-    def list_empty_pixels(self) -> Iterator[Partition]:
-        """List the fewest pixels that cover the sky without partitions (the "negative tree" of `hats`)."""
-        stack = [Partition(order=0, pixel=pixel) for pixel in range(12)]
-        while stack:
-            candidate = stack.pop()
-            low, high = _bounds(candidate)
-            if np.searchsorted(self._starts, low) == np.searchsorted(self._starts, high):
-                yield candidate
-            elif candidate not in self.partitions:
-                stack += [Partition(candidate.order + 1, 4 * candidate.pixel + child) for child in range(4)]
-
-
-def _bounds(partition: Partition) -> tuple[int, int]:
-    shift = 2 * (HEALPIX_ORDER - partition.order)
-    return partition.pixel << shift, (partition.pixel + 1) << shift
 
 
 def _count_rows(sources: str) -> int:

@@ -25,7 +25,6 @@ from cluster.audit import audit_catalogue
 from cluster.infer import infer_catalogue
 from cluster.partitioning import partition_sources
 from photoz.audit import audit_partition, format_audit, plan_audit
-from photoz.audit.plan import Owners
 from photoz.catalogue import (
     MARGIN,
     PRIMARY,
@@ -38,6 +37,7 @@ from photoz.catalogue import (
 from photoz.config import Config, convert_config
 from photoz.errors import CatalogueError
 from photoz.ingest import ingest_tile
+from photoz.neighbours import Owners
 from photoz.schema import Flag
 from photoz.settings import config_to_dict
 from photoz.storage import compute_checksum
