@@ -246,7 +246,8 @@ def _estimate_ray(plan: Plan, partitions: list[Partition]) -> Iterator[Record]:
             num_gpus=engine.gpus_per_estimator,
             runtime_env={"env_vars": MALLOC_SETTINGS},
         )
-        .map(_write_row, fn_args=(plan, begun), num_cpus=0.1)
+        # Without a limit Ray starts a process, which takes seconds, for each of ten files a processor.
+        .map(_write_row, fn_args=(plan, begun), compute=TaskPoolStrategy(size=engine.workers), num_cpus=0.1)
     )
     for row in data.iter_rows():
         record: Record = pickle.loads(row["work"])
