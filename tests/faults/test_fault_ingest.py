@@ -142,9 +142,9 @@ def test_the_disk_is_full(
     changed = change(config, engine__name=engine)
     small_disk.leave(400 << 10)
     assert start_job(JOB, config, tmp_path, engine).wait() == 2
-    last = (tmp_path / "run.log").read_text().splitlines()[-1]
-    assert f"error: no room left on the disk of '{config.locations.tiles}'" in last
-    assert "make room and run the job again" in last
+    (said,) = (line for line in (tmp_path / "run.log").read_text().splitlines() if line.startswith("error: "))
+    assert f"no room left on the disk of '{config.locations.tiles}'" in said
+    assert "make room and run the job again" in said
     assert 0 < len(list_tiles(config.locations.tiles)) < len(TILES)
     small_disk.make_room()
     results = list(run_tasks(ingest_tile, find_tiles(config), changed, label="tiles"))
