@@ -251,7 +251,7 @@ def _estimate_ray(plan: Plan, partitions: list[Partition]) -> Iterator[Record]:
     )
     for row in data.iter_rows():
         record: Record = pickle.loads(row["work"])
-        yield replace(record, sums=record.sums | {"reruns": row["reruns"]})
+        yield replace(record, sums=record.sums | {"reruns": int(row["reruns"])})
 
 
 def _read_row(row: dict[str, Any], plan: Plan, begun: Any) -> dict[str, Any]:
