@@ -1,0 +1,107 @@
+"""From images and a catalogue to redshifts: ours against the script that an astronomer would write."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import measure_reading as reading
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from astropy.io import fits
+from bench_table import Table
+from conftest import save_untrained
+from runs import change
+from tiny_survey import make_config, make_wcs
+
+from photoz.catalogue import Partition, write_partition
+from photoz.config import Config, Tiles
+from photoz.inference import estimate_partition, prepare_estimator
+from photoz.schema import make_source_schema
+from photoz.tiles import open_tile
+
+SIDE, NAMES = 4096, 6  # [pixel] a twentieth of a KiDS tile, under six names
+WHOLE = Partition(0, 4)
+SCRIPT = Path(__file__).with_name("naive_script.py")
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """Write the same pixels as FITS images and as tiles, a network, and a catalogue at the density of KiDS-Bright."""
+    folder = tmp_path_factory.mktemp("naive")
+    config = change(make_config(folder), inference__threads=torch.get_num_threads(), inference__pdf=False)
+    (folder / "survey").mkdir()
+    reading.write_tiles(folder / "tiles", Tiles(), side=SIDE, names=NAMES)
+    header = make_wcs(180.0, 0.0, (SIDE, SIDE)).to_header()
+    noise = np.concatenate([reading.make_noise(SIDE, y0) for y0 in range(0, SIDE, reading.ROWS)], axis=1)
+    for image, band in zip(noise, reading.BANDS, strict=True):
+        fits.PrimaryHDU(image, header).writeto(folder / "survey" / f"B0_{band}.fits")
+        for number in range(1, NAMES):
+            (folder / "survey" / f"B{number}_{band}.fits").symlink_to(f"B0_{band}.fits")
+    save_untrained(config, "hybrid")
+    pq.write_table(make_rows(folder / "tiles", config), folder / "rows.parquet")
+    return config
+
+
+def make_rows(tiles: Path, config: Config) -> pa.Table:
+    placed, schema = reading.make_sources(tiles), make_source_schema(config.survey.bands)
+    rng, count = np.random.default_rng(2), len(placed)
+    columns = {name: placed[name] for name in placed.column_names}
+    columns["object_id"] = [f"galaxy {number:06d}" for number in range(count)]
+    for field in schema:
+        if field.name not in columns:
+            magnitudes = rng.normal(20, 0.5, count) if field.name.startswith("mag") else np.zeros(count)
+            columns[field.name] = pa.array(magnitudes).cast(field.type, safe=False)
+    columns["_healpix_29"] = np.full(count, WHOLE.pixel << 58) + np.arange(count)
+    return pa.table({name: columns[name] for name in schema.names}).cast(schema)
+
+
+def run_naive(config: Config) -> tuple[float, np.ndarray]:
+    folder = Path(config.locations.survey).parent
+    variables = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")}
+    variables["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    arguments = [folder / "survey", folder / "rows.parquet", folder / "models/hybrid", config.inference.threads]
+    command = [sys.executable, str(SCRIPT), *map(str, arguments), str(folder / "z.npy")]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
+    return float(done.stdout), np.load(folder / "z.npy")
+
+
+def run_ours(config: Config, precision: str) -> tuple[float, np.ndarray]:
+    folder = Path(config.locations.survey).parent
+    config = change(config, inference__precision=precision)
+    estimator = prepare_estimator(f"{config.locations.models}/hybrid", config)
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        found = estimate_partition(pq.read_table(folder / "rows.parquet"), config, estimator)
+        write_partition(str(folder / "out"), WHOLE, found)
+        seconds.append(time.perf_counter() - started)
+    return min(seconds), found["z_phot"].to_numpy()
+
+
+def test_bench_naive(bench_table: Table, config: Config) -> None:
+    naive_s, naive_N = run_naive(config)
+    for precision, tolerance in (("float32", 1e-4), ("bfloat16", 3e-3)):
+        ours_s, ours_N = run_ours(config, precision)
+        np.testing.assert_allclose(ours_N, naive_N, atol=tolerance)
+        stage = f"images and catalogue to redshifts, {precision}"
+        rate, reference = len(ours_N) / ours_s, len(naive_N) / naive_s
+        bench_table.add(stage, rate, "galaxies/s", reference=reference, against="FITS, Cutout2D, eager", target=5.0)
+    bench_table.note(
+        f"The script's images have {SIDE} x {SIDE} pixels, a twentieth of a KiDS tile, and lie in the page "
+        "cache, which favours it: it maps them into memory."
+    )
+
+
+def test_bench_whole_tile(bench_table: Table, config: Config) -> None:
+    tiles = Path(config.locations.tiles)
+    sources = reading.make_sources(tiles)
+    started = time.perf_counter()
+    open_tile(str(tiles), "B0").read_window(0, SIDE, 0, SIDE)
+    whole = len(sources) / NAMES / (time.perf_counter() - started)
+    ours = reading.measure(str(tiles), sources)["rate"]
+    bench_table.add("cutouts without the rest of the tile", ours, "galaxies/s", reference=whole, against="whole tile")
