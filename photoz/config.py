@@ -167,8 +167,7 @@ class Tiles(Settings, frozen=True):
     to read than everything else together. Masks are always compressed."""
     quantize: float = 0.0
     """Round pixels to a step, a power of two, of at most this fraction of the noise of the sky, so that zstd saves
-    nearly three quarters of the store; 0 keeps them as they are. At 0.25 rounding adds 0.3 % to the noise at most
-    (docs/benchmarks/reading.md)."""
+    nearly three quarters of the store; 0 keeps them as they are. At 0.25 rounding adds 0.3 % to the noise at most."""
     checksum: bool = True
     """Append a CRC32C to every inner chunk, so that a flipped byte is an error and not a wrong redshift."""
     store_weights: bool = False
