@@ -163,11 +163,11 @@ class Tiles(Settings, frozen=True):
     shard: int = 1024
     """[pixel] side of a shard (one stored object); a multiple of ``chunk``."""
     codec: Literal["zstd", "none"] = "none"
-    """Of the images. The noise of the sky does not compress: zstd saves 8 % of the store, and takes more processor time
-    to read than everything else together. Masks are always compressed."""
+    """Of the images. The noise of the sky does not compress: zstd saves 8 % of the store and takes half as much processor
+    time again to read. Masks are always compressed."""
     quantize: float = 0.0
-    """Round pixels to a step, a power of two, of at most this fraction of the noise of the sky, so that zstd saves
-    nearly three quarters of the store; 0 keeps them as they are. At 0.25 rounding adds 0.3 % to the noise at most."""
+    """Round pixels to a step, a power of two, of at most this fraction of the noise of the sky, which zstd then
+    compresses; 0 keeps them as they are. What it does to redshifts has not been measured: lossless is the default."""
     checksum: bool = True
     """Append a CRC32C to every inner chunk, so that a flipped byte is an error and not a wrong redshift."""
     store_weights: bool = False
