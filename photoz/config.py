@@ -163,8 +163,8 @@ class Tiles(Settings, frozen=True):
     shard: int = 1024
     """[pixel] side of a shard (one stored object); a multiple of ``chunk``."""
     codec: Literal["zstd", "none"] = "none"
-    """Of the images. The noise of the sky does not compress: zstd saves 8 % of the store and takes half as much processor
-    time again to read. Masks are always compressed."""
+    """Of the images. The noise of the sky does not compress: zstd saves 8 % of the store and takes half as much
+    processor time again to read. Masks are always compressed."""
     quantize: float = 0.0
     """Round pixels to a step, a power of two, of at most this fraction of the noise of the sky, which zstd then
     compresses; 0 keeps them as they are. What it does to redshifts has not been measured: lossless is the default."""
