@@ -12,14 +12,12 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from photoz import config
 from photoz.errors import TileError
+from photoz.metrics import MAD_TO_SIGMA
 from photoz.storage import name_full_disk
 from photoz.tiles.reader import DAMAGE, FORMAT, read_attributes, tile_location
 
 ZSTD_LEVEL = 1
 """Sky noise does not compress: higher levels cost time and save nothing (docs/benchmarks)."""
-
-
-_MAD_TO_SIGMA = 1.4826  # of a normal distribution
 
 
 @dataclass(frozen=True)
@@ -143,7 +141,7 @@ def quantize(image_BYX: npt.NDArray[np.float32], fraction: float) -> npt.NDArray
     for band in rounded:
         differences = np.abs(np.diff(band, axis=-1))
         known = differences[np.isfinite(differences)]
-        noise = _MAD_TO_SIGMA * float(np.median(known)) / np.sqrt(2) if len(known) else 0.0
+        noise = MAD_TO_SIGMA * float(np.median(known)) / np.sqrt(2) if len(known) else 0.0
         if noise > 0:
             step = np.float32(2.0 ** np.floor(np.log2(fraction * noise)))
             band[:] = np.round(band / step) * step
