@@ -50,7 +50,7 @@ $(VENV)/.installed-test: $(VENV)/.installed
 # The packages of the image, with hashes. The CPU build of torch comes from PyTorch's own index, or a local folder with
 # its wheel: make LOCK_CPU="--find-links FOLDER" lock
 LOCK_CPU ?= --index https://download.pytorch.org/whl/cpu --index-strategy unsafe-best-match
-LOCK := uv pip compile --extra demo --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
+LOCK := uv pip compile --extra demo --extra store --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
 	--no-annotate --custom-compile-command "make lock" --quiet pyproject.toml
 
 lock: $(VENV)/.installed

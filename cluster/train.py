@@ -55,7 +55,7 @@ from photoz.trainingset import compute_set_hash, count_splits, list_columns, lis
 logger = logging.getLogger(__name__)
 
 # Threads that wait without spinning were twice as fast (79 for 43 galaxies/s) on two cores that had eight processes.
-_WORKER = {**MALLOC_SETTINGS, "OMP_WAIT_POLICY": "PASSIVE"}
+WORKER_VARIABLES = {**MALLOC_SETTINGS, "OMP_WAIT_POLICY": "PASSIVE"}
 # Ray Train looks at its workers every 2 s, and a worker that reports waits for that; and it gives up on workers that
 # take over a minute to start, which a busy machine or an autoscaler does.
 _RAY_TRAIN = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25", "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600"}
@@ -102,7 +102,7 @@ def _save_on_ray(plan: TrainingPlan, weights: dict[str, torch.Tensor], location:
     """Have a worker, which may have the GPU, recalibrate the estimator and write its folder."""
     settings = plan.config.training
     task = ray.remote(_save_in_worker).options(
-        num_cpus=settings.cpus_per_worker, num_gpus=int(settings.use_gpu), runtime_env={"env_vars": _WORKER}
+        num_cpus=settings.cpus_per_worker, num_gpus=int(settings.use_gpu), runtime_env={"env_vars": WORKER_VARIABLES}
     )
     ray.get(task.remote(plan, weights, location, record))
 
@@ -144,7 +144,7 @@ def run_training(plan: TrainingPlan, *, name: str) -> TrainingState:
             storage_filesystem=filesystem,
             failure_config=ray.train.FailureConfig(max_failures=settings.max_failures),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=_KEPT_CHECKPOINTS),
-            worker_runtime_env={"env_vars": _WORKER},
+            worker_runtime_env={"env_vars": WORKER_VARIABLES},
         ),
     )
     result = trainer.fit()

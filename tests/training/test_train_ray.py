@@ -1,62 +1,21 @@
 """Ray Train around the training: two gloo workers on two CPUs, resuming after a killed worker, the estimator folder."""
 
 import json
-import os
 import threading
 import time
 
 import numpy as np
 import psutil
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from tiny_training import BANDS, make_config, write_training_set
 
 from cluster.train import train_estimator
 from cluster.trainplan import check_resources, check_training_set, compute_training_key
-from photoz.config import Training, convert_config
+from photoz.config import Training
 from photoz.errors import ConfigError, EstimatorError, TrainingError
 from photoz.estimators import Inputs, load_estimator
 from photoz.estimators.hybrid import make_layout
-from photoz.schema import make_training_schema
 from photoz.settings import config_to_dict
-
-BANDS = ("u", "g", "r", "i", "Z", "Y", "J", "H", "Ks")
-
-
-def make_config(folder, **training):
-    places = ("survey", "tiles", "sources", "training", "models", "catalogue", "report")
-    return convert_config(
-        {
-            "run": {"name": "test", "seed": 5},
-            "locations": {place: str(folder / place) for place in places},
-            "training": {"estimator": "photometry", "batch_size": 32, "max_epochs": 2, "shuffle_rows": 64, **training},
-        }
-    )
-
-
-def write_training_set(config, *, train=200, valid=60, parts=2, images=True):
-    """Galaxies whose magnitudes and images follow the redshift, as a training set."""
-    rng = np.random.default_rng(0)
-    shape = (4, 36, 36)
-    schema = make_training_schema(BANDS, shape)
-    for part in range(parts):
-        n = (train + valid) // parts
-        z_N = rng.uniform(0.02, 0.5, n)
-        columns = {name: np.zeros(n) for name in schema.names}
-        columns |= {f"mag_{b}": 18 + 4 * z_N * (1 - i / 9) + rng.normal(0, 0.02, n) for i, b in enumerate(BANDS)}
-        columns["mag_H"][::7] = np.nan
-        columns |= {"z_spec": z_N, "split": np.where(np.arange(n) < train // parts, "train", "valid")}
-        columns |= {"object_id": [f"{part}-{i}" for i in range(n)], "tile": ["t"] * n}
-        images_NP = (z_N[:, None] * rng.random(int(np.prod(shape)))).astype(np.float32)
-        flat = pa.FixedSizeListArray.from_arrays(pa.array(images_NP.ravel()), images_NP.shape[1])
-        columns["cutout"] = pa.ExtensionArray.from_storage(schema.field("cutout").type, flat)
-        arrays = [
-            columns[f.name] if f.name == "cutout" else pa.array(columns[f.name]).cast(f.type, safe=False)
-            for f in schema
-        ]
-        location = f"{config.locations.training}/set/part-1-{part}.parquet"
-        os.makedirs(os.path.dirname(location), exist_ok=True)  # noqa: PTH103, PTH120
-        pq.write_table(pa.table(arrays, schema=schema), location, row_group_size=50)
 
 
 def make_galaxies(z_N, *, images):

@@ -1,0 +1,123 @@
+"""The loop that Ray Train runs against its bare steps on data in memory; two workers against one; an epoch on a GPU."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from bench_table import Table
+from tiny_training import BANDS, make_config, write_training_set
+
+from cluster.trainplan import TrainingPlan, plan_training
+from photoz.config import Config
+from photoz.estimators.layout import make_layout
+from photoz.inputs import make_inputs
+from photoz.storage import join, read_json
+from photoz.training import make_objective, make_optimizer, make_schedule, prepare_batch, train_epoch
+from photoz.trainingset import list_columns, read_split
+
+GALAXIES = 6144
+KIDS = 95_000
+"""Galaxies of the KiDS combined model's training set (arXiv 2312.08043)."""
+THREADS = os.cpu_count() or 1
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    config = make_config(
+        tmp_path_factory.mktemp("training"), estimator="hybrid", batch_size=64, max_epochs=3, workers=1,
+        threads_per_worker=THREADS, overwrite=True,
+    )  # fmt: skip
+    write_training_set(config, train=GALAXIES, valid=256)
+    return config
+
+
+def spread(config: Config, **training: Any) -> Config:
+    return msgspec.structs.replace(config, training=msgspec.structs.replace(config.training, **training))
+
+
+def prepare_batches(plan: TrainingPlan, device: torch.device) -> list[Any]:
+    """Prepare the training galaxies in memory, in batches of the settings' size."""
+    size, batches = plan.config.training.batch_size, []
+    for table in read_split(plan.config, "train", list_columns(BANDS, images=True)):
+        for start in range(0, len(table) - size + 1, size):
+            rows = table.slice(start, size)
+            z_N = rows["z_spec"].to_numpy()
+            weight_NK = plan.weigh(rows["object_id"].to_pylist(), z_N)
+            inputs = make_inputs(rows, BANDS)
+            batches.append(prepare_batch(inputs, z_N, scaling=plan.scaling, device=device, weight_NK=weight_NK))
+    return batches
+
+
+def time_bare_steps(plan: TrainingPlan) -> float:
+    """Run the steps of one epoch after some for what is done once only; galaxies/s."""
+    settings = plan.config.training
+    device = torch.device("cuda" if settings.use_gpu else "cpu")
+    torch.set_num_threads(THREADS)
+    torch.manual_seed(0)
+    network = plan.make_network().to(device)
+    optimizer = make_optimizer(network, settings)
+    schedule = make_schedule(optimizer, settings)
+    objective, generator = make_objective(plan.layout, settings), torch.Generator().manual_seed(0)
+    batches = prepare_batches(plan, device)
+    run: Callable[[list[Any]], Any] = lambda part: train_epoch(  # noqa: E731
+        network, part, optimizer, schedule, objective=objective, generator=generator
+    )
+    run(batches[:10])
+    started = time.perf_counter()
+    total = run(batches)  # its last sum waits for the GPU
+    return float(total.galaxies / (time.perf_counter() - started))
+
+
+def measure_bare(config: Config) -> float:
+    """As in a training worker: a process of its own with the same settings of the C library and of the threads."""
+    import ray  # not needed for the benchmark of the GPU
+
+    from cluster.train import WORKER_VARIABLES
+
+    plan = plan_training(config, make_layout(config, "hybrid"))
+    task = ray.remote(time_bare_steps).options(
+        num_cpus=0, num_gpus=int(config.training.use_gpu), max_calls=1, runtime_env={"env_vars": WORKER_VARIABLES}
+    )
+    return float(ray.get(task.remote(plan)))
+
+
+def measure_loop(config: Config) -> float:
+    """Train by the job's own way; galaxies/s of the best epoch."""
+    from cluster.train import train_estimator
+
+    train_estimator(config)
+    history = read_json(join(config.locations.training, "history-hybrid.json"))
+    return max(epoch["galaxies_per_second"] for epoch in history["epochs"])
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_bench_training_loop(bench_table: Table, config: Config, ray_cluster: None, precision: str) -> None:
+    config = spread(config, precision=precision)
+    before = measure_bare(config)
+    loop = measure_loop(config)
+    bare = max(before, measure_bare(config))
+    bench_table.add(f"training loop, {precision}", loop, "galaxies/s", reference=bare, against="bare steps", target=0.9)
+
+
+def test_bench_training_workers(bench_table: Table, config: Config, ray_cluster: None) -> None:
+    one = measure_loop(spread(config, max_epochs=2))
+    two = measure_loop(spread(config, max_epochs=2, workers=2, threads_per_worker=max(1, THREADS // 2)))
+    bench_table.add("training, two workers on the same cores", two, "galaxies/s", reference=one, against="one worker")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_bench_training_gpu(bench_table: Table, config: Config, tmp_path: Path) -> None:
+    """Without Ray: the steps alone, scaled to an epoch of the KiDS training set."""
+    for precision in ("float32", "bfloat16"):
+        plan = plan_training(
+            spread(config, precision=precision, use_gpu=True, batch_size=256), make_layout(config, "hybrid")
+        )
+        rate = float(np.median([time_bare_steps(plan) for _ in range(3)]))
+        bench_table.add(f"an epoch of {KIDS:,} galaxies on the GPU, {precision}", KIDS / rate, "s")
