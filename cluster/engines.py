@@ -28,7 +28,8 @@ MALLOC_SETTINGS = {
     "MALLOC_ARENA_MAX": "1",
 }
 
-_MOST_BLOCKS = 2000  # of Ray Data, each of which costs its driver some 9 ms; more tasks share one
+MOST_BLOCKS = 2000
+"""Of Ray Data, each of which costs its driver some 9 ms; more tasks share one."""
 _LEAST_HELD, _GROUP = 1000, 200  # tasks that Dask's scheduler knows of at one time, and that go to it together
 
 Task = TypeVar("Task")
@@ -76,7 +77,7 @@ def _run_ray(function: Function[Task], tasks: Sequence[Task], config: Config) ->
 
     with ray_cluster(config.engine):
         # Pickled, since Ray Data would turn dataclasses and tuples into something else on their way through Arrow.
-        size = -(-len(tasks) // _MOST_BLOCKS)
+        size = -(-len(tasks) // MOST_BLOCKS)
         items = [{"tasks": pickle.dumps(tasks[first : first + size])} for first in range(0, len(tasks), size)]
         data = ray.data.from_items(items, override_num_blocks=len(items))
         data = data.flat_map(

@@ -15,6 +15,7 @@ from typing import Any
 
 from cluster.engines import (
     MALLOC_SETTINGS,
+    MOST_BLOCKS,
     check_resources,
     count_reruns,
     dask_client,
@@ -231,11 +232,12 @@ def _estimate_ray(plan: Plan, partitions: list[Partition]) -> Iterator[Record]:
     context = ray.data.DataContext.get_current()
     # A lost worker's partition is run again by Ray; one that raises is missing from the results, and the others go on.
     context.max_errored_blocks = -1
-    # One row a partition: the pickled work. Blocks of one row keep partitions apart, whatever their size.
+    # One row a partition: the pickled work. Of a survey with more partitions than blocks some share a task, which hands
+    # them on as they are done; when one raises, those of its task that are finished are skipped in the next pass.
     items = [{"work": pickle.dumps(partition)} for partition in partitions]
     begun = start_counting()
     data = (
-        ray.data.from_items(items, override_num_blocks=len(items))
+        ray.data.from_items(items, override_num_blocks=min(len(items), MOST_BLOCKS))
         .map(_read_row, fn_args=(plan, begun), compute=TaskPoolStrategy(size=engine.workers), num_cpus=0.5)
         .map_batches(
             EstimatorActor,

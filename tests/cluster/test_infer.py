@@ -53,6 +53,16 @@ def test_engines_agree_row_for_row(
 
 
 @pytest.mark.slow
+def test_partitions_may_share_a_task_of_ray(
+    ready_survey: ReadySurvey, serial_catalogue: pa.Table, ray_cluster: None, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cluster.infer.MOST_BLOCKS", 1)
+    config = change(ready_survey.config, engine__name="ray", locations__catalogue=str(tmp_path / "catalogue"))
+    assert infer_catalogue(config)["this_run"]["partitions"] > 2
+    assert_same_rows(read_all(config.locations.catalogue), serial_catalogue)
+
+
+@pytest.mark.slow
 def test_the_fields_readers_open_it(ready_survey: ReadySurvey, serial_catalogue: pa.Table, tmp_path) -> None:
     lsdb = pytest.importorskip("lsdb")
     location = str(tmp_path / "catalogue")
