@@ -234,7 +234,7 @@ class PhotometricEstimator(ABC):
         self, magnitudes_NF: Floats, errors_NF: Floats, not_detected_NF: npt.NDArray[np.bool_]
     ) -> tuple[Floats, Pdfs]:
         """Return redshifts and p(z) of such rows; asked of methods that give p(z)."""
-        raise NotImplementedError(f"{self.name} gives no p(z)")
+        raise EstimatorError(f"{self.name} gives no p(z)")
 
     def estimate(self, inputs: Inputs, *, batch_size: int = 256) -> Estimates:
         """Estimate redshifts of N galaxies.

@@ -25,6 +25,9 @@ READS = 4
 """Groups of windows read at one time: while one waits for the store, others are decoded."""
 WINDOWS_PER_READ = 64
 """Windows whose chunks are in memory for each of the reads: 10 MB in four bands and chunks of 64 pixels."""
+_SQUARE, _STRIP = 1024, 64
+"""[pixel] Windows in one square are read together, strip by strip: with the default layout they share a shard, and
+neighbours chunks. With another it costs some bytes that are read twice."""
 
 _OUTSIDE = {"image": np.nan, "mask": 0}
 """The arrays that are read, and what is outside the image."""
@@ -103,8 +106,7 @@ class Tile:
         """
         windows = np.empty((len(y0_N), len(self.bands), size, size), np.float32)
         masked = np.zeros(len(y0_N), bool)
-        side = 1024  # [pixel] windows that lie in one square are read together, as they share shards
-        order = np.lexsort((x0_N, y0_N // 64, x0_N // side, y0_N // side))
+        order = np.lexsort((x0_N, y0_N // _STRIP, x0_N // _SQUARE, y0_N // _SQUARE))
 
         def read(rows: npt.NDArray[np.int64]) -> None:
             windows[rows] = self._cut("image", y0_N[rows], x0_N[rows], size)
