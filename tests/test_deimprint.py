@@ -5,8 +5,12 @@ from hypothesis import strategies as st
 
 from photoz.deimprint import compute_smoothing_weights
 from photoz.errors import TrainingError
+from photoz.estimators.base import Inputs, Pdfs
 from photoz.estimators.boosted import import_lightgbm, make_parameters, make_tree_features
+from photoz.estimators.mlp import MlpEstimator
+from photoz.estimators.photometric import Sample
 from photoz.photometry import fit_band_differences
+from photoz.schema import LEVELS
 
 SPIKE = 0.25
 
@@ -15,10 +19,14 @@ def draw_redshifts(count: int, rng: np.random.Generator) -> np.ndarray:
     return rng.beta(2.2, 4.0, count) * 0.6
 
 
-def make_features(z_N: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Features of galaxies whose colours tell the redshift to some 0.025."""
+def make_magnitudes(z_N: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Magnitudes of galaxies whose colours tell the redshift to some 0.025."""
     bright_N = rng.uniform(17, 20, len(z_N))
-    magnitudes_NF = bright_N[:, None] + np.outer(z_N, [2.5, 0.0, -0.9]) + rng.normal(0, 0.05, (len(z_N), 3))
+    return bright_N[:, None] + np.outer(z_N, [2.5, 0.0, -0.9]) + rng.normal(0, 0.05, (len(z_N), 3))
+
+
+def make_features(z_N: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    magnitudes_NF = make_magnitudes(z_N, rng)
     return make_tree_features(magnitudes_NF, np.full_like(magnitudes_NF, 0.05), fit_band_differences(magnitudes_NF))
 
 
@@ -53,6 +61,31 @@ def test_weights_take_a_spike_of_training_out_of_the_redshifts_predicted():
     with_weights = measure_excess(predict(z_N, features, test, compute_smoothing_weights(z_N)), unclustered)
     assert without > 0.5
     assert abs(with_weights) < without / 3
+
+
+def measure_near_spike(pdf: Pdfs) -> float:
+    """Measure the share of the stacked p(z) within 0.01 of the spike."""
+    shares = [np.interp([SPIKE - 0.01, SPIKE + 0.01], quantiles, LEVELS) for quantiles in pdf.quantiles_NQ]
+    return float(np.diff(shares, axis=1).mean())
+
+
+@pytest.mark.slow
+def test_mlps_setting_takes_a_spike_of_training_out_of_the_stacked_densities():
+    rng = np.random.default_rng(1)
+    smooth_N, spike_N = draw_redshifts(2_500, rng), rng.normal(SPIKE, 0.003, 700)
+    z_N, test_N = np.concatenate([smooth_N, spike_N]), draw_redshifts(6_000, rng)
+    magnitudes_NF, test_NF = make_magnitudes(z_N, rng), make_magnitudes(test_N, rng).astype(np.float32)
+    inputs = Inputs(test_NF, np.full_like(test_NF, 0.05), None, np.zeros(len(test_N), np.int32))
+
+    def stack(count: int, **settings: float) -> float:
+        sample = Sample(("g", "r", "i"), magnitudes_NF[:count], np.full((count, 3), 0.05), z_N[:count])
+        estimates = MlpEstimator.fit(sample, members=2, epochs=20, **settings).estimate(inputs)
+        return measure_near_spike(estimates.pdf)
+
+    unclustered = stack(2_500)
+    without = stack(3_200) / unclustered - 1
+    assert without > 0.5
+    assert abs(stack(3_200, smooth_nz_width=0.08) / unclustered - 1) < without / 3
 
 
 def test_weighted_distribution_has_no_spike():
