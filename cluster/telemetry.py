@@ -92,10 +92,13 @@ class RunTelemetry:
             self._metrics["photoz_retried"].inc(partitions)
 
     def add(self, record: Record) -> None:
-        """Add a finished partition, unless another run finished it."""
+        """Add a finished partition, unless another run finished it.
+
+        One that was found finished when a stage began again was finished by this run before its worker was lost.
+        """
         self._remaining = max(self._remaining - 1, 0)
         self._tell_remaining()
-        if record.shared:
+        if record.shared and not record.sums.get("reruns"):
             return
         self.partitions += 1
         self._galaxies += record.rows

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from cluster.engines import (
     join_cluster,
     run_tasks,
 )
+from cluster.ledger import Record
+from cluster.telemetry import RunTelemetry
 from photoz.config import Config, Engine
 from photoz.errors import ConfigError
 
@@ -90,3 +93,12 @@ def test_progress_is_logged_with_rate_and_time_left(ready_survey: ReadySurvey, c
         list(run_tasks(square, [(10, "ten")], ready_survey.config, label="numbers"))
     assert "1/1 numbers, 10 galaxies" in caplog.text
     assert "left" in caplog.text
+
+
+def test_what_was_done_before_its_worker_was_lost_is_this_runs_work() -> None:
+    record = Record(order=0, pixel=4, key="k", rows=7, estimated=7, sha256="s", shared=True)
+    telemetry = RunTelemetry()
+    telemetry.add(record)  # another run's
+    telemetry.add(replace(record, sums={"reruns": 2}))
+    found = telemetry.summarize()
+    assert (found["partitions"], found["galaxies"], found["rerun_after_lost_worker"]) == (1, 7, 2)
