@@ -64,7 +64,7 @@ class Record:
     sums: dict[str, float] = field(default_factory=dict)
     estimator: str = ""
     shared: bool = False
-    """In memory alone: found finished, by another run that works on the same output or before this one lost a worker."""
+    """In memory alone: found finished, by another run on the same output or by this one before it lost a worker."""
 
     @property
     def partition(self) -> Partition:
