@@ -34,7 +34,7 @@ types: $(VENV)/.installed-test
 	$(BIN)/mypy
 
 bench: $(VENV)/.installed-test
-	$(BIN)/python -m pytest tests/benchmarks --benchmark-only --bench-report docs/benchmarks $(ARGS)
+	$(BIN)/python -m pytest tests/benchmarks -s --benchmark-only --bench-report docs/benchmarks $(ARGS)
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -82,8 +82,9 @@ class Table:
     notes: list[str] = field(default_factory=list)
 
     def add(self, stage: str, ours: float, unit: str, **rest: Any) -> None:
-        """Add a line; ``rest`` as in `Line`."""
+        """Add a line and, as a whole run takes long, print it; ``rest`` as in `Line`."""
         self.lines.append(Line(stage, ours, unit, **rest))
+        print("\n" + "  ".join(cell for cell in self.lines[-1].cells if cell), flush=True)
 
     def reject(self, lever: str, figure: str, reason: str) -> None:
         """Note a lever that was measured in this run and is not used."""

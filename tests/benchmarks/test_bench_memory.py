@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 from astropy import units
 from astropy_healpix import HEALPix
+from bench_table import Table
 from runs import make_ready
 from tiny_survey import write_survey
 
@@ -22,6 +23,7 @@ from photoz.settings import config_to_dict
 from photoz.storage import remove
 
 FEW, MANY = 20, 200
+MOST_GROWTH = 1.15
 ORDER = 16  # [HEALPix] 3.2 arcsec: some 250 pixels in a tile of 256 x 256 pixels of 0.2 arcsec
 SCRIPT = Path(__file__).with_name("measure_memory.py")
 
@@ -68,15 +70,12 @@ def measure(settings: Path, engine: str, partitions: int) -> dict[str, Any]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-@pytest.mark.benchmark(group="memory")
 @pytest.mark.parametrize("engine", ["ray", "dask"])
-def test_memory_is_flat(benchmark: Any, settings: Path, engine: str, capsys: pytest.CaptureFixture[str]) -> None:
-    few = measure(settings, engine, FEW)
-    many = benchmark.pedantic(measure, (settings, engine, MANY), rounds=1)
-    benchmark.extra_info |= {"few": few, "many": many}
-    with capsys.disabled():
-        for count, figures in ((FEW, few), (MANY, many)):
-            print(f"\n{engine}, {count} partitions: {figures}", end="")
+def test_bench_memory(bench_table: Table, settings: Path, engine: str) -> None:
+    few, many = measure(settings, engine, FEW), measure(settings, engine, MANY)
     assert many["rows"] > 5 * few["rows"]
-    assert many["driver_mib"] < 1.15 * few["driver_mib"]
-    assert many["worker_mib"] < 1.15 * few["worker_mib"]
+    for who in ("driver", "worker"):
+        bench_table.add(
+            f"peak memory, {engine}, {who}, {MANY} partitions", many[f"{who}_mib"], "MiB",
+            reference=few[f"{who}_mib"], against=f"with {FEW}", target=MOST_GROWTH, sense="most",
+        )  # fmt: skip
