@@ -17,6 +17,7 @@ from photoz.estimators.base import Inputs
 from photoz.schema import Flag, make_field
 from photoz.telemetry import count
 from photoz.tiles import open_tile
+from photoz.tiles.fetch import choose_threads
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ def attach_cutouts(
     ra_N, dec_N = sources["ra"].to_numpy(), sources["dec"].to_numpy()
     tile_N = sources["tile"].to_numpy(zero_copy_only=False).astype(str)
     groups = [(name, np.flatnonzero(tile_N == name)) for name in np.unique(tile_N).tolist()]
-    with ThreadPoolExecutor(TILES_AT_ONCE) as pool:
+    with ThreadPoolExecutor(choose_threads(tiles, TILES_AT_ONCE)) as pool:
         reads = [
             pool.submit(_read_tile, tiles, name, (ra_N[rows], dec_N[rows]), (cutout_size, image_bands))
             for name, rows in groups

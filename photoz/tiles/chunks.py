@@ -5,7 +5,7 @@ time a chunk. This reads the two layouts that our writer makes; `photoz.tiles.Ti
 """
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -26,6 +26,8 @@ Chunk = tuple[int, int]
 """Row and column of a chunk in the grid of chunks."""
 Place = tuple[str, int, int]
 """Key of the object that holds a chunk, first byte, and byte after the last."""
+Piece = tuple[int, slice, slice, slice, slice]
+"""Number of a window, rows and columns of a chunk, and those of the window that they go to."""
 IntArray = npt.NDArray[np.int64]
 
 
@@ -109,36 +111,35 @@ class ChunkedArray:
             A stored object is missing.
         """
         windows = np.full((len(y0_N), *self.shape[:-2], size, size), outside, self.dtype)
-        touched: dict[Chunk, list[int]] = {}
-        for n, (y0, x0) in enumerate(zip(y0_N.tolist(), x0_N.tolist(), strict=True)):
-            for chunk in self._find_chunks(y0, x0, size):
-                touched.setdefault(chunk, []).append(n)
-        places = self._locate(fetch, sorted(touched))
+        pieces = self._split_windows(y0_N, x0_N, size)
+        places = self._locate(fetch, sorted(pieces))
         stored = [(chunk, place) for chunk, place in places.items() if place is not None]
         contents = dict(zip((chunk for chunk, _ in stored), _fetch_merged(fetch, [p for _, p in stored]), strict=True))
-        for chunk, rows in touched.items():
+        for chunk, parts in pieces.items():
             pixels = self._decode(contents[chunk]) if chunk in contents else None
-            for n in rows:
-                self._paste(windows[n], pixels, chunk, (int(y0_N[n]), int(x0_N[n])))
+            for n, rows, columns, to_rows, to_columns in parts:
+                windows[n, ..., to_rows, to_columns] = self.fill if pixels is None else pixels[..., rows, columns]
         return windows
 
-    def _find_chunks(self, y0: int, x0: int, size: int) -> list[Chunk]:
-        ends = [
-            (max(first, 0), min(first + size, length)) for first, length in zip((y0, x0), self.shape[-2:], strict=True)
-        ]
-        rows, columns = (range(low // self.chunk, -(-high // self.chunk) if low < high else 0) for low, high in ends)
-        return [(row, column) for row in rows for column in columns]
+    def _split_windows(self, y0_N: IntArray, x0_N: IntArray, size: int) -> dict[Chunk, list[Piece]]:
+        """Split windows at the borders of chunks."""
+        pieces: dict[Chunk, list[Piece]] = {}
+        for n, (y0, x0) in enumerate(zip(y0_N.tolist(), x0_N.tolist(), strict=True)):
+            across = list(self._split_axis(x0, size, self.shape[-1]))
+            for row, rows, to_rows in self._split_axis(y0, size, self.shape[-2]):
+                for column, columns, to_columns in across:
+                    pieces.setdefault((row, column), []).append((n, rows, columns, to_rows, to_columns))
+        return pieces
 
-    def _paste(self, window: npt.NDArray[Any], pixels: npt.NDArray[Any] | None, chunk: Chunk, first: Chunk) -> None:
-        """Copy what a chunk holds of a window; None holds the fill value."""
-        there, here = [], []
-        for axis in (0, 1):
-            origin = chunk[axis] * self.chunk
-            low = max(first[axis], origin)
-            high = min(first[axis] + window.shape[axis - 2], origin + self.chunk, self.shape[axis - 2])
-            there.append(slice(low - origin, high - origin))
-            here.append(slice(low - first[axis], high - first[axis]))
-        window[..., here[0], here[1]] = self.fill if pixels is None else pixels[..., there[0], there[1]]
+    def _split_axis(self, first: int, size: int, length: int) -> Iterator[tuple[int, slice, slice]]:
+        """Yield the chunks that one axis of a window touches: their number, what of them, and where in the window."""
+        low, last = max(first, 0), min(first + size, length)
+        while low < last:
+            chunk = low // self.chunk
+            origin = chunk * self.chunk
+            high = min(last, origin + self.chunk)
+            yield chunk, slice(low - origin, high - origin), slice(low - first, high - first)
+            low = high
 
     def _locate(self, fetch: Fetch, chunks: Iterable[Chunk]) -> dict[Chunk, Place | None]:
         """Find where each chunk is stored; None: nowhere."""

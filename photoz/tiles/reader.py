@@ -19,10 +19,10 @@ from zarr.storage import FsspecStore, LocalStore
 
 from photoz.errors import MissingTileError, TileError
 from photoz.tiles.chunks import ChunkedArray
-from photoz.tiles.fetch import Fetch, Traffic, make_fetch
+from photoz.tiles.fetch import Fetch, Traffic, choose_threads, make_fetch
 
 READS = 4
-"""Groups of windows read at one time: while one waits for the store, others are decoded."""
+"""Groups of windows read at one time from a store: while one waits for it, others are decoded."""
 WINDOWS_PER_READ = 64
 """Windows whose chunks are in memory for each of the reads: 10 MB in four bands and chunks of 64 pixels."""
 _SQUARE, _STRIP = 1024, 64
@@ -112,7 +112,7 @@ class Tile:
             windows[rows] = self._cut("image", y0_N[rows], x0_N[rows], size)
             masked[rows] = self._cut("mask", y0_N[rows], x0_N[rows], size).any(axis=(1, 2))
 
-        with ThreadPoolExecutor(READS) as pool:
+        with ThreadPoolExecutor(choose_threads(self.location, READS)) as pool:
             list(pool.map(read, np.array_split(order, range(WINDOWS_PER_READ, len(order), WINDOWS_PER_READ))))
         return windows, masked
 

@@ -22,8 +22,10 @@ import zarr
 from range_server import serve_ranges
 from tiny_survey import make_wcs
 
+from photoz.catalogue import Partition
 from photoz.config import Tiles
 from photoz.inputs import attach_cutouts
+from photoz.schema import HEALPIX_ORDER, make_source_schema
 from photoz.telemetry import gather
 from photoz.tiles import TileTemplate, TileWriter, open_tile
 from photoz.tiles import fetch as fetching
@@ -91,6 +93,21 @@ def make_sources(folder: Path) -> pa.Table:
     ra, dec = tile.wcs.all_pix2world(x, y, 0)
     flags = np.zeros(len(ra), np.int32)
     return pa.table({"ra": ra, "dec": dec, "tile": np.repeat(names, count), "flags": flags})
+
+
+def make_rows(folder: Path, bands: tuple[str, ...], partition: Partition) -> pa.Table:
+    """Make rows of a source catalogue of `make_sources`, as if they lay in a partition."""
+    placed, schema = make_sources(folder), make_source_schema(bands)
+    rng, count = np.random.default_rng(2), len(placed)
+    columns = {name: placed[name] for name in placed.column_names}
+    columns["object_id"] = [f"galaxy {number:06d}" for number in range(count)]
+    for field in schema:
+        if field.name not in columns:
+            magnitudes = rng.normal(20, 0.5, count) if field.name.startswith("mag") else np.zeros(count)
+            columns[field.name] = pa.array(magnitudes).cast(field.type, safe=False)
+    first = partition.pixel << 2 * (HEALPIX_ORDER - partition.order)
+    columns["_healpix_29"] = first + np.arange(count)
+    return pa.table({name: columns[name] for name in schema.names}).cast(schema)
 
 
 def read(location: str, sources: pa.Table) -> pa.Table:

@@ -6,52 +6,67 @@ Steady state: the time from the first finished partition to the last, without th
 import time
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from bench_table import Table
+from bright_sample import make_sources
 from conftest import save_untrained
+from measure_reading import make_rows, write_tiles
 from runs import change
-from tiny_survey import make_config, write_survey
+from tiny_survey import make_config
 
 from cluster.engines import join_cluster
 from cluster.infer import estimate_partitions, plan_run
-from cluster.partitioning import partition_sources
-from photoz.catalogue import list_partitions, read_partition
-from photoz.config import Config
+from photoz.catalogue import PRIMARY, Partition, finish_catalogue, list_partitions, read_partition, write_partition
+from photoz.config import Config, Tiles
 from photoz.inference import prepare_estimator, read_cutouts
-from photoz.ingest import ingest_tile
 from photoz.inputs import make_inputs
-from photoz.survey.kids import find_tiles
+from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER
 
-TILES = tuple(f"{180 + 0.5 * number}_-0.5" for number in range(8))  # a partition or two each
-SIDE = {"hybrid": 1500, "photometry": 200}  # [pixel]
-ROWS = {"hybrid": 200, "photometry": 5_000}  # of a partition, at most; 5,000 is the default
-SOURCES_A_TILE = {"hybrid": 200, "photometry": 6_000}  # three quarters of them bright
+SIDE = 6144  # [pixel] of the tile with images, under many names: a ninth of a KiDS tile
+NAMES, PARTITIONS = 96, 16  # some 800 galaxies a partition
+
+
+FIRST = Partition(4, 16)
+SETTINGS = {"sources": {"margin_arcsec": 0.0}, "engine": {"name": "serial"}}
 
 
 @pytest.fixture(scope="module")
 def surveys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Config]:
-    """Ingest small tiles for each estimator, for photometry alone with partitions of nearly the default size."""
-    return {name: make_large(tmp_path_factory.mktemp(name), name) for name in SIDE}
+    """Make a source catalogue for each estimator, for the combined network with tiles."""
+    images, photometry = (make_config(tmp_path_factory.mktemp(name), **SETTINGS) for name in ("images", "photometry"))
+    write_tiles(Path(images.locations.tiles), Tiles(), side=SIDE, names=NAMES)
+    write_partitions(images, make_rows(Path(images.locations.tiles), images.survey.bands, FIRST))
+    rows = make_sources(photometry.survey.bands, PARTITIONS * 5000)  # 5,000 is the default
+    write_partitions(photometry, rows)
+    return {"hybrid": save(images, "hybrid"), "photometry": save(photometry, "photometry")}
 
 
-def make_large(folder: Path, name: str) -> Config:
-    write_survey(folder, TILES, shape=(SIDE[name], SIDE[name]), count=SOURCES_A_TILE[name])
-    sources = {"rows_per_partition": ROWS[name], "highest_order": 8, "margin_arcsec": 0.0}
-    tiles = {"chunk": 64, "shard": 1024}
-    config = make_config(folder, sources=sources, tiles=tiles, engine={"name": "serial"}, inference={"estimator": name})
-    for tile in find_tiles(config):
-        ingest_tile(config, tile)
-    partition_sources(config)
+def write_partitions(config: Config, rows: pa.Table) -> None:
+    """Write rows as partitions of equal size, wherever on the sky they are."""
+    size, parts = len(rows) // PARTITIONS, []
+    for number in range(PARTITIONS):
+        part = Partition(FIRST.order, FIRST.pixel + number)
+        parts.append((part, size))
+        own = rows.slice(number * size, size)
+        first = part.pixel << 2 * (HEALPIX_ORDER - part.order)
+        own = own.set_column(0, own.schema.field(HEALPIX_COLUMN), pa.array(first + np.arange(size)))
+        write_partition(f"{config.locations.sources}/{PRIMARY}", part, own)
+    finish_catalogue(config.locations.sources, parts, info={})
+
+
+def save(config: Config, name: str) -> Config:
     save_untrained(config, name)
-    return config
+    return change(config, inference__estimator=name)
 
 
 def measure_forward(config: Config) -> float:
     """Estimate rows in memory, with all of the machine's cores; galaxies/s."""
     config = change(config, inference__threads=torch.get_num_threads())
     estimator = prepare_estimator(f"{config.locations.models}/{config.inference.estimator}", config)
-    parts = [read_partition(config.locations.sources, part) for part in list_partitions(config.locations.sources)]
+    parts = [read_partition(config.locations.sources, part) for part in list_parts(config)]
     inputs = [make_inputs(read_cutouts(rows, config, estimator), estimator.bands) for rows in parts]
     best = 0.0
     for _ in range(2):
@@ -63,14 +78,19 @@ def measure_forward(config: Config) -> float:
 
 
 def measure_end_to_end(config: Config, location: str) -> float:
-    """Galaxies/s between the first finished partition and the last."""
+    """Galaxies/s between the first finished partition and the last, by the times of their records."""
     config = change(config, locations__catalogue=location)
     with join_cluster(config):
-        times, rows = [], []
-        for record in estimate_partitions(plan_run(config), list_partitions(config.locations.sources)):
-            times.append(time.perf_counter())
-            rows.append(record.rows)
-    return sum(rows[1:]) / (times[-1] - times[0])
+        rows = {
+            record.partition.name: record.rows for record in estimate_partitions(plan_run(config), list_parts(config))
+        }
+    times = sorted(file.stat().st_mtime for file in Path(location).glob("run/records/*.json"))
+    assert len(times) == len(rows) == PARTITIONS
+    return sum(rows.values()) * (1 - 1 / PARTITIONS) / (times[-1] - times[0])
+
+
+def list_parts(config: Config) -> list[Partition]:
+    return list_partitions(config.locations.sources)
 
 
 @pytest.mark.parametrize(("estimator", "target"), [("hybrid", 0.9), ("photometry", 0.5)])

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import measure_reading as reading
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -21,7 +20,6 @@ from tiny_survey import make_config, make_wcs
 from photoz.catalogue import Partition, write_partition
 from photoz.config import Config, Tiles
 from photoz.inference import estimate_partition, prepare_estimator
-from photoz.schema import make_source_schema
 from photoz.tiles import open_tile
 
 SIDE, NAMES = 4096, 6  # [pixel] a twentieth of a KiDS tile, under six names
@@ -43,21 +41,8 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
         for number in range(1, NAMES):
             (folder / "survey" / f"B{number}_{band}.fits").symlink_to(f"B0_{band}.fits")
     save_untrained(config, "hybrid")
-    pq.write_table(make_rows(folder / "tiles", config), folder / "rows.parquet")
+    pq.write_table(reading.make_rows(folder / "tiles", config.survey.bands, WHOLE), folder / "rows.parquet")
     return config
-
-
-def make_rows(tiles: Path, config: Config) -> pa.Table:
-    placed, schema = reading.make_sources(tiles), make_source_schema(config.survey.bands)
-    rng, count = np.random.default_rng(2), len(placed)
-    columns = {name: placed[name] for name in placed.column_names}
-    columns["object_id"] = [f"galaxy {number:06d}" for number in range(count)]
-    for field in schema:
-        if field.name not in columns:
-            magnitudes = rng.normal(20, 0.5, count) if field.name.startswith("mag") else np.zeros(count)
-            columns[field.name] = pa.array(magnitudes).cast(field.type, safe=False)
-    columns["_healpix_29"] = np.full(count, WHOLE.pixel << 58) + np.arange(count)
-    return pa.table({name: columns[name] for name in schema.names}).cast(schema)
 
 
 def run_naive(config: Config) -> tuple[float, np.ndarray]:
