@@ -101,10 +101,10 @@ def test_bench_end_to_end(
 ) -> None:  # fmt: skip
     if engine == "ray":
         request.getfixturevalue("ray_cluster")
-    threads = 1 if engine == "dask" else torch.get_num_threads()  # Dask has a process a core
+    cores = torch.get_num_threads()
     config = change(
-        surveys[estimator], engine__name=engine, inference__threads=threads,
-        engine__workers=torch.get_num_threads(),
+        surveys[estimator], engine__name=engine, engine__workers=cores, engine__estimators=cores,
+        engine__cpus_per_estimator=1.0, inference__threads=cores if engine == "serial" else 1,
     )  # fmt: skip
     before = measure_forward(config)
     rates = [measure_end_to_end(config, str(tmp_path / f"catalogue{number}")) for number in range(2)]
