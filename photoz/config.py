@@ -312,8 +312,8 @@ class Engine(Settings, frozen=True):
     workers: int = 2
     """Tasks at one time, or worker processes of a local Dask cluster; in Ray inference, tasks that read tiles."""
     estimators: int = 1
-    """Actors that hold the network (Ray inference). On CPUs one a core, with ``inference.threads`` = 1, does more than one
-    with all cores, whose threads wait for each other where others run too (docs/benchmarks/reading.md)."""
+    """Actors that hold the network (Ray inference). On CPUs one a core, with ``inference.threads`` = 1, does more than
+    one with all cores, whose threads wait for each other where others run too (docs/benchmarks/reading.md)."""
     cpus_per_estimator: float = 1.0
     gpus_per_estimator: float = 0.0
     memory_gib: float = 2.0
