@@ -22,8 +22,8 @@ from photoz.tiles.fetch import choose_threads
 logger = logging.getLogger(__name__)
 
 CUTOUT = "cutout"
-TILES_AT_ONCE = 3
-"""Tiles of a partition that are read at one time: hides the latency of opening them."""
+TILES_AT_ONCE = 6
+"""Tiles of a partition that are read at one time from a store: hides the latency of opening them."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import fsspec
 from fsspec.asyn import get_loop, sync
@@ -18,6 +18,7 @@ IN_FLIGHT = 256
 _OBSTORE_OPTIONS = {"endpoint_url", "anon", "client_kwargs"}
 """Of s3fs's options, those that can be told to obstore; with any other, s3fs reads."""
 
+Answer = TypeVar("Answer")
 Range = tuple[str, int, int | None]
 """Key of an object, first byte and byte after the last; a negative first byte counts from the end."""
 Fetch = Callable[[Sequence[Range]], list[bytes | None]]
@@ -78,9 +79,7 @@ def make_fetch(location: str) -> Fetch:
         return lambda ranges: _fetch_local(root, ranges)
     if location.startswith("s3://") and (store := _open_s3(root.partition("/")[0], _describe_s3())) is not None:
         prefix = root.partition("/")[2]
-        return lambda ranges: _run(
-            _get_from_obstore(store, f"{prefix}/{key}", first, last) for key, first, last in ranges
-        )
+        return lambda ranges: _fetch_from_obstore(store, prefix, ranges)
     if filesystem.async_impl:
         return lambda ranges: _run(
             _get_from_fsspec(filesystem, f"{root}/{key}", first, last) for key, first, last in ranges
@@ -136,17 +135,17 @@ def _read_whole(filesystem: Any, path: str, first: int, last: int | None) -> byt
         return None
 
 
-def _run(requests: Iterable[Coroutine[Any, Any, bytes | None]]) -> list[bytes | None]:
+def _run(requests: Iterable[Coroutine[Any, Any, Answer]]) -> list[Answer]:
     """Run requests on fsspec's loop, side by side with those of other threads."""
 
-    async def gather() -> list[bytes | None]:
+    async def gather() -> list[Answer]:
         return await asyncio.gather(*(_limited(request) for request in requests))
 
-    result: list[bytes | None] = sync(get_loop(), gather)
+    result: list[Answer] = sync(get_loop(), gather)
     return result
 
 
-async def _limited(request: Coroutine[Any, Any, bytes | None]) -> bytes | None:
+async def _limited(request: Coroutine[Any, Any, Answer]) -> Answer:
     async with _get_slots():
         return await request
 
@@ -163,15 +162,45 @@ async def _get_from_fsspec(filesystem: Any, path: str, first: int, last: int | N
         return None
 
 
-async def _get_from_obstore(store: Any, path: str, first: int, last: int | None) -> Any:
+def _fetch_from_obstore(store: Any, prefix: str, ranges: Sequence[Range]) -> list[Any]:
+    """Fetch the ranges of each object by one call, which asks for them side by side: a call costs Python 0.1 ms."""
+    by_key: dict[str, list[int]] = {}
+    whole = []
+    for number, (key, first, last) in enumerate(ranges):
+        if first < 0 or last is None:
+            whole.append(number)
+        else:
+            by_key.setdefault(key, []).append(number)
+    objects = [
+        _get_ranges(store, f"{prefix}/{key}", [ranges[n][1] for n in numbers], [ranges[n][2] for n in numbers])
+        for key, numbers in by_key.items()
+    ]
+    ends = [_get_end(store, f"{prefix}/{ranges[n][0]}", ranges[n][1]) for n in whole]
+    found: list[Any] = [None] * len(ranges)
+    answers = _run([*objects, *ends])
+    for numbers, contents in zip([*by_key.values(), *([n] for n in whole)], answers, strict=True):
+        for n, content in zip(numbers, contents or [], strict=contents is not None):
+            found[n] = content
+    return found
+
+
+async def _get_ranges(store: Any, path: str, starts: Sequence[int], ends: Sequence[int | None]) -> list[Any] | None:
     from obstore.exceptions import NotFoundError
 
     try:
-        if last is not None:
-            return memoryview(await store.get_range_async(path, start=first, end=last))
+        return [memoryview(part) for part in await store.get_ranges_async(path, starts=starts, ends=ends, coalesce=0)]
+    except NotFoundError:
+        return None
+
+
+async def _get_end(store: Any, path: str, first: int) -> list[Any] | None:
+    """Get an object from a byte on, or its last bytes."""
+    from obstore.exceptions import NotFoundError
+
+    try:
         wanted = {"suffix": -first} if first < 0 else {"offset": first}
         answer = await store.get_async(path, options={"range": wanted} if first else {})
-        return memoryview(await answer.bytes_async())
+        return [memoryview(await answer.bytes_async())]
     except NotFoundError:
         return None
 
