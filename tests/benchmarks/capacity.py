@@ -15,15 +15,15 @@ class Rates:
 
     ingest_s: float = 40.0  # a tile of four bands with masks, FITS to Zarr
     tile_fits: float = 7.53 * GB
-    tile_stored: float = 5.47 * GB
-    cut_sparse: float = 267.0  # galaxies a second, 1,200 of them a tile
+    tile_stored: float = 6.0 * GB
+    cut_sparse: float = 2_700.0  # galaxies a second from a store, 1,200 of them a tile
     cut_dense: float = 18_800.0  # from decoded blocks: more than some 10,000 a tile
-    read_sparse: float = 509e3  # [bytes] from the tile store for a galaxy, 1,200 of them a tile
-    forward_cpu: float = 111.0  # galaxies a second through the combined network
+    read_sparse: float = 156e3  # [bytes] from the tile store for a galaxy, 1,200 of them a tile
+    forward_cpu: float = 1_200.0  # galaxies a second through the combined network, float32
     forward_gpu: float = 60_000.0  # a second and GPU: the target, not measured
-    photometry: float = 13_100.0  # galaxies a second, source catalogue to finished partition, mlp with p(z)
+    photometry: float = 12_700.0  # galaxies a second, source catalogue to finished partition, mlp with p(z)
     margin_s: float = 3.7e-6  # a galaxy
-    audit_s: float = 33e-6  # a galaxy
+    audit_s: float = 31e-6  # a galaxy
     driver_s: float = 8.8e-3  # a partition, Ray's driver, which is one process
     source_row: float = 91.0  # [bytes] in the source catalogue
     catalogue_row: float = 127.0  # [bytes] with p(z) and margin
