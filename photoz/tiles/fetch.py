@@ -14,7 +14,8 @@ from fsspec.asyn import get_loop, sync
 from fsspec.implementations.local import LocalFileSystem
 
 IN_FLIGHT = 256
-"""Requests of a process that may be unanswered at one time: with 30 ms of latency, at most 8,500 a second."""
+"""Calls of a process that may be unanswered at one time, each for one range or, by obstore, for all of an object: with
+30 ms of latency, at most 8,500 a second."""
 _OBSTORE_OPTIONS = {"endpoint_url", "anon", "client_kwargs"}
 """Of s3fs's options, those that can be told to obstore; with any other, s3fs reads."""
 
