@@ -121,8 +121,7 @@ def test_a_ray_node_killed(
     survey: ManyPartitions, ray_nodes: Any, tally: Tally, output: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = configure(survey, output, "ray")
-    # A worker looks after its raylet once a second: a shorter estimate could end before it does, and nothing be lost.
-    inject(monkeypatch, SlowDown(2.0))
+    inject(monkeypatch, SlowDown(0.5))
 
     def kill(records: list[Record]) -> None:
         """Kill the raylet beneath which the network is at work."""
