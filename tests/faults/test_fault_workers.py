@@ -20,6 +20,7 @@ from runs import ManyPartitions, assert_same_rows, change, make_survey, name_til
 from cluster.engines import use_own_token
 from cluster.infer import infer_catalogue
 from cluster.ledger import Record
+from cluster.reruns import start_counting
 from photoz.config import Config
 from photoz.storage import list_files, read_json
 
@@ -115,6 +116,18 @@ def test_a_dask_worker_killed_from_outside(
     assert done
     assert record["this_run"]["rerun_after_lost_worker"] >= 1
     tally.check("dask: worker killed from outside", config, survey.object_ids)
+
+
+def test_reruns_are_counted_on_the_drivers_node(ray_nodes: Any) -> None:
+    import ray
+
+    def find_node(_: Any) -> str:
+        return str(ray.get_runtime_context().get_node_id())
+
+    for _ in range(4):  # at random it would be one of three
+        counting = start_counting()
+        assert ray.get(counting.__ray_call__.remote(find_node)) == find_node(None)
+        ray.kill(counting)
 
 
 def test_a_ray_node_killed(
