@@ -1,7 +1,8 @@
 """The combined network laid out for inference: `pack_network`.
 
-Same weights, same sums, fewer passes over memory: ReLU within the convolution that it follows, the three 1x1
-convolutions that read the same map as one, weights held in the order that the processor's kernels read. On a CPU these
+Same weights, same sums, fewer passes over memory: ReLU within the convolution that it follows, two 1x1 convolutions
+that read the same map as one, weights held in the order that the processor's kernels read, the largest maps made of a
+few galaxies at a time, so that a CPU still has them in its cache when they are pooled. On a CPU the convolutions
 are oneDNN's kernels (those that torch.compile would call, without its minute of compilation), for the dense layer too:
 torch's own takes MKL's there, half as fast on a processor that is not Intel's. Figures: docs/benchmarks/forward.md.
 """
@@ -13,7 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from photoz.estimators.network import HybridNetwork, MaskedNetwork, add_image, max_pool_same
+from photoz.estimators.network import HybridNetwork, MaskedNetwork, add_image, average_pool_same
+
+_TYPICAL_SIDE = 12  # [pixel] of a map; told none, oneDNN may pack weights so that each call packs them anew (2.5 ms)
+_RUN = 32  # galaxies whose largest maps are made together on a CPU
 
 Precision = Literal["float32", "bfloat16"]
 N = TypeVar("N", HybridNetwork, MaskedNetwork)
@@ -39,7 +43,8 @@ class PackedConvolution(nn.Module):
         self.onednn = _has_onednn(weight)
         self.weight = weight
         if self.onednn:
-            self.weight = torch.ops.mkldnn._reorder_convolution_weight(weight, self.padding, [1, 1], [1, 1], 1)
+            maps = [1, weight.shape[1], _TYPICAL_SIDE, _TYPICAL_SIDE]
+            self.weight = torch.ops.mkldnn._reorder_convolution_weight(weight, self.padding, [1, 1], [1, 1], 1, maps)
 
     def forward(self, images_NCYX: Tensor) -> Tensor:
         """Return (N, channels of all parts, Y, X)."""
@@ -75,22 +80,58 @@ class PackedJoin(nn.Module):
 
 
 class PackedInception(nn.Module):
-    """A `photoz.estimators.network.Inception` module whose three 1x1 convolutions of the same map are one."""
+    """A `photoz.estimators.network.Inception` module with two of its three 1x1 convolutions of the same map as one.
+
+    The third's outputs are read whole by the next, and would be copied from among the others'.
+    """
 
     def __init__(self, module: Any, *, dtype: torch.dtype) -> None:
         super().__init__()
-        points = (module.middle[0], module.wide[0], module.point)
+        points = (module.wide[0], module.point)
         self.points = PackedConvolution(*points, dtype=dtype)
         self.sizes = [part.convolution.out_channels for part in points]
-        self.middle = PackedConvolution(module.middle[1], dtype=dtype)
+        self.middle = nn.Sequential(*(PackedConvolution(part, dtype=dtype) for part in module.middle))
         self.wide = PackedConvolution(module.wide[1], dtype=dtype)
         self.pooled = PackedConvolution(module.pooled, dtype=dtype)
 
     def forward(self, images_NCYX: Tensor) -> Tensor:
         """Return (N, 256, Y, X)."""
-        before_NCYX, wide_NCYX, point_NCYX = self.points(images_NCYX).split(self.sizes, dim=1)
-        pooled_NCYX = self.pooled(max_pool_same(images_NCYX))
-        return torch.cat([point_NCYX, self.middle(before_NCYX), self.wide(wide_NCYX), pooled_NCYX], dim=1)
+        wide_NCYX, point_NCYX = self.points(images_NCYX).split(self.sizes, dim=1)
+        pooled_NCYX = self.pooled(max_pool_neighbours(images_NCYX))
+        return torch.cat([point_NCYX, self.middle(images_NCYX), self.wide(wide_NCYX), pooled_NCYX], dim=1)
+
+
+class PackedImageBranch(nn.Module):
+    """A `photoz.estimators.network.ImageBranch` of packed layers."""
+
+    def __init__(self, branch: Any, *, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.features = branch.features
+        self.stem = PackedConvolution(branch.stem, dtype=dtype)
+        self.middle = nn.Sequential(*(PackedConvolution(part, dtype=dtype) for part in branch.middle))
+        self.inception = nn.Sequential(*(PackedInception(module, dtype=dtype) for module in branch.inception))
+
+    def forward(self, images_NBYX: Tensor) -> Tensor:
+        """Return (N, features), flattened pixel by pixel."""
+        runs = torch.split(images_NBYX, _RUN) if images_NBYX.device.type == "cpu" else (images_NBYX,)
+        maps_NCYX = torch.cat([self._begin(run_NBYX) for run_NBYX in runs])
+        flat_NP: Tensor = self.inception(maps_NCYX).permute(0, 2, 3, 1).flatten(1)
+        return flat_NP
+
+    def _begin(self, images_NBYX: Tensor) -> Tensor:
+        maps_NCYX = average_pool_same(self.stem(images_NBYX), 3, 3)
+        return average_pool_same(self.middle(maps_NCYX), 3, 2)
+
+
+def max_pool_neighbours(images_NCYX: Tensor) -> Tensor:
+    """Compute `photoz.estimators.network.max_pool_same` faster, without gradients: the greater of two, twice."""
+    across_NCYX = torch.empty_like(images_NCYX)
+    torch.maximum(images_NCYX[..., :-1], images_NCYX[..., 1:], out=across_NCYX[..., :-1])
+    across_NCYX[..., -1] = images_NCYX[..., -1]
+    pooled_NCYX = torch.empty_like(images_NCYX)
+    torch.maximum(across_NCYX[..., :-1, :], across_NCYX[..., 1:, :], out=pooled_NCYX[..., :-1, :])
+    pooled_NCYX[..., -1, :] = across_NCYX[..., -1, :]
+    return pooled_NCYX
 
 
 def pack_network(network: N, precision: Precision) -> N:
@@ -109,9 +150,7 @@ def pack_network(network: N, precision: Precision) -> N:
     if image is None:  # nothing that is worth it
         return packed
     dtype = getattr(torch, precision)
-    image.stem = PackedConvolution(image.stem, dtype=dtype)
-    image.middle = nn.Sequential(*(PackedConvolution(part, dtype=dtype) for part in image.middle))
-    image.inception = nn.Sequential(*(PackedInception(module, dtype=dtype) for module in image.inception))
+    packed.register_module("image", PackedImageBranch(image, dtype=dtype))
     join: Any = packed.join[0]
     packed.join[0] = PackedJoin(join, image.features, dtype=dtype)
     return packed
