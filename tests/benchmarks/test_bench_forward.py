@@ -26,7 +26,7 @@ from photoz.photometry import MagnitudeScaling
 BANDS = ("u", "g", "r", "i", "Z", "Y", "J", "H", "Ks")
 GFLOP = 0.136
 """Of a galaxy: 68 million multiply-adds."""
-COUNT, SIDE = 512, 2048
+COUNT, SIDE = 1024, 2048
 PLAIN = """
 import json, sys, time, torch
 from test_bench_forward import make_tensors, make_network
