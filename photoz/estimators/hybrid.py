@@ -14,7 +14,7 @@ from photoz.estimators.colours import ColourDistance
 from photoz.estimators.density import Density, find_local_median, mix_bins, mix_gaussians
 from photoz.estimators.folder import check_shapes, choose_device, read_network, split_rows, to_tensor, write_network
 from photoz.estimators.layout import InputLayout, ReadsLayout, make_layout
-from photoz.estimators.masks import Photometry, encode, find_seen, number_patterns
+from photoz.estimators.masks import Photometry, encode, number_patterns
 from photoz.estimators.network import MaskedNetwork
 from photoz.estimators.packed import Precision, pack_network
 from photoz.estimators.scaling import scale_cutouts
@@ -166,9 +166,9 @@ class HybridEstimator(ReadsLayout):
             return View(photometry, None, None)
         cutouts_NBYX = to_tensor(inputs.cutouts_NBYX, self.device)
         there_N = torch.from_numpy((inputs.flags_N & (int(NO_IMAGE) & ~_BANDWISE)) == 0).to(self.device)
-        seen_NB = find_seen(cutouts_NBYX) & there_N.unsqueeze(1)
-        images_NBYX = scale_cutouts(cutouts_NBYX) * seen_NB[:, :, None, None]
-        return View(photometry, images_NBYX, seen_NB)
+        images_NBYX, seen_NB = scale_cutouts(cutouts_NBYX)
+        images_NBYX[~there_N] = 0.0
+        return View(photometry, images_NBYX, seen_NB & there_N.unsqueeze(1))
 
     def run(self, *views: View) -> Tensor:
         """Run the network; further views of the same galaxies, one after another, share the image branch's work."""

@@ -111,11 +111,6 @@ def encode(photometry: Photometry, seen_NB: Tensor | None) -> Tensor:
     return torch.cat([part.to(photometry.values_NF.dtype) for part in parts], dim=1)
 
 
-def find_seen(cutouts_NBYX: Tensor) -> Tensor:
-    """Tell which bands of the cutouts hold a finite pixel, shape (N, B)."""
-    return torch.isfinite(cutouts_NBYX).flatten(2).any(dim=2)
-
-
 def number_patterns(missing_NF: Tensor, seen_NB: Tensor | None, unimaged_F: Tensor) -> Tensor:
     """Number what is missing, for the recalibration: each number has a map of its own where galaxies were enough.
 

@@ -11,7 +11,6 @@ import torch
 from photoz.estimators.base import Estimates, Inputs
 from photoz.estimators.folder import check_shapes, choose_device, read_network, split_rows, to_tensor, write_network
 from photoz.estimators.layout import PAPER, InputLayout, ReadsLayout
-from photoz.estimators.masks import find_seen
 from photoz.estimators.network import HybridNetwork
 from photoz.estimators.packed import Precision, pack_network
 from photoz.estimators.scaling import scale_cutouts
@@ -109,11 +108,10 @@ class PaperEstimator(ReadsLayout):
             with timed("prepare"):
                 features_NF = np.nan_to_num(self.scaling.apply(inputs.magnitudes_NF), nan=0.0)
                 cutouts_NBYX = to_tensor(inputs.cutouts_NBYX, self.device)
-                seen_N = find_seen(cutouts_NBYX).all(dim=1)
-                images_NBYX = scale_cutouts(cutouts_NBYX)
+                images_NBYX, seen_NB = scale_cutouts(cutouts_NBYX)
             with timed("forward"):
                 y_N = (self.packed or self.network)(torch.from_numpy(features_NF).to(self.device), images_NBYX)
-                z_N = torch.where(seen_N, torch.expm1(y_N.float()), torch.nan)
+                z_N = torch.where(seen_NB.all(dim=1), torch.expm1(y_N.float()), torch.nan)
                 return z_N.cpu().numpy()
 
     def save(self, location: str) -> None:

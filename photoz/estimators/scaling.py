@@ -8,24 +8,30 @@ LOW, HIGH = 0.02, 0.98
 """Quantiles that become 0 and 1 (SURVEY: the authors' public code scales by the 2nd and 98th percentile)."""
 
 
-def nan_quantile_pair(values_MP: Tensor, low: float = LOW, high: float = HIGH) -> tuple[Tensor, Tensor]:
-    """Compute two quantiles of each row, leaving NaN out, with linear interpolation as ``numpy.nanpercentile``.
+def find_limits(values_MP: Tensor, low: float = LOW, high: float = HIGH) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute two quantiles of each row's finite values, with linear interpolation as ``numpy.nanpercentile``.
 
     Parameters
     ----------
     values_MP : Tensor, shape (M, P)
-        NaN where there is none; no infinities.
     low, high : float
         In 0..1.
 
     Returns
     -------
-    (Tensor, Tensor), shape (M,)
-        NaN for a row without values.
+    (Tensor, Tensor, Tensor), shape (M,)
+        The quantiles, NaN for a row without finite values; the number of finite values.
     """
     ordered_MP = _sort_rows(values_MP)
-    count_M = torch.isfinite(values_MP).sum(dim=1)
-    return _interpolate(ordered_MP, count_M, low), _interpolate(ordered_MP, count_M, high)
+    count_M = torch.full((len(values_MP),), values_MP.shape[1], device=values_MP.device)
+    # What is not finite lies at an end: only few rows have any, and only those are gone through twice.
+    rows_R = torch.nonzero(~torch.isfinite(ordered_MP[:, [0, -1]]).all(dim=1)).squeeze(1)
+    if len(rows_R):
+        some_RP = values_MP[rows_R]
+        finite_RP = torch.isfinite(some_RP)
+        ordered_MP[rows_R] = _sort_rows(torch.where(finite_RP, some_RP, torch.nan))
+        count_M[rows_R] = finite_RP.sum(dim=1)
+    return _interpolate(ordered_MP, count_M, low), _interpolate(ordered_MP, count_M, high), count_M
 
 
 def _sort_rows(values_MP: Tensor) -> Tensor:
@@ -45,7 +51,7 @@ def _interpolate(ordered_MP: Tensor, count_M: Tensor, quantile: float) -> Tensor
     return torch.lerp(lower_M.to(torch.float64), upper_M.to(torch.float64), position_M - below_M).to(ordered_MP.dtype)
 
 
-def scale_cutouts(cutouts_NBYX: Tensor) -> Tensor:
+def scale_cutouts(cutouts_NBYX: Tensor) -> tuple[Tensor, Tensor]:
     """Scale each band of each cutout by its own 2nd and 98th percentile and clip it to 0..1.
 
     Parameters
@@ -55,14 +61,19 @@ def scale_cutouts(cutouts_NBYX: Tensor) -> Tensor:
 
     Returns
     -------
-    Tensor of float32, shape (N, B, Y, X)
+    scaled_NBYX : Tensor of float32, shape (N, B, Y, X)
         Channels-last in memory; missing pixels are 0, and so is a band whose two percentiles are equal.
+    seen_NB : Tensor of bool, shape (N, B)
+        Bands that hold a finite pixel.
     """
     n, bands, y, x = cutouts_NBYX.shape
     values_MP = cutouts_NBYX.reshape(n * bands, y * x)
-    values_MP = torch.where(torch.isfinite(values_MP), values_MP, torch.nan)
-    low_M, high_M = nan_quantile_pair(values_MP)
+    low_M, high_M, count_M = find_limits(values_MP)
     span_M = high_M - low_M
-    scaled_MP = (values_MP - low_M[:, None]) / torch.where(span_M > 0, span_M, torch.inf)[:, None]
-    scaled_MP = scaled_MP.clamp(0.0, 1.0).nan_to_num(nan=0.0)
-    return scaled_MP.reshape(n, bands, y, x).contiguous(memory_format=torch.channels_last)
+    scaled_MP = values_MP - low_M[:, None]
+    scaled_MP.div_(torch.where(span_M > 0, span_M, torch.inf)[:, None]).clamp_(0.0, 1.0)
+    rows_R = torch.nonzero(count_M < y * x).squeeze(1)
+    if len(rows_R):
+        scaled_MP[rows_R] = torch.where(torch.isfinite(values_MP[rows_R]), scaled_MP[rows_R], 0.0)
+    scaled_NBYX = scaled_MP.reshape(n, bands, y, x).contiguous(memory_format=torch.channels_last)
+    return scaled_NBYX, (count_M > 0).reshape(n, bands)

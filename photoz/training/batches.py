@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from photoz.estimators.base import Inputs
-from photoz.estimators.masks import Photometry, find_seen
+from photoz.estimators.masks import Photometry
 from photoz.estimators.scaling import scale_cutouts
 from photoz.photometry import MagnitudeScaling
 
@@ -71,7 +71,7 @@ def prepare_batch(
     if inputs.cutouts_NBYX is not None:
         cutouts_NBYX = np.require(inputs.cutouts_NBYX, requirements=["C", "W"])  # torch warns about read-only arrays
         tensor_NBYX = torch.from_numpy(cutouts_NBYX).to(device)
-        images_NBYX, seen_NB = scale_cutouts(tensor_NBYX), find_seen(tensor_NBYX)
+        images_NBYX, seen_NB = scale_cutouts(tensor_NBYX)
     photometry = Photometry.prepare(inputs.magnitudes_NF, inputs.not_detected_NF, scaling, device)
     if fill:
         photometry = replace(photometry, values_NF=torch.from_numpy(scaling.apply(inputs.magnitudes_NF)).to(device))

@@ -18,7 +18,7 @@ from photoz.estimators.hybrid import HybridEstimator
 from photoz.estimators.layout import InputLayout
 from photoz.estimators.network import Head, HybridNetwork, MaskedNetwork, average_pool_same, max_pool_same
 from photoz.estimators.paper import PaperEstimator
-from photoz.estimators.scaling import nan_quantile_pair, scale_cutouts
+from photoz.estimators.scaling import find_limits, scale_cutouts
 from photoz.pdf.recalibration import Recalibration
 from photoz.photometry import MagnitudeScaling, MagnitudeSums
 from photoz.schema import LEVELS, Flag
@@ -137,10 +137,14 @@ def test_quantiles_are_numpys():
     values[rng.random(values.shape) < rng.random((50, 1))] = np.nan
     values[0] = np.nan
     values[1, 1:] = np.nan
-    low, high = (q.numpy() for q in nan_quantile_pair(torch.from_numpy(values)))
+    infinite = values.copy()
+    infinite[2:][np.isnan(values[2:])] = -np.inf
+    low, high, count = (found.numpy() for found in find_limits(torch.from_numpy(values)))
     expected = np.nanpercentile(values[1:].astype(np.float64), [2, 98], axis=1).astype(np.float32)
     assert np.isnan(low[0])
+    assert count.tolist() == np.isfinite(values).sum(axis=1).tolist()
     np.testing.assert_allclose(np.stack([low, high])[:, 1:], expected, rtol=1e-6, atol=1e-9)
+    np.testing.assert_array_equal(find_limits(torch.from_numpy(infinite))[0], low)
 
 
 def test_scaled_cutouts_lie_in_0_to_1_and_missing_pixels_are_0():
@@ -148,7 +152,10 @@ def test_scaled_cutouts_lie_in_0_to_1_and_missing_pixels_are_0():
     cutouts[0, 1, :5] = np.nan
     cutouts[0, 2] = np.inf
     cutouts[1, 3] = 7.0
-    scaled = scale_cutouts(torch.from_numpy(cutouts)).numpy()
+    given = cutouts.copy()
+    scaled, seen = (found.numpy() for found in scale_cutouts(torch.from_numpy(cutouts)))
+    np.testing.assert_array_equal(cutouts, given)
+    assert seen.tolist() == [[True, True, False, True], [True, True, True, True]]
     assert scaled.min() == 0.0
     assert scaled.max() == 1.0
     assert not scaled[0, 1, :5].any()

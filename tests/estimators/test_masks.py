@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from photoz.config import Training
-from photoz.estimators.masks import Photometry, encode, find_seen, number_patterns
+from photoz.estimators.masks import Photometry, encode, number_patterns
 from photoz.photometry import MagnitudeScaling
 from photoz.training.dropping import drop_image_bands, drop_inputs
 
@@ -41,13 +41,6 @@ def test_features_are_magnitudes_and_bits() -> None:
     assert features[0][:2] == [0.0, 1.0]
     assert features[0][4:] == [0, 0, 1, 1, 0, 0, 1, 0, 1, 1, 0]
     assert features[1] == [0, 0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 0]
-
-
-def test_a_band_is_seen_that_has_a_finite_pixel() -> None:
-    cutouts = torch.full((2, 3, 4, 4), torch.nan)
-    cutouts[0, 1, 2, 2] = 0.0
-    cutouts[1, 0] = torch.inf
-    assert find_seen(cutouts).tolist() == [[False, True, False], [False, False, False]]
 
 
 def test_numbers_tell_what_is_missing() -> None:
