@@ -57,7 +57,7 @@ def prepare_batches(plan: TrainingPlan, device: torch.device) -> list[Any]:
 
 
 def time_bare_steps(plan: TrainingPlan) -> float:
-    """Run the steps of a third of an epoch after some for what is done once only; galaxies/s."""
+    """Run the steps of an epoch after some for what is done once only; galaxies/s."""
     settings = plan.config.training
     device = torch.device("cuda" if settings.use_gpu else "cpu")
     torch.set_num_threads(THREADS)
@@ -66,7 +66,7 @@ def time_bare_steps(plan: TrainingPlan) -> float:
     optimizer = make_optimizer(network, settings)
     schedule = make_schedule(optimizer, settings)
     objective, generator = make_objective(plan.layout, settings), torch.Generator().manual_seed(0)
-    batches = prepare_batches(plan, device)[::3]
+    batches = prepare_batches(plan, device)
     run: Callable[[list[Any]], Any] = lambda part: train_epoch(  # noqa: E731
         network, part, optimizer, schedule, objective=objective, generator=generator
     )
