@@ -12,7 +12,8 @@ from scipy.special import ndtr, ndtri
 from photoz.estimators.dropping import choose_dark, choose_lost, darken_bands, remove_bands
 from photoz.estimators.features import FluxFeatures
 from photoz.estimators.fitting import choose_device
-from photoz.estimators.mixtures import Mixture, MixtureEnsemble, compute_cdf, split_members
+from photoz.estimators.gaussians import Mixture, compute_cdf, split_members
+from photoz.estimators.mixtures import MixtureEnsemble
 from photoz.estimators.photometric import Floats, Sample
 from photoz.pdf.quantiles import make_coordinates
 from photoz.pdf.recalibration import Recalibration

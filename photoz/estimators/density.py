@@ -10,14 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from photoz.estimators.gaussians import Mixture, find_quantiles, measure, measure_cdf
+
 LOG_WIDTHS = (-4.5, 1.5)
 """Natural logarithm of the least and the greatest width of a Gaussian, in units of the targets' spread: with the 0.08
 of a bright sample 0.0009 and 0.36 in ln(1 + z), from a tenth of the best scatter known to all redshifts alike."""
 BIN_REACH = 4.5
 """Bins cover the targets' mean and this many of their spread on either side."""
-_GRID = 128  # points that bracket a quantile before Newton's steps
-_STEPS = 9
-_DONE = 1e-5  # of the targets' spread: a step so small need not halve
 
 
 class Density(Protocol):
@@ -33,53 +32,22 @@ class Density(Protocol):
         """Return the values below which the probabilities lie, shape (N, Q), rising where the levels do."""
 
 
-class GaussianMixture(NamedTuple):
+class GaussianMixture(Mixture):
     """Gaussian mixtures of N galaxies: weights (adding up to 1), centres and widths, each of shape (N, C)."""
 
-    weights: Tensor
-    centres: Tensor
-    widths: Tensor
+    __slots__ = ()
 
     def compute_cdf(self, y_NM: Tensor) -> Tensor:
         """Return the probability below each value, shape (N, M)."""
-        pulls = (y_NM.unsqueeze(2) - self.centres.unsqueeze(1)) / self.widths.unsqueeze(1)
-        # erf, which is vectorised, in place of ndtr, which is not; to 1e-7, and no level comes that near to 0 or 1.
-        share: Tensor = 0.5 + 0.5 * torch.erf(pulls * math.sqrt(0.5))
-        return torch.einsum("nmc,nc->nm", share, self.weights)
+        return measure_cdf(self, y_NM)
 
     def compute_pdf(self, y_NM: Tensor) -> Tensor:
         """Return the density at each value, shape (N, M)."""
-        pulls = (y_NM.unsqueeze(2) - self.centres.unsqueeze(1)) / self.widths.unsqueeze(1)
-        return torch.einsum("nmc,nc->nm", torch.exp(-0.5 * pulls**2), self.weights / self.widths / math.sqrt(math.tau))
+        return measure(self, y_NM)[1]
 
     def find_quantiles(self, levels_NQ: Tensor) -> Tensor:
-        """Return the values below which the probabilities lie, shape (N, Q), to some 1e-5 of the targets' spread.
-
-        A grid brackets each; Newton's steps follow, and bisection where they leave the bracket or do not halve
-        (Numerical Recipes, 3rd edition, section 9.4). A quantile lies between the components' own at the same level.
-        """
-        normal_NQ = torch.special.ndtri(levels_NQ.double()).to(levels_NQ.dtype)
-        reach_N2 = torch.stack([normal_NQ.amin(dim=1), normal_NQ.amax(dim=1)], dim=1)
-        ends_NC2 = self.centres.unsqueeze(2) + self.widths.unsqueeze(2) * reach_N2.unsqueeze(1)
-        low_N1, high_N1 = ends_NC2[..., 0].amin(dim=1, keepdim=True), ends_NC2[..., 1].amax(dim=1, keepdim=True)
-        share_G = torch.linspace(0.0, 1.0, _GRID, device=levels_NQ.device, dtype=levels_NQ.dtype)
-        grid_NG = low_N1 + (high_N1 - low_N1) * share_G
-        cdf_NG = self.compute_cdf(grid_NG)
-        place_NQ = torch.searchsorted(cdf_NG, levels_NQ.contiguous()).clamp(1, _GRID - 1)
-        low_NQ, high_NQ = grid_NG.gather(1, place_NQ - 1), grid_NG.gather(1, place_NQ)
-        below_NQ, above_NQ = cdf_NG.gather(1, place_NQ - 1), cdf_NG.gather(1, place_NQ)
-        share_NQ = ((levels_NQ - below_NQ) / (above_NQ - below_NQ).clamp_min(1e-12)).clamp(0.0, 1.0)
-        y_NQ, last_NQ = low_NQ + share_NQ * (high_NQ - low_NQ), high_NQ - low_NQ
-        for _ in range(_STEPS):
-            excess_NQ = self.compute_cdf(y_NQ) - levels_NQ
-            low_NQ = torch.where(excess_NQ < 0, y_NQ, low_NQ)
-            high_NQ = torch.where(excess_NQ < 0, high_NQ, y_NQ)
-            newton_NQ = y_NQ - excess_NQ / self.compute_pdf(y_NQ).clamp_min(1e-12)
-            inside_NQ = (newton_NQ >= low_NQ) & (newton_NQ <= high_NQ)
-            halves_NQ = (newton_NQ - y_NQ).abs() <= torch.clamp(0.5 * last_NQ, min=_DONE)
-            next_NQ = torch.where(inside_NQ & halves_NQ, newton_NQ, 0.5 * (low_NQ + high_NQ))
-            last_NQ, y_NQ = (next_NQ - y_NQ).abs(), next_NQ
-        return torch.cummax(y_NQ, dim=1).values
+        """Return the values below which the probabilities lie, shape (N, Q), rising where the levels do."""
+        return find_quantiles(self, levels_NQ)
 
 
 def find_local_median(density: Density, start_N: Tensor, reach: float, *, steps: int = 6) -> Tensor:

@@ -1,24 +1,15 @@
-"""An ensemble of mixture-density networks: the batched network, its fit, and figures of the mixtures it gives."""
+"""An ensemble of mixture-density networks: the batched network and its fit."""
 
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from photoz.schema import LEVELS
+from photoz.estimators.gaussians import Mixture
 
 _LOWEST, _HIGHEST = -5.5, 1.5  # natural logarithm of a component's width, in units of the targets' spread
-
-
-class Mixture(NamedTuple):
-    """Gaussian mixtures of N galaxies: weights (summing to 1), centres and widths, each of shape (N, C)."""
-
-    weights: Tensor
-    centres: Tensor
-    widths: Tensor
 
 
 @dataclass(frozen=True)
@@ -117,194 +108,9 @@ class MixtureEnsemble(nn.Module):
         return Mixture(log_weights.exp() / len(self.biases[0]), centres, logs.exp())
 
 
-def split_members(mixture: Mixture, members: int) -> Mixture:
-    """Take the mean of K mixtures apart: N * K mixtures, those of a galaxy one after the other."""
-    weights, centres, widths = (values.reshape(len(values) * members, values.shape[1] // members) for values in mixture)
-    return Mixture(weights * members, centres, widths)
-
-
 def compute_loss(output: tuple[Tensor, Tensor, Tensor], targets_KN: Tensor, weights_KN: Tensor | None = None) -> Tensor:
     """Return the mean (weighted) negative log likelihood of the targets, summed over the members, without constants."""
     log_weights, centres, logs = output
     pulls = (targets_KN.unsqueeze(2) - centres) * torch.exp(-logs)
     likelihoods = torch.logsumexp(log_weights - logs - 0.5 * pulls**2, dim=2)
     return -(likelihoods if weights_KN is None else likelihoods * weights_KN).mean(dim=1).sum()
-
-
-def compute_cdf(mixture: Mixture, values_N: Tensor) -> Tensor:
-    """Return the probability below a value of each galaxy, shape (N,)."""
-    pulls = (values_N.unsqueeze(1) - mixture.centres) / mixture.widths
-    probability: Tensor = (mixture.weights * torch.special.ndtr(pulls)).sum(dim=1)
-    return probability
-
-
-def compute_density(mixture: Mixture, values_Z: Tensor) -> Tensor:
-    """Return the density at each of the values, shape (N, Z)."""
-    pulls = (values_Z[None, :, None] - mixture.centres.unsqueeze(1)) / mixture.widths.unsqueeze(1)
-    scale = mixture.weights / mixture.widths / math.sqrt(2 * math.pi)
-    return (torch.exp(-0.5 * pulls**2) * scale.unsqueeze(1)).sum(dim=2)
-
-
-def compute_mapped_density(mixture: Mixture, values_Z: Tensor, levels_NQ: Tensor) -> Tensor:
-    """Return the density at each of the values after a recalibration, shape (N, Z).
-
-    Parameters
-    ----------
-    mixture : Mixture
-        Of the cumulative density F.
-    values_Z : Tensor
-    levels_NQ : Tensor, shape (N, Q)
-        F where the calibrated cumulative density H(F) is `photoz.schema.LEVELS`.
-
-    Notes
-    -----
-    The density is that of the mixture times H'(F). H' is linear between the middles of the levels, where it has the
-    mean slope there, constant beyond, and scaled to an integral of 1.
-    """
-    shares = torch.diff(levels_NQ.new_tensor(LEVELS))
-    middles = 0.5 * (levels_NQ[:, 1:] + levels_NQ[:, :-1])
-    slopes = shares / torch.diff(levels_NQ, dim=1).clamp_min(1e-7)
-    ends = slopes[:, 0] * middles[:, 0] + slopes[:, -1] * (1 - middles[:, -1])
-    slopes = slopes / (torch.trapezoid(slopes, middles, dim=1) + ends).unsqueeze(1)
-    cdf = _measure_cdf(mixture, values_Z.expand(len(levels_NQ), -1)).contiguous()
-    upper = torch.searchsorted(middles.contiguous(), cdf).clamp(1, middles.shape[1] - 1)
-    low, high = middles.gather(1, upper - 1), middles.gather(1, upper)
-    share = ((cdf - low) / (high - low)).clamp(0, 1)
-    return compute_density(mixture, values_Z) * torch.lerp(slopes.gather(1, upper - 1), slopes.gather(1, upper), share)
-
-
-def find_median(mixture: Mixture, *, steps: int = 7) -> Tensor:
-    """Find the median of each mixture, shape (N,), to some 1e-4 of a width.
-
-    Newton's steps, held within a bracket that shrinks at each (Numerical Recipes, 3rd edition, section 9.4).
-    """
-    low = (mixture.centres - 5 * mixture.widths).amin(dim=1, keepdim=True)
-    high = (mixture.centres + 5 * mixture.widths).amax(dim=1, keepdim=True)
-    value = (mixture.weights * mixture.centres).sum(dim=1, keepdim=True)
-    for _ in range(steps):
-        low, high, value, _ = _step(mixture, low, high, value, 0.5)
-    return value.squeeze(1)
-
-
-def find_local_median(mixture: Mixture, reach: float, *, steps: int = 5) -> Tensor:
-    """Find the value y of the least expected loss min(|y' - y|, reach), shape (N,).
-
-    There half of the probability within ``reach`` lies on either side: F(y) - F(y - reach) = F(y + reach) - F(y). A
-    second peak farther away than ``reach`` does not pull on it, as it does on the median, where the search starts.
-    """
-    value = find_median(mixture)
-    shifts = value.new_tensor([-reach, 0.0, reach])
-    signs = value.new_tensor([-1.0, 2.0, -1.0])
-    for _ in range(steps):
-        cdf, density = _measure(mixture, value.unsqueeze(1) + shifts)
-        step = (cdf @ signs) / (density @ signs).clamp_min(0.05)  # negative at a maximum of the loss: walk off it
-        value = value - step.clamp(-reach / 2, reach / 2)
-    return value
-
-
-def find_quantiles(mixture: Mixture, levels_NQ: Tensor, *, tolerance: float = 1e-3, most_steps: int = 40) -> Tensor:
-    """Find the values below which given shares of each mixture lie.
-
-    Cumulative density and density on a grid about the mean bracket each value and give a first guess, which one of
-    Newton's steps improves. Where it moved a galaxy's values by more than ``tolerance``, further steps within the
-    bracket follow until none does, which leaves an error far below it.
-
-    Parameters
-    ----------
-    mixture : Mixture
-        Of N galaxies.
-    levels_NQ : Tensor, shape (N, Q)
-        Within (0, 1), rising.
-    tolerance : float
-        Of the last step, in units of the values. The default leaves less than 4e-5 in redshift, with the
-        narrowest Gaussians that a network gives too.
-    most_steps : int
-        A bracket halves at least at each step.
-
-    Returns
-    -------
-    Tensor, shape (N, Q)
-        Not falling along a row.
-    """
-    parts = zip(*(torch.split(values, _PART) for values in (*mixture, levels_NQ)), strict=True)
-    firsts = [_guess(Mixture(*part), levels) for *part, levels in parts]
-    if not firsts:
-        return torch.empty_like(levels_NQ)
-    low, high, value, moved = (torch.cat(values) for values in zip(*firsts, strict=True))
-    for _ in range(most_steps - 1):
-        rows = torch.nonzero((moved > tolerance).any(dim=1)).squeeze(1)
-        if not len(rows):
-            break
-        few = Mixture(*(part[rows] for part in mixture))
-        stepped = _step(few, low[rows], high[rows], value[rows], levels_NQ[rows])
-        for whole, part in zip((low, high, value, moved), stepped, strict=True):
-            whole[rows] = part
-    return value.cummax(dim=1).values
-
-
-_PART = 1024  # galaxies whose quantiles are searched together: 32 values of 25 Gaussians each stay in the cache
-_SPACING = torch.sinh(torch.linspace(-3.2, 3.2, 32)) * 0.8  # standard deviations from the mean: to 10, dense within 2
-
-
-def _guess(mixture: Mixture, levels_NQ: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Bracket each quantile, guess it between and take one step: low, high, value and by how much it moved."""
-    weights, centres, widths = mixture
-    mean = (weights * centres).sum(dim=1, keepdim=True)
-    spread = (weights * (widths**2 + (centres - mean) ** 2)).sum(dim=1, keepdim=True).sqrt()
-    ends = (centres - 6 * widths).amin(dim=1, keepdim=True), (centres + 6 * widths).amax(dim=1, keepdim=True)
-    inner = mean + spread * _SPACING.to(mean)
-    grid = torch.cat([ends[0].minimum(inner[:, :1] - spread), inner, ends[1].maximum(inner[:, -1:] + spread)], dim=1)
-    below, density = _measure(mixture, inner)
-    none = torch.zeros_like(mean)
-    cdf, pdf = torch.cat([none, below, none + 1], dim=1), torch.cat([none, density, none], dim=1)
-    upper = torch.searchsorted(cdf, levels_NQ.contiguous()).clamp(1, grid.shape[1] - 1)
-    low, below, before = (values.gather(1, upper - 1) for values in (grid, cdf, pdf))
-    high, above, after = (values.gather(1, upper) for values in (grid, cdf, pdf))
-    value = low + _interpolate(high - low, above - below, levels_NQ - below, before, after)
-    return _step(mixture, low, high, value, levels_NQ)
-
-
-def _interpolate(width: Tensor, rise: Tensor, wanted: Tensor, before: Tensor, after: Tensor) -> Tensor:
-    """Interpolate the inverse of a cumulative density between two points of a grid, by a cubic that does not fall.
-
-    Its slopes at the ends are those of the inverse, at most three times the mean one (Fritsch & Carlson 1980, SIAM
-    Journal on Numerical Analysis 17, 238).
-    """
-    share = (wanted / rise.clamp_min(1e-9)).clamp(0.0, 1.0)
-    first, last = (torch.minimum(rise / density.clamp_min(1e-9), 3 * width) for density in (before, after))
-    return share * (first + share * (3 * width - 2 * first - last + share * (first + last - 2 * width)))
-
-
-def _step(
-    mixture: Mixture, low: Tensor, high: Tensor, value: Tensor, levels: Tensor | float
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Take one of Newton's steps towards the levels, or halve the bracket where it leads out of it.
-
-    Returns the bracket, the values and by how much they moved.
-    """
-    cdf, density = _measure(mixture, value)
-    excess = cdf - levels
-    low, high = torch.where(excess < 0, value, low), torch.where(excess < 0, high, value)
-    newton = value - excess / density.clamp_min(1e-12)
-    outside = (newton < low - _SLACK) | (newton > high + _SLACK)
-    stepped = torch.where(outside, 0.5 * (low + high), newton)
-    return low, high, stepped, (stepped - value).abs()
-
-
-_SLACK = 2e-3  # beyond the bracket, whose ends a rounded probability may have moved to the wrong side
-
-
-def _measure_cdf(mixture: Mixture, values_NQ: Tensor) -> Tensor:
-    scale = math.sqrt(0.5) / mixture.widths
-    pulls = torch.addcmul(-(mixture.centres * scale).unsqueeze(1), values_NQ.unsqueeze(2), scale.unsqueeze(1))
-    return 0.5 + 0.5 * (torch.erf_(pulls) * mixture.weights.unsqueeze(1)).sum(dim=2)
-
-
-def _measure(mixture: Mixture, values_NQ: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the probability below values and the density there, each of shape (N, Q)."""
-    scale = math.sqrt(0.5) / mixture.widths
-    pulls = torch.addcmul(-(mixture.centres * scale).unsqueeze(1), values_NQ.unsqueeze(2), scale.unsqueeze(1))
-    # erf, which is vectorised, in place of ndtr, which is not.
-    cdf = 0.5 + 0.5 * (torch.erf(pulls) * mixture.weights.unsqueeze(1)).sum(dim=2)
-    heights = (mixture.weights * scale / math.sqrt(math.pi)).unsqueeze(1)
-    return cdf, (torch.exp_(pulls.square_().neg_()) * heights).sum(dim=2)

@@ -24,17 +24,15 @@ from photoz.estimators.calibration import (
 from photoz.estimators.dropping import choose_dark, darken_bands, drop_bands
 from photoz.estimators.features import FluxFeatures
 from photoz.estimators.fitting import choose_device, pack_network, unpack_network
-from photoz.estimators.mixtures import (
-    EnsembleRecipe,
+from photoz.estimators.gaussians import (
     Mixture,
-    MixtureEnsemble,
-    compute_loss,
     compute_mapped_density,
     find_local_median,
     find_median,
     find_quantiles,
     split_members,
 )
+from photoz.estimators.mixtures import EnsembleRecipe, MixtureEnsemble, compute_loss
 from photoz.estimators.photometric import Floats, PhotometricEstimator, Sample, read_rows, split_rows
 from photoz.pdf.quantiles import make_coordinates
 from photoz.pdf.recalibration import Recalibration

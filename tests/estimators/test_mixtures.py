@@ -7,19 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from photoz.estimators.mixtures import (
-    EnsembleRecipe,
+from photoz.estimators.gaussians import (
     Mixture,
-    MixtureEnsemble,
     compute_cdf,
     compute_density,
-    compute_loss,
     compute_mapped_density,
     find_local_median,
     find_median,
     find_quantiles,
     split_members,
 )
+from photoz.estimators.mixtures import EnsembleRecipe, MixtureEnsemble, compute_loss
 from photoz.schema import LEVELS
 
 
