@@ -186,23 +186,19 @@ def _fetch_from_obstore(store: Any, prefix: str, ranges: Sequence[Range]) -> lis
 
 
 async def _get_ranges(store: Any, path: str, starts: Sequence[int], ends: Sequence[int | None]) -> list[Any] | None:
-    from obstore.exceptions import NotFoundError
-
     try:
         return [memoryview(part) for part in await store.get_ranges_async(path, starts=starts, ends=ends, coalesce=0)]
-    except NotFoundError:
+    except FileNotFoundError:  # as which obstore raises it, not as its own NotFoundError
         return None
 
 
 async def _get_end(store: Any, path: str, first: int) -> list[Any] | None:
     """Get an object from a byte on, or its last bytes."""
-    from obstore.exceptions import NotFoundError
-
     try:
         wanted = {"suffix": -first} if first < 0 else {"offset": first}
         answer = await store.get_async(path, options={"range": wanted} if first else {})
         return [memoryview(await answer.bytes_async())]
-    except NotFoundError:
+    except FileNotFoundError:  # as which obstore raises it, not as its own NotFoundError
         return None
 
 

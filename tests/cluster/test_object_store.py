@@ -18,9 +18,11 @@ from cluster.infer import infer_catalogue
 from cluster.lock import hold_lock
 from cluster.partitioning import partition_sources
 from photoz.catalogue import list_partitions, locate_partition, locate_primary
-from photoz.errors import CatalogueError
+from photoz.errors import CatalogueError, MissingTileError
 from photoz.settings import configure_storage
 from photoz.storage import exists, join, list_files, open_atomic, read_json, remove, write_json
+from photoz.tiles import fetch, open_tile
+from photoz.tiles.reader import list_tiles
 
 pytest.importorskip("moto.server", reason="the server of the object store: pip install 'photoz[test]'")
 
@@ -87,6 +89,24 @@ def test_a_rerun_skips_what_is_done_and_redoes_what_is_lost(survey: ManyPartitio
     assert infer_catalogue(survey.config)["this_run"]["partitions"] == 1
     assert_same_rows(read_all(location), serial)
     partition_sources(survey.config)  # up to date: nothing is done
+
+
+@pytest.mark.parametrize("client", ["obstore", "s3fs"])
+def test_what_is_not_there_is_missing_not_damaged(
+    survey: ManyPartitions, bucket: str, monkeypatch: pytest.MonkeyPatch, client: str
+) -> None:
+    configure_storage(survey.config)
+    if client == "obstore":
+        pytest.importorskip("obstore")
+    else:
+        monkeypatch.setattr(fetch, "_open_s3", lambda *_: None)
+    tiles = survey.config.locations.tiles
+    read = fetch.make_fetch(join(tiles, f"{list_tiles(tiles)[0]}.zarr"))
+    there, *missing = read([("zarr.json", 0, 1), ("no", 0, 10), ("no", 5, 9), ("no", -4, None), ("no", 0, None)])
+    assert bytes(there) == b"{"
+    assert missing == [None] * 4
+    with pytest.raises(MissingTileError):
+        open_tile(tiles, "no")
 
 
 @pytest.mark.parametrize("engine", ["dask", "ray"])
