@@ -8,7 +8,6 @@ from torch import Tensor
 
 from photoz.schema import LEVELS
 
-
 _LEAST = -80.0  # exponents below give numbers so small that a CPU takes ten times as long for them
 
 
