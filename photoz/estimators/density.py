@@ -25,8 +25,8 @@ class Density(Protocol):
     def compute_cdf(self, y_NM: Tensor) -> Tensor:
         """Return the probability below each value, shape (N, M)."""
 
-    def compute_pdf(self, y_NM: Tensor) -> Tensor:
-        """Return the density at each value, shape (N, M)."""
+    def measure(self, y_NM: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the probability below each value and the density there, each of shape (N, M)."""
 
     def find_quantiles(self, levels_NQ: Tensor) -> Tensor:
         """Return the values below which the probabilities lie, shape (N, Q), rising where the levels do."""
@@ -41,9 +41,9 @@ class GaussianMixture(Mixture):
         """Return the probability below each value, shape (N, M)."""
         return measure_cdf(self, y_NM)
 
-    def compute_pdf(self, y_NM: Tensor) -> Tensor:
-        """Return the density at each value, shape (N, M)."""
-        return measure(self, y_NM)[1]
+    def measure(self, y_NM: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the probability below each value and the density there, each of shape (N, M)."""
+        return measure(self, y_NM)
 
     def find_quantiles(self, levels_NQ: Tensor) -> Tensor:
         """Return the values below which the probabilities lie, shape (N, Q), rising where the levels do."""
@@ -61,10 +61,9 @@ def find_local_median(density: Density, start_N: Tensor, reach: float, *, steps:
     signs_3 = start_N.new_tensor([-1.0, 2.0, -1.0])
     y_N = start_N
     for _ in range(steps):
-        points_N3 = y_N.unsqueeze(1) + shifts_3
-        excess_N = density.compute_cdf(points_N3) @ signs_3
-        slope_N = density.compute_pdf(points_N3) @ signs_3
-        step_N = excess_N / slope_N.clamp_min(0.05)  # a maximum of the loss has a negative slope: walk off it
+        below_N3, density_N3 = density.measure(y_N.unsqueeze(1) + shifts_3)
+        slope_N = (density_N3 @ signs_3).clamp_min(0.05)  # a maximum of the loss has a negative slope: walk off it
+        step_N = (below_N3 @ signs_3) / slope_N
         y_N = y_N - step_N.clamp(-reach / 2, reach / 2)
     return y_N
 
@@ -81,11 +80,11 @@ class BinnedDensity(NamedTuple):
         below_NM = (self.probabilities.cumsum(dim=1) - self.probabilities).gather(1, bin_NM)
         return below_NM + share_NM.clamp(0, 1) * self.probabilities.gather(1, bin_NM)
 
-    def compute_pdf(self, y_NM: Tensor) -> Tensor:
-        """Return the density at each value, shape (N, M); 0 outside the bins."""
+    def measure(self, y_NM: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the probability below each value and the density there, 0 outside the bins, each of shape (N, M)."""
         bin_NM, share_NM = self._locate(y_NM)
         density_NM = self.probabilities.gather(1, bin_NM) / (self.edges[1] - self.edges[0])
-        return torch.where((share_NM < 0) | (share_NM > 1), 0.0, density_NM)
+        return self.compute_cdf(y_NM), torch.where((share_NM < 0) | (share_NM > 1), 0.0, density_NM)
 
     def find_quantiles(self, levels_NQ: Tensor) -> Tensor:
         """Return the values below which the probabilities lie, shape (N, Q)."""

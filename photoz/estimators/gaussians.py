@@ -81,22 +81,6 @@ def find_median(mixture: Mixture, *, steps: int = 7) -> Tensor:
     return value.squeeze(1)
 
 
-def find_local_median(mixture: Mixture, reach: float, *, steps: int = 5) -> Tensor:
-    """Find the value y of the least expected loss min(|y' - y|, reach), shape (N,).
-
-    There half of the probability within ``reach`` lies on either side: F(y) - F(y - reach) = F(y + reach) - F(y). A
-    second peak farther away than ``reach`` does not pull on it, as it does on the median, where the search starts.
-    """
-    value = find_median(mixture)
-    shifts = value.new_tensor([-reach, 0.0, reach])
-    signs = value.new_tensor([-1.0, 2.0, -1.0])
-    for _ in range(steps):
-        cdf, density = measure(mixture, value.unsqueeze(1) + shifts)
-        step = (cdf @ signs) / (density @ signs).clamp_min(0.05)  # negative at a maximum of the loss: walk off it
-        value = value - step.clamp(-reach / 2, reach / 2)
-    return value
-
-
 def find_quantiles(mixture: Mixture, levels_NQ: Tensor, *, tolerance: float = 1e-3, most_steps: int = 40) -> Tensor:
     """Find the values below which given shares of each mixture lie.
 

@@ -21,13 +21,13 @@ from photoz.estimators.calibration import (
     fit_recalibration,
     number_patterns,
 )
+from photoz.estimators.density import GaussianMixture, find_local_median
 from photoz.estimators.dropping import choose_dark, darken_bands, drop_bands
 from photoz.estimators.features import FluxFeatures
 from photoz.estimators.fitting import choose_device, pack_network, unpack_network
 from photoz.estimators.gaussians import (
     Mixture,
     compute_mapped_density,
-    find_local_median,
     find_median,
     find_quantiles,
     split_members,
@@ -123,7 +123,7 @@ class MlpEstimator(PhotometricEstimator):
     ) -> Floats:
         with torch.inference_mode():
             mixtures = self._model.mix(magnitudes_NF, errors_NF, not_detected_NF)
-            return self._to_redshift([find_local_median(mixture, self._reach) for mixture in mixtures])
+            return self._to_redshift([self._find_points(mixture) for mixture in mixtures])
 
     def _predict_pdf(
         self, magnitudes_NF: Floats, errors_NF: Floats, not_detected_NF: npt.NDArray[np.bool_]
@@ -133,7 +133,7 @@ class MlpEstimator(PhotometricEstimator):
         points, spreads, blocks = [], [], []
         with torch.inference_mode():
             for mixture in self._model.mix_features(features_NC):
-                points.append(find_local_median(mixture, self._reach))
+                points.append(self._find_points(mixture))
                 spreads.append(self._measure_spread(mixture))
                 blocks.append(mixture)
             # All at once, since a few galaxies take many steps, and a step of a few costs as much as one of a thousand.
@@ -144,6 +144,10 @@ class MlpEstimator(PhotometricEstimator):
             self._coverage.measure(select_coverage(features_NC)),
         )
         return self._to_redshift(points), pdfs
+
+    def _find_points(self, mixture: Mixture) -> Tensor:
+        """Find the estimates, shape (N,): the local median that is found from the median."""
+        return find_local_median(GaussianMixture(*mixture), find_median(mixture), self._reach, steps=5)
 
     def _map_levels(self, magnitudes_NF: Floats, not_detected_NF: npt.NDArray[np.bool_]) -> Tensor:
         """Compute where the calibrated quantiles lie in the raw densities, shape (N, Q)."""

@@ -51,8 +51,8 @@ def test_quantiles_of_mixtures_invert_their_cumulative_density(seed, components)
 def test_mixture_has_the_density_of_its_members_mean():
     raw = torch.randn(3, 4, 15, generator=torch.Generator().manual_seed(1))
     y_NM = torch.linspace(-3, 3, 50).expand(3, -1)
-    single = torch.stack([mix_gaussians(raw[:, k : k + 1]).compute_pdf(y_NM) for k in range(4)])
-    torch.testing.assert_close(mix_gaussians(raw).compute_pdf(y_NM), single.mean(dim=0))
+    single = torch.stack([mix_gaussians(raw[:, k : k + 1]).measure(y_NM)[1] for k in range(4)])
+    torch.testing.assert_close(mix_gaussians(raw).measure(y_NM)[1], single.mean(dim=0))
     assert mix_gaussians(raw).widths.min() >= math.exp(LOG_WIDTHS[0])
 
 
@@ -62,10 +62,10 @@ def test_mixture_has_the_density_of_its_members_mean():
 def test_losses_are_the_logarithm_of_the_density_which_has_integral_one(mix, loss, parts):
     raw = torch.randn(5, 1, parts, generator=torch.Generator().manual_seed(2))
     y_N = torch.tensor([-1.9, -0.31, 0.02, 0.8, 2.3])
-    expected = -torch.log(mix(raw).compute_pdf(y_N[:, None]).squeeze(1))
+    expected = -torch.log(mix(raw).measure(y_N[:, None])[1].squeeze(1))
     torch.testing.assert_close(loss(raw, y_N).squeeze(1), expected, rtol=1e-4, atol=1e-4)
     grid = torch.linspace(-30, 30, 60_001)
-    integral = torch.trapezoid(mix(raw).compute_pdf(grid.expand(5, -1)), grid, dim=1)
+    integral = torch.trapezoid(mix(raw).measure(grid.expand(5, -1))[1], grid, dim=1)
     np.testing.assert_allclose(integral, 1.0, atol=5e-3)
 
 
@@ -74,7 +74,7 @@ def test_even_bins_are_the_uniform_distribution():
     np.testing.assert_allclose(density.find_quantiles(LEVELS_1Q)[0], (2 * np.array(LEVELS) - 1) * BIN_REACH, atol=1e-5)
     y_NM = torch.tensor([[-10.0, -BIN_REACH, 0.0, BIN_REACH / 2, 10.0]])
     np.testing.assert_allclose(density.compute_cdf(y_NM), [[0.0, 0.0, 0.5, 0.75, 1.0]], atol=1e-6)
-    np.testing.assert_allclose(density.compute_pdf(y_NM)[0, [0, 2, 4]], [0.0, 0.5 / BIN_REACH, 0.0], atol=1e-6)
+    np.testing.assert_allclose(density.measure(y_NM)[1][0, [0, 2, 4]], [0.0, 0.5 / BIN_REACH, 0.0], atol=1e-6)
 
 
 def test_quantiles_of_bins_invert_their_cumulative_density_and_skip_empty_bins():
