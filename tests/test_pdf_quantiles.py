@@ -55,7 +55,9 @@ def test_figures_of_a_gaussian(mean: float, width: float, shift: float) -> None:
     summary = summarize_quantiles(make_gaussian(mean, width), np.array([mean + shift]))
     for value in (summary.median, summary.mean):
         assert value[0] == pytest.approx(mean, abs=0.01 * width + 1e-4)
-    assert summary.mode[0] == pytest.approx(mean, abs=0.15 * width + 1e-4)
+    # Stretches are told apart by their widths, whose rounding may let one win that is as much wider, 2e-4.
+    slack = np.sqrt(2 * np.log1p(2e-4 / (0.25 * width))) * width
+    assert summary.mode[0] == pytest.approx(mean, abs=0.15 * width + slack + 1e-4)
     assert summary.err68_low[0] == pytest.approx(mean - 0.9945 * width, abs=1e-4)
     assert summary.err95_high[0] == pytest.approx(mean + 1.96 * width, abs=1e-4)
     reach = 0.06 * (1 + mean + shift)

@@ -48,6 +48,8 @@ def main(images, catalogue, model, threads, output):
     torch.set_num_threads(int(threads))
     estimator = load_estimator(model).without_pdf()
     estimator.network.to(memory_format=torch.contiguous_format)
+    # photoz scales pixels to channels last, which the whole network would then run in.
+    estimator.network.register_forward_pre_hook(lambda _, tensors: tuple(tensor.contiguous() for tensor in tensors))
     for _ in range(2):
         started = time.perf_counter()
         rows = pq.read_table(catalogue)
