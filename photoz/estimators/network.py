@@ -88,8 +88,15 @@ class ImageBranch(nn.Module):
 
     def forward(self, images_NBYX: Tensor) -> Tensor:
         """Return (N, features), flattened pixel by pixel."""
+        return self.finish(self.begin(images_NBYX))
+
+    def begin(self, images_NBYX: Tensor) -> Tensor:
+        """Return the maps that the Inception modules read."""
         maps_NCYX = average_pool_same(self.stem(images_NBYX), 3, 3)
-        maps_NCYX = average_pool_same(self.middle(maps_NCYX), 3, 2)
+        return average_pool_same(self.middle(maps_NCYX), 3, 2)
+
+    def finish(self, maps_NCYX: Tensor) -> Tensor:
+        """Return the features of the maps of `begin`."""
         # Channels last before flattening: in the memory format the convolutions work in, this copies nothing.
         flat_NP: Tensor = self.inception(maps_NCYX).permute(0, 2, 3, 1).flatten(1)
         return flat_NP

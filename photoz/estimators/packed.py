@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from photoz.estimators.network import HybridNetwork, MaskedNetwork, add_image, average_pool_same
+from photoz.estimators.network import HybridNetwork, MaskedNetwork, add_image
 
 _TYPICAL_SIDE = 12  # [pixel] of a map; told none, oneDNN may pack weights so that each call packs them anew (2.5 ms)
 _RUN = 32  # galaxies whose largest maps are made together on a CPU
@@ -102,25 +102,21 @@ class PackedInception(nn.Module):
 
 
 class PackedImageBranch(nn.Module):
-    """A `photoz.estimators.network.ImageBranch` of packed layers."""
+    """A `photoz.estimators.network.ImageBranch` with packed layers in place of its own, the first run in parts."""
 
     def __init__(self, branch: Any, *, dtype: torch.dtype) -> None:
         super().__init__()
         self.features = branch.features
-        self.stem = PackedConvolution(branch.stem, dtype=dtype)
-        self.middle = nn.Sequential(*(PackedConvolution(part, dtype=dtype) for part in branch.middle))
-        self.inception = nn.Sequential(*(PackedInception(module, dtype=dtype) for module in branch.inception))
+        self.branch = branch
+        branch.stem = PackedConvolution(branch.stem, dtype=dtype)
+        branch.middle = nn.Sequential(*(PackedConvolution(part, dtype=dtype) for part in branch.middle))
+        branch.inception = nn.Sequential(*(PackedInception(module, dtype=dtype) for module in branch.inception))
 
     def forward(self, images_NBYX: Tensor) -> Tensor:
         """Return (N, features), flattened pixel by pixel."""
         runs = torch.split(images_NBYX, _RUN) if images_NBYX.device.type == "cpu" else (images_NBYX,)
-        maps_NCYX = torch.cat([self._begin(run_NBYX) for run_NBYX in runs])
-        flat_NP: Tensor = self.inception(maps_NCYX).permute(0, 2, 3, 1).flatten(1)
+        flat_NP: Tensor = self.branch.finish(torch.cat([self.branch.begin(run_NBYX) for run_NBYX in runs]))
         return flat_NP
-
-    def _begin(self, images_NBYX: Tensor) -> Tensor:
-        maps_NCYX = average_pool_same(self.stem(images_NBYX), 3, 3)
-        return average_pool_same(self.middle(maps_NCYX), 3, 2)
 
 
 def max_pool_neighbours(images_NCYX: Tensor) -> Tensor:
