@@ -1,20 +1,23 @@
 """One call that runs the same plain function over many tasks on any engine.
 
 The engines do the engine's work: Ray Data schedules, bounds memory and starts lost tasks again; Dask does the same with
-its own scheduler. Nothing here keeps a queue or retries.
+its own scheduler. Nothing here keeps a queue; what raised is handed to the engine once more.
 """
 
 import logging
 import os
 import pickle
 import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from cluster.reruns import begin, start_counting
 from cluster.telemetry import Progress
 from photoz.config import Config, Engine
-from photoz.errors import ConfigError
+from photoz.errors import ConfigError, PhotozError
 from photoz.settings import configure_storage
 
 logger = logging.getLogger(__name__)
@@ -30,6 +33,7 @@ MALLOC_SETTINGS = {
 
 MOST_BLOCKS = 2000
 """Of Ray Data, each of which costs its driver some 9 ms; more tasks share one."""
+_LONGEST_PAUSE = 60.0  # seconds between two attempts
 _LEAST_HELD, _GROUP = 1000, 200  # tasks that Dask's scheduler knows of at one time, and that go to it together
 
 Task = TypeVar("Task")
@@ -37,40 +41,115 @@ Function = Callable[[Config, Task], dict[str, Any]]
 
 
 def run_tasks(
-    function: Function[Task], tasks: Sequence[Task], config: Config, *, label: str
+    function: Function[Task],
+    tasks: Sequence[Task],
+    config: Config,
+    *,
+    label: str,
+    last: Function[Task] | None = None,
+    again: "Again | None" = None,
 ) -> Iterator[dict[str, Any]]:
     """Run ``function(config, task)`` for every task and yield the results as they finish.
+
+    A task that raises (a store that does not answer) is tried again after a pause, ``engine.retries`` times: Dask would
+    do so only at once, and Ray Data not at all. What photoz raises on purpose (`PhotozError`), and what a task raises
+    the last time, ends the run.
 
     Parameters
     ----------
     function : callable
-        Module-level function (or a partial of one); it and the tasks must pickle. It reports trouble with a task in
-        its result; an exception ends the run.
+        Module-level function (or a partial of one); it and the tasks must pickle.
     tasks : sequence
         Work units, independent of each other.
     config : Config
         ``config.engine`` says what runs them; the whole is handed to the function.
     label : str
         What the tasks are, for the progress line ("tiles").
+    last : callable, optional
+        In place of ``function`` when a task is tried for the last time.
+    again : Again, optional
+        Counts what is done again.
 
     Yields
     ------
     dict
         One result a task, in any order.
     """
+    again = again or Again()
     run = {"serial": _run_serial, "ray": _run_ray, "dask": _run_dask}[config.engine.name]
     progress = Progress(len(tasks), label)
-    for result in run(function, tasks, config):
-        progress.advance(galaxies=int(result.get("rows", 0)))
-        yield result
+    for number in range(config.engine.retries + 1):
+        final = number == config.engine.retries
+        attempt = Attempt(last if final and last else function, final)
+        failures: list[Failure] = []
+        for result in run(attempt, tasks, config, again):
+            if isinstance(result, Failure):
+                failures.append(result)
+            else:
+                progress.advance(galaxies=int(result.get("rows", 0)))
+                yield result
+        if not failures:
+            return
+        again.retried += len(failures)
+        progress.retried += len(failures)
+        tasks = [failure.task for failure in failures]
+        wait_to_retry(number, f"{len(tasks)} {label} failed ({failures[0].problem})")
 
 
-def _run_serial(function: Function[Task], tasks: Sequence[Task], config: Config) -> Iterator[dict[str, Any]]:
+def wait_to_retry(number: int, failed: str) -> None:
+    """Log what failed, and wait the longer the more attempts there have been."""
+    pause = min(2.0**number, _LONGEST_PAUSE)
+    logger.warning("%s; again in %.0f s", failed, pause)
+    time.sleep(pause)
+
+
+@dataclass
+class Again:
+    """Counts what a run did more than once."""
+
+    retried: int = 0
+    """Times that a task raised and was tried again."""
+    reruns: int = 0
+    """Times that the engine began again, unasked, what a lost worker had."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A task that raised and will be tried again."""
+
+    task: Any
+    problem: str
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Calls a task's function; what that raises becomes a `Failure`, unless this is the last attempt."""
+
+    function: Function[Any]
+    final: bool
+
+    def __call__(self, config: Config, task: Any) -> dict[str, Any] | Failure:
+        """Call the function where the task is to run."""
+        configure_storage(config)
+        try:
+            return self.function(config, task)
+        except Exception as error:
+            if self.final or isinstance(error, PhotozError):
+                raise
+            return Failure(task, f"{type(error).__name__}: {error}")
+
+
+def _run_serial(
+    attempt: Attempt, tasks: Sequence[Any], config: Config, again: Again
+) -> Iterator[dict[str, Any] | Failure]:
+    del again  # nothing runs again unasked
     for task in tasks:
-        yield function(config, task)
+        yield attempt(config, task)
 
 
-def _run_ray(function: Function[Task], tasks: Sequence[Task], config: Config) -> Iterator[dict[str, Any]]:
+def _run_ray(
+    attempt: Attempt, tasks: Sequence[Any], config: Config, again: Again
+) -> Iterator[dict[str, Any] | Failure]:
     if not tasks:
         return
     import ray.data
@@ -78,29 +157,36 @@ def _run_ray(function: Function[Task], tasks: Sequence[Task], config: Config) ->
     with ray_cluster(config.engine):
         # Pickled, since Ray Data would turn dataclasses and tuples into something else on their way through Arrow.
         size = -(-len(tasks) // MOST_BLOCKS)
-        items = [{"tasks": pickle.dumps(tasks[first : first + size])} for first in range(0, len(tasks), size)]
+        firsts = range(0, len(tasks), size)
+        items = [{"number": first, "tasks": pickle.dumps(tasks[first : first + size])} for first in firsts]
         data = ray.data.from_items(items, override_num_blocks=len(items))
         data = data.flat_map(
             _call_pickled,
-            fn_args=(function, config),
+            fn_args=(attempt, config, start_counting()),
             num_cpus=1,
             compute=ray.data.TaskPoolStrategy(size=max(1, config.engine.workers)),
         )
         for row in data.iter_rows():
+            again.reruns += int(row["reruns"])
             yield pickle.loads(row["result"])
 
 
-def _call_pickled(row: dict[str, Any], function: Function[Any], config: Config) -> list[dict[str, Any]]:
-    configure_storage(config)
-    return [{"result": pickle.dumps(function(config, task))} for task in pickle.loads(row["tasks"])]
+def _call_pickled(row: dict[str, Any], attempt: Attempt, config: Config, begun: Any) -> list[dict[str, Any]]:
+    """Call the tasks of a block; its first row says how often they had begun before."""
+    reruns = begin(begun, "block", str(row["number"]))
+    results = [pickle.dumps(attempt(config, task)) for task in pickle.loads(row["tasks"])]
+    return [{"result": result, "reruns": 0 if number else reruns} for number, result in enumerate(results)]
 
 
-def _run_dask(function: Function[Task], tasks: Sequence[Task], config: Config) -> Iterator[dict[str, Any]]:
+def _run_dask(
+    attempt: Attempt, tasks: Sequence[Any], config: Config, again: Again
+) -> Iterator[dict[str, Any] | Failure]:
+    started = time.time()
     with dask_client(config) as client:
-        settings = {"function": function, "config": config, "retries": config.engine.retries}
-        for _, future in map_dask(client, _call_configured, tasks, **settings):
+        for _, future in map_dask(client, _call_attempt, tasks, attempt=attempt, config=config):
             yield future.result()
             future.release()
+        again.reruns += _count_lost(client, _call_attempt, since=started)
 
 
 def map_dask(
@@ -129,12 +215,11 @@ def map_dask(
         yield held.pop(future.key), future
 
 
-def _call_configured(task: Any, *, function: Function[Any], config: Config) -> dict[str, Any]:
-    configure_storage(config)
-    return function(config, task)
+def _call_attempt(task: Any, *, attempt: Attempt, config: Config) -> dict[str, Any] | Failure:
+    return attempt(config, task)
 
 
-def count_reruns(config: Config, function: Function[Any] | Callable[..., Any], *, since: float) -> int:
+def count_reruns(config: Config, function: Callable[..., Any], *, since: float) -> int:
     """Count the tasks that Dask gave to another worker because the one that had them was lost.
 
     A task counts each time, whether the worker was at it, was about to begin, or held its result. It runs again without
@@ -156,7 +241,11 @@ def count_reruns(config: Config, function: Function[Any] | Callable[..., Any], *
     if config.engine.name != "dask":
         return 0
     with dask_client(config) as client:
-        events = [event for when, event in client.get_events("all") if when >= since]
+        return _count_lost(client, function, since=since)
+
+
+def _count_lost(client: Any, function: Callable[..., Any], *, since: float) -> int:
+    events = [event for when, event in client.get_events("all") if when >= since]
     lost = [event for event in events if event.get("action") == "remove-worker"]
     keys = [key for event in lost for name in ("processing-tasks", "lost-computed-tasks") for key in event[name]]
     return sum(str(key).startswith(f"{function.__name__}-") for key in keys)

@@ -6,7 +6,6 @@ that the actors that hold the network never wait on storage.
 
 import logging
 import pickle
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -23,6 +22,7 @@ from cluster.engines import (
     join_cluster,
     map_dask,
     run_tasks,
+    wait_to_retry,
 )
 from cluster.ledger import RUN_FOLDER, Record, check_output, compute_run_key, explain_remaining
 from cluster.lock import Lock, find_holder, hold_lock
@@ -42,7 +42,6 @@ from photoz.storage import join, list_files
 logger = logging.getLogger(__name__)
 
 _PROBLEMS_LOGGED = 5  # of a partition; all stand in run/failures.parquet
-_LONGEST_PAUSE = 60.0  # seconds between two passes over failed partitions
 
 
 def infer_catalogue(config: Config) -> dict[str, Any]:
@@ -133,9 +132,7 @@ def estimate_all(plan: Plan, partitions: list[Partition], telemetry: RunTelemetr
             return
         telemetry.retry(len(remaining))
         if not give_up:
-            pause = min(2.0**attempt, _LONGEST_PAUSE)
-            logger.warning("%d partitions failed; again in %.0f s", len(remaining), pause)
-            time.sleep(pause)
+            wait_to_retry(attempt, f"{len(remaining)} partitions failed")
     raise CatalogueError(
         f"{len(remaining)} partitions could not be done, {remaining[0].name} first: the log says why; run the job "
         "again to go on from here"

@@ -14,7 +14,7 @@ from distributed import Client, LocalCluster
 from hats_import.collection.arguments import CollectionArguments
 from hats_import.pipeline import pipeline_with_client
 
-from cluster.engines import dask_client
+from cluster.engines import dask_client, wait_to_retry
 from photoz.catalogue import MARGIN, PRIMARY
 from photoz.config import Config
 from photoz.errors import CatalogueError
@@ -67,29 +67,36 @@ def partition_sources(config: Config) -> None:
     if _holds(target, key):
         logger.info("source catalogue %s is up to date", target)
         return
-    _remove_own(target)
     logger.info("partitioning the sources of %d tiles", len(staged))
-    with _client(config, target) as client, _runtime_arguments(target) as runtime:
-        arguments = _make_arguments(config, staged, target, runtime)
-        write_json(join(target, _RECORD), {"key": "unfinished"})  # ours to replace, should this process die
-        _import(arguments, client, config)
+    _remove_own(target)
+    for number in range(config.engine.retries + 1):
+        try:
+            _partition_once(config, staged, target)
+            break
+        except (OSError, RuntimeError) as error:  # hats-import raises the latter and logs what its workers raised
+            if number == config.engine.retries:
+                raise CatalogueError(
+                    f"the sources could not be partitioned ({error}): the log says why; run the job again, the tiles "
+                    "are done"
+                ) from error
+            wait_to_retry(number, f"the sources could not be partitioned ({error})")
     write_json(join(target, _RECORD), {"key": key})
 
 
-def _import(arguments: CollectionArguments, client: Client, config: Config) -> None:
-    try:
-        pipeline_with_client(arguments, client)
-    except ValueError as error:
-        if "exceeds threshold" not in str(error):
-            raise
-        raise CatalogueError(
-            f"a HEALPix pixel of order sources.highest_order = {config.sources.highest_order} holds more than "
-            f"sources.rows_per_partition = {config.sources.rows_per_partition} rows ({error}): raise one of them"
-        ) from error
-    except (OSError, RuntimeError) as error:  # hats-import raises the latter and logs what its workers raised
-        raise CatalogueError(
-            f"the sources could not be partitioned ({error}): the log says why; run the job again, the tiles are done"
-        ) from error
+def _partition_once(config: Config, staged: list[str], target: str) -> None:
+    remove(target)
+    with _client(config, target) as client, _runtime_arguments(target) as runtime:
+        arguments = _make_arguments(config, staged, target, runtime)
+        write_json(join(target, _RECORD), {"key": "unfinished"})  # ours to replace, should this process die
+        try:
+            pipeline_with_client(arguments, client)
+        except ValueError as error:
+            if "exceeds threshold" not in str(error):
+                raise
+            raise CatalogueError(
+                f"a HEALPix pixel of order sources.highest_order = {config.sources.highest_order} holds more than "
+                f"sources.rows_per_partition = {config.sources.rows_per_partition} rows ({error}): raise one of them"
+            ) from error
 
 
 def _make_arguments(config: Config, staged: list[str], target: str, runtime: dict[str, Any]) -> CollectionArguments:

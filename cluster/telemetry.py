@@ -28,7 +28,7 @@ class Progress:
     def __init__(self, total: int, label: str, *, retried: int = 0) -> None:
         self._total = total
         self._label = label
-        self._retried = retried
+        self.retried = retried
         self._done = 0
         self._galaxies = 0
         self._quarantined = 0
@@ -52,8 +52,8 @@ class Progress:
         line = f"{self._done}/{self._total} {self._label}"
         if self._galaxies:
             line += f", {self._galaxies:,} galaxies, {self._galaxies / elapsed:,.0f}/s"
-        if self._retried:
-            line += f", {self._retried} retried"
+        if self.retried:
+            line += f", {self.retried} retried"
         if self._quarantined:
             line += f", {self._quarantined} quarantined"
         return f"{line}, {elapsed:.0f} s so far, about {left:.0f} s left"

@@ -4,11 +4,11 @@
 `python jobs/ingest_dr4.py [--config FILE] [--set section.key=value ...] [--dry-run]`
 """
 
-from cluster.engines import run_tasks
+from cluster.ingest import ingest_tiles
 from cluster.job import run_job
 from cluster.partitioning import partition_sources
 from photoz.config import Config
-from photoz.ingest import check_survey, ingest_tile, report_ingest, stop_without_room
+from photoz.ingest import check_survey
 from photoz.survey.kids import find_tiles
 
 
@@ -16,8 +16,7 @@ def main(config: Config) -> int:
     """Find the tiles, check the settings against them, ingest each, partition the sources."""
     tiles = find_tiles(config)
     check_survey(config, tiles)
-    results = list(stop_without_room(run_tasks(ingest_tile, tiles, config, label="tiles")))
-    status = report_ingest(config, results)
+    status = ingest_tiles(config, tiles)
     partition_sources(config)
     return status
 

@@ -3,8 +3,7 @@
 import hashlib
 import json
 import logging
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import lru_cache
 from typing import Any
@@ -31,12 +30,15 @@ from photoz.survey.sources import (
 )
 from photoz.survey.table import list_columns, read_table
 from photoz.survey.wcs import Grid, align_bands
+from photoz.telemetry import gather, timed
 from photoz.tiles import TileTemplate, TileWriter, invalidate_tile, read_attributes
 
 logger = logging.getLogger(__name__)
 
 TILES_TO_CHECK = 5
 """Tiles that `check_survey` tries before it blames the settings and not a file."""
+STAGES = ("tile", "catalogue", "images", "read", "write")
+"""Whose seconds the results tell; the last two are within the images'."""
 METADATA_KEY = b"photoz.ingest"
 MASK_BITS = 8
 """Bits of the stored mask; bands from the eighth on share the last."""
@@ -73,7 +75,7 @@ def check_survey(config: Config, tiles: Sequence[TileFiles]) -> None:
     _read_bright_ids(config)
 
 
-def ingest_tile(config: Config, tile_files: TileFiles) -> dict[str, Any]:
+def ingest_tile(config: Config, tile_files: TileFiles, *, give_up: bool = False) -> dict[str, Any]:
     """Store a tile's images and stage its selected sources; a bad file is reported, never raised.
 
     Parameters
@@ -82,33 +84,44 @@ def ingest_tile(config: Config, tile_files: TileFiles) -> dict[str, Any]:
         Settings of the run.
     tile_files : TileFiles
         From `photoz.survey.kids.find_tiles`.
+    give_up : bool
+        Report whatever else goes wrong too, such as a store that does not answer, instead of raising it. What an
+        earlier run made of the files then stays, since they may be what they were.
 
     Returns
     -------
     dict
         ``tile``; ``status``: "done", "skipped" (both parts were there, from the same files and settings), "failed" (one
         part or both) or "no room" (the disk is full: see `stop_without_room`); ``sources``: rows staged; ``bytes``:
-        read from image files; ``seconds``; ``problem``: "" or what is wrong, naming the file; ``images``,
-        ``catalogue``: the status of each part.
+        read from image files; ``problem``: "" or what is wrong, naming the file; ``images``, ``catalogue``: the status
+        of each part; ``tile_s``, ``catalogue_s``, ``images_s`` and, of the images, ``read_s`` and ``write_s``: seconds.
     """
-    start = time.monotonic()
+    with gather() as sums, timed("tile"):
+        result = _ingest_parts(config, tile_files, give_up=give_up)
+    return result | sums
+
+
+def _ingest_parts(config: Config, tile_files: TileFiles, *, give_up: bool) -> dict[str, Any]:
     result: dict[str, Any] = {"tile": tile_files.name, "sources": 0, "bytes": 0}
     problems = []
     staging = staged_location(config, tile_files.name)
     parts = (("catalogue", _ingest_catalogue, staging), ("images", _ingest_images, config.locations.tiles))
     for part, task, location in parts:
         try:
-            with name_full_disk(location):
+            with name_full_disk(location), timed(part):
                 result |= {part: "done"} | task(config, tile_files)
-        except PhotozError as error:
+        except Exception as error:
+            told = isinstance(error, PhotozError)
+            if not told and not give_up:
+                raise
             result[part] = "no room" if isinstance(error, StorageFullError) else "failed"
-            problems.append(str(error))
-            logger.warning("%s: %s", tile_files.name, error)
+            problems.append(str(error) if told else f"{part}: {type(error).__name__}: {error}")
+            logger.warning("%s: %s", tile_files.name, problems[-1])
             if result[part] == "no room":  # what the other part finds missing then would be no fault of the survey's
                 break
     found = {result.get("catalogue"), result.get("images")}
     status = next(each for each in ("no room", "failed", "done", "skipped") if each in found)
-    return result | {"status": status, "problem": "; ".join(problems), "seconds": time.monotonic() - start}
+    return result | {"status": status, "problem": "; ".join(problems)}
 
 
 def stop_without_room(results: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -124,8 +137,16 @@ def stop_without_room(results: Iterable[dict[str, Any]]) -> Iterator[dict[str, A
         yield row
 
 
-def report_ingest(config: Config, results: Iterable[dict[str, Any]]) -> int:
-    """Write the outcome of every tile to ``<tiles>/ingest.json`` and log each failure by name.
+def report_ingest(config: Config, results: Iterable[dict[str, Any]], run: Mapping[str, float] | None = None) -> int:
+    """Write the outcome of every tile and of the run to ``<tiles>/ingest.json`` and log each failure by name.
+
+    Parameters
+    ----------
+    config : Config
+    results : iterable of dict
+        From `ingest_tile`.
+    run : mapping, optional
+        What the engine knows of the run: seconds, and how often something was done again.
 
     Returns
     -------
@@ -135,7 +156,9 @@ def report_ingest(config: Config, results: Iterable[dict[str, Any]]) -> int:
     rows = sorted(results, key=lambda row: str(row["tile"]))
     failed = [row for row in rows if row["status"] == "failed"]
     counts = {status: sum(row["status"] == status for row in rows) for status in ("done", "skipped", "failed")}
-    summary = {"counts": counts, "sources": sum(row["sources"] for row in rows), "tiles": rows}
+    stages = {name: round(sum(row.get(f"{name}_s", 0.0) for row in rows), 3) for name in STAGES}
+    measured = {**(run or {}), "bytes_read": sum(row["bytes"] for row in rows), "stage_seconds": stages}
+    summary = {"counts": counts, "sources": sum(row["sources"] for row in rows), "run": measured, "tiles": rows}
     tiles = config.locations.tiles
     with name_full_disk(tiles), open_atomic(join(tiles, "ingest.json")) as file:
         file.write(msgspec.json.format(msgspec.json.encode(summary), indent=1))
@@ -351,12 +374,17 @@ def _store_images(
         for y0 in range(0, grid.shape[0], writer.stripe):
             stripe = buffer[:, : grid.shape[0] - y0]
             place = (grid, bands, y0, stripe.shape[1])
-            _read_stripe(readers, "image", place, stripe)
-            stripe *= scales[:, None, None]
-            writer.write_rows(y0, {"image": stripe, "mask": _read_mask(readers, place)})
+            with timed("read"):
+                _read_stripe(readers, "image", place, stripe)
+                stripe *= scales[:, None, None]
+                mask = _read_mask(readers, place)
+            with timed("write"):
+                writer.write_rows(y0, {"image": stripe, "mask": mask})
             if template.weights:
-                _read_stripe(readers, "weight", place, stripe)
-                writer.write_rows(y0, {"weight": stripe})
+                with timed("read"):
+                    _read_stripe(readers, "weight", place, stripe)
+                with timed("write"):
+                    writer.write_rows(y0, {"weight": stripe})
         digests = {f"{kind}/{band}": reader.finish() for (kind, band), reader in readers.items()}
     writer.finish(_describe_tile(config, tile, (infos, grid, key), digests))
     return sum(stamp["size"] for kind in key["sources"].values() for stamp in kind.values())

@@ -22,6 +22,8 @@ from photoz.errors import PhotozError, StorageFullError
 
 _HASH_BLOCK = 1 << 22  # bytes read at a time
 
+_ANSWERS = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.ENAMETOOLONG}
+
 PART_SUFFIX = ".part"
 """Of a file that is being written; one that stays was left behind by a process that died."""
 
@@ -127,6 +129,29 @@ def name_full_disk(location: str) -> Iterator[None]:
         raise StorageFullError(
             f"no room left on the disk of {location!r} ({error}): make room and run the job again, it goes on from here"
         ) from error
+
+
+def is_store_trouble(error: BaseException) -> bool:
+    """Tell whether a disk or store did not answer, which asking again may mend, rather than say what it does not have.
+
+    An `OSError` that is no answer ("no such file", "forbidden") has an error number or is a time-out or a lost
+    connection; those that astropy raises of bytes that are no FITS have none.
+
+    Examples
+    --------
+    >>> is_store_trouble(OSError(errno.EBUSY, "Service Unavailable"))
+    True
+    >>> is_store_trouble(FileNotFoundError(errno.ENOENT, "No such file or directory"))
+    False
+    >>> is_store_trouble(OSError("Empty or corrupt FITS file"))
+    False
+    """
+    if not isinstance(error, OSError) or error.errno in _ANSWERS:
+        return False
+    unnumbered = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+    return not isinstance(error, unnumbered) and (
+        error.errno is not None or isinstance(error, TimeoutError | ConnectionError)
+    )
 
 
 def _name_aside(path: str) -> str:

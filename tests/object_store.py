@@ -91,6 +91,7 @@ class FailingProxy:
     def __init__(self, endpoint: str, every: int) -> None:
         self.failures: dict[str, int] = {"503": 0, "refused": 0, "unanswered": 0, "cut": 0}
         self._requests = itertools.count(1)
+        self._leave_at, self._back_after, self._back = 0, 0.0, 0.0
         self._kinds = itertools.cycle(self.failures)
         self._every = every
         self._lock = threading.Lock()
@@ -107,10 +108,20 @@ class FailingProxy:
         self._server.shutdown()
         self._server.server_close()
 
+    def go_away(self, *, after: int, seconds: float) -> None:
+        """Answer 503 alone for so many seconds, once so many requests have come."""
+        self._leave_at, self._back_after = after, seconds
+
     def choose(self) -> str:
         """Say what happens to the next request; "" for nothing."""
         with self._lock:
-            if next(self._requests) % self._every:
+            number = next(self._requests)
+            if number == self._leave_at:
+                self._back = time.monotonic() + self._back_after
+            if time.monotonic() < self._back:
+                self.failures["503"] += 1
+                return "503"
+            if number % self._every:
                 return ""
             kind = next(self._kinds)
             self.failures[kind] += 1

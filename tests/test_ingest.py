@@ -1,5 +1,6 @@
 """Ingest: one tile from survey files to the store and the staged sources; a bad file costs its part and no more."""
 
+import errno
 import json
 import re
 from collections.abc import Callable
@@ -12,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 import zarr
 from astropy.io import fits
+from fsspec.implementations.memory import MemoryFileSystem
+from runs import change
 from tiny_survey import IMAGE_BANDS, TinySurvey, make_config, make_wcs, write_catalogue, write_image, write_survey
 
 from photoz.config import Config
@@ -319,6 +322,33 @@ def test_report_names_failures_and_counts(survey: TinySurvey, caplog: pytest.Log
     assert report["counts"] == {"done": 1, "skipped": 0, "failed": 1}
     assert [row["tile"] for row in report["tiles"]] == [NAME, "KIDS_other"]
     assert report_ingest(survey.config, [bad]) == 1
+
+
+@pytest.mark.parametrize(("ending", "part"), [("_cat.fits", "catalogue"), ("g_sci.fits", "images")])
+def test_a_store_that_does_not_answer_is_no_bad_file(
+    survey: TinySurvey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, part: str
+) -> None:
+    fsspec.filesystem("memory").put(str(survey.folder), f"/{tmp_path.name}/survey", recursive=True)
+    places = {name: f"memory://{tmp_path.name}/{name}" for name in ("survey", "tiles", "sources")}
+    config = make_config(tmp_path, locations=places)
+    assert ingest(config)["status"] == "done"
+    really_open = MemoryFileSystem._open
+
+    def open_unless_busy(self: MemoryFileSystem, path: str, *args: Any, **options: Any) -> Any:
+        if path.endswith(ending):
+            raise OSError(errno.EBUSY, "Service Unavailable")
+        return really_open(self, path, *args, **options)
+
+    other = change(config, selection__mag_auto_below=19.0, survey__zeropoint=1.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryFileSystem, "_open", open_unless_busy)
+        with pytest.raises(OSError, match="Service Unavailable"):
+            ingest(other)
+        (tile,) = find_tiles(other)
+        result = ingest_tile(other, tile, give_up=True)
+    assert (result["status"], result[part]) == ("failed", "failed")
+    assert f"{part}: OSError: [Errno 16] Service Unavailable" in result["problem"]
+    assert ingest(config)[part] == "skipped"  # what had been made of that part still stands
 
 
 def test_ingest_between_object_stores(survey: TinySurvey, tmp_path: Path) -> None:

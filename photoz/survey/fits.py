@@ -20,6 +20,7 @@ from astropy.io.fits.verify import VerifyError
 from astropy.utils.exceptions import AstropyWarning
 
 from photoz.errors import SurveyFileError
+from photoz.storage import is_store_trouble
 
 BLOCK_BYTES = 16 * 2**20
 """Bytes read at a time where no array shape dictates it."""
@@ -94,13 +95,13 @@ def stamp_file(location: str) -> FileStamp:
     Raises
     ------
     SurveyFileError
-        There is no such file, or the store does not answer.
+        There is no such file.
+    OSError
+        The disk or store does not answer.
     """
-    try:
+    with refuse_missing(location):
         fs, path = fsspec.url_to_fs(location)
         info = fs.info(path)
-    except OSError as error:
-        raise SurveyFileError(f"{base_name(location)} is missing or cannot be read at {location!r}: {error}") from error
     version = next((str(info[key]) for key in _VERSION_KEYS if info.get(key)), "")
     return FileStamp(base_name(location), int(info.get("size") or 0), version)
 
@@ -202,12 +203,8 @@ class RowReader:
         return _scale_rows(np.frombuffer(data, dtype).reshape(-1, columns), self._header)
 
     def _decompress(self, stop: int) -> npt.NDArray[Any]:
-        try:
+        with refuse_damaged(f"{self.info.name} cannot be decompressed in rows {self._row} to {stop}"):
             rows: npt.NDArray[Any] = np.asarray(self._units[self.info.hdu].section[self._row : stop])
-        except FITS_ERRORS as error:
-            raise SurveyFileError(
-                f"{self.info.name} cannot be decompressed in rows {self._row} to {stop}: {error}; fetch it again"
-            ) from error
         return rows
 
 
@@ -316,19 +313,46 @@ def quiet_astropy() -> Iterator[None]:
         yield
 
 
-def _open_bytes(location: str) -> IO[bytes]:
+@contextmanager
+def refuse_missing(location: str) -> Iterator[None]:
+    """Say of a survey file that the block does not find which it is; a store that does not answer passes.
+
+    Raises
+    ------
+    SurveyFileError
+    """
     try:
-        file: IO[bytes] = fsspec.open(location, "rb").open()
+        yield
     except OSError as error:
+        if is_store_trouble(error):
+            raise
         raise SurveyFileError(f"{base_name(location)} is missing or cannot be read at {location!r}: {error}") from error
+
+
+@contextmanager
+def refuse_damaged(problem: str) -> Iterator[None]:
+    """Say of bytes that astropy cannot use in the block what they were to be; a store that does not answer passes.
+
+    Raises
+    ------
+    SurveyFileError
+    """
+    try:
+        yield
+    except FITS_ERRORS as error:
+        if is_store_trouble(error):
+            raise
+        raise SurveyFileError(f"{problem}: {error}; fetch it again") from error
+
+
+def _open_bytes(location: str) -> IO[bytes]:
+    with refuse_missing(location):
+        file: IO[bytes] = fsspec.open(location, "rb").open()
     return file
 
 
 def _read_exactly(file: IO[bytes], count: int, name: str) -> bytes:
-    try:
-        data = file.read(count)
-    except OSError as error:
-        raise SurveyFileError(f"{name} cannot be read: {error}") from error
+    data = file.read(count)
     if len(data) < count:
         raise SurveyFileError(f"{name} is truncated: {len(data)} bytes where {count} are due; fetch it again")
     return data
@@ -338,17 +362,11 @@ def _read_exactly(file: IO[bytes], count: int, name: str) -> bytes:
 def _open_fits(location: str, **options: Any) -> Iterator[fits.HDUList]:
     with _open_bytes(location) as file:
         units = parse_fits(file, location, **options)
-        try:
-            with quiet_astropy():
-                yield units
-        except FITS_ERRORS as error:
-            raise SurveyFileError(f"{base_name(location)} is no valid FITS file: {error}; fetch it again") from error
+        with quiet_astropy(), refuse_damaged(f"{base_name(location)} is no valid FITS file"):
+            yield units
 
 
 def parse_fits(file: IO[bytes], location: str, **options: Any) -> fits.HDUList:
     """Open a FITS file lazily; raises `SurveyFileError` when it is none."""
-    try:
-        with quiet_astropy():
-            return fits.open(file, mode="readonly", memmap=False, lazy_load_hdus=True, **options)
-    except FITS_ERRORS as error:
-        raise SurveyFileError(f"{base_name(location)} is no valid FITS file: {error}; fetch it again") from error
+    with quiet_astropy(), refuse_damaged(f"{base_name(location)} is no valid FITS file"):
+        return fits.open(file, mode="readonly", memmap=False, lazy_load_hdus=True, **options)

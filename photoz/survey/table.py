@@ -12,7 +12,15 @@ import numpy.typing as npt
 from astropy.io import fits
 
 from photoz.errors import SurveyFileError
-from photoz.survey.fits import FITS_ERRORS, OnesComplementSum, add_ones_complement, base_name, parse_fits, quiet_astropy
+from photoz.survey.fits import (
+    OnesComplementSum,
+    add_ones_complement,
+    base_name,
+    parse_fits,
+    quiet_astropy,
+    refuse_damaged,
+    refuse_missing,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,36 +66,28 @@ def read_table(location: str, columns: dict[str, str]) -> FitsTable:
     SurveyFileError
         The file is missing, truncated or corrupt, holds no table, or lacks a column.
     """
-    data = _read_bytes(location)
+    with refuse_missing(location), fsspec.open(location, "rb") as file:
+        data: bytes = file.read()
     name = base_name(location)
     with parse_fits(io.BytesIO(data), location) as units, quiet_astropy():
-        try:
+        with refuse_damaged(f"{name} is no valid FITS table"):
             unit = _find_table(units, name)
             _verify_unit(unit, data, name)
             _require_columns(unit.columns.names, columns, name)
             values = {column: _to_native(unit.data[column]) for column in columns}
-        except FITS_ERRORS as error:
-            raise SurveyFileError(f"{name} is no valid FITS table: {error}; fetch it again") from error
         return FitsTable(name, values, units[0].header.copy(), unit.header.copy(), hashlib.sha256(data).hexdigest())
 
 
 def list_columns(location: str) -> list[str]:
     """List the columns of the first table of a FITS file, reading headers only. Raises as `read_table`."""
     name = base_name(location)
-    try:
-        with fsspec.open(location, "rb") as file, parse_fits(file, location) as units, quiet_astropy():
-            return [str(column) for column in _find_table(units, name).columns.names]
-    except FITS_ERRORS as error:
-        raise SurveyFileError(f"{name} is no valid FITS table: {error}; fetch it again") from error
-
-
-def _read_bytes(location: str) -> bytes:
-    try:
-        with fsspec.open(location, "rb") as file:
-            data: bytes = file.read()
-    except OSError as error:
-        raise SurveyFileError(f"{base_name(location)} is missing or cannot be read at {location!r}: {error}") from error
-    return data
+    with (
+        refuse_damaged(f"{name} is no valid FITS table"),
+        fsspec.open(location, "rb") as file,
+        parse_fits(file, location) as units,
+        quiet_astropy(),
+    ):
+        return [str(column) for column in _find_table(units, name).columns.names]
 
 
 def _find_table(units: fits.HDUList, name: str) -> fits.BinTableHDU:

@@ -75,14 +75,11 @@ class TileWriter:
         ------
         StorageFullError
             The disk has no room left.
-        TileError
-            The store refuses the data.
+        OSError
+            The store does not take the data.
         """
-        try:
-            with name_full_disk(self._tiles):
-                self._write_rows(y0, arrays)
-        except OSError as error:
-            raise TileError(f"tile {self.template.name} cannot be written to {self._tiles!r}: {error}") from error
+        with name_full_disk(self._tiles):
+            self._write_rows(y0, arrays)
 
     def _write_rows(self, y0: int, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         for name, stripe in arrays.items():

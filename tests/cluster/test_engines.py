@@ -1,5 +1,6 @@
 """One call, three engines, the same results."""
 
+import errno
 import os
 import signal
 import time
@@ -8,10 +9,12 @@ from pathlib import Path
 
 import pytest
 from conftest import ReadySurvey
+from runs import change
 from tiny_survey import make_config
 
 from cluster.engines import (
-    _call_configured,
+    Again,
+    _call_attempt,
     check_resources,
     count_reruns,
     join_cluster,
@@ -20,7 +23,7 @@ from cluster.engines import (
 from cluster.ledger import Record
 from cluster.telemetry import RunTelemetry
 from photoz.config import Config, Engine
-from photoz.errors import ConfigError
+from photoz.errors import CatalogueError, ConfigError
 
 
 def square(config: Config, task: tuple[int, str]) -> dict[str, object]:
@@ -56,14 +59,82 @@ def die_once(config: Config, marker: str) -> dict[str, object]:
 
 
 @pytest.mark.slow
-def test_what_dask_runs_again_for_a_lost_worker_is_counted(tmp_path) -> None:
+@pytest.mark.parametrize("engine", ["ray", "dask"])
+def test_what_is_run_again_for_a_lost_worker_is_counted(tmp_path, ray_cluster: None, engine: str) -> None:
+    config = make_config(tmp_path, engine={"name": engine, "workers": 1})
+    again = Again()
+    found = run_tasks(die_once, [str(tmp_path / "marker")], config, label="tasks", again=again)
+    assert list(found) == [{"rows": 1}]
+    assert again == Again(retried=0, reruns=1)
+
+
+@pytest.mark.slow
+def test_other_work_of_a_dask_cluster_does_not_count(tmp_path) -> None:
     config = make_config(tmp_path, engine={"name": "dask", "workers": 1})
     started = time.time()
     with join_cluster(config):
         assert list(run_tasks(die_once, [str(tmp_path / "marker")], config, label="tasks")) == [{"rows": 1}]
-        assert count_reruns(config, _call_configured, since=started) == 1
+        assert count_reruns(config, _call_attempt, since=started) == 1
         assert count_reruns(config, die_once, since=started) == 0
-        assert count_reruns(config, _call_configured, since=time.time()) == 0
+        assert count_reruns(config, _call_attempt, since=time.time()) == 0
+
+
+def raise_at_first(config: Config, task: tuple[str, int]) -> dict[str, object]:
+    """Raise the first so many times that a task is begun, as a store does that is away for a while."""
+    name, times = task
+    begun = len(list(Path(config.locations.tiles).glob(f"{name}-*")))
+    Path(config.locations.tiles, f"{name}-{begun}").touch()
+    if begun < times:
+        raise OSError(errno.EBUSY, "Service Unavailable")
+    return {"name": name, "begun": begun + 1, "rows": 1}
+
+
+def give_up(config: Config, task: tuple[str, int]) -> dict[str, object]:
+    return {"name": task[0], "begun": 0}
+
+
+def refuse(config: Config, task: str) -> dict[str, object]:
+    Path(config.locations.tiles, task).touch(exist_ok=False)
+    raise CatalogueError(f"{task} is damaged")
+
+
+@pytest.fixture
+def trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    """Settings under which a task may raise twice, in a folder that tells how often one has begun."""
+    monkeypatch.setattr("cluster.engines._LONGEST_PAUSE", 0.0)
+    config = make_config(tmp_path, engine={"name": "serial", "retries": 2})
+    Path(config.locations.tiles).mkdir(parents=True)
+    return config
+
+
+@pytest.mark.parametrize("engine", ["serial", "ray", "dask"])
+def test_what_raises_is_tried_again_after_the_others(trouble: Config, ray_cluster: None, engine: str, caplog) -> None:
+    config, again = change(trouble, engine__name=engine), Again()
+    tasks = [("twice", 2), ("never", 0), ("once", 1)]
+    with caplog.at_level("INFO", "cluster.telemetry"), join_cluster(config):
+        found = list(run_tasks(raise_at_first, tasks, config, label="tasks", again=again))
+    assert [(row["name"], row["begun"]) for row in found] == [("never", 1), ("once", 2), ("twice", 3)]
+    assert again == Again(retried=3, reruns=0)
+    assert "2 tasks failed (OSError: [Errno 16] Service Unavailable); again in" in caplog.text
+    assert "3/3 tasks, 3 galaxies" in caplog.text
+    assert "3 retried" in caplog.text
+
+
+@pytest.mark.parametrize("engine", ["serial", "ray", "dask"])
+def test_what_raises_to_the_last_ends_the_run(trouble: Config, ray_cluster: None, engine: str) -> None:
+    config = change(trouble, engine__name=engine)
+    with join_cluster(config):
+        with pytest.raises(Exception, match="Service Unavailable"):
+            list(run_tasks(raise_at_first, [("always", 9)], config, label="tasks"))
+        assert len(list(Path(config.locations.tiles).iterdir())) == 3
+        found = list(run_tasks(raise_at_first, [("given up", 9)], config, label="tasks", last=give_up))
+    assert found == [{"name": "given up", "begun": 0}]
+
+
+@pytest.mark.parametrize("engine", ["serial", "ray", "dask"])
+def test_what_is_raised_on_purpose_is_not_tried_again(trouble: Config, ray_cluster: None, engine: str) -> None:
+    with pytest.raises(Exception, match="one is damaged"):
+        list(run_tasks(refuse, ["one"], change(trouble, engine__name=engine), label="tasks"))
 
 
 @pytest.mark.parametrize("engine", ["serial", "ray"])

@@ -1,4 +1,4 @@
-"""Ingest killed, in its tiles and while it partitions, and run again; workers that die; a disk that fills up."""
+"""Ingest killed, in tiles and while it partitions, and run again; lost workers, a full disk, a store that goes away."""
 
 import random
 from collections.abc import Iterator
@@ -10,18 +10,21 @@ import pytest
 from fault_places import Place, assert_nothing_half_written, find_files
 from fault_table import Tally
 from faulty import Die, ingest_faulty
+from fsspec.core import url_to_fs
 from killed_jobs import kill_when, start_job
 from runs import ManyPartitions, assert_same_rows, change, make_survey, name_tiles, read_all
 from small_disk import SmallDisk
 
-from cluster.engines import run_tasks
+from cluster.engines import Again, run_tasks
 from cluster.infer import infer_catalogue
+from cluster.ingest import ingest_tiles
 from cluster.local import Head, start_head
 from cluster.partitioning import partition_sources
 from photoz.config import Config
 from photoz.errors import CatalogueError
 from photoz.ingest import ingest_tile
-from photoz.storage import exists, join, remove
+from photoz.settings import configure_storage
+from photoz.storage import exists, join, read_json, remove
 from photoz.survey.kids import find_tiles
 from photoz.tiles import list_tiles, open_tile
 
@@ -128,11 +131,40 @@ def test_a_worker_killed(survey: ManyPartitions, config: Config, tally: Tally, t
         fault = Die(stage, str(tmp_path), times=2)
         tiles = find_tiles(config)
         half = tiles[: len(tiles) // 2] if stage == "staging" else tiles
-        results = list(run_tasks(partial(ingest_faulty, fault=fault), half, changed, label="tiles"))
+        again = Again()
+        results = list(run_tasks(partial(ingest_faulty, fault=fault), half, changed, label="tiles", again=again))
         assert [row["problem"] for row in results] == [""] * len(half)
         assert fault.happened == 2
+        assert again.reruns >= 2
     partition_sources(config)
     check(survey, config, tally, f"ingest, {engine}: worker killed while writing", times=4)
+
+
+def test_the_store_goes_away(survey: ManyPartitions, tmp_path: Path, tally: Tally, engine: str) -> None:
+    """For longer than its client keeps asking, while one in thirty other requests comes to grief."""
+    pytest.importorskip("moto.server", reason="the server of the object store: pip install 'photoz[test]'")
+    from object_store import FailingProxy, make_bucket, open_store
+
+    with open_store() as endpoint, make_bucket(endpoint) as bucket, FailingProxy(endpoint, 30) as proxy:
+        quiet = change(
+            settle(survey.config, bucket),
+            locations__survey=join(bucket, "survey"),
+            storage__s3={"endpoint_url": endpoint},
+            inference__estimator=survey.config.inference.estimator,
+        )
+        configure_storage(quiet)
+        files, location = url_to_fs(quiet.locations.survey)
+        files.put(survey.config.locations.survey, location, recursive=True)
+        config = change(quiet, storage__s3={"endpoint_url": proxy.endpoint}, engine__name=engine)
+        configure_storage(config)
+        proxy.go_away(after=100, seconds=30)
+        assert ingest_tiles(config, find_tiles(config)) == 0
+        partition_sources(config)
+        configure_storage(quiet)
+        report = read_json(join(quiet.locations.tiles, "ingest.json"))
+        assert report["counts"] == {"done": len(TILES), "skipped": 0, "failed": 0}
+        assert report["run"]["retried_tiles"] > 0
+        check(survey, quiet, tally, f"ingest, {engine}: store away for 30 s", times=sum(proxy.failures.values()))
 
 
 def test_the_disk_is_full(
