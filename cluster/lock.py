@@ -4,11 +4,13 @@ import errno
 import logging
 import os
 import socket
+import sys
 import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,9 +24,10 @@ logger = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_BEATS = 5.0
 SECONDS_TO_EXPIRE = 45.0
-"""[s] after its last beat a lock no longer counts: its run is dead or cut off."""
+"""[s] without a new beat, and a lock no longer counts: its run is dead or cut off."""
 _SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_BETWEEN_TRIES = 0.1
+_TRIES = 5
 
 
 class Lock:
@@ -35,15 +38,15 @@ class Lock:
     folder : str
         The run folder of the output.
     run_key : str
-        What the run does (`cluster.ledger.compute_run_key`).
+        What the run does (`cluster.ledger.compute_run_key`); "" where others cannot work beside it.
     """
 
     def __init__(self, folder: str, run_key: str) -> None:
         self.location = join(folder, "lock.json")
-        self._own = {
+        self._own = _describe_machine() | {
             "token": uuid.uuid4().hex,
-            "host": socket.gethostname(),
             "process": os.getpid(),
+            "started": _read_start(os.getpid()),
             "run_key": run_key,
         }
         self._stop = threading.Event()
@@ -58,9 +61,10 @@ class Lock:
             elif wait:
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
             else:
+                join_in = ", or work beside it with --set inference.join=true" if self._own["run_key"] else ""
                 raise CatalogueError(
                     f"process {holder['process']} on {holder['host']} is writing this output ({self.location}): wait "
-                    "for it, or work beside it with --set inference.join=true"
+                    f"for it{join_in}"
                 )
         self._beats.start()
 
@@ -87,6 +91,19 @@ class Lock:
 
     def _create(self, location: str) -> bool:
         """Create the lock file, or the claim to it, unless there is one."""
+        for _ in range(_TRIES):
+            refusal = self._ask_to_create(location)
+            if refusal is None or exists(location):
+                # It may be our own: the store's answer was lost and its client asked again.
+                return bool(_read(location).get("token") == self._own["token"])
+            time.sleep(_SECONDS_BETWEEN_TRIES)  # it may have been another's, just removed: once is no proof
+        raise CatalogueError(
+            f"{location} could not be created though it is not there ({refusal}): the lock needs a store that supports "
+            "conditional writes (If-None-Match), or a disk with hard links; set locations.catalogue to one"
+        ) from refusal
+
+    def _ask_to_create(self, location: str) -> OSError | None:
+        """Ask for the file; return a refusal that leaves open whether it exists or the store cannot do this."""
         filesystem, path = url_to_fs(location)
         filesystem.invalidate_cache()
         content = msgspec.json.encode(self._own | {"beat": time.time()})
@@ -95,21 +112,26 @@ class Lock:
                 _create_local(path, content)
             else:
                 filesystem.pipe_file(path, content, mode="create")  # object stores do this with a conditional write
+        except FileExistsError:
+            pass
         except OSError as error:
-            if not _says_that_it_exists(error):
+            # s3fs makes EINVAL of a file that exists where the store, as Ceph, names no condition; and of an argument
+            # that a store does not know. ENOSYS is what others answer to it.
+            if error.errno not in (errno.EINVAL, errno.ENOSYS):
                 raise
-        # It may be our own: the store's answer was lost and its client asked again.
-        return bool(_read(location).get("token") == self._own["token"])
+            return error
+        return None
 
     def _take_over(self, holder: dict[str, Any]) -> None:
         """Remove a dead run's lock. Only who holds the claim to it may: a slow one would remove its successor's."""
         claim = f"{self.location}.claim"
-        if not self._create(claim):
+        while not self._create(claim):
             other = _read(claim)
-            if other and not _is_alive(claim, other):
+            if other and not _is_alive(claim, other) and _read(claim) == other:
                 remove(claim)
             time.sleep(_SECONDS_BETWEEN_TRIES)
-            return
+            if _read(self.location) != holder:
+                return
         try:
             if exists(self.location) and _read(self.location) == holder:
                 logger.info("taking the output over from process %s on %s", holder.get("process"), holder.get("host"))
@@ -153,10 +175,24 @@ def hold_lock(folder: str, *, run_key: str = "", wait: bool = False) -> Iterator
 
 
 def find_holder(folder: str) -> dict[str, Any]:
-    """Find the live run that holds an output; empty where there is none."""
+    """Find the live run that holds an output.
+
+    Parameters
+    ----------
+    folder : str
+        The run folder of the output.
+
+    Returns
+    -------
+    dict
+        The lock's content; empty where nobody holds it. A run on another machine answers by its next beat; that it
+        is dead shows only after `SECONDS_TO_EXPIRE`.
+    """
     location = join(folder, "lock.json")
-    holder = _read(location)
-    return holder if holder and _is_alive(location, holder) else {}
+    while (holder := _read(location)) and not _is_alive(location, holder):
+        if _read(location) == holder:
+            return {}
+    return holder
 
 
 def _create_local(path: str, content: bytes) -> None:
@@ -172,11 +208,6 @@ def _create_local(path: str, content: bytes) -> None:
         os.remove(aside)  # noqa: PTH107
 
 
-def _says_that_it_exists(error: OSError) -> bool:
-    """Tell a refused conditional write: s3fs makes EINVAL of it where the store, as Ceph, names no condition."""
-    return isinstance(error, FileExistsError) or error.errno == errno.EINVAL
-
-
 def _read(location: str) -> dict[str, Any]:
     try:
         found = read_json(location)
@@ -186,20 +217,68 @@ def _read(location: str) -> dict[str, Any]:
 
 
 def _is_alive(location: str, holder: dict[str, Any]) -> bool:
-    """Tell whether a lock's run lives: by its process on this host, by its beat on others."""
-    if holder.get("host") == socket.gethostname():
-        return _is_fresh(holder) and _runs(holder["process"])
-    seen = holder
-    while _is_fresh(seen):
+    """Tell whether a lock's run lives: by its process on this machine, by its beat on others."""
+    if not holder:
+        return False
+    runs = _look_up_process(holder)
+    return _beats(location, holder) if runs is None else runs
+
+
+def _beats(location: str, holder: dict[str, Any]) -> bool:
+    """Watch a lock until its beat changes. How old the beat is cannot be told: clocks of two hosts differ."""
+    begun, told = time.monotonic(), False
+    while (silent := time.monotonic() - begun) < SECONDS_TO_EXPIRE:
+        if not told and silent > 2 * _SECONDS_BETWEEN_BEATS:  # a live run, looked at again and again, fills no log
+            told = True
+            logger.warning(
+                "process %s on %s holds %s and gives no sign of life: waiting another %.0f s for one before it counts "
+                "as dead", holder.get("process"), holder.get("host"), location, SECONDS_TO_EXPIRE - silent,
+            )  # fmt: skip
         time.sleep(_SECONDS_BETWEEN_LOOKS)
         seen = _read(location)
-        if seen.get("token") == holder["token"] and seen["beat"] != holder["beat"]:
+        if seen.get("token") != holder.get("token"):
+            return False
+        if seen["beat"] != holder["beat"]:
             return True
     return False
 
 
-def _is_fresh(holder: dict[str, Any]) -> bool:
-    return bool(holder) and time.time() - holder["beat"] <= SECONDS_TO_EXPIRE
+def _look_up_process(holder: dict[str, Any]) -> bool | None:
+    """Tell whether a lock's process runs; None where this machine's process table does not tell."""
+    machine = _describe_machine()
+    if any(holder.get(name) != value for name, value in machine.items()):
+        return None
+    if sys.platform == "linux" and None in machine.values():
+        return None  # a sandbox that hides what tells it from another
+    started = _read_start(holder["process"])
+    if started is not None and holder.get("started") is not None:
+        return bool(started == holder["started"])
+    return None if _runs(holder["process"]) else False
+
+
+def _describe_machine() -> dict[str, Any]:
+    """Describe whose process table this process sees.
+
+    A host name does not: containers, and pods on the host's network, may share one and not see each other's processes.
+    """
+    machine: dict[str, Any] = {"host": socket.gethostname(), "boot": None, "namespace": None}
+    with suppress(OSError):  # only Linux has these, and only there do containers run
+        machine["boot"] = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        machine["namespace"] = Path("/proc/self/ns/pid").stat().st_ino
+    return machine
+
+
+def _read_start(process: int) -> int | None:
+    """Read when a process began [clock ticks since boot]: its number alone may be another's by now.
+
+    0 of a dead one whose end nobody took note of; None where there is no such process or no telling.
+    """
+    try:
+        content = Path(f"/proc/{process}/stat").read_bytes()
+    except OSError:
+        return None
+    state, *values = content.rpartition(b")")[2].split()  # the name before it may hold anything
+    return 0 if state in (b"Z", b"X") else int(values[18])
 
 
 def _runs(process: int) -> bool:

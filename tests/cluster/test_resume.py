@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +13,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from conftest import save_untrained
 from runs import (
     FAR_APART,
     ManyPartitions,
@@ -27,15 +27,17 @@ from runs import (
 from tiny_survey import IMAGE_BANDS, make_wcs, write_image
 
 import cluster.infer
+import cluster.stages
 from cluster.infer import infer_catalogue, plan_run
 from cluster.lock import hold_lock
 from cluster.publish import is_published
+from cluster.stages import Plan
 from photoz.catalogue import Partition, list_partitions, locate_partition, locate_primary, read_partition
 from photoz.config import Config
 from photoz.errors import CatalogueError
 from photoz.ingest import ingest_tile
 from photoz.settings import config_to_dict
-from photoz.storage import write_json
+from photoz.storage import read_json, write_json
 from photoz.survey.kids import find_tiles
 
 TILES = name_tiles(4)
@@ -198,10 +200,36 @@ def test_two_runs_share_an_output(survey: ManyPartitions, finished: Config, tmp_
     assert_same_rows(read_all(config.locations.catalogue), read_all(finished.locations.catalogue))
 
 
+def test_catalogues_without_pz_are_another_content(config: Config) -> None:
+    assert count_done(change(config, inference__pdf=False)) == len(TILES)
+
+
+def test_weights_that_change_while_the_run_goes_on_are_refused(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(config.locations.models, tmp_path / "models")
+    config = change(config, locations__models=str(tmp_path / "models"))
+    plan_run = cluster.infer.plan_run
+
+    def plan_and_train(planned: Config) -> Plan:
+        plan = plan_run(planned)
+        save_untrained(planned, "hybrid", seed=99)
+        return plan
+
+    monkeypatch.setattr(cluster.infer, "plan_run", plan_and_train)
+    shutil.rmtree(config.locations.catalogue)
+    cluster.stages._estimators.clear()
+    with pytest.raises(CatalogueError, match="partitions could not be done"):
+        infer_catalogue(change(config, engine__retries=0))
+    monkeypatch.undo()
+    assert count_done(config) == len(TILES)
+
+
 def test_only_one_of_many_takes_a_dead_runs_lock(tmp_path) -> None:
     folder = str(tmp_path / "run")
-    dead = {"token": "dead", "host": socket.gethostname(), "process": 2**22 + 1, "run_key": "", "beat": time.time()}
-    write_json(f"{folder}/lock.json", dead)
+    with hold_lock(folder):
+        lock = read_json(f"{folder}/lock.json")
+    write_json(f"{folder}/lock.json", lock | {"token": "dead", "process": 2**22 + 1})
     held: list[int] = []
     start = threading.Barrier(8)
 
