@@ -174,6 +174,13 @@ class Tiles(Settings, frozen=True):
     """Store the weight images too (as much again as the images); no estimator reads them yet."""
 
 
+class Ingest(Settings, frozen=True):
+    """When ingest has done enough. A section of its own: a change of ``tiles`` or ``sources`` has all done again."""
+
+    min_completeness: float = 0.0
+    """Exit with an error when of a smaller fraction of the tiles both catalogue and images were ingested."""
+
+
 class Sources(Settings, frozen=True):
     """Partitioning of the source catalogue, which is that of the photo-z catalogue too."""
 
@@ -392,6 +399,7 @@ class Config(JobSettings, frozen=True, kw_only=True):
     download: Download = Download()
     frame: Frame = Frame()
     tiles: Tiles = Tiles()
+    ingest: Ingest = Ingest()
     sources: Sources = Sources()
     crossmatch: Crossmatch = Crossmatch()
     training: Training = Training()

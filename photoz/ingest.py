@@ -92,9 +92,10 @@ def ingest_tile(config: Config, tile_files: TileFiles, *, give_up: bool = False)
     -------
     dict
         ``tile``; ``status``: "done", "skipped" (both parts were there, from the same files and settings), "failed" (one
-        part or both) or "no room" (the disk is full: see `stop_without_room`); ``sources``: rows staged; ``bytes``:
-        read from image files; ``problem``: "" or what is wrong, naming the file; ``images``, ``catalogue``: the status
-        of each part; ``tile_s``, ``catalogue_s``, ``images_s`` and, of the images, ``read_s`` and ``write_s``: seconds.
+        part or both) or "no room" (the disk is full: see `stop_without_room`); ``sources``: rows staged; ``rejected``:
+        rows selected and left out, since they have no position; ``bytes``: read from image files; ``problem``: "" or
+        what is wrong, naming the file; ``images``, ``catalogue``: the status of each part; ``tile_s``, ``catalogue_s``,
+        ``images_s`` and, of the images, ``read_s`` and ``write_s``: seconds.
     """
     with gather() as sums, timed("tile"):
         result = _ingest_parts(config, tile_files, give_up=give_up)
@@ -102,7 +103,7 @@ def ingest_tile(config: Config, tile_files: TileFiles, *, give_up: bool = False)
 
 
 def _ingest_parts(config: Config, tile_files: TileFiles, *, give_up: bool) -> dict[str, Any]:
-    result: dict[str, Any] = {"tile": tile_files.name, "sources": 0, "bytes": 0}
+    result: dict[str, Any] = {"tile": tile_files.name, "sources": 0, "rejected": 0, "bytes": 0}
     problems = []
     staging = staged_location(config, tile_files.name)
     parts = (("catalogue", _ingest_catalogue, staging), ("images", _ingest_images, config.locations.tiles))
@@ -140,6 +141,9 @@ def stop_without_room(results: Iterable[dict[str, Any]]) -> Iterator[dict[str, A
 def report_ingest(config: Config, results: Iterable[dict[str, Any]], run: Mapping[str, float] | None = None) -> int:
     """Write the outcome of every tile and of the run to ``<tiles>/ingest.json`` and log each failure by name.
 
+    The run's ``completeness`` is the share of its tiles of which both parts, catalogue and images, were ingested or
+    there already. Tiles of which the survey's folder has no file at all are not known here.
+
     Parameters
     ----------
     config : Config
@@ -151,21 +155,39 @@ def report_ingest(config: Config, results: Iterable[dict[str, Any]], run: Mappin
     Returns
     -------
     int
-        Exit status: 0, or 1 when no tile's images could be read.
+        Exit status: 0, or 1 when no tile's images could be read or the completeness is below
+        ``ingest.min_completeness``.
     """
     rows = sorted(results, key=lambda row: str(row["tile"]))
     failed = [row for row in rows if row["status"] == "failed"]
     counts = {status: sum(row["status"] == status for row in rows) for status in ("done", "skipped", "failed")}
     stages = {name: round(sum(row.get(f"{name}_s", 0.0) for row in rows), 3) for name in STAGES}
     measured = {**(run or {}), "bytes_read": sum(row["bytes"] for row in rows), "stage_seconds": stages}
-    summary = {"counts": counts, "sources": sum(row["sources"] for row in rows), "run": measured, "tiles": rows}
+    totals = {name: sum(row[name] for row in rows) for name in ("sources", "rejected")}
+    completeness = (counts["done"] + counts["skipped"]) / len(rows) if rows else 1.0
+    summary = {"completeness": completeness, "counts": counts, **totals, "run": measured, "tiles": rows}
     tiles = config.locations.tiles
     with name_full_disk(tiles), open_atomic(join(tiles, "ingest.json")) as file:
         file.write(msgspec.json.format(msgspec.json.encode(summary), indent=1))
     for row in failed:
         logger.error("failed: %s: %s", row["tile"], row["problem"])
-    logger.info("%s: %d sources in %d tiles: %s", "ingest", summary["sources"], len(rows), counts)
-    return 1 if all(row["images"] == "failed" for row in rows) else 0
+    below = completeness < config.ingest.min_completeness
+    if below:
+        logger.error(
+            "completeness %.4f is below ingest.min_completeness = %s: correct or fetch again the files named above and "
+            "run the job again, which does what is lacking",
+            completeness,
+            config.ingest.min_completeness,
+        )
+    logger.info(
+        "ingest: %d sources in %d tiles: %s; %d rows without a position left out; completeness %.4f",
+        totals["sources"],
+        len(rows),
+        counts,
+        totals["rejected"],
+        completeness,
+    )
+    return 1 if below or all(row["images"] == "failed" for row in rows) else 0
 
 
 def staged_location(config: Config, name: str) -> str:
@@ -189,25 +211,37 @@ def _ingest_catalogue(config: Config, tile: TileFiles) -> dict[str, Any]:
             raise SurveyFileError(f"the catalogue {_expected_catalogue(config, tile)} is missing")
         key = _catalogue_key(config, tile)
         staged = _read_staged(location)
-        if staged is not None and staged[0].get("key") == key:
-            return {"catalogue": "skipped", "sources": staged[1]}
-        catalogue = read_catalogue(config, tile.catalogue)
-        offsets = read_zeropoint_offsets(config, catalogue.primary)
-        bright = _read_bright_ids(config)
-        table = make_sources(config, tile.name, catalogue, bright)
+        # A record that does not tell the rejected rows is of a version that staged them as if they had a position.
+        if staged is not None and staged[0].get("key") == key and "rejected" in staged[0]:
+            return {"catalogue": "skipped", "sources": staged[1], "rejected": staged[0]["rejected"]}
+        table, record = _read_sources(config, tile)
     except SurveyFileError:
         remove(location)
         raise
+    _write_staged(table, location, {"key": key, **record})
+    return {"sources": table.num_rows, "rejected": record["rejected"]}
+
+
+def _read_sources(config: Config, tile: TileFiles) -> tuple[pa.Table, dict[str, Any]]:
+    """Read a tile's selected rows, and what is recorded of them."""
+    catalogue = read_catalogue(config, tile.catalogue)
+    offsets = read_zeropoint_offsets(config, catalogue)
+    table, rejected = make_sources(config, tile.name, catalogue, _read_bright_ids(config))
+    if len(rejected):
+        names = config.survey.columns
+        first = [catalogue.columns[name][rejected[0]] for name in (names.object_id, names.ra, names.dec)]
+        problem = "%s: %d selected rows have no position and are left out, the first %s with %s deg, %s deg; if they "
+        remedy = "are not a few, correct survey.columns.ra = %r and survey.columns.dec = %r"
+        logger.warning(problem + remedy, tile.name, len(rejected), *first, names.ra, names.dec)
     record = {
-        "key": key,
         "sha256": catalogue.sha256,
         "rows": len(catalogue),
+        "rejected": len(rejected),
         "offsets": offsets,
         "extinction": compute_mean_extinction(config, catalogue),
         "photoz": photoz.__version__,
     }
-    _write_staged(table, location, record)
-    return {"sources": table.num_rows}
+    return table, record
 
 
 def _catalogue_key(config: Config, tile: TileFiles) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from tiny_survey import IMAGE_BANDS, TinySurvey, make_config, make_wcs, write_ca
 from photoz.config import Config
 from photoz.cutouts import extract_cutouts
 from photoz.errors import ConfigError, SurveyFileError, TileError
-from photoz.ingest import check_survey, ingest_tile, report_ingest, staged_location
+from photoz.ingest import METADATA_KEY, check_survey, ingest_tile, report_ingest, staged_location
 from photoz.survey.kids import find_tiles
 from photoz.tiles import open_tile
 
@@ -38,6 +38,15 @@ def survey(tmp_path: Path) -> TinySurvey:
 def ingest(config: Config) -> dict[str, Any]:
     (files,) = find_tiles(config)
     return ingest_tile(config, files)
+
+
+def ingest_all(config: Config) -> int:
+    return report_ingest(config, [ingest_tile(config, files) for files in find_tiles(config)])
+
+
+def read_report(config: Config) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads(Path(config.locations.tiles, "ingest.json").read_text())
+    return report
 
 
 def count_staged(config: Config) -> int:
@@ -155,6 +164,7 @@ def test_second_run_skips(survey: TinySurvey) -> None:
         ({"selection": {"mag_auto_below": 19.0}}, "skipped", "done"),
         ({"survey": {"zeropoint_offset_sign": 1}}, "done", "skipped"),
         ({"engine": {"estimators": 7}}, "skipped", "skipped"),
+        ({"ingest": {"min_completeness": 0.5}}, "skipped", "skipped"),
     ],
 )
 def test_other_settings_redo_what_depends_on_them(
@@ -312,13 +322,89 @@ def test_bright_sample_selects(survey: TinySurvey, tmp_path: Path) -> None:
     assert ingest(config)["catalogue"] == "skipped"
 
 
+# Rows without a position, and the run's completeness -----------------------------------------------------------------
+
+
+def test_rows_without_a_position_are_told_and_counted(
+    survey: TinySurvey, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    table = survey.catalogues[TILE]
+    table["DECJ2000"][4] = -999.0
+    table["RAJ2000"][9] = np.nan
+    write_catalogue(survey.path(TILE, "ugriZYJHKs_cat"), table)
+    result = ingest(survey.config)
+    assert (result["status"], result["sources"], result["rejected"]) == ("done", 28, 2)
+    (said,) = (record.getMessage() for record in caplog.records if "no position" in record.getMessage())
+    assert said.startswith(f"{NAME}: 2 selected rows have no position")
+    assert f"the first {table['ID'][4]} with {table['RAJ2000'][4]} deg, -999.0 deg" in said
+    again = ingest(survey.config)
+    assert (again["status"], again["sources"], again["rejected"]) == ("skipped", 28, 2)
+    other = again | {"tile": "KIDS_other", "rejected": 3}
+    assert report_ingest(survey.config, [again, other]) == 0
+    assert read_report(survey.config)["rejected"] == 5
+    staged = pq.read_table(staged_location(survey.config, NAME))
+    assert not {str(table["ID"][row]) for row in (4, 9)} & set(staged["object_id"].to_pylist())
+
+
+def test_rows_staged_before_positions_were_checked_are_staged_again(survey: TinySurvey) -> None:
+    ingest(survey.config)
+    location = staged_location(survey.config, NAME)
+    table = pq.read_table(location)
+    record = json.loads(table.schema.metadata[METADATA_KEY])
+    assert record.pop("rejected") == 0
+    pq.write_table(table.replace_schema_metadata({METADATA_KEY: json.dumps(record)}), location)
+    assert ingest(survey.config)["catalogue"] == "done"
+    assert ingest(survey.config)["catalogue"] == "skipped"
+
+
+def test_a_header_or_column_that_is_no_number_costs_the_sources_alone(survey: TinySurvey) -> None:
+    path = survey.path(TILE, "ugriZYJHKs_cat")
+    table = survey.catalogues[TILE]
+    write_catalogue(path, table, {"R": "n/a"})  # type: ignore[dict-item]
+    result = ingest(survey.config)
+    assert (result["catalogue"], result["images"]) == ("failed", "done")
+    assert f"{TILE}_ugriZYJHKs_cat.fits: its header has DMAG_R = 'n/a'" in result["problem"]
+    table["MAG_AUTO"] = ["bright"] * len(table)
+    write_catalogue(path, table)
+    result = ingest(survey.config)
+    assert (result["catalogue"], result["images"]) == ("failed", "skipped")
+    assert "column MAG_AUTO (survey.columns.mag_auto) holds <U6" in result["problem"]
+
+
+def test_completeness_is_the_share_of_tiles_with_both_parts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    places = (TILE, "181.0_-0.5", "182.0_-0.5", "183.0_-0.5")
+    survey = write_survey(tmp_path, places)
+    ingest_all(survey.config)
+    assert read_report(survey.config)["completeness"] == 1
+    truncate(survey.path(places[0], "ugriZYJHKs_cat"))
+    assert ingest_all(survey.config) == 0  # the default asks for nothing
+    assert read_report(survey.config)["completeness"] == 3 / 4
+    truncate(survey.path(places[1], "r_sci"))
+    survey.path(places[2], "ugriZYJHKs_cat").unlink()
+    for least, status in ((0.25, 0), (0.26, 1), (1.0, 1)):
+        caplog.clear()
+        assert ingest_all(make_config(tmp_path, ingest={"min_completeness": least})) == status
+        report = read_report(survey.config)
+        assert (report["completeness"], report["counts"]["skipped"], report["counts"]["failed"]) == (1 / 4, 1, 3)
+        below = f"completeness 0.2500 is below ingest.min_completeness = {least}"
+        assert (below in caplog.text) == bool(status)
+        assert caplog.messages[-1].endswith("completeness 0.2500")
+
+
+def test_no_tile_with_images_is_an_error_whatever_is_asked_for(survey: TinySurvey) -> None:
+    truncate(survey.path(TILE, "g_sci"))
+    assert ingest_all(survey.config) == 1
+    assert read_report(survey.config)["completeness"] == 0
+
+
 def test_report_names_failures_and_counts(survey: TinySurvey, caplog: pytest.LogCaptureFixture) -> None:
     good = ingest(survey.config)
     truncate(survey.path(TILE, "g_sci"))
     bad = ingest(survey.config) | {"tile": "KIDS_other"}
     assert report_ingest(survey.config, [good, bad]) == 0
     assert "g_sci.fits is truncated" in caplog.text
-    report = json.loads(Path(survey.config.locations.tiles, "ingest.json").read_text())
+    report = read_report(survey.config)
     assert report["counts"] == {"done": 1, "skipped": 0, "failed": 1}
     assert [row["tile"] for row in report["tiles"]] == [NAME, "KIDS_other"]
     assert report_ingest(survey.config, [bad]) == 1

@@ -1,21 +1,23 @@
 """A tile's multi-band catalogue to source rows: selection, sentinels to NaN and bits, one schema."""
 
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from astropy.io import fits
 from hats.pixel_math.spatial_index import compute_spatial_index
 
 from photoz.config import Config, Cut
 from photoz.errors import SurveyFileError
 from photoz.schema import HEALPIX_COLUMN, Flag, make_source_schema
+from photoz.survey.fits import refuse_damaged
 from photoz.survey.table import FitsTable, read_table
 
 SENTINEL_TOLERANCE = 0.5
 """[mag] No measured magnitude or error lies so near 99 or -99; rounding does not hide a sentinel."""
+_NUMBERS, _IDENTIFIERS = "biuf", "iufSU"  # kinds of NumPy's data types
 
 
 def list_catalogue_columns(config: Config) -> dict[str, str]:
@@ -38,11 +40,24 @@ def list_catalogue_columns(config: Config) -> dict[str, str]:
 
 
 def read_catalogue(config: Config, location: str) -> FitsTable:
-    """Read the columns of a tile's catalogue that the settings ask for; raises `SurveyFileError`."""
-    return read_table(location, list_catalogue_columns(config))
+    """Read the columns of a tile's catalogue that the settings ask for.
+
+    Raises
+    ------
+    SurveyFileError
+        As `photoz.survey.table.read_table`, or a column has no number, or no single one, a row.
+    """
+    wanted = list_catalogue_columns(config)
+    catalogue = read_table(location, wanted)
+    for column, setting in wanted.items():
+        kinds = _IDENTIFIERS if column == config.survey.columns.object_id else _NUMBERS
+        _check_column(catalogue, column, setting, kinds)
+    return catalogue
 
 
-def make_sources(config: Config, tile: str, catalogue: FitsTable, bright_ids: Collection[str] | None) -> pa.Table:
+def make_sources(
+    config: Config, tile: str, catalogue: FitsTable, bright_ids: Collection[str] | None
+) -> tuple[pa.Table, npt.NDArray[np.intp]]:
     """Select a tile's sources and bring them into the schema of the source catalogue.
 
     Parameters
@@ -59,12 +74,16 @@ def make_sources(config: Config, tile: str, catalogue: FitsTable, bright_ids: Co
     Returns
     -------
     pyarrow.Table
-        Schema `photoz.schema.make_source_schema`; sorted by ``_healpix_29`` and object_id.
+        Schema `photoz.schema.make_source_schema`; sorted by ``_healpix_29`` and object_id; ra in [0, 360) deg.
+    ndarray of intp
+        Rows of the catalogue that are selected and left out, since they have no position (`find_positions`).
     """
-    rows = np.flatnonzero(select_sources(config, catalogue, bright_ids))
-    columns = {name: values[rows] for name, values in catalogue.columns.items()}
     names, bands = config.survey.columns, config.survey.bands
-    ra, dec = columns[names.ra].astype(float), columns[names.dec].astype(float)
+    selected = np.flatnonzero(select_sources(config, catalogue, bright_ids))
+    placed = find_positions(catalogue.columns[names.ra], catalogue.columns[names.dec])[selected]
+    rows, rejected = selected[placed], selected[~placed]
+    columns = {name: values[rows] for name, values in catalogue.columns.items()}
+    ra, dec = wrap_ra(columns[names.ra]), columns[names.dec].astype(float)
     table: dict[str, Any] = {
         HEALPIX_COLUMN: np.asarray(compute_spatial_index(ra, dec), np.int64),
         "object_id": _to_strings(columns[names.object_id]),
@@ -80,9 +99,36 @@ def make_sources(config: Config, tile: str, catalogue: FitsTable, bright_ids: Co
         pa.array(table[field.name].tolist() if field.type == pa.string() else table[field.name], field.type)
         for field in schema
     ]
-    return pa.Table.from_arrays(arrays, schema=schema).sort_by(
-        [(HEALPIX_COLUMN, "ascending"), ("object_id", "ascending")]
-    )
+    order = [(HEALPIX_COLUMN, "ascending"), ("object_id", "ascending")]
+    return pa.Table.from_arrays(arrays, schema=schema).sort_by(order), rejected
+
+
+def find_positions(ra_N: npt.NDArray[Any], dec_N: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Tell which rows have a position on the sky: |ra| <= 360 deg and |dec| <= 90 deg; NaN and infinity are none.
+
+    Surveys give right ascension from 0 to 360 or from -180 to 180; what lies farther out is no angle but a mistake or a
+    sentinel, and to wrap it would give the source a place that nobody measured.
+
+    Examples
+    --------
+    >>> find_positions(np.array([359.9, -10, 10, np.nan, 400]), np.array([90, 0, -999, 0, 0])).tolist()
+    [True, True, False, False, False]
+    """
+    found: npt.NDArray[np.bool_] = (np.abs(ra_N.astype(float)) <= 360) & (np.abs(dec_N.astype(float)) <= 90)
+    return found
+
+
+def wrap_ra(ra_N: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Bring right ascensions into [0, 360) [deg]; those that lie there stay what they are, to the last bit.
+
+    Examples
+    --------
+    >>> wrap_ra(np.array([12.5, -10.0, 360.0, -1e-20])).tolist()
+    [12.5, 350.0, 0.0, 0.0]
+    """
+    wrapped: npt.NDArray[np.float64] = np.mod(ra_N.astype(float), 360.0)
+    wrapped[wrapped == 360] = 0  # the remainder of a tiny negative number rounds to the divisor
+    return wrapped
 
 
 def select_sources(config: Config, catalogue: FitsTable, bright_ids: Collection[str] | None) -> npt.NDArray[np.bool_]:
@@ -103,23 +149,34 @@ def select_sources(config: Config, catalogue: FitsTable, bright_ids: Collection[
 def calibrate_mag_auto(config: Config, catalogue: FitsTable) -> npt.NDArray[np.float32]:
     """Return the total magnitude that the limit is put on [mag(AB)], NaN where there is none; shape (rows,).
 
+    Raises
+    ------
+    SurveyFileError
+        The header holds something else than a number where the zero-point offset should be.
+
     References
     ----------
     KiDS-Bright's MAG_AUTO_CALIB (Bilicki et al. 2021, A&A 653, A82) is MAG_AUTO + DMAG_R - EXTINCTION_r.
     """
     survey = config.survey
     mag = _clean(config, catalogue.columns[survey.columns.mag_auto])
-    key = survey.zeropoint_offset.format(BAND=survey.mag_auto_band.upper(), band=survey.mag_auto_band)
-    mag += np.float32(survey.mag_auto_offset_sign * float(catalogue.primary.get(key, 0.0)))
+    if survey.mag_auto_offset_sign:
+        offset = _read_offset(config, catalogue, survey.mag_auto_band)
+        mag += np.float32(survey.mag_auto_offset_sign * (offset or 0.0))
     if not survey.mag_auto_dereddened:
         mag -= catalogue.columns[survey.columns.extinction.format(band=survey.mag_auto_band)].astype(np.float32)
     return mag
 
 
-def read_zeropoint_offsets(config: Config, primary: fits.Header) -> dict[str, float | None]:
-    """Read the offset of each image band from a catalogue's primary header [mag]; None where it has none."""
-    keys = {b: config.survey.zeropoint_offset.format(BAND=b.upper(), band=b) for b in config.survey.image_bands}
-    return {band: float(primary[key]) if key in primary else None for band, key in keys.items()}
+def read_zeropoint_offsets(config: Config, catalogue: FitsTable) -> dict[str, float | None]:
+    """Read the offset of each image band from a catalogue's primary header [mag]; None where it has none.
+
+    Raises
+    ------
+    SurveyFileError
+        The header holds something else than a number there.
+    """
+    return {band: _read_offset(config, catalogue, band) for band in config.survey.image_bands}
 
 
 def compute_mean_extinction(config: Config, catalogue: FitsTable) -> float | None:
@@ -128,6 +185,36 @@ def compute_mean_extinction(config: Config, catalogue: FitsTable) -> float | Non
     values = catalogue.columns.get(column, np.empty(0))
     known = values[np.isfinite(values)]
     return float(known.mean(dtype=np.float64)) if len(known) else None
+
+
+def _read_offset(config: Config, catalogue: FitsTable, band: str) -> float | None:
+    key = config.survey.zeropoint_offset.format(BAND=band.upper(), band=band)
+    with refuse_damaged(f"{catalogue.name}: its header's {key} cannot be read"):
+        value = catalogue.primary.get(key)
+    if value is None:  # absent, or there without a value
+        return None
+    offset = np.nan
+    with suppress(TypeError, ValueError):
+        offset = float(value)
+    if isinstance(value, bool) or not np.isfinite(offset):
+        raise SurveyFileError(
+            f"{catalogue.name}: its header has {key} = {value!r}, which is no zero-point offset in mag: correct the "
+            f"header, or set survey.zeropoint_offset = {config.survey.zeropoint_offset!r} to the keyword that has it, "
+            "or to one that no header has where there is none"
+        )
+    return offset
+
+
+def _check_column(catalogue: FitsTable, column: str, setting: str, kinds: str) -> None:
+    values = catalogue.columns[column]
+    if values.dtype.kind in kinds and values.ndim == 1:
+        return
+    held = f"{values.dtype}" + (f" of shape {values.shape[1:]} a row" if values.ndim > 1 else "")
+    what = "a number" if kinds == _NUMBERS else "an identifier"
+    raise SurveyFileError(
+        f"{catalogue.name}: column {column} ({setting}) holds {held}, not {what} a row: correct the setting to the "
+        "survey's column, or the file"
+    )
 
 
 def _apply_cut(cut: Cut, values: npt.NDArray[Any], name: str) -> npt.NDArray[np.bool_]:

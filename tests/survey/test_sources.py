@@ -14,12 +14,18 @@ from tiny_survey import BANDS, make_catalogue, make_config, write_catalogue
 from photoz.config import Config
 from photoz.errors import SurveyFileError
 from photoz.schema import Flag, make_source_schema
-from photoz.survey.sources import calibrate_mag_auto, make_sources, read_catalogue
+from photoz.survey.sources import calibrate_mag_auto, make_sources, read_catalogue, read_zeropoint_offsets
 
 REAL_ROWS = Path(__file__).parents[3] / "shared/data/catalogues/kids_dr4_fors2_15rows.csv"
 
 
 def ingest(tmp_path: Path, table: Table, config: Config | None = None, **options: object) -> pa.Table:
+    return ingest_and_reject(tmp_path, table, config, **options)[0]
+
+
+def ingest_and_reject(
+    tmp_path: Path, table: Table, config: Config | None = None, **options: object
+) -> tuple[pa.Table, np.ndarray]:
     path = tmp_path / "KiDS_DR4.0_180.0_-0.5_ugriZYJHKs_cat.fits"
     write_catalogue(path, table, options.get("offsets"))  # type: ignore[arg-type]
     config = config or make_config(tmp_path)
@@ -140,6 +146,114 @@ def test_bits_of_a_column_without_bits(tmp_path: Path, table: Table) -> None:
     config = make_config(tmp_path, selection={"cuts": [{"column": "CLASS_STAR", "bits_clear": 4}]})
     with pytest.raises(SurveyFileError, match="CLASS_STAR, which holds float32"):
         ingest(tmp_path, table, config)
+
+
+# Rows without a position -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("DECJ2000", -999.0),
+        ("DECJ2000", 90.0000001),
+        ("DECJ2000", np.nan),
+        ("DECJ2000", -np.inf),
+        ("RAJ2000", -999.0),
+        ("RAJ2000", 360.0000001),
+        ("RAJ2000", np.nan),
+        ("RAJ2000", np.inf),
+    ],
+)
+def test_a_row_without_a_position_costs_itself_alone(tmp_path: Path, table: Table, column: str, value: float) -> None:
+    whole = ingest(tmp_path, table)
+    table[column][3] = value
+    table[column][19] = value  # too faint to be selected, so not rejected either
+    sources, rejected = ingest_and_reject(tmp_path, table)
+    assert rejected.tolist() == [3]
+    others = [object_id != str(table["ID"][3]) for object_id in whole["object_id"].to_pylist()]
+    assert sources.to_pandas().equals(whole.filter(pa.array(others)).to_pandas())
+
+
+def test_no_row_with_a_position_is_an_empty_table(tmp_path: Path, table: Table) -> None:
+    selected = len(ingest(tmp_path, table))
+    table["DECJ2000"] = -999.0
+    sources, rejected = ingest_and_reject(tmp_path, table)
+    assert (len(sources), len(rejected)) == (0, selected)
+    assert sources.schema.equals(make_source_schema(BANDS), check_metadata=True)
+
+
+def test_right_ascension_from_minus_180_is_the_same_place(tmp_path: Path) -> None:
+    table = make_catalogue("0.0_-0.5", 20, width_deg=0.05, seed=1)
+    assert (table["RAJ2000"] < 0).any()
+    signed = by_id(ingest(tmp_path, table))
+    table["RAJ2000"] = np.where(table["RAJ2000"] < 0, table["RAJ2000"] + 360, table["RAJ2000"])
+    table["RAJ2000"][0], signed_zero = 360.0, table["ID"][0]
+    rows = by_id(ingest(tmp_path, table))
+    assert rows[signed_zero]["ra"] == 0
+    del rows[signed_zero], signed[signed_zero]
+    assert {name: (row["ra"], row["_healpix_29"]) for name, row in signed.items()} == {
+        name: (row["ra"], row["_healpix_29"]) for name, row in rows.items()
+    }
+
+
+# Catalogues that are not what they should be -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["n/a", "nan", True, 1 + 2j])
+def test_an_offset_that_is_no_number_is_named(tmp_path: Path, table: Table, value: object) -> None:
+    config, path = make_config(tmp_path), tmp_path / "a_cat.fits"
+    write_catalogue(path, table, {"R": value})  # type: ignore[dict-item]
+    catalogue = read_catalogue(config, str(path))
+    match = r"a_cat\.fits: its header has DMAG_R = .*correct the header, or set survey\.zeropoint_offset"
+    for read in (calibrate_mag_auto, read_zeropoint_offsets):
+        with pytest.raises(SurveyFileError, match=match) as caught:
+            read(config, catalogue)
+        assert repr(value) in str(caught.value)
+    unused = make_config(tmp_path, survey={"mag_auto_offset_sign": 0, "mag_auto_dereddened": True})
+    np.testing.assert_array_equal(calibrate_mag_auto(unused, catalogue), table["MAG_AUTO"])
+    elsewhere = make_config(tmp_path, survey={"zeropoint_offset": "NO_{BAND}"})
+    assert read_zeropoint_offsets(elsewhere, catalogue) == dict.fromkeys("ugri")
+
+
+def test_an_offset_that_is_no_fits_value_is_named(tmp_path: Path, table: Table) -> None:
+    path = tmp_path / "a_cat.fits"
+    write_catalogue(path, table, {"R": 0.03})
+    path.write_bytes(path.read_bytes().replace(b"0.03 ", b"0.0.3", 1))
+    with pytest.raises(SurveyFileError, match=r"a_cat\.fits.*DMAG_R"):
+        calibrate_mag_auto(make_config(tmp_path), read_catalogue(make_config(tmp_path), str(path)))
+
+
+def test_an_offset_without_a_value_is_none(tmp_path: Path, table: Table) -> None:
+    path = tmp_path / "a_cat.fits"
+    write_catalogue(path, table, {"R": None, "U": 0.02})  # type: ignore[dict-item]
+    config = make_config(tmp_path)
+    assert read_zeropoint_offsets(config, read_catalogue(config, str(path))) == {
+        "u": 0.02,
+        "g": None,
+        "r": None,
+        "i": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "text"),
+    [
+        ("MAG_AUTO", "17.0", r"MAG_AUTO \(survey\.columns\.mag_auto\) holds <U4, not a number a row"),
+        ("MAG_GAAP_g", "faint", r"MAG_GAAP_g \(survey\.columns\.mag, band g of survey\.bands\) holds <U5"),
+        ("RAJ2000", "12:00", r"RAJ2000 \(survey\.columns\.ra\) holds <U5"),
+        ("EXTINCTION_r", "none", r"EXTINCTION_r \(survey\.columns\.extinction.*holds <U4"),
+        ("SG_FLAG", "1", r"SG_FLAG \(selection\.cuts\) holds <U1"),
+        ("MAG_GAAP_u", [20.0, 21.0], r"MAG_GAAP_u .*holds float64 of shape \(2,\) a row"),
+        ("MAGERR_AUTO", 1 + 1j, r"MAGERR_AUTO .*holds complex128"),
+        ("ID", [1, 2], r"ID .*holds int64 of shape \(2,\) a row, not an identifier"),
+    ],
+)
+def test_a_column_without_a_number_a_row_is_named(
+    tmp_path: Path, table: Table, column: str, value: object, text: str
+) -> None:
+    table[column] = [value] * len(table)
+    with pytest.raises(SurveyFileError, match=rf"_cat\.fits: column {text}"):
+        ingest(tmp_path, table)
 
 
 @pytest.mark.parametrize(("first", "text"), [(-2880, "truncated"), (None, "corrupt")])
