@@ -19,6 +19,7 @@ from cluster.telemetry import Progress
 from photoz.config import Config, Engine
 from photoz.errors import ConfigError, PhotozError
 from photoz.settings import configure_storage
+from photoz.storage import is_store_trouble
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ _LONGEST_PAUSE = 60.0  # seconds between two attempts
 _LEAST_HELD, _GROUP = 1000, 200  # tasks that Dask's scheduler knows of at one time, and that go to it together
 
 Task = TypeVar("Task")
+Result = TypeVar("Result")
 Function = Callable[[Config, Task], dict[str, Any]]
 
 
@@ -101,6 +103,32 @@ def wait_to_retry(number: int, failed: str) -> None:
     pause = min(2.0**number, _LONGEST_PAUSE)
     logger.warning("%s; again in %.0f s", failed, pause)
     time.sleep(pause)
+
+
+def insist(action: Callable[[], Result], config: Config, label: str) -> Result:
+    """Do something that may be done twice, and again after a pause while a disk or store does not answer.
+
+    Parameters
+    ----------
+    action : callable
+        Called at most 1 + ``engine.retries`` times.
+    config : Config
+    label : str
+        What it is, for the log ("the run's record").
+
+    Returns
+    -------
+    object
+        What it returns; what it raises the last time, or that is no trouble of a store, passes.
+    """
+    for number in range(config.engine.retries):
+        try:
+            return action()
+        except Exception as error:
+            if not is_store_trouble(error):
+                raise
+            wait_to_retry(number, f"{label} failed ({type(error).__name__}: {error})")
+    return action()
 
 
 @dataclass

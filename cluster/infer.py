@@ -19,23 +19,32 @@ from cluster.engines import (
     count_reruns,
     dask_client,
     find_resources,
+    insist,
     join_cluster,
     map_dask,
     run_tasks,
     wait_to_retry,
 )
-from cluster.ledger import RUN_FOLDER, Record, check_output, compute_run_key, explain_remaining
+from cluster.ledger import RUN_FOLDER, Record, check_output, compute_run_key, describe_weights, explain_remaining
 from cluster.lock import Lock, find_holder, hold_lock
-from cluster.publish import is_published, publish, unpublish, write_run_record
+from cluster.publish import explain_unpublished, publish, unpublish, write_run_record
 from cluster.reruns import begin, start_counting
-from cluster.stages import Plan, Work, estimate_stage, process_partition, read_ahead, read_stage, write_stage
+from cluster.stages import (
+    Plan,
+    Work,
+    estimate_stage,
+    prepare_planned,
+    process_partition,
+    read_ahead,
+    read_stage,
+    write_stage,
+)
 from cluster.telemetry import Progress, RunTelemetry
 from photoz.catalogue import Partition, list_partitions
 from photoz.config import Config
 from photoz.errors import CatalogueError
 from photoz.estimators import load_estimator
 from photoz.estimators.base import check_bands
-from photoz.inference import prepare_estimator
 from photoz.settings import configure_storage
 from photoz.storage import join, list_files
 
@@ -62,8 +71,8 @@ def infer_catalogue(config: Config) -> dict[str, Any]:
         Before any work: settings, estimator and catalogues that do not fit together, or another run at work on the
         same output. After it: partitions that could not be done even when giving up what cannot be read.
     """
-    plan = plan_run(config)
-    partitions = list_partitions(config.locations.sources)
+    plan = insist(lambda: plan_run(config), config, "planning the run")
+    partitions = insist(lambda: list_partitions(config.locations.sources), config, "listing the partitions")
     folder, join_in = join(config.locations.catalogue, RUN_FOLDER), config.inference.join
     with join_cluster(config):
         telemetry = RunTelemetry()
@@ -72,25 +81,30 @@ def infer_catalogue(config: Config) -> dict[str, Any]:
         with hold_lock(folder, run_key=plan.run_key, wait=join_in) as lock:
             complete_catalogue(plan, partitions, telemetry, lock)
             telemetry.reruns += count_reruns(config, process_partition, since=telemetry.started)
-            return write_run_record(plan, partitions, telemetry)
+            return insist(lambda: write_run_record(plan, partitions, telemetry), config, "the run's record")
 
 
 def complete_catalogue(plan: Plan, partitions: list[Partition], telemetry: RunTelemetry, lock: Lock) -> None:
     """Do what remains and publish, as the one run that holds the output's lock."""
+    config = plan.config
     remaining = find_remaining(plan, partitions)
     logger.info("%d of %d partitions to do", len(remaining), len(partitions))
     # What this run did beside another may have come after that one had read the files to publish them.
-    if remaining or telemetry.partitions or not is_published(plan.config):
-        unpublish(plan.config)
-        estimate_all(plan, remaining, telemetry)
-        lock.check()
-        try:
-            publish(plan, partitions)
-        except OSError as error:
-            raise CatalogueError(
-                f"all partitions of {plan.config.locations.catalogue} are done, but it could not be completed "
-                f"({error}): make room or wait for the store, and run the job again"
-            ) from error
+    if not remaining and not telemetry.partitions:
+        reason = insist(lambda: explain_unpublished(config, partitions), config, "looking at what is published")
+        if not reason:
+            return
+        logger.info("the catalogue must be completed: %s", reason)
+    insist(lambda: unpublish(config), config, "closing the catalogue")
+    estimate_all(plan, remaining, telemetry)
+    lock.check()
+    try:
+        insist(lambda: publish(plan, partitions), config, "completing the catalogue")
+    except OSError as error:
+        raise CatalogueError(
+            f"all partitions of {config.locations.catalogue} are done, but it could not be completed ({error}): make "
+            "room or wait for the store, and run the job again"
+        ) from error
 
 
 def help_holder(plan: Plan, partitions: list[Partition], telemetry: RunTelemetry, holder: dict[str, Any]) -> None:
@@ -124,7 +138,8 @@ def estimate_all(plan: Plan, partitions: list[Partition], telemetry: RunTelemetr
     for attempt in range(retries + 1):
         give_up = attempt == retries
         done = set()
-        for record in estimate_partitions(replace(plan, give_up=give_up, retried=telemetry.retried), remaining):
+        now = replace(plan, give_up=give_up, attempt=attempt + 1, retried=telemetry.retried)
+        for record in estimate_partitions(now, remaining):
             done.add(record.partition)
             telemetry.add(record)
         remaining = [partition for partition in remaining if partition not in done]
@@ -146,12 +161,14 @@ def plan_run(config: Config) -> Plan:
     estimator = load_estimator(location)
     check_bands(estimator, config)
     check_output(config)
+    weights = describe_weights(location)
     return Plan(
         config=config,
         estimator=location,
         image_bands=estimator.image_bands,
         cutout_size=estimator.cutout_size,
-        run_key=compute_run_key(config, location),
+        weights=weights,
+        run_key=compute_run_key(config, weights),
     )
 
 
@@ -226,16 +243,15 @@ def _estimate_ray(plan: Plan, partitions: list[Partition]) -> Iterator[Record]:
 
     engine = plan.config.engine
     check_resources(find_resources(engine), engine)
-    context = ray.data.DataContext.get_current()
-    # A lost worker's partition is run again by Ray; one that raises is missing from the results, and the others go on.
-    context.max_errored_blocks = -1
+    # A lost worker's partition is run again by Ray, but not for ever: it may be what kills the workers.
+    lost = {"max_retries": engine.retries}
     # One row a partition: the pickled work. Of a survey with more partitions than blocks some share a task, which hands
     # them on as they are done; when one raises, those of its task that are finished are skipped in the next pass.
     items = [{"work": pickle.dumps(partition)} for partition in partitions]
     begun = start_counting()
     data = (
         ray.data.from_items(items, override_num_blocks=min(len(items), MOST_BLOCKS))
-        .map(_read_row, fn_args=(plan, begun), compute=TaskPoolStrategy(size=engine.workers), num_cpus=0.5)
+        .map(_read_row, fn_args=(plan, begun), compute=TaskPoolStrategy(size=engine.workers), num_cpus=0.5, **lost)
         .map_batches(
             EstimatorActor,
             fn_constructor_args=(plan, begun),
@@ -243,11 +259,14 @@ def _estimate_ray(plan: Plan, partitions: list[Partition]) -> Iterator[Record]:
             compute=ActorPoolStrategy(size=engine.estimators),
             num_cpus=engine.cpus_per_estimator,
             num_gpus=engine.gpus_per_estimator,
+            max_task_retries=engine.retries,
             runtime_env={"env_vars": MALLOC_SETTINGS},
         )
         # Without a limit Ray starts a process, which takes seconds, for each of ten files a processor.
-        .map(_write_row, fn_args=(plan, begun), compute=TaskPoolStrategy(size=engine.workers), num_cpus=0.1)
+        .map(_write_row, fn_args=(plan, begun), compute=TaskPoolStrategy(size=engine.workers), num_cpus=0.1, **lost)
     )
+    # One that raises is missing from the results, and the others go on. Of this dataset alone: other work must raise.
+    data.context.max_errored_blocks = -1
     for row in data.iter_rows():
         record: Record = pickle.loads(row["work"])
         yield replace(record, sums=record.sums | {"reruns": int(row["reruns"])})
@@ -266,7 +285,7 @@ class EstimatorActor:
         configure_storage(plan.config)
         self._plan = plan
         self._begun = begun
-        self._estimator = prepare_estimator(plan.estimator, plan.config)
+        self._estimator = prepare_planned(plan)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         (pickled,), (reruns,) = batch["work"], batch["reruns"]

@@ -1,13 +1,29 @@
-"""Ingest of a survey's tiles on any engine."""
+"""Ingest of a survey's tiles on any engine, by one run at a time."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
-from cluster.engines import Again, run_tasks
+from cluster.engines import Again, join_cluster, run_tasks
+from cluster.lock import hold_lock
 from photoz.config import Config
 from photoz.ingest import ingest_tile, report_ingest, stop_without_room
 from photoz.survey.kids import TileFiles
+
+
+@contextmanager
+def ingest_alone(config: Config) -> Iterator[None]:
+    """Keep others from ingesting into the same tile store or source catalogue, and one cluster for all that is done.
+
+    Raises
+    ------
+    CatalogueError
+        Another run is at it.
+    """
+    staging = f"{config.locations.sources.rstrip('/')}_staging"
+    with hold_lock(config.locations.tiles), hold_lock(staging), join_cluster(config):
+        yield
 
 
 def ingest_tiles(config: Config, tiles: Sequence[TileFiles]) -> int:
@@ -22,7 +38,8 @@ def ingest_tiles(config: Config, tiles: Sequence[TileFiles]) -> int:
     Returns
     -------
     int
-        Exit status, as `photoz.ingest.report_ingest` gives it.
+        Exit status, as `photoz.ingest.report_ingest` gives it: 1 too when the completeness is below
+        ``ingest.min_completeness``.
 
     Raises
     ------

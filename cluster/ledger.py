@@ -7,6 +7,7 @@ now, and its file is the one the record describes.
 import hashlib
 import importlib.metadata
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -20,13 +21,15 @@ import photoz
 from photoz.catalogue import Partition, list_partitions, locate_partition, locate_primary
 from photoz.config import Config
 from photoz.errors import CatalogueError, TileError
+from photoz.inputs import ALL_ROWS
 from photoz.settings import config_to_dict
 from photoz.storage import PART_SUFFIX, compute_checksum, exists, join, list_files, read_json, write_json
 from photoz.tiles import open_tile
 
 RUN_FOLDER = "run"
-# Settings that change what a row of the catalogue says. The others say where and how fast.
-_SETTINGS_THAT_MATTER = {"survey": (), "inference": ("estimator", "batch_size", "threads", "precision")}
+# The sections that change what a row of the catalogue says, and what in them does not. The others say where and how
+# fast.
+_SETTINGS_THAT_MATTER = {"survey": (), "inference": ("join", "min_completeness")}
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ class Record:
     flags : dict
         Flag name -> rows that carry it.
     problems : list of dict
-        What cost rows their image or estimate (`photoz.inputs.Problem`).
+        What cost rows their image or estimate (`photoz.inputs.Problem`), and in ``tries`` how often the partition was
+        tried.
     sums : dict
         Seconds (``..._s``), bytes and requests by stage.
     estimator : str
@@ -103,21 +107,26 @@ def explain_remaining(config: Config, partition: Partition, run_key: str, *, key
         return "its inputs, settings, weights or code changed"
     if any(problem["stage"] == "read" for problem in record.problems):
         return "a tile could not be read last time"
+    if any(problem["subject"] == ALL_ROWS for problem in record.problems):
+        return "the estimator failed on all of its rows last time"
     file = locate_partition(locate_output(config), partition)
     if not exists(file):
         return "its file is missing"
     return "" if compute_checksum(file) == record.sha256 else "its file is damaged"
 
 
-def compute_run_key(config: Config, estimator_location: str) -> str:
-    """Compute the key of what all partitions of a run share: weights, settings that matter and code."""
+def compute_run_key(config: Config, weights: Mapping[str, str]) -> str:
+    """Compute the key of what all partitions of a run share: weights, settings that matter and code.
+
+    ``weights`` as of `describe_weights`.
+    """
     settings = config_to_dict(config)
     return _hash_json(
         {
-            "estimator": describe_weights(estimator_location),
+            "estimator": dict(weights),
             "settings": {
-                section: {key: settings[section][key] for key in keys or settings[section]}
-                for section, keys in _SETTINGS_THAT_MATTER.items()
+                section: {key: value for key, value in settings[section].items() if key not in others}
+                for section, others in _SETTINGS_THAT_MATTER.items()
             },
             "code": compute_code_version(),
         }

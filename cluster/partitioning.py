@@ -15,6 +15,7 @@ from hats_import.collection.arguments import CollectionArguments
 from hats_import.pipeline import pipeline_with_client
 
 from cluster.engines import dask_client, wait_to_retry
+from cluster.seal import compute_checksums, find_changed
 from photoz.catalogue import MARGIN, PRIMARY
 from photoz.config import Config
 from photoz.errors import CatalogueError
@@ -25,6 +26,7 @@ from photoz.storage import (
     PART_SUFFIX,
     compute_checksum,
     exists,
+    find_files,
     join,
     list_files,
     make_upath,
@@ -64,7 +66,7 @@ def partition_sources(config: Config) -> None:
         remove(begun)
     key = _compute_key(config, staged)
     target = config.locations.sources.rstrip("/")
-    if _holds(target, key):
+    if _holds(config, target, key):
         logger.info("source catalogue %s is up to date", target)
         return
     logger.info("partitioning the sources of %d tiles", len(staged))
@@ -80,7 +82,8 @@ def partition_sources(config: Config) -> None:
                     "are done"
                 ) from error
             wait_to_retry(number, f"the sources could not be partitioned ({error})")
-    write_json(join(target, _RECORD), {"key": key})
+    names = [name for name in find_files(target) if name != _RECORD]
+    write_json(join(target, _RECORD), {"key": key, "files": compute_checksums(config, target, names)})
 
 
 def _partition_once(config: Config, staged: list[str], target: str) -> None:
@@ -186,8 +189,15 @@ def _compute_key(config: Config, staged: list[str]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _holds(target: str, key: str) -> bool:
-    return exists(join(target, _RECORD)) and read_json(join(target, _RECORD)).get("key") == key
+def _holds(config: Config, target: str, key: str) -> bool:
+    """Tell whether the catalogue was made with this key, and is still what was made."""
+    record = read_json(join(target, _RECORD)) if exists(join(target, _RECORD)) else {}
+    if record.get("key") != key or "files" not in record:
+        return False
+    changed = find_changed(config, target, record["files"])
+    if changed:
+        logger.warning("%d files of the source catalogue are missing or damaged, %s first", len(changed), changed[0])
+    return not changed
 
 
 def _remove_own(target: str) -> None:

@@ -1,5 +1,6 @@
 """Completing a catalogue whose partitions are written: metadata, margin, run record; what makes it open comes last."""
 
+import hashlib
 import logging
 import time
 from collections import Counter
@@ -15,21 +16,29 @@ from cluster.ledger import (
     RUN_FOLDER,
     Record,
     describe_versions,
-    describe_weights,
     list_begun_files,
     list_remaining_files,
     locate_output,
     read_record,
 )
+from cluster.seal import compute_checksums, find_changed
 from cluster.stages import Plan
 from cluster.telemetry import RunTelemetry
-from photoz.catalogue import MARGIN, Partition, finish_catalogue, finish_collection, finish_margin, read_partition
+from photoz.catalogue import (
+    MARGIN,
+    PRIMARY,
+    Partition,
+    finish_catalogue,
+    finish_collection,
+    finish_margin,
+    read_partition,
+)
 from photoz.config import Config
-from photoz.errors import CatalogueError
+from photoz.errors import CatalogueError, PhotozError
 from photoz.margins import plan_margins, write_margins
 from photoz.schema import make_field
 from photoz.settings import config_to_dict
-from photoz.storage import exists, join, open_atomic, remove, write_json
+from photoz.storage import exists, find_files, join, open_atomic, read_json, remove, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -46,15 +55,17 @@ def publish(plan: Plan, partitions: list[Partition]) -> None:
     info = {"photoz_run": config.run.name, "photoz_estimator": config.inference.estimator}
     finish_catalogue(config.locations.catalogue, rows, info=info)
     margin = config.sources.margin_arcsec > 0
+    remove(join(config.locations.catalogue, MARGIN))
     if margin:
         write_margin(config, partitions)
+    files = compute_checksums(config, config.locations.catalogue, _list_published(config))
+    write_json(_locate_seal(config), {"key": _compute_publish_key(config, partitions), "files": files})
     finish_collection(config.locations.catalogue, name=config.run.name, margin=margin)
 
 
 def write_margin(config: Config, partitions: list[Partition]) -> None:
     """Write the margin of the finished primary table: the neighbours' rows within ``sources.margin_arcsec``."""
     location = config.locations.catalogue.rstrip("/")
-    remove(join(location, MARGIN))
     results = run_tasks(write_margins, plan_margins(location, partitions), config, label="squares of margins")
     margins = [margin for result in results for margin in result["margins"]]
     schema = read_partition(location, partitions[0]).schema
@@ -64,6 +75,42 @@ def write_margin(config: Config, partitions: list[Partition]) -> None:
 def is_published(config: Config) -> bool:
     """Tell whether the catalogue was completed."""
     return exists(join(config.locations.catalogue, "collection.properties"))
+
+
+def explain_unpublished(config: Config, partitions: list[Partition]) -> str:
+    """Say why a catalogue must be completed (again), or return "" when it was, and is still what was completed.
+
+    The partitions' own files are not looked at: `cluster.ledger.explain_remaining` does that.
+    """
+    if not is_published(config):
+        return "it is not complete"
+    try:
+        seal = read_json(_locate_seal(config))
+    except (FileNotFoundError, PhotozError):
+        return "what it was completed with is not known"
+    if seal.get("key") != _compute_publish_key(config, partitions):
+        return "its partitions or its margin are no longer those it was completed with"
+    changed = find_changed(config, config.locations.catalogue, seal["files"])
+    return f"{changed[0]} and {len(changed) - 1} other files are missing or damaged" if changed else ""
+
+
+def _locate_seal(config: Config) -> str:
+    return join(config.locations.catalogue, RUN_FOLDER, "published.json")
+
+
+def _compute_publish_key(config: Config, partitions: list[Partition]) -> str:
+    """Compute the key of what the metadata and the margin depend on."""
+    digest = hashlib.sha256(f"{config.run.name} {config.inference.estimator} {config.sources.margin_arcsec}".encode())
+    for record in _read_records(config, partitions):
+        digest.update(f"{record.partition.name} {record.rows} {record.sha256}".encode())
+    return digest.hexdigest()
+
+
+def _list_published(config: Config) -> list[str]:
+    """List the margin's files and all metadata, but not the partitions' files: each record has its own's checksum."""
+    names = find_files(config.locations.catalogue)
+    metadata = [name for name in names if name.startswith(f"{PRIMARY}/") and "/Npix=" not in name]
+    return metadata + [name for name in names if name.startswith(f"{MARGIN}/")]
 
 
 def unpublish(config: Config) -> None:
@@ -104,7 +151,7 @@ def write_run_record(plan: Plan, partitions: list[Partition], telemetry: RunTele
         "this_run": telemetry.summarize(),
         "run_key": plan.run_key,
         "estimator": plan.estimator,
-        "weights": describe_weights(plan.estimator),
+        "weights": dict(plan.weights),
         "versions": describe_versions(),
         "config": config_to_dict(plan.config),
     }
@@ -118,9 +165,10 @@ def write_failures(config: Config, failures: list[dict[str, Any]]) -> None:
         [
             make_field("order", pa.int32(), unit="", description="HEALPix order of the partition"),
             make_field("pixel", pa.int64(), unit="", description="HEALPix pixel of the partition"),
-            make_field("stage", pa.string(), unit="", description="read or estimate"),
+            make_field("stage", pa.string(), unit="", description="read, cutout or estimate"),
             make_field("subject", pa.string(), unit="", description="the tile or the object_id"),
             make_field("rows", pa.int64(), unit="", description="rows it cost their image or estimate"),
+            make_field("tries", pa.int32(), unit="", description="times the partition was tried"),
             make_field("error", pa.string(), unit="", description="what was said"),
         ]
     )

@@ -3,7 +3,7 @@
 import os
 import socket
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -12,9 +12,18 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
-from cluster.ledger import Record, compute_partition_key, explain_remaining, locate_output, read_record, write_record
+from cluster.ledger import (
+    Record,
+    compute_partition_key,
+    describe_weights,
+    explain_remaining,
+    locate_output,
+    read_record,
+    write_record,
+)
 from photoz.catalogue import Partition, read_partition, write_partition
 from photoz.config import Config
+from photoz.errors import EstimatorError
 from photoz.estimators import Estimator
 from photoz.inference import estimate_rows, prepare_estimator, read_cutouts
 from photoz.inputs import Problem
@@ -35,9 +44,13 @@ class Plan:
     """Location of the estimator's folder."""
     image_bands: tuple[str, ...]
     cutout_size: int
+    weights: Mapping[str, str]
+    """SHA-256 of every file of that folder."""
     run_key: str
     give_up: bool = False
     """Last pass: what still cannot be read costs its rows their image, and is not tried again."""
+    attempt: int = 1
+    """Which pass this is over what has raised before."""
     retried: int = 0
     """Times that a partition of this run has raised before this pass, for the progress line."""
 
@@ -89,7 +102,7 @@ def estimate_stage(work: Work, plan: Plan, estimator: Estimator) -> Work:
         return work
     problems = list(work.problems)
     with _measured("estimate_stage", work.sums) as sums:
-        rows = estimate_rows(work.rows, plan.config, estimator, problems=problems)
+        rows = estimate_rows(work.rows, plan.config, estimator, give_up=plan.give_up, problems=problems)
     name = f"{socket.gethostname()}:{os.getpid()}"
     return replace(work, rows=rows, problems=tuple(problems), sums=sums, estimator=name)
 
@@ -113,7 +126,7 @@ def write_stage(work: Work, plan: Plan) -> Record:
         estimated=int(np.isfinite(work.rows["z_phot"].to_numpy()).sum()),
         sha256=sha256,
         flags={str(flag.name): int(((flags_N & flag) != 0).sum()) for flag in Flag},
-        problems=[asdict(problem) for problem in work.problems],
+        problems=[asdict(problem) | {"tries": plan.attempt} for problem in work.problems],
         sums=sums,
         estimator=work.estimator,
     )
@@ -125,6 +138,20 @@ def process_partition(partition: Partition, plan: Plan) -> Record:
     """Run the three stages one after the other, with the estimator loaded once a process."""
     configure_storage(plan.config)
     return write_stage(estimate_stage(read_stage(partition, plan), plan, _prepare_once(plan.run_key, plan)), plan)
+
+
+def prepare_planned(plan: Plan) -> Estimator:
+    """Load the estimator that the run was planned with.
+
+    Raises
+    ------
+    EstimatorError
+        It has been trained again since: what it gives would be recorded as the other's.
+    """
+    estimator = prepare_estimator(plan.estimator, plan.config)
+    if describe_weights(plan.estimator) != plan.weights:  # looked at after they were read
+        raise EstimatorError(f"the estimator at {plan.estimator} has changed since this run began: run the job again")
+    return estimator
 
 
 def read_ahead(partitions: Sequence[Partition], plan: Plan) -> Iterator[tuple[Partition, Callable[[], Record]]]:
@@ -156,7 +183,7 @@ def _prepare_once(key: str, plan: Plan) -> Estimator:
     """Load the estimator, unless this process holds the one with the same key: changed weights load again."""
     if key not in _estimators:
         _estimators.clear()
-        _estimators[key] = prepare_estimator(plan.estimator, plan.config)
+        _estimators[key] = prepare_planned(plan)
     return _estimators[key]
 
 

@@ -4,7 +4,7 @@
 `python jobs/ingest_dr4.py [--config FILE] [--set section.key=value ...] [--dry-run]`
 """
 
-from cluster.ingest import ingest_tiles
+from cluster.ingest import ingest_alone, ingest_tiles
 from cluster.job import run_job
 from cluster.partitioning import partition_sources
 from photoz.config import Config
@@ -16,8 +16,9 @@ def main(config: Config) -> int:
     """Find the tiles, check the settings against them, ingest each, partition the sources."""
     tiles = find_tiles(config)
     check_survey(config, tiles)
-    status = ingest_tiles(config, tiles)
-    partition_sources(config)
+    with ingest_alone(config):
+        status = ingest_tiles(config, tiles)
+        partition_sources(config)
     return status
 
 

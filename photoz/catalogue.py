@@ -28,7 +28,7 @@ from hats.pixel_math import HealpixPixel
 from photoz import __version__
 from photoz.errors import CatalogueError
 from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER
-from photoz.storage import exists, join, make_upath, open_atomic
+from photoz.storage import compute_checksum, exists, join, make_upath, open_atomic
 
 PRIMARY = "catalogue"
 MARGIN = "margin"
@@ -139,6 +139,8 @@ def write_partition(primary: str, partition: Partition, table: pa.Table) -> tupl
     ------
     CatalogueError
         A row does not lie in the partition's pixel.
+    OSError
+        The store does not take the file, or does not hold what was written.
     """
     _check_pixel(partition, table)
     return write_table(primary, partition, table)
@@ -150,9 +152,12 @@ def write_table(folder: str, partition: Partition, table: pa.Table) -> tuple[int
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     content = buffer.getbuffer()
-    with open_atomic(locate_partition(folder, partition)) as file:
+    location, sha256 = locate_partition(folder, partition), hashlib.sha256(content).hexdigest()
+    with open_atomic(location) as file:
         file.write(content)
-    return table.num_rows, hashlib.sha256(content).hexdigest()
+    if compute_checksum(location) != sha256:
+        raise OSError(f"{location} does not hold what was written to it: the disk or the store lost some of it")
+    return table.num_rows, sha256
 
 
 def finish_catalogue(location: str, partitions: Iterable[tuple[Partition, int]], *, info: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from photoz.errors import EstimatorError
 from photoz.estimators import Estimates, Estimator, Inputs, Pdfs, load_estimator
 from photoz.estimators.hybrid import HybridEstimator
 from photoz.estimators.paper import PaperEstimator
-from photoz.inputs import Problem, attach_cutouts, make_inputs
+from photoz.inputs import ALL_ROWS, Problem, attach_cutouts, make_inputs
 from photoz.pdf import decode_quantiles, encode_quantiles, summarize_quantiles
 from photoz.schema import QUANTILES, QUANTILES_TYPE, Flag, make_catalogue_schema
 
@@ -104,17 +104,34 @@ def read_cutouts(
 
 
 def estimate_rows(
-    rows: pa.Table, config: Config, estimator: Estimator, *, problems: list[Problem] | None = None
+    rows: pa.Table,
+    config: Config,
+    estimator: Estimator,
+    *,
+    give_up: bool = True,
+    problems: list[Problem] | None = None,
 ) -> pa.Table:
     """Estimate redshifts from rows whose cutouts have been read; see `estimate_partition`.
 
     A row that makes the estimator raise costs only itself: it comes out with NaN and ``ESTIMATE_FAILED``, and is
-    appended to ``problems``.
+    appended to ``problems``. Where every one of several rows does, the fault is the estimator's or its machine's: they
+    are one problem, whose subject is ``ALL_ROWS``, and without ``give_up`` that is raised.
+
+    Raises
+    ------
+    RuntimeError
+        Every row failed, and somebody may try again elsewhere.
     """
     found: list[Problem] = []
     estimates = _estimate_isolating(make_inputs(rows, estimator.bands), config, estimator, found)
+    if len(found) == len(rows) > 1:
+        if not give_up:
+            raise RuntimeError(f"{estimator.name} failed on all {len(rows)} rows, the first time with {found[0].error}")
+        found = [replace(found[0], subject=ALL_ROWS, rows=len(rows))]
+    else:
+        found = [replace(each, subject=str(rows["object_id"][int(each.subject)].as_py())) for each in found]
     if problems is not None:
-        problems += [replace(each, subject=str(rows["object_id"][int(each.subject)].as_py())) for each in found]
+        problems += found
     return make_table(rows, estimates, algorithm=estimator.name if estimator.gives_pdf else "")
 
 

@@ -22,6 +22,12 @@ from photoz.tiles.fetch import choose_threads
 logger = logging.getLogger(__name__)
 
 CUTOUT = "cutout"
+ALL_ROWS = "all rows"
+"""Subject of a problem that is no tile's and no row's: the estimator failed on the whole partition."""
+_WITHOUT_PIXELS = {
+    Flag.OFF_IMAGE: "OFF_IMAGE: the cutout lies wholly outside the tile",
+    Flag.EMPTY_CUTOUT: "EMPTY_CUTOUT: a band of the cutout has no finite pixel",
+}
 TILES_AT_ONCE = 6
 """Tiles of a partition that are read at one time from a store: hides the latency of opening them."""
 
@@ -33,9 +39,9 @@ class Problem:
     Parameters
     ----------
     stage : str
-        "read" or "estimate".
+        "read": the tile; "cutout": it was read, and has no pixel there; "estimate".
     subject : str
-        The tile or the object_id.
+        The tile, the object_id or `ALL_ROWS`.
     rows : int
         How many rows it cost.
     error : str
@@ -82,6 +88,7 @@ def attach_cutouts(
         there is no pixel; ``flags`` says why. A tile that cannot be read costs its rows their cutout, never the run.
     """
     expected: tuple[type[Exception], ...] = (Exception,) if give_up else (TileError,)
+    found: list[Problem] = []
     cutouts_NBYX = np.full((len(sources), len(image_bands), cutout_size, cutout_size), np.nan, dtype=np.float32)
     flags_N = sources["flags"].to_numpy().astype(np.int32)  # astype copies: Arrow's memory is read-only
     ra_N, dec_N = sources["ra"].to_numpy(), sources["dec"].to_numpy()
@@ -97,13 +104,21 @@ def attach_cutouts(
                 cutouts_NBYX[rows], flags, cost = read.result()
                 for what, amount in cost.items():
                     count(what, amount)
+                found += _list_without_pixels(name, flags)
             except expected as error:
                 logger.warning("%d sources of tile %s without cutouts: %s", len(rows), name, error)
                 flags = np.full(len(rows), _explain(error), np.int32)
-                if problems is not None:
-                    problems.append(Problem("read", name, len(rows), f"{type(error).__name__}: {error}"))
+                found.append(Problem("read", name, len(rows), f"{type(error).__name__}: {error}"))
             flags_N[rows] |= flags
+    if problems is not None:
+        problems += found
     return _append_cutouts(sources, cutouts_NBYX, flags_N)
+
+
+def _list_without_pixels(tile: str, flags_N: npt.NDArray[np.int32]) -> list[Problem]:
+    """List what cost rows of a readable tile their image."""
+    counts = {flag: int(((flags_N & flag) != 0).sum()) for flag in _WITHOUT_PIXELS}
+    return [Problem("cutout", tile, rows, _WITHOUT_PIXELS[flag]) for flag, rows in counts.items() if rows]
 
 
 def make_inputs(table: pa.Table, bands: Sequence[str]) -> Inputs:

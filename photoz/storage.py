@@ -7,6 +7,7 @@ object only once its upload is complete.
 import errno
 import hashlib
 import json
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +24,7 @@ from photoz.errors import PhotozError, StorageFullError
 _HASH_BLOCK = 1 << 22  # bytes read at a time
 
 _ANSWERS = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.ENAMETOOLONG}
+_CLIENTS = {"aiohttp", "botocore", "obstore"}
 
 PART_SUFFIX = ".part"
 """Of a file that is being written; one that stays was left behind by a process that died."""
@@ -69,6 +71,13 @@ def list_files(pattern: str) -> list[str]:
     return [name if isinstance(filesystem, LocalFileSystem) else filesystem.unstrip_protocol(name) for name in found]
 
 
+def find_files(folder: str) -> list[str]:
+    """Find all files beneath a folder, sorted, by their names within it; none where there is no such folder."""
+    filesystem, path = url_to_fs(folder)
+    filesystem.invalidate_cache()
+    return sorted(str(name).removeprefix(path).lstrip("/") for name in filesystem.find(path))
+
+
 def remove(location: str) -> None:
     """Remove a file or a whole folder; nothing happens when it is not there."""
     filesystem, path = url_to_fs(location)
@@ -99,6 +108,9 @@ def open_atomic(location: str) -> Iterator[IO[bytes]]:
     file = filesystem.open(target, "wb")
     try:
         yield file
+        if local:
+            file.flush()
+            os.fsync(file.fileno())  # or the name may survive a crash of the machine, and the content not
         file.close()  # a full disk may show only here
         if local:
             filesystem.mv(target, path)
@@ -135,7 +147,8 @@ def is_store_trouble(error: BaseException) -> bool:
     """Tell whether a disk or store did not answer, which asking again may mend, rather than say what it does not have.
 
     An `OSError` that is no answer ("no such file", "forbidden") has an error number or is a time-out or a lost
-    connection; those that astropy raises of bytes that are no FITS have none.
+    connection; those that astropy raises of bytes that are no FITS have none. Of what the stores' clients raise beside,
+    all is trouble: they make an `OSError` of an answer.
 
     Examples
     --------
@@ -146,7 +159,9 @@ def is_store_trouble(error: BaseException) -> bool:
     >>> is_store_trouble(OSError("Empty or corrupt FITS file"))
     False
     """
-    if not isinstance(error, OSError) or error.errno in _ANSWERS:
+    if not isinstance(error, OSError):
+        return type(error).__module__.partition(".")[0] in _CLIENTS
+    if error.errno in _ANSWERS:
         return False
     unnumbered = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
     return not isinstance(error, unnumbered) and (

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import cluster.infer
@@ -140,6 +141,24 @@ class SlowDown:
             return wait
 
         _wrap(cluster.stages, "estimate_rows", slow)
+
+
+@dataclass(frozen=True)
+class DieOf:
+    """Kill every process that is about to estimate the rows of a tile."""
+
+    tile: str
+
+    def install(self) -> None:
+        def deadly(real: Callable[..., Any]) -> Callable[..., Any]:
+            def die(rows: pa.Table, *args: Any, **options: Any) -> Any:
+                if self.tile in rows["tile"].to_pylist():
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return real(rows, *args, **options)
+
+            return die
+
+        _wrap(cluster.stages, "estimate_rows", deadly)
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,15 @@ import os
 from pathlib import Path
 
 import dask
+import pytest
 
+from cluster.ingest import ingest_alone
 from cluster.partitioning import partition_sources
 from photoz.config import Config
+from photoz.errors import CatalogueError
 from photoz.ingest import ingest_tile
 from photoz.survey.kids import find_tiles
+from photoz.tiles import list_tiles
 from tests.tiny_survey import make_config, write_survey
 
 
@@ -30,8 +34,33 @@ def test_a_dask_scheduler_of_the_environment_is_not_joined_for_local_work(tmp_pa
         assert ingest_and_partition(config)
 
 
+@pytest.mark.parametrize("damage", ["cut", "removed", "flipped"])
+def test_a_damaged_file_has_the_catalogue_made_again(tmp_path: Path, damage: str) -> None:
+    write_survey(tmp_path, ("180.0_-0.5",))
+    config = make_config(tmp_path, engine={"name": "serial"})
+    made = ingest_and_partition(config)
+    file = Path(next(iter(made)))
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.unlink()
+    if damage != "removed":
+        file.write_bytes(content if damage == "flipped" else content[:100])
+    assert ingest_and_partition(config) == made
+
+
+def test_one_ingest_at_a_time(tmp_path: Path) -> None:
+    write_survey(tmp_path, ("180.0_-0.5",))
+    config = make_config(tmp_path, engine={"name": "serial"})
+    refused = pytest.raises(CatalogueError, match=r"is writing this output .*: wait for it$")
+    with ingest_alone(config), refused, ingest_alone(config):
+        pytest.fail("two at once")
+    with ingest_alone(config):
+        assert ingest_and_partition(config)
+    assert list_tiles(config.locations.tiles) == ["KIDS_180.0_-0.5"]
+
+
 def ingest_and_partition(config: Config) -> dict[str, str]:
-    assert [ingest_tile(config, tile)["status"] for tile in find_tiles(config)] == ["done"]
+    assert [ingest_tile(config, tile)["problem"] for tile in find_tiles(config)] == [""]
     partition_sources(config)
     dataset = Path(config.locations.sources, "catalogue", "dataset")
     return {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in dataset.rglob("Npix=*.parquet")}

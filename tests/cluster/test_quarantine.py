@@ -17,10 +17,13 @@ from tiny_survey import IMAGE_BANDS, make_catalogue, make_wcs, write_catalogue, 
 import cluster.infer
 import cluster.stages
 import photoz.estimators.base
+import photoz.inference
 from cluster.infer import infer_catalogue
 from photoz.catalogue import list_partitions
 from photoz.config import Config
 from photoz.errors import CatalogueError
+from photoz.estimators import Estimates, Inputs
+from photoz.estimators.hybrid import HybridEstimator
 from photoz.schema import Flag
 
 HEALTHY, MISSING, TRUNCATED, FLIPPED, HEADLESS, BLANK, OUTSIDE, POISONED = TILES = name_tiles(8)
@@ -137,6 +140,13 @@ def test_what_was_set_aside_is_listed(config: Config, serial: pa.Table) -> None:
     unreadable = {f"KIDS_{tile}" for tile in (MISSING, TRUNCATED, FLIPPED, HEADLESS)}
     assert {row["subject"] for row in failures if row["stage"] == "read"} == unreadable
     assert all(row["rows"] == 9 and row["error"] for row in failures if row["stage"] == "read")
+    assert {
+        (row["subject"], row["rows"], row["error"].partition(":")[0]) for row in failures if row["stage"] == "cutout"
+    } == {
+        (f"KIDS_{BLANK}", 9, "EMPTY_CUTOUT"),
+        (f"KIDS_{OUTSIDE}", 9, "OFF_IMAGE"),
+    }
+    assert {row["tries"] for row in failures} == {1}
     poison = [row for row in failures if row["stage"] == "estimate"]
     assert [row["subject"] for row in poison] == [f"KiDSDR4 J{POISONED}.00005"]
     assert poison[0]["error"] == "ZeroDivisionError: a galaxy without distance"
@@ -148,7 +158,7 @@ def test_completeness_is_declared(config: Config, serial: pa.Table) -> None:
     assert record["rows"] == len(serial) == 72
     assert record["estimated"] == estimated > 0
     assert record["completeness"] == estimated / 72
-    assert record["failures"] == 5
+    assert record["failures"] == 7
     assert record["flags"]["NO_TILE"] == 9
 
 
@@ -168,7 +178,7 @@ def test_a_store_that_does_not_answer_is_asked_again_and_given_up_last(
         asked.append(1)
         raise TimeoutError("the store does not answer")
 
-    monkeypatch.setattr("cluster.infer.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("cluster.engines.time.sleep", lambda seconds: None)
     monkeypatch.setattr("photoz.inputs.open_tile", refuse)
     config = change(survey.config, locations__catalogue=str(tmp_path / "catalogue"), engine__retries=1)
     record = infer_catalogue(config)
@@ -176,9 +186,60 @@ def test_a_store_that_does_not_answer_is_asked_again_and_given_up_last(
     assert record["rows"] == 72
     assert record["estimated"] == record["flags"]["PHOTOMETRY_ONLY"] == 64  # one a tile has no magnitude either
     assert record["this_run"]["retried_partitions"] == len(TILES)
+    tries = pq.read_table(f"{config.locations.catalogue}/run/failures.parquet", columns=["tries"])["tries"]
+    assert set(tries.to_pylist()) == {2}
     monkeypatch.undo()
     again = infer_catalogue(config)  # nothing changed but the store: what was given up is tried again
     assert again["flags"]["PHOTOMETRY_ONLY"] < 64
+
+
+class BrokenEstimator(HybridEstimator):
+    """Fails on whatever it is given, as on a GPU that has gone wrong, so many times in all."""
+
+    left = 0
+
+    def estimate(self, inputs: Inputs, *, batch_size: int = 256) -> Estimates:
+        if BrokenEstimator.left > 0:
+            BrokenEstimator.left -= 1
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        return super().estimate(inputs, batch_size=batch_size)
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> type[BrokenEstimator]:
+    monkeypatch.setitem(photoz.estimators.base._CLASSES, "hybrid", f"{__name__}:BrokenEstimator")
+    monkeypatch.setattr("cluster.engines.time.sleep", lambda seconds: None)
+    monkeypatch.setattr(cluster.stages, "_estimators", {})
+    monkeypatch.setattr(photoz.inference, "HybridEstimator", type(None))  # which would be packed
+    return BrokenEstimator
+
+
+def test_an_estimator_that_fails_on_all_rows_is_tried_again(
+    survey: ManyPartitions, serial: pa.Table, tmp_path: Path, broken: type[BrokenEstimator]
+) -> None:
+    broken.left = 17  # 9 rows of a partition, alone and in 8 groups
+    config = change(survey.config, locations__catalogue=str(tmp_path / "catalogue"), engine__retries=1)
+    record = infer_catalogue(config)
+    assert broken.left == 0
+    assert record["this_run"]["retried_partitions"] == 1
+    assert record["failures"] == 6  # nothing poisons it
+
+
+def test_what_a_broken_estimator_gave_up_is_done_again_by_the_next_run(
+    survey: ManyPartitions, tmp_path: Path, broken: type[BrokenEstimator]
+) -> None:
+    broken.left = 10**6
+    config = change(survey.config, locations__catalogue=str(tmp_path / "catalogue"), engine__retries=1)
+    record = infer_catalogue(config)
+    assert record["rows"] == record["flags"]["ESTIMATE_FAILED"] == 72
+    assert record["estimated"] == 0
+    failures = pq.read_table(f"{config.locations.catalogue}/run/failures.parquet").to_pylist()
+    failed = [row for row in failures if row["stage"] == "estimate"]
+    assert [(row["subject"], row["rows"], row["tries"]) for row in failed] == [("all rows", 9, 2)] * len(TILES)
+    broken.left = 0
+    again = infer_catalogue(config)
+    assert again["this_run"]["partitions"] == len(TILES)
+    assert again["estimated"] > 60
 
 
 @pytest.mark.parametrize("engine", ["serial", pytest.param("dask", marks=pytest.mark.slow)])

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from fault_places import Place, assert_nothing_half_written
 from fault_table import Tally
-from faulty import Die, SlowDown, inject
+from faulty import Die, DieOf, SlowDown, inject
 from runs import ManyPartitions, assert_same_rows, change, make_survey, name_tiles, read_all
 
 from cluster.engines import use_own_token
@@ -22,14 +22,17 @@ from cluster.infer import infer_catalogue
 from cluster.ledger import Record
 from cluster.reruns import start_counting
 from photoz.config import Config
+from photoz.errors import CatalogueError
 from photoz.storage import list_files, read_json
 
 pytestmark = pytest.mark.faults
 
+TILES = name_tiles(10)
+
 
 @pytest.fixture(scope="module")
 def survey(place: Place, tmp_path_factory: pytest.TempPathFactory) -> ManyPartitions:
-    made = make_survey(tmp_path_factory.mktemp("workers"), name_tiles(10), **place.settle("survey"))
+    made = make_survey(tmp_path_factory.mktemp("workers"), TILES, **place.settle("survey"))
     infer_catalogue(made.config)
     return made
 
@@ -98,6 +101,21 @@ def test_a_worker_killed_in_a_stage(
     tally.check(f"{engine}: worker killed while in stage {stage}", config, survey.object_ids, times=2)
     assert_same_rows(read_all(config.locations.catalogue), read_all(survey.config.locations.catalogue))
     assert_nothing_half_written(output)
+
+
+@pytest.mark.parametrize("engine", ["ray", "dask"])
+def test_a_partition_that_kills_every_worker_is_left_over(
+    survey: ManyPartitions, ray_nodes: Any, tally: Tally, output: str, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    """The run does all others, names it and ends with an error; once it is harmless the next run does it."""
+    config = change(configure(survey, output, engine), engine__retries=1)
+    with monkeypatch.context() as patch:
+        inject(patch, DieOf(f"KIDS_{TILES[3]}"))
+        with pytest.raises(CatalogueError, match=r"^1 partitions could not be done"):
+            infer_catalogue(config)
+    assert len(read_records(config)) == len(TILES) - 1
+    assert infer_catalogue(config)["this_run"]["partitions"] == 1
+    tally.check(f"{engine}: a partition that kills every worker, then none", config, survey.object_ids)
 
 
 def test_a_dask_worker_killed_from_outside(

@@ -1,0 +1,49 @@
+"""Checksums of a finished catalogue's files, by which a later run sees whether it is still what was finished."""
+
+from collections.abc import Mapping, Sequence
+
+from cluster.engines import run_tasks
+from photoz.config import Config
+from photoz.storage import compute_checksum, join
+
+_FILES_A_TASK = 100
+
+
+def compute_checksums(config: Config, folder: str, names: Sequence[str]) -> dict[str, str]:
+    """Compute the SHA-256 of files, on the engine.
+
+    Parameters
+    ----------
+    config : Config
+    folder : str
+    names : sequence of str
+        Of the files, within the folder.
+
+    Returns
+    -------
+    dict of str to str
+        Name -> checksum; files that are not there are missing.
+    """
+    tasks = [(folder, tuple(names[at : at + _FILES_A_TASK])) for at in range(0, len(names), _FILES_A_TASK)]
+    found: dict[str, str] = {}
+    for result in run_tasks(_compute_some, tasks, config, label=f"times {_FILES_A_TASK} files checked"):
+        found |= result["checksums"]
+    return found
+
+
+def find_changed(config: Config, folder: str, checksums: Mapping[str, str]) -> list[str]:
+    """List the files of a folder, of those with a checksum, that are missing or another's."""
+    found = compute_checksums(config, folder, list(checksums))
+    return [name for name, expected in checksums.items() if found.get(name) != expected]
+
+
+def _compute_some(config: Config, task: tuple[str, Sequence[str]]) -> dict[str, dict[str, str]]:
+    del config  # run_tasks has set the storage's options up
+    folder, names = task
+    checksums = {}
+    for name in names:
+        try:
+            checksums[name] = compute_checksum(join(folder, name))
+        except FileNotFoundError:
+            continue
+    return {"checksums": checksums}
