@@ -1,19 +1,29 @@
 """Tiles that are damaged or disappear, disks that are full, partitions of unlikely size."""
 
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import pyarrow.compute as pc
 import pytest
 from fault_places import Place, copy_folder, find_files
 from fault_table import Tally
+from faulty import inject
 from fsspec.core import url_to_fs
-from runs import FAR_APART, ManyPartitions, add_empty_partition, change, make_survey, name_tiles
+from runs import FAR_APART, ManyPartitions, add_empty_partition, change, make_survey, name_tiles, read_all
 from small_disk import SmallDisk
 
 import cluster.infer
+import photoz.inputs
 from cluster.infer import infer_catalogue
+from cluster.ledger import Record
+from cluster.stages import Plan
 from photoz.catalogue import Partition
 from photoz.config import Config
 from photoz.errors import CatalogueError
+from photoz.schema import Flag
 from photoz.storage import join, remove
 
 pytestmark = pytest.mark.faults
@@ -53,21 +63,51 @@ def test_a_flipped_byte_in_a_chunk(survey: ManyPartitions, config: Config, tally
     assert again["failures"] == 0
 
 
-def test_a_tile_deleted_in_mid_run(
-    survey: ManyPartitions, config: Config, tally: Tally, monkeypatch: pytest.MonkeyPatch, engine: str
-) -> None:
-    estimate = cluster.infer.estimate_partitions
+@dataclass(frozen=True)
+class HoldBack:
+    """Have whoever reads a tile's cutouts wait until a file is there: other partitions come first."""
 
-    def delete_then(plan, partitions) -> Iterator[cluster.infer.Record]:
+    tile: str
+    until: Path
+
+    def install(self) -> None:
+        real = photoz.inputs.open_tile
+        if getattr(real, "waits_for", None) == self.until:  # a process gets the plan with every partition
+            return
+
+        def wait(tiles: str, name: str) -> Any:
+            deadline = time.monotonic() + 120
+            while name == self.tile and not self.until.exists():
+                assert time.monotonic() < deadline, "it was never let go"
+                time.sleep(0.05)
+            return real(tiles, name)
+
+        wait.waits_for = self.until  # type: ignore[attr-defined]
+        photoz.inputs.open_tile = wait
+
+
+def test_a_tile_deleted_in_mid_run(
+    survey: ManyPartitions, config: Config, tally: Tally, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, engine: str
+) -> None:
+    """Workers would read it early, and are held back; the serial engine is far from it when it goes."""
+    estimate, deleted, lost = cluster.infer.estimate_partitions, tmp_path / "deleted", f"KIDS_{TILES[-1]}"
+
+    def delete_then(plan: Plan, partitions: list[Partition]) -> Iterator[Record]:
         for number, record in enumerate(estimate(plan, partitions), start=1):
             if number == 2:
                 remove(locate_tile(config, TILES[-1]))
+                deleted.touch()
             yield record
 
     monkeypatch.setattr(cluster.infer, "estimate_partitions", delete_then)
+    inject(monkeypatch, HoldBack(lost, deleted))
     record = infer_catalogue(change(config, engine__name=engine))
-    if engine == "serial":  # others may have read it before
-        assert record["flags"]["NO_TILE"] == 9
+    assert deleted.exists()
+    assert record["flags"]["NO_TILE"] == 9
+    assert record["failures"] == 1
+    rows = read_all(config.locations.catalogue)
+    without = rows.filter(pc.not_equal(pc.bit_wise_and(rows["flags"], int(Flag.NO_TILE)), 0))
+    assert set(without["tile"].to_pylist()) == {lost}
     tally.check(f"{engine}: a tile deleted in mid-run", config, survey.object_ids)
 
 
