@@ -8,6 +8,7 @@ import logging
 import pickle
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
@@ -74,14 +75,16 @@ def infer_catalogue(config: Config) -> dict[str, Any]:
     plan = insist(lambda: plan_run(config), config, "planning the run")
     partitions = insist(lambda: list_partitions(config.locations.sources), config, "listing the partitions")
     folder, join_in = join(config.locations.catalogue, RUN_FOLDER), config.inference.join
-    with join_cluster(config):
-        telemetry = RunTelemetry()
+    with ExitStack() as stack:
+        stack.enter_context(join_cluster(config))
+        telemetry = RunTelemetry()  # of the cluster, for its metrics
+        stack.enter_context(telemetry.keep_telling())
         if join_in:
             help_holder(plan, partitions, telemetry, find_holder(folder))
-        with hold_lock(folder, run_key=plan.run_key, wait=join_in) as lock:
-            complete_catalogue(plan, partitions, telemetry, lock)
-            telemetry.reruns += count_reruns(config, process_partition, since=telemetry.started)
-            return insist(lambda: write_run_record(plan, partitions, telemetry), config, "the run's record")
+        lock = stack.enter_context(hold_lock(folder, run_key=plan.run_key, wait=join_in))
+        complete_catalogue(plan, partitions, telemetry, lock)
+        telemetry.reruns += count_reruns(config, process_partition, since=telemetry.started)
+        return insist(lambda: write_run_record(plan, partitions, telemetry), config, "the run's record")
 
 
 def complete_catalogue(plan: Plan, partitions: list[Partition], telemetry: RunTelemetry, lock: Lock) -> None:
@@ -243,15 +246,13 @@ def _estimate_ray(plan: Plan, partitions: list[Partition]) -> Iterator[Record]:
 
     engine = plan.config.engine
     check_resources(find_resources(engine), engine)
-    # A lost worker's partition is run again by Ray, but not for ever: it may be what kills the workers.
-    lost = {"max_retries": engine.retries}
     # One row a partition: the pickled work. Of a survey with more partitions than blocks some share a task, which hands
     # them on as they are done; when one raises, those of its task that are finished are skipped in the next pass.
     items = [{"work": pickle.dumps(partition)} for partition in partitions]
     begun = start_counting()
     data = (
         ray.data.from_items(items, override_num_blocks=min(len(items), MOST_BLOCKS))
-        .map(_read_row, fn_args=(plan, begun), compute=TaskPoolStrategy(size=engine.workers), num_cpus=0.5, **lost)
+        .map(_read_row, fn_args=(plan, begun), compute=TaskPoolStrategy(size=engine.workers), num_cpus=0.5)
         .map_batches(
             EstimatorActor,
             fn_constructor_args=(plan, begun),
@@ -259,13 +260,13 @@ def _estimate_ray(plan: Plan, partitions: list[Partition]) -> Iterator[Record]:
             compute=ActorPoolStrategy(size=engine.estimators),
             num_cpus=engine.cpus_per_estimator,
             num_gpus=engine.gpus_per_estimator,
-            max_task_retries=engine.retries,
             runtime_env={"env_vars": MALLOC_SETTINGS},
         )
         # Without a limit Ray starts a process, which takes seconds, for each of ten files a processor.
-        .map(_write_row, fn_args=(plan, begun), compute=TaskPoolStrategy(size=engine.workers), num_cpus=0.1, **lost)
+        .map(_write_row, fn_args=(plan, begun), compute=TaskPoolStrategy(size=engine.workers), num_cpus=0.1)
     )
-    # One that raises is missing from the results, and the others go on. Of this dataset alone: other work must raise.
+    # A lost worker's partition is run again by Ray; one that raises is missing from the results. Of this dataset alone,
+    # not by the context that all share: other work must raise.
     data.context.max_errored_blocks = -1
     for row in data.iter_rows():
         record: Record = pickle.loads(row["work"])
@@ -274,7 +275,7 @@ def _estimate_ray(plan: Plan, partitions: list[Partition]) -> Iterator[Record]:
 
 def _read_row(row: dict[str, Any], plan: Plan, begun: Any) -> dict[str, Any]:
     partition: Partition = pickle.loads(row["work"])
-    reruns = begin(begun, "read", partition.name)
+    reruns = begin(begun, "read", partition.name, most=plan.config.engine.retries)
     return {"work": pickle.dumps(read_stage(partition, plan)), "reruns": reruns}
 
 
@@ -290,11 +291,11 @@ class EstimatorActor:
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         (pickled,), (reruns,) = batch["work"], batch["reruns"]
         work: Work = pickle.loads(pickled)
-        reruns += begin(self._begun, "estimate", work.partition.name)
+        reruns += begin(self._begun, "estimate", work.partition.name, most=self._plan.config.engine.retries)
         return {"work": [pickle.dumps(estimate_stage(work, self._plan, self._estimator))], "reruns": [reruns]}
 
 
 def _write_row(row: dict[str, Any], plan: Plan, begun: Any) -> dict[str, Any]:
     work: Work = pickle.loads(row["work"])
-    reruns = row["reruns"] + begin(begun, "write", work.partition.name)
+    reruns = row["reruns"] + begin(begun, "write", work.partition.name, most=plan.config.engine.retries)
     return {"work": pickle.dumps(write_stage(work, plan)), "reruns": reruns}

@@ -33,8 +33,17 @@ def start_counting() -> Any:
     return ray.remote(Begun).options(**options).remote()
 
 
-def begin(begun: Any, stage: str, partition: str) -> int:
-    """Note in the actor that a stage begins, and return how often it had begun before."""
+def begin(begun: Any, stage: str, partition: str, *, most: int) -> int:
+    """Note in the actor that a stage begins, and return how often it had begun before.
+
+    Raises
+    ------
+    RuntimeError
+        That is more than ``most`` times: it may be what kills the workers, and Ray Data would begin it for ever.
+    """
     import ray
 
-    return int(ray.get(begun.begin.remote(stage, partition)))
+    times = int(ray.get(begun.begin.remote(stage, partition)))
+    if times > most:
+        raise RuntimeError(f"{stage} of {partition} has begun {times} times, and its worker was lost each time")
+    return times

@@ -2,7 +2,10 @@
 
 import logging
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from cluster.ledger import Record
@@ -79,11 +82,34 @@ class RunTelemetry:
         self._sums: dict[str, float] = {}
         self._busy: dict[str, float] = {}
         self._metrics = _make_ray_metrics()
+        self._lock = threading.Lock()  # between who adds and who keeps telling
+
+    @contextmanager
+    def keep_telling(self) -> Iterator[None]:
+        """Tell Ray the gauges every few seconds within the block: it forgets those that are not told again.
+
+        After some 20 s (seen with Ray 2.60), so that a run that stands still would have none, and set off no alert.
+        """
+        over = threading.Event()
+
+        def tell() -> None:
+            while not over.wait(_SECONDS_BETWEEN_LINES):
+                self._tell_gauges()
+
+        thread = threading.Thread(target=tell, daemon=True)
+        if self._metrics:
+            thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            if self._metrics:
+                thread.join()
 
     def expect(self, partitions: int) -> None:
         """Say how many partitions are to do, this one's share of them or another run's."""
         self._remaining = partitions
-        self._tell_remaining()
+        self._tell_gauges()
 
     def retry(self, partitions: int) -> None:
         """Say how many partitions have raised and will be tried again."""
@@ -96,10 +122,13 @@ class RunTelemetry:
 
         One that was found finished when a stage began again was finished by this run before its worker was lost.
         """
-        self._remaining = max(self._remaining - 1, 0)
-        self._tell_remaining()
-        if record.shared and not record.sums.get("reruns"):
-            return
+        with self._lock:
+            self._remaining = max(self._remaining - 1, 0)
+            if not record.shared or record.sums.get("reruns"):
+                self._add_own(record)
+        self._tell_gauges()
+
+    def _add_own(self, record: Record) -> None:
         self.partitions += 1
         self._galaxies += record.rows
         self._quarantined += len(record.problems)
@@ -130,9 +159,15 @@ class RunTelemetry:
             "busy_fraction": {name: round(value / elapsed, 4) for name, value in self._busy.items()},
         }
 
-    def _tell_remaining(self) -> None:
-        if self._metrics:
-            self._metrics["photoz_partitions_remaining"].set(self._remaining)
+    def _tell_gauges(self) -> None:
+        if not self._metrics:
+            return
+        with self._lock:
+            figures = self.summarize()
+        self._metrics["photoz_partitions_remaining"].set(self._remaining)
+        self._metrics["photoz_galaxies_per_second"].set(figures["galaxies_per_second"])
+        for name, fraction in figures["busy_fraction"].items():
+            self._metrics["photoz_busy_fraction"].set(fraction, tags={"estimator": name})
 
     def _tell_ray(self, record: Record) -> None:
         if not self._metrics:
@@ -146,10 +181,6 @@ class RunTelemetry:
         for name, value in record.sums.items():
             if name.endswith("_s") and value > 0:
                 self._metrics["photoz_stage_seconds"].inc(value, tags={"stage": name.removesuffix("_s")})
-        figures = self.summarize()
-        self._metrics["photoz_galaxies_per_second"].set(figures["galaxies_per_second"])
-        for name, fraction in figures["busy_fraction"].items():
-            self._metrics["photoz_busy_fraction"].set(fraction, tags={"estimator": name})
 
 
 def _make_ray_metrics() -> dict[str, Any]:

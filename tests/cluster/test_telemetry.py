@@ -322,3 +322,13 @@ def test_prometheus_is_shown_what_the_record_says(survey: ManyPartitions, ray_cl
         fraction = after["ray_photoz_busy_fraction", name]
         assert figures["busy_fraction"][name] <= fraction <= 1
         assert fraction == pytest.approx(add_up(mine, "estimate_stage_s") * rate / 45, abs=2e-4, rel=0.06 / rate)
+
+
+@pytest.mark.slow
+def test_a_run_that_stands_still_keeps_its_gauges(ray_cluster: None) -> None:
+    """Ray forgets a gauge that has not been set for some 20 s, and the alert on stalled runs asks for it."""
+    telemetry = RunTelemetry()
+    telemetry.expect(7)
+    with telemetry.keep_telling():
+        time.sleep(35)
+        assert read_metrics()["ray_photoz_partitions_remaining", ""] == 7
