@@ -33,6 +33,7 @@ from cluster.reruns import begin, start_counting
 from cluster.stages import (
     Plan,
     Work,
+    compute_key,
     estimate_stage,
     prepare_planned,
     process_partition,
@@ -100,7 +101,7 @@ def complete_catalogue(plan: Plan, partitions: list[Partition], telemetry: RunTe
         logger.info("the catalogue must be completed: %s", reason)
     insist(lambda: unpublish(config), config, "closing the catalogue")
     estimate_all(plan, remaining, telemetry)
-    lock.check()
+    insist(lock.check, config, "looking at the lock")
     try:
         insist(lambda: publish(plan, partitions), config, "completing the catalogue")
     except OSError as error:
@@ -180,7 +181,7 @@ def find_remaining(plan: Plan, partitions: list[Partition]) -> list[Partition]:
     config = plan.config
     if not list_files(join(config.locations.catalogue, RUN_FOLDER, "records", "*.json")):
         return partitions
-    check = partial(_check_partition, run_key=plan.run_key)
+    check = partial(_check_partition, plan=plan)
     reasons: Counter[str] = Counter()
     remaining = []
     for result in run_tasks(check, partitions, config, label="partitions checked"):
@@ -192,9 +193,9 @@ def find_remaining(plan: Plan, partitions: list[Partition]) -> list[Partition]:
     return sorted(remaining)
 
 
-def _check_partition(config: Config, partition: Partition, *, run_key: str) -> dict[str, Any]:
+def _check_partition(config: Config, partition: Partition, *, plan: Plan) -> dict[str, Any]:
     try:
-        reason = explain_remaining(config, partition, run_key)
+        reason = explain_remaining(config, partition, compute_key(partition, plan))
     except Exception as error:  # noqa: BLE001 - whatever keeps it from being checked, doing it again is safe
         logger.warning("%s could not be checked: %s", partition.name, error)
         reason = "it could not be checked"

@@ -95,15 +95,15 @@ def read_record(location: str, partition: Partition) -> Record | None:
         return None
 
 
-def explain_remaining(config: Config, partition: Partition, run_key: str, *, key: str = "") -> str:
+def explain_remaining(config: Config, partition: Partition, key: str) -> str:
     """Say why a partition must be done, or return "" when it is done and its file verifies.
 
-    ``key`` is the partition's content key where it is known already.
+    ``key`` is the partition's content key now (`compute_partition_key`).
     """
     record = read_record(config.locations.catalogue, partition)
     if record is None:
         return "not done yet"
-    if record.key != (key or compute_partition_key(config, partition, run_key)):
+    if record.key != key:
         return "its inputs, settings, weights or code changed"
     if any(problem["stage"] == "read" for problem in record.problems):
         return "a tile could not be read last time"
@@ -133,17 +133,29 @@ def compute_run_key(config: Config, weights: Mapping[str, str]) -> str:
     )
 
 
-def compute_partition_key(config: Config, partition: Partition, run_key: str, *, give_up: bool = False) -> str:
+def compute_partition_key(
+    config: Config, partition: Partition, run_key: str, *, images: bool, give_up: bool = False
+) -> str:
     """Compute the content key of one partition: the run's key, its source rows and the tiles they lie on.
 
-    ``give_up`` takes any error of the store for a tile that cannot be read, as in `photoz.inputs.attach_cutouts`.
+    Parameters
+    ----------
+    config : Config
+    partition : Partition
+    run_key : str
+        From `compute_run_key`.
+    images : bool
+        Whether the estimator reads the tiles; photometry alone does not depend on them.
+    give_up : bool
+        Take any error of the store for a tile that cannot be read, as in `photoz.inputs.attach_cutouts`.
     """
     source_file = locate_partition(locate_primary(config.locations.sources), partition)
+    tiles = _list_tiles(source_file) if images else []
     return _hash_json(
         {
             "run": run_key,
             "sources": compute_checksum(source_file),
-            "tiles": {name: _compute_tile_checksum(config, name, give_up) for name in _list_tiles(source_file)},
+            "tiles": {name: _compute_tile_checksum(config, name, give_up) for name in tiles},
         }
     )
 

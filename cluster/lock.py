@@ -18,7 +18,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from photoz.errors import CatalogueError, PhotozError
-from photoz.storage import PART_SUFFIX, exists, join, read_json, remove, write_json
+from photoz.storage import PART_SUFFIX, exists, is_store_trouble, join, read_json, remove, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -83,11 +83,16 @@ class Lock:
             )
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Give the lock back; where the store does not answer it expires."""
         self._stop.set()
         self._beats.join()
-        if _read(self.location).get("token") == self._own["token"]:
-            remove(self.location)
+        try:
+            if _read(self.location).get("token") == self._own["token"]:
+                remove(self.location)
+        except Exception as error:
+            if not is_store_trouble(error):
+                raise
+            logger.warning("%s could not be removed (%s), and will expire", self.location, error)
 
     def _create(self, location: str) -> bool:
         """Create the lock file, or the claim to it, unless there is one."""

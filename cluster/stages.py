@@ -82,14 +82,20 @@ class Work:
     estimator: str = ""
 
 
+def compute_key(partition: Partition, plan: Plan) -> str:
+    """Compute the content key that a partition has now."""
+    images = bool(plan.image_bands)
+    return compute_partition_key(plan.config, partition, plan.run_key, images=images, give_up=plan.give_up)
+
+
 def read_stage(partition: Partition, plan: Plan) -> Work:
     """Read a partition's sources and the cutouts that the estimator needs."""
     config = plan.config
     problems: list[Problem] = []
     configure_storage(config)
     with _measured("read_stage", {}) as sums:
-        key = compute_partition_key(config, partition, plan.run_key, give_up=plan.give_up)
-        if not explain_remaining(config, partition, plan.run_key, key=key):
+        key = compute_key(partition, plan)
+        if not explain_remaining(config, partition, key):
             return Work(partition, key=key, rows=None)
         sources = read_partition(config.locations.sources, partition)
         rows = read_cutouts(sources, config, plan, give_up=plan.give_up, problems=problems)

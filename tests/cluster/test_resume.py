@@ -90,6 +90,12 @@ def test_a_tile_with_other_pixels_redoes_its_partitions_alone(survey: ManyPartit
     assert all(changed in name for name in names)
 
 
+def test_a_tile_with_other_pixels_redoes_nothing_of_photometry_alone(survey: ManyPartitions, tmp_path) -> None:
+    photometry = {"inference__estimator": "photometry", "locations__catalogue": str(tmp_path / "catalogue")}
+    assert count_done(change(survey.config, **photometry)) == len(TILES)
+    assert count_done(change(survey.config, **photometry, locations__tiles=str(tmp_path / "none"))) == 0
+
+
 def test_settings_that_change_rows_redo_all_and_others_none(config: Config) -> None:
     assert count_done(change(config, engine__workers=1, engine__retries=1, inference__min_completeness=0.5)) == 0
     assert count_done(change(config, inference__batch_size=8)) == len(TILES)
