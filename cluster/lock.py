@@ -104,7 +104,7 @@ class Lock:
             time.sleep(_SECONDS_BETWEEN_TRIES)  # it may have been another's, just removed: once is no proof
         raise CatalogueError(
             f"{location} could not be created though it is not there ({refusal}): the lock needs a store that supports "
-            "conditional writes (If-None-Match), or a disk with hard links; set locations.catalogue to one"
+            "conditional writes (If-None-Match), or a disk with hard links: choose a location on one"
         ) from refusal
 
     def _ask_to_create(self, location: str) -> OSError | None:

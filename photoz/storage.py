@@ -23,7 +23,10 @@ from photoz.errors import PhotozError, StorageFullError
 
 _HASH_BLOCK = 1 << 22  # bytes read at a time
 
-_ANSWERS = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.ENAMETOOLONG}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_ANSWERS = _FULL | {
+    errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.ENAMETOOLONG
+}  # fmt: skip
 _CLIENTS = {"aiohttp", "botocore", "obstore"}
 
 PART_SUFFIX = ".part"
@@ -136,7 +139,7 @@ def name_full_disk(location: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in _FULL:
             raise
         raise StorageFullError(
             f"no room left on the disk of {location!r} ({error}): make room and run the job again, it goes on from here"
