@@ -8,7 +8,8 @@ from functools import partial
 from cluster.engines import Again, join_cluster, run_tasks
 from cluster.lock import hold_lock
 from photoz.config import Config
-from photoz.ingest import ingest_tile, report_ingest, stop_without_room
+from photoz.ingest import ingest_tile
+from photoz.ingest_report import report_ingest, stop_without_room
 from photoz.survey.kids import TileFiles
 
 
@@ -38,7 +39,7 @@ def ingest_tiles(config: Config, tiles: Sequence[TileFiles]) -> int:
     Returns
     -------
     int
-        Exit status, as `photoz.ingest.report_ingest` gives it: 1 too when the completeness is below
+        Exit status, as `photoz.ingest_report.report_ingest` gives it: 1 too when the completeness is below
         ``ingest.min_completeness``.
 
     Raises

@@ -20,7 +20,8 @@ from tiny_survey import IMAGE_BANDS, TinySurvey, make_config, make_wcs, write_ca
 from photoz.config import Config
 from photoz.cutouts import extract_cutouts
 from photoz.errors import ConfigError, SurveyFileError, TileError
-from photoz.ingest import METADATA_KEY, check_survey, ingest_tile, report_ingest, staged_location
+from photoz.ingest import METADATA_KEY, check_survey, ingest_tile, staged_location
+from photoz.ingest_report import report_ingest
 from photoz.survey.kids import find_tiles
 from photoz.tiles import open_tile
 
