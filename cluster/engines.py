@@ -201,7 +201,7 @@ def _run_ray(
 
 def _call_pickled(row: dict[str, Any], attempt: Attempt, config: Config, begun: Any) -> list[dict[str, Any]]:
     """Call the tasks of a block; its first row says how often they had begun before."""
-    reruns = begin(begun, "block", str(row["number"]), most=config.engine.retries)
+    reruns = begin(begun, "block", str(row["number"]))
     results = [pickle.dumps(attempt(config, task)) for task in pickle.loads(row["tasks"])]
     return [{"result": result, "reruns": 0 if number else reruns} for number, result in enumerate(results)]
 

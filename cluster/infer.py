@@ -48,7 +48,7 @@ from photoz.errors import CatalogueError
 from photoz.estimators import load_estimator
 from photoz.estimators.base import check_bands
 from photoz.settings import configure_storage
-from photoz.storage import join, list_files
+from photoz.storage import is_store_trouble, join, list_files
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def infer_catalogue(config: Config) -> dict[str, Any]:
 def complete_catalogue(plan: Plan, partitions: list[Partition], telemetry: RunTelemetry, lock: Lock) -> None:
     """Do what remains and publish, as the one run that holds the output's lock."""
     config = plan.config
-    remaining = find_remaining(plan, partitions)
+    remaining = insist(lambda: find_remaining(plan, partitions), config, "looking at what is done")
     logger.info("%d of %d partitions to do", len(remaining), len(partitions))
     # What this run did beside another may have come after that one had read the files to publish them.
     if not remaining and not telemetry.partitions:
@@ -104,7 +104,9 @@ def complete_catalogue(plan: Plan, partitions: list[Partition], telemetry: RunTe
     insist(lock.check, config, "looking at the lock")
     try:
         insist(lambda: publish(plan, partitions), config, "completing the catalogue")
-    except OSError as error:
+    except Exception as error:
+        if not isinstance(error, OSError) and not is_store_trouble(error):
+            raise
         raise CatalogueError(
             f"all partitions of {config.locations.catalogue} are done, but it could not be completed ({error}): make "
             "room or wait for the store, and run the job again"
@@ -276,7 +278,7 @@ def _estimate_ray(plan: Plan, partitions: list[Partition]) -> Iterator[Record]:
 
 def _read_row(row: dict[str, Any], plan: Plan, begun: Any) -> dict[str, Any]:
     partition: Partition = pickle.loads(row["work"])
-    reruns = begin(begun, "read", partition.name, most=plan.config.engine.retries)
+    reruns = begin(begun, "read", partition.name)
     return {"work": pickle.dumps(read_stage(partition, plan)), "reruns": reruns}
 
 
@@ -287,16 +289,16 @@ class EstimatorActor:
         configure_storage(plan.config)
         self._plan = plan
         self._begun = begun
-        self._estimator = prepare_planned(plan)
+        self._estimator = insist(lambda: prepare_planned(plan), plan.config, "loading the estimator")
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         (pickled,), (reruns,) = batch["work"], batch["reruns"]
         work: Work = pickle.loads(pickled)
-        reruns += begin(self._begun, "estimate", work.partition.name, most=self._plan.config.engine.retries)
+        reruns += begin(self._begun, "estimate", work.partition.name)
         return {"work": [pickle.dumps(estimate_stage(work, self._plan, self._estimator))], "reruns": [reruns]}
 
 
 def _write_row(row: dict[str, Any], plan: Plan, begun: Any) -> dict[str, Any]:
     work: Work = pickle.loads(row["work"])
-    reruns = row["reruns"] + begin(begun, "write", work.partition.name, most=plan.config.engine.retries)
+    reruns = row["reruns"] + begin(begun, "write", work.partition.name)
     return {"work": pickle.dumps(write_stage(work, plan)), "reruns": reruns}

@@ -5,16 +5,44 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
-from cluster.engines import Again, join_cluster, run_tasks
-from cluster.lock import hold_lock
+from cluster.engines import Again, insist, join_cluster, run_tasks
+from cluster.lock import Lock, hold_lock
+from cluster.partitioning import partition_sources
 from photoz.config import Config
-from photoz.ingest import ingest_tile
+from photoz.ingest import check_survey, ingest_tile
 from photoz.ingest_report import report_ingest, stop_without_room
-from photoz.survey.kids import TileFiles
+from photoz.survey.kids import TileFiles, find_tiles
+
+
+def ingest_survey(config: Config) -> int:
+    """Find the tiles, check the settings against them, ingest each, and partition the sources.
+
+    Parameters
+    ----------
+    config : Config
+
+    Returns
+    -------
+    int
+        Exit status of `ingest_tiles`.
+
+    Raises
+    ------
+    ConfigError, SurveyFileError, CatalogueError
+        Before any work: settings that fit no tile, or another run at it. After it: sources that cannot be partitioned.
+    """
+    tiles = insist(lambda: find_tiles(config), config, "listing the survey's files")
+    insist(lambda: check_survey(config, tiles), config, "looking at the first tiles")
+    with ingest_alone(config) as locks:
+        status = ingest_tiles(config, tiles)
+        for lock in locks:
+            insist(lock.check, config, "looking at the lock")
+        partition_sources(config)
+    return status
 
 
 @contextmanager
-def ingest_alone(config: Config) -> Iterator[None]:
+def ingest_alone(config: Config) -> Iterator[tuple[Lock, Lock]]:
     """Keep others from ingesting into the same tile store or source catalogue, and one cluster for all that is done.
 
     Raises
@@ -23,8 +51,8 @@ def ingest_alone(config: Config) -> Iterator[None]:
         Another run is at it.
     """
     staging = f"{config.locations.sources.rstrip('/')}_staging"
-    with hold_lock(config.locations.tiles), hold_lock(staging), join_cluster(config):
-        yield
+    with hold_lock(config.locations.tiles) as of_tiles, hold_lock(staging) as of_sources, join_cluster(config):
+        yield of_tiles, of_sources
 
 
 def ingest_tiles(config: Config, tiles: Sequence[TileFiles]) -> int:

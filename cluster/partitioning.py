@@ -14,7 +14,7 @@ from distributed import Client, LocalCluster
 from hats_import.collection.arguments import CollectionArguments
 from hats_import.pipeline import pipeline_with_client
 
-from cluster.engines import dask_client, wait_to_retry
+from cluster.engines import dask_client, insist, wait_to_retry
 from cluster.seal import compute_checksums, find_changed
 from photoz.catalogue import MARGIN, PRIMARY
 from photoz.config import Config
@@ -27,6 +27,7 @@ from photoz.storage import (
     compute_checksum,
     exists,
     find_files,
+    is_store_trouble,
     join,
     list_files,
     make_upath,
@@ -75,19 +76,27 @@ def partition_sources(config: Config) -> None:
         try:
             _partition_once(config, staged, target)
             break
-        except (OSError, RuntimeError) as error:  # hats-import raises the latter and logs what its workers raised
-            if number == config.engine.retries:
+        except Exception as error:
+            # hats-import logs what its workers raised, and raises a RuntimeError.
+            again = isinstance(error, RuntimeError) or is_store_trouble(error)
+            if not again and not isinstance(error, OSError):
+                raise
+            if not again or number == config.engine.retries:
                 raise CatalogueError(
                     f"the sources could not be partitioned ({error}): the log says why; run the job again, the tiles "
                     "are done"
                 ) from error
             wait_to_retry(number, f"the sources could not be partitioned ({error})")
+    insist(lambda: _seal(config, target, key), config, "the record of the source catalogue")
+
+
+def _seal(config: Config, target: str, key: str) -> None:
     names = [name for name in find_files(target) if name != _RECORD]
     write_json(join(target, _RECORD), {"key": key, "files": compute_checksums(config, target, names)})
 
 
 def _partition_once(config: Config, staged: list[str], target: str) -> None:
-    remove(target)
+    _clear(target)
     with _client(config, target) as client, _runtime_arguments(target) as runtime:
         arguments = _make_arguments(config, staged, target, runtime)
         write_json(join(target, _RECORD), {"key": "unfinished"})  # ours to replace, should this process die
@@ -207,4 +216,11 @@ def _remove_own(target: str) -> None:
             f"{target!r} holds files that jobs/ingest_dr4.py did not finish or did not write: remove the folder, or "
             "set locations.sources to another"
         )
-    remove(target)
+    _clear(target)
+
+
+def _clear(target: str) -> None:
+    """Remove all but the record that the folder is ours: who is killed in the midst of it can go on."""
+    for file in list_files(join(target, "*")):
+        if not file.endswith(f"/{_RECORD}"):
+            remove(file)

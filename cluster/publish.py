@@ -5,7 +5,9 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -39,8 +41,11 @@ from photoz.margins import plan_margins, write_margins
 from photoz.schema import make_field
 from photoz.settings import config_to_dict
 from photoz.storage import exists, find_files, join, open_atomic, read_json, remove, write_json
+from photoz.tiles.fetch import choose_threads
 
 logger = logging.getLogger(__name__)
+
+_READS, _GROUP = 32, 1000  # records read at one time from a store, and asked for together
 
 
 def publish(plan: Plan, partitions: list[Partition]) -> None:
@@ -122,11 +127,15 @@ def unpublish(config: Config) -> None:
 
 
 def _read_records(config: Config, partitions: list[Partition]) -> Iterator[Record]:
-    for partition in partitions:
-        record = read_record(config.locations.catalogue, partition)
-        if record is None:
-            raise CatalogueError(f"partition {partition.name} has no completion record: run the job again")
-        yield record
+    """Read the partitions' records, from a store many at one time: each waits for it."""
+    location = config.locations.catalogue
+    with ThreadPoolExecutor(choose_threads(location, _READS)) as pool:
+        for at in range(0, len(partitions), _GROUP):
+            group = partitions[at : at + _GROUP]
+            for partition, record in zip(group, pool.map(partial(read_record, location), group), strict=True):
+                if record is None:
+                    raise CatalogueError(f"partition {partition.name} has no completion record: run the job again")
+                yield record
 
 
 def write_run_record(plan: Plan, partitions: list[Partition], telemetry: RunTelemetry) -> dict[str, Any]:

@@ -8,6 +8,9 @@ process of its own.
 from collections import Counter
 from typing import Any
 
+MOST_RERUNS = 3
+"""Times that a stage may begin again because its worker was lost, as with Dask (`allowed-failures`)."""
+
 
 class Begun:
     """Count how often each stage of each partition has begun."""
@@ -33,17 +36,18 @@ def start_counting() -> Any:
     return ray.remote(Begun).options(**options).remote()
 
 
-def begin(begun: Any, stage: str, partition: str, *, most: int) -> int:
+def begin(begun: Any, stage: str, partition: str) -> int:
     """Note in the actor that a stage begins, and return how often it had begun before.
 
     Raises
     ------
     RuntimeError
-        That is more than ``most`` times: it may be what kills the workers, and Ray Data would begin it for ever.
+        That is more than `MOST_RERUNS` times: it may be what kills the workers, and Ray Data would begin it for ever.
+        Of partitions that share one of Ray Data's blocks, the first that begins again is told.
     """
     import ray
 
     times = int(ray.get(begun.begin.remote(stage, partition)))
-    if times > most:
+    if times > MOST_RERUNS:
         raise RuntimeError(f"{stage} of {partition} has begun {times} times, and its worker was lost each time")
     return times

@@ -108,7 +108,11 @@ def estimate_stage(work: Work, plan: Plan, estimator: Estimator) -> Work:
         return work
     problems = list(work.problems)
     with _measured("estimate_stage", work.sums) as sums:
-        rows = estimate_rows(work.rows, plan.config, estimator, give_up=plan.give_up, problems=problems)
+        try:
+            rows = estimate_rows(work.rows, plan.config, estimator, give_up=plan.give_up, problems=problems)
+        except Exception:
+            _estimators.clear()  # what this process holds may be what is broken
+            raise
     name = f"{socket.gethostname()}:{os.getpid()}"
     return replace(work, rows=rows, problems=tuple(problems), sums=sums, estimator=name)
 

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import photoz
 from photoz.config import Config
 from photoz.errors import ConfigError, PhotozError, StorageFullError, SurveyFileError
-from photoz.storage import name_full_disk, open_atomic, remove
+from photoz.storage import is_store_trouble, name_full_disk, open_atomic, remove
 from photoz.survey.fits import FileStamp, ImageInfo, RowReader, base_name, inspect_image, stamp_file
 from photoz.survey.kids import TileFiles
 from photoz.survey.sources import (
@@ -205,13 +205,15 @@ def _catalogue_key(config: Config, tile: TileFiles) -> dict[str, Any]:
 
 
 def _read_staged(location: str) -> tuple[dict[str, Any], int] | None:
-    """Return the record of staged rows and their number, or None where there are none that can be read."""
+    """Return the record of staged rows and their number, or None where there are none, or damaged ones."""
     try:
         with fsspec.open(location, "rb") as file:
             parquet = pq.ParquetFile(file)
             record = json.loads((parquet.schema_arrow.metadata or {}).get(METADATA_KEY, b"{}"))
             return record, parquet.metadata.num_rows
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if is_store_trouble(error):
+            raise
         return None
 
 

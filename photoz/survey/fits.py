@@ -315,7 +315,9 @@ def quiet_astropy() -> Iterator[None]:
 
 @contextmanager
 def refuse_missing(location: str) -> Iterator[None]:
-    """Say of a survey file that the block does not find which it is; a store that does not answer passes.
+    """Say of a survey file that the block does not find which it is.
+
+    A store that does not answer passes, and one that forbids: the file may be what it was, behind a token that expired.
 
     Raises
     ------
@@ -324,7 +326,7 @@ def refuse_missing(location: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if is_store_trouble(error):
+        if is_store_trouble(error) or isinstance(error, PermissionError):
             raise
         raise SurveyFileError(f"{base_name(location)} is missing or cannot be read at {location!r}: {error}") from error
 

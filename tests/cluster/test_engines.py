@@ -17,6 +17,7 @@ from cluster.engines import (
     _call_attempt,
     check_resources,
     count_reruns,
+    insist,
     join_cluster,
     run_tasks,
 )
@@ -145,6 +146,34 @@ def test_only_dask_is_asked_about_lost_workers(tmp_path, engine: str) -> None:
 @pytest.mark.parametrize("engine", ["serial", "ray", "dask"])
 def test_nothing_to_do_is_no_error(tmp_path, ray_cluster: None, engine: str) -> None:
     assert list(run_tasks(square, [], make_config(tmp_path, engine={"name": engine}), label="numbers")) == []
+
+
+class Action:
+    """Raises one thing after another, and returns then."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+
+    def __call__(self) -> str:
+        if self.errors:
+            raise self.errors.pop(0)
+        return "done"
+
+
+def test_a_store_that_does_not_answer_is_asked_again(trouble: Config, caplog) -> None:
+    busy = OSError(errno.EBUSY, "Service Unavailable")
+    assert insist(Action(busy, TimeoutError()), trouble, "the record") == "done"
+    assert "the record failed (OSError: [Errno 16] Service Unavailable); again in" in caplog.text
+    with pytest.raises(OSError, match="Service Unavailable"):
+        insist(Action(busy, busy, busy), trouble, "the record")
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), FileNotFoundError(errno.ENOENT, "no"), CatalogueError("no")])
+def test_what_is_no_trouble_of_a_store_is_raised_at_once(trouble: Config, error: Exception) -> None:
+    action = Action(error, ZeroDivisionError())
+    with pytest.raises(type(error), match="no"):
+        insist(action, trouble, "the record")
+    assert len(action.errors) == 1
 
 
 def test_estimators_may_not_take_every_cpu() -> None:
