@@ -26,7 +26,7 @@ def compute_checksums(config: Config, folder: str, names: Sequence[str]) -> dict
     """
     tasks = [(folder, tuple(names[at : at + _FILES_A_TASK])) for at in range(0, len(names), _FILES_A_TASK)]
     found: dict[str, str] = {}
-    for result in run_tasks(_compute_some, tasks, config, label=f"times {_FILES_A_TASK} files checked"):
+    for result in run_tasks(_compute_some, tasks, config, label="groups of files checked"):
         found |= result["checksums"]
     return found
 

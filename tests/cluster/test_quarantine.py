@@ -275,7 +275,7 @@ def test_the_jobs_exit_status_tells_completeness(survey: ManyPartitions, tmp_pat
     good = run()
     assert good.returncode == 0, good.stderr
     assert "rows: 72, with a redshift: " in good.stdout
-    assert "set aside: 4 tiles or rows" in good.stdout
+    assert "set aside: 6 tiles or rows" in good.stdout
     strict = run("--set", "inference.min_completeness=0.95")
     assert strict.returncode == 2
     assert "is below inference.min_completeness = 0.95" in strict.stderr
