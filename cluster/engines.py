@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from cluster.reruns import begin, start_counting
+from cluster.reruns import begin, counting
 from cluster.telemetry import Progress
 from photoz.config import Config, Engine
 from photoz.errors import ConfigError, PhotozError
@@ -182,7 +182,7 @@ def _run_ray(
         return
     import ray.data
 
-    with ray_cluster(config.engine):
+    with ray_cluster(config.engine), counting() as begun:
         # Pickled, since Ray Data would turn dataclasses and tuples into something else on their way through Arrow.
         size = -(-len(tasks) // MOST_BLOCKS)
         firsts = range(0, len(tasks), size)
@@ -190,7 +190,7 @@ def _run_ray(
         data = ray.data.from_items(items, override_num_blocks=len(items))
         data = data.flat_map(
             _call_pickled,
-            fn_args=(attempt, config, start_counting()),
+            fn_args=(attempt, config, begun),
             num_cpus=1,
             compute=ray.data.TaskPoolStrategy(size=max(1, config.engine.workers)),
         )

@@ -29,7 +29,7 @@ from cluster.engines import (
 from cluster.ledger import RUN_FOLDER, Record, check_output, compute_run_key, describe_weights, explain_remaining
 from cluster.lock import Lock, find_holder, hold_lock
 from cluster.publish import explain_unpublished, publish, unpublish, write_run_record
-from cluster.reruns import begin, start_counting
+from cluster.reruns import begin, counting
 from cluster.stages import (
     Plan,
     Work,
@@ -252,28 +252,28 @@ def _estimate_ray(plan: Plan, partitions: list[Partition]) -> Iterator[Record]:
     # One row a partition: the pickled work. Of a survey with more partitions than blocks some share a task, which hands
     # them on as they are done; when one raises, those of its task that are finished are skipped in the next pass.
     items = [{"work": pickle.dumps(partition)} for partition in partitions]
-    begun = start_counting()
-    data = (
-        ray.data.from_items(items, override_num_blocks=min(len(items), MOST_BLOCKS))
-        .map(_read_row, fn_args=(plan, begun), compute=TaskPoolStrategy(size=engine.workers), num_cpus=0.5)
-        .map_batches(
-            EstimatorActor,
-            fn_constructor_args=(plan, begun),
-            batch_size=1,
-            compute=ActorPoolStrategy(size=engine.estimators),
-            num_cpus=engine.cpus_per_estimator,
-            num_gpus=engine.gpus_per_estimator,
-            runtime_env={"env_vars": MALLOC_SETTINGS},
+    with counting() as begun:
+        data = (
+            ray.data.from_items(items, override_num_blocks=min(len(items), MOST_BLOCKS))
+            .map(_read_row, fn_args=(plan, begun), compute=TaskPoolStrategy(size=engine.workers), num_cpus=0.5)
+            .map_batches(
+                EstimatorActor,
+                fn_constructor_args=(plan, begun),
+                batch_size=1,
+                compute=ActorPoolStrategy(size=engine.estimators),
+                num_cpus=engine.cpus_per_estimator,
+                num_gpus=engine.gpus_per_estimator,
+                runtime_env={"env_vars": MALLOC_SETTINGS},
+            )
+            # Without a limit Ray starts a process, which takes seconds, for each of ten files a processor.
+            .map(_write_row, fn_args=(plan, begun), compute=TaskPoolStrategy(size=engine.workers), num_cpus=0.1)
         )
-        # Without a limit Ray starts a process, which takes seconds, for each of ten files a processor.
-        .map(_write_row, fn_args=(plan, begun), compute=TaskPoolStrategy(size=engine.workers), num_cpus=0.1)
-    )
-    # A lost worker's partition is run again by Ray; one that raises is missing from the results. Of this dataset alone,
-    # not by the context that all share: other work must raise.
-    data.context.max_errored_blocks = -1
-    for row in data.iter_rows():
-        record: Record = pickle.loads(row["work"])
-        yield replace(record, sums=record.sums | {"reruns": int(row["reruns"])})
+        # A lost worker's partition is run again by Ray; one that raises is missing from the results. Of this dataset
+        # alone, not by the context that all share: other work must raise.
+        data.context.max_errored_blocks = -1
+        for row in data.iter_rows():
+            record: Record = pickle.loads(row["work"])
+            yield replace(record, sums=record.sums | {"reruns": int(row["reruns"])})
 
 
 def _read_row(row: dict[str, Any], plan: Plan, begun: Any) -> dict[str, Any]:

@@ -6,6 +6,8 @@ process of its own.
 """
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 MOST_RERUNS = 3
@@ -24,8 +26,12 @@ class Begun:
         return self._times[stage, partition] - 1
 
 
-def start_counting() -> Any:
-    """Start a `Begun` as an actor on the driver's node, so that it lives as long as the run."""
+@contextmanager
+def counting() -> Iterator[Any]:
+    """Run a `Begun` as an actor on the driver's node for the time of the block, so that it lives as long as the work.
+
+    It is killed at the end: Ray keeps an actor whose handle has gone into a dataset's functions.
+    """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -33,7 +39,11 @@ def start_counting() -> Any:
     # and with a node that dies the counts would go.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
-    return ray.remote(Begun).options(**options).remote()
+    begun = ray.remote(Begun).options(**options).remote()
+    try:
+        yield begun
+    finally:
+        ray.kill(begun)
 
 
 def begin(begun: Any, stage: str, partition: str) -> int:

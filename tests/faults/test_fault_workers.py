@@ -20,7 +20,7 @@ from runs import ManyPartitions, assert_same_rows, change, make_survey, name_til
 from cluster.engines import use_own_token
 from cluster.infer import infer_catalogue
 from cluster.ledger import Record
-from cluster.reruns import start_counting
+from cluster.reruns import counting
 from photoz.config import Config
 from photoz.errors import CatalogueError
 from photoz.storage import list_files, read_json
@@ -143,9 +143,8 @@ def test_reruns_are_counted_on_the_drivers_node(ray_nodes: Any) -> None:
         return str(ray.get_runtime_context().get_node_id())
 
     for _ in range(4):  # at random it would be one of three
-        counting = start_counting()
-        assert ray.get(counting.__ray_call__.remote(find_node)) == find_node(None)
-        ray.kill(counting)
+        with counting() as begun:
+            assert ray.get(begun.__ray_call__.remote(find_node)) == find_node(None)
 
 
 def test_a_ray_node_killed(
