@@ -43,7 +43,8 @@ def counting() -> Iterator[Any]:
     try:
         yield begun
     finally:
-        ray.kill(begun)
+        if ray.is_initialized():  # or this would start Ray anew
+            ray.kill(begun)
 
 
 def begin(begun: Any, stage: str, partition: str) -> int:
