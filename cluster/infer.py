@@ -48,7 +48,7 @@ from photoz.errors import CatalogueError
 from photoz.estimators import load_estimator
 from photoz.estimators.base import check_bands
 from photoz.settings import configure_storage
-from photoz.storage import is_store_trouble, join, list_files
+from photoz.storage import is_store_trouble, join, list_folder
 
 logger = logging.getLogger(__name__)
 
@@ -181,7 +181,7 @@ def plan_run(config: Config) -> Plan:
 def find_remaining(plan: Plan, partitions: list[Partition]) -> list[Partition]:
     """Find the partitions that are not done, not done with these inputs, or whose file does not verify."""
     config = plan.config
-    if not list_files(join(config.locations.catalogue, RUN_FOLDER, "records", "*.json")):
+    if not list_folder(join(config.locations.catalogue, RUN_FOLDER, "records"), "*.json"):
         return partitions
     check = partial(_check_partition, plan=plan)
     reasons: Counter[str] = Counter()

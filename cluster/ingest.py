@@ -9,7 +9,7 @@ from cluster.engines import Again, insist, join_cluster, run_tasks
 from cluster.lock import Lock, hold_lock
 from cluster.partitioning import partition_sources
 from photoz.config import Config
-from photoz.ingest import check_survey, ingest_tile
+from photoz.ingest import check_survey, ingest_tile, staging_location
 from photoz.ingest_report import report_ingest, stop_without_room
 from photoz.survey.kids import TileFiles, find_tiles
 
@@ -50,7 +50,7 @@ def ingest_alone(config: Config) -> Iterator[tuple[Lock, Lock]]:
     CatalogueError
         Another run is at it.
     """
-    staging = f"{config.locations.sources.rstrip('/')}_staging"
+    staging = staging_location(config)
     with hold_lock(config.locations.tiles) as of_tiles, hold_lock(staging) as of_sources, join_cluster(config):
         yield of_tiles, of_sources
 

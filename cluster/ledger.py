@@ -23,7 +23,7 @@ from photoz.config import Config
 from photoz.errors import CatalogueError, TileError
 from photoz.inputs import ALL_ROWS
 from photoz.settings import config_to_dict
-from photoz.storage import PART_SUFFIX, compute_checksum, exists, join, list_files, read_json, write_json
+from photoz.storage import PART_SUFFIX, compute_checksum, exists, find_files, join, list_folder, read_json, write_json
 from photoz.tiles import open_tile
 
 RUN_FOLDER = "run"
@@ -188,7 +188,7 @@ def check_output(config: Config) -> None:
                 f"{location!r} holds another run ({found}, this is {owner}): set locations.catalogue to another "
                 "folder, or remove that one"
             )
-    elif list_files(join(location, "*")):
+    elif list_folder(location):
         raise CatalogueError(
             f"{location!r} holds files that are no photoz run: set locations.catalogue to an empty or new folder"
         )
@@ -198,7 +198,7 @@ def check_output(config: Config) -> None:
 
 def describe_weights(location: str) -> dict[str, str]:
     """Return the SHA-256 of every file of an estimator's folder, by name."""
-    return {name.rpartition("/")[2]: compute_checksum(name) for name in list_files(join(location, "*"))}
+    return {name.rpartition("/")[2]: compute_checksum(name) for name in list_folder(location)}
 
 
 def describe_versions() -> dict[str, str]:
@@ -211,16 +211,16 @@ def list_remaining_files(config: Config) -> list[str]:
     """List the partition files in the output that no partition of the source catalogue accounts for."""
     primary = locate_output(config)
     expected = {locate_partition(primary, part) for part in list_partitions(config.locations.sources)}
-    found = list_files(join(primary, "dataset", "Norder=*", "Dir=*", "Npix=*.parquet"))
-    tails = {name[name.index("Norder=") :] for name in expected}
-    return [name for name in found if name[name.index("Norder=") :] not in tails]
+    found = find_files(join(primary, "dataset"), "Norder=*/Dir=*/Npix=*.parquet")
+    return [file for name in found if (file := join(primary, "dataset", name)) not in expected]
 
 
 def list_begun_files(config: Config) -> list[str]:
     """List what processes that died in the middle of writing left in the output."""
     records = join(config.locations.catalogue, RUN_FOLDER, "records")
-    places = join(locate_output(config), "dataset", "Norder=*", "Dir=*"), records
-    return [file for place in places for file in list_files(join(place, f".*{PART_SUFFIX}"))]
+    dataset = join(locate_output(config), "dataset")
+    begun = [join(dataset, name) for name in find_files(dataset, f"Norder=*/Dir=*/.*{PART_SUFFIX}")]
+    return [*begun, *list_folder(records, f".*{PART_SUFFIX}")]
 
 
 def locate_output(config: Config) -> str:

@@ -19,7 +19,7 @@ from cluster.seal import compute_checksums, find_changed
 from photoz.catalogue import MARGIN, PRIMARY
 from photoz.config import Config
 from photoz.errors import CatalogueError
-from photoz.ingest import staged_location
+from photoz.ingest import staging_location
 from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER, make_source_schema
 from photoz.settings import config_to_dict
 from photoz.storage import (
@@ -29,7 +29,7 @@ from photoz.storage import (
     find_files,
     is_store_trouble,
     join,
-    list_files,
+    list_folder,
     make_upath,
     open_atomic,
     read_json,
@@ -58,12 +58,11 @@ def partition_sources(config: Config) -> None:
     CatalogueError
         No source is staged, or the location holds something this function did not write.
     """
-    staged = list_files(staged_location(config, "*"))
+    staging = staging_location(config)
+    staged = list_folder(staging, "*.parquet")
     if not staged:
-        raise CatalogueError(
-            f"no sources staged at {staged_location(config, '*')!r}: run jobs/ingest_dr4.py on readable tiles"
-        )
-    for begun in list_files(staged_location(config, ".*") + f".*{PART_SUFFIX}"):  # their writers have been killed
+        raise CatalogueError(f"no sources staged in {staging!r}: run jobs/ingest_dr4.py on readable tiles")
+    for begun in list_folder(staging, f".*.parquet.*{PART_SUFFIX}"):  # their writers have been killed
         remove(begun)
     key = _compute_key(config, staged)
     target = config.locations.sources.rstrip("/")
@@ -139,7 +138,7 @@ def _write_schema(config: Config) -> str:
     into every partition: files that were only touched would make another catalogue, and all training and inference
     would be done again.
     """
-    location = join(f"{config.locations.sources.rstrip('/')}_staging", "schema", "sources.parquet")
+    location = join(staging_location(config), "schema", "sources.parquet")
     with open_atomic(location) as file:
         pq.write_table(make_source_schema(config.survey.bands).empty_table(), file)
     return location
@@ -211,7 +210,7 @@ def _holds(config: Config, target: str, key: str) -> bool:
 
 def _remove_own(target: str) -> None:
     """Make room for a new catalogue, only where an older one of ours stands."""
-    if exists(target) and not exists(join(target, _RECORD)) and list_files(join(target, "*")):
+    if exists(target) and not exists(join(target, _RECORD)) and list_folder(target):
         raise CatalogueError(
             f"{target!r} holds files that jobs/ingest_dr4.py did not finish or did not write: remove the folder, or "
             "set locations.sources to another"
@@ -220,7 +219,6 @@ def _remove_own(target: str) -> None:
 
 
 def _clear(target: str) -> None:
-    """Remove all but the record that the folder is ours: who is killed in the midst of it can go on."""
-    for file in list_files(join(target, "*")):
-        if not file.endswith(f"/{_RECORD}"):
-            remove(file)
+    """Remove what `hats-import` wrote, but not the record that the folder is ours: who is killed now can go on."""
+    for name in (PRIMARY, MARGIN, "collection.properties"):
+        remove(join(target, name))

@@ -203,10 +203,12 @@ def _read_records(folder: str, partitions: set[Partition] | None) -> tuple[list[
     filesystem.invalidate_cache()
     found = {name: info for name, info in filesystem.find(path, detail=True).items() if name.endswith(".json")}
     times, records = [], []
-    for name, content in (filesystem.cat(list(found), on_error="omit") if found else {}).items():
+    # Not `cat`, which takes names for patterns. A record that is gone by now comes out as an exception.
+    contents = filesystem.cat_ranges(list(found), None, None, on_error="return") if found else []
+    for name, content in zip(found, contents, strict=True):
         try:
             record = msgspec.json.decode(content, type=Record)
-        except msgspec.DecodeError:  # the run would do this partition again, and so it is not done
+        except (msgspec.DecodeError, TypeError):  # the run would do this partition again, and so it is not done
             continue
         if partitions is None or record.partition in partitions:
             times.append(_find_time(found[name]))

@@ -7,7 +7,7 @@ from cluster.engines import run_tasks
 from photoz.catalogue import list_partitions
 from photoz.config import Config
 from photoz.errors import TrainingError
-from photoz.storage import join, list_files, remove, write_json
+from photoz.storage import join, list_folder, remove, write_json
 from photoz.survey.gama import read_gama
 from photoz.trainingset import compute_set_hash, count_splits, locate_part, plan_matching, set_location, write_part
 
@@ -50,7 +50,7 @@ def build_training_set(config: Config) -> dict[str, Any]:
 
 def _remove_stale(config: Config, wanted: set[str]) -> None:
     names = {location.rsplit("/", 1)[-1] for location in wanted}
-    for location in list_files(join(set_location(config), "part-*.parquet")):
+    for location in list_folder(set_location(config), "part-*.parquet"):
         if location.rsplit("/", 1)[-1] not in names:
             logger.info("removing %s: its partition is not in the source catalogue any more", location)
             remove(location)

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import photoz
 from photoz.config import Config
 from photoz.errors import ConfigError, PhotozError, StorageFullError, SurveyFileError
-from photoz.storage import is_store_trouble, name_full_disk, open_atomic, remove
+from photoz.storage import is_store_trouble, join, name_full_disk, open_atomic, remove
 from photoz.survey.fits import FileStamp, ImageInfo, RowReader, base_name, inspect_image, stamp_file
 from photoz.survey.kids import TileFiles
 from photoz.survey.sources import (
@@ -123,9 +123,14 @@ def _ingest_parts(config: Config, tile_files: TileFiles, *, give_up: bool) -> di
     return result | {"status": status, "problem": "; ".join(problems)}
 
 
+def staging_location(config: Config) -> str:
+    """Return the folder in which the tiles' selected sources are staged until they are partitioned."""
+    return f"{config.locations.sources.rstrip('/')}_staging"
+
+
 def staged_location(config: Config, name: str) -> str:
-    """Return where a tile's selected sources are staged, as Parquet, until they are partitioned."""
-    return f"{config.locations.sources.rstrip('/')}_staging/{name}.parquet"
+    """Return where a tile's selected sources are staged, as Parquet."""
+    return join(staging_location(config), f"{name}.parquet")
 
 
 def read_extinction(config: Config, name: str) -> float | None:

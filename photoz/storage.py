@@ -5,12 +5,14 @@ object only once its upload is complete.
 """
 
 import errno
+import glob
 import hashlib
 import json
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from typing import IO, Any
 
 import fsspec
@@ -60,34 +62,64 @@ def exists(location: str) -> bool:
     return bool(filesystem.exists(path))
 
 
-def list_files(pattern: str) -> list[str]:
-    """List the files that match a glob, sorted, as locations of the same form as the pattern.
+def list_folder(folder: str, names: str = "*") -> list[str]:
+    """List what lies directly in a folder, sorted, as locations of the same form as the folder's.
+
+    A location is a name, never a pattern: ``[``, ``*`` and ``?`` in ``folder`` stand for themselves.
+
+    Parameters
+    ----------
+    folder : str
+    names : str
+        What the names must match (`fnmatch`); written by the program, never made from a user's text.
 
     Returns
     -------
     list of str
         Empty when nothing matches or the folder does not exist.
     """
-    filesystem, path = url_to_fs(pattern)
-    filesystem.invalidate_cache()
-    found = sorted(filesystem.glob(path))
-    return [name if isinstance(filesystem, LocalFileSystem) else filesystem.unstrip_protocol(name) for name in found]
-
-
-def find_files(folder: str) -> list[str]:
-    """Find all files beneath a folder, sorted, by their names within it; none where there is no such folder."""
     filesystem, path = url_to_fs(folder)
     filesystem.invalidate_cache()
-    return sorted(str(name).removeprefix(path).lstrip("/") for name in filesystem.find(path))
+    try:
+        entries = filesystem.ls(path, detail=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    # An object store lists a folder's own placeholder, too, and a file as its only entry.
+    inside = (str(entry).rstrip("/") for entry in entries if str(entry).rstrip("/") != path.rstrip("/"))
+    found = {entry.rpartition("/")[2] for entry in inside}
+    return [join(folder, name) for name in sorted(found) if fnmatchcase(name, names)]
+
+
+def find_files(folder: str, names: str = "*") -> list[str]:
+    """Find all files beneath a folder, sorted, by their names within it; none where there is no such folder.
+
+    ``folder`` is a name and ``names`` a pattern, as in `list_folder`; here ``*`` spans slashes.
+    """
+    filesystem, path = url_to_fs(folder)
+    filesystem.invalidate_cache()
+    found = (str(name).removeprefix(path).lstrip("/") for name in filesystem.find(path))
+    return sorted(name for name in found if fnmatchcase(name, names))
 
 
 def remove(location: str) -> None:
     """Remove a file or a whole folder; nothing happens when it is not there."""
     filesystem, path = url_to_fs(location)
     filesystem.invalidate_cache()
-    if filesystem.exists(path):
-        with suppress(FileNotFoundError):  # somebody else removed it in this moment
-            filesystem.rm(path, recursive=True)
+    if not filesystem.exists(path):
+        return
+    # fsspec takes what it is to remove for a pattern, except on local disks.
+    literal = path if isinstance(filesystem, LocalFileSystem) else glob.escape(path)
+    with suppress(FileNotFoundError):  # somebody else removed it in this moment
+        filesystem.rm(literal, recursive=True)
+
+
+def move(filesystem: Any, source: str, target: str) -> None:
+    """Move a file within a file system of fsspec, whose own ``mv`` takes the name for a pattern in an object store."""
+    if isinstance(filesystem, LocalFileSystem):
+        filesystem.mv(source, target)
+    else:
+        filesystem.cp_file(source, target)
+        filesystem.rm_file(source)
 
 
 @contextmanager
@@ -116,7 +148,7 @@ def open_atomic(location: str) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())  # or the name may survive a crash of the machine, and the content not
         file.close()  # a full disk may show only here
         if local:
-            filesystem.mv(target, path)
+            move(filesystem, target, path)
     except BaseException:
         _discard(filesystem, file, target, local)
         raise

@@ -21,7 +21,7 @@ from photoz.errors import TileError, TrainingError
 from photoz.inputs import CUTOUT, attach_cutouts
 from photoz.photometry import MagnitudeScaling, MagnitudeSums
 from photoz.schema import NO_IMAGE, make_training_schema
-from photoz.storage import compute_checksum, exists, join, list_files, open_atomic
+from photoz.storage import compute_checksum, exists, join, list_folder, open_atomic
 from photoz.tiles import open_tile
 
 logger = logging.getLogger(__name__)
@@ -204,7 +204,7 @@ def list_parts(config: Config) -> list[str]:
     TrainingError
         There is none.
     """
-    parts = list_files(join(set_location(config), "part-*.parquet"))
+    parts = list_folder(set_location(config), "part-*.parquet")
     if not parts:
         raise TrainingError(f"no training set at {set_location(config)!r}: run jobs/train_dr4.py, which makes it")
     return parts

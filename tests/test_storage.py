@@ -11,7 +11,7 @@ from photoz.storage import (
     compute_checksum,
     exists,
     join,
-    list_files,
+    list_folder,
     name_full_disk,
     open_atomic,
     read_json,
@@ -41,7 +41,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path) -> None:
         write_and_fail()
     with fsspec.open(file, "rb") as stream:
         assert stream.read() == b"old"
-    assert [name.rpartition("/")[2] for name in list_files(join(str(tmp_path), "a", "*"))] == ["b.bin"]
+    assert [name.rpartition("/")[2] for name in list_folder(join(str(tmp_path), "a"))] == ["b.bin"]
 
 
 def test_json_round_trip_and_damage(folder: str) -> None:
@@ -64,9 +64,9 @@ def test_checksum_is_sha256(folder: str) -> None:
 
 
 def test_listing_and_removing(folder: str) -> None:
-    assert list_files(join(folder, "*.json")) == []
+    assert list_folder(folder, "*.json") == []
     write_json(join(folder, "a.json"), 1)
-    (name,) = list_files(join(folder, "*.json"))
+    (name,) = list_folder(folder, "*.json")
     assert read_json(name) == 1
     remove(folder)
     assert not exists(join(folder, "a.json"))

@@ -16,7 +16,7 @@ from photoz.errors import TrainingError
 from photoz.inputs import make_inputs
 from photoz.schema import make_training_schema
 from photoz.settings import config_to_dict
-from photoz.storage import list_files
+from photoz.storage import list_folder
 from photoz.tiles import open_tile
 from photoz.trainingset import compute_set_hash, fit_magnitude_scaling, read_split
 
@@ -52,7 +52,7 @@ def spectra_of(sources: pa.Table, *, offset_arcsec: float = 0.3) -> list[dict[st
 
 
 def read_set(config: Config) -> pa.Table:
-    tables = [pq.read_table(part) for part in list_files(f"{config.locations.training}/set/part-*.parquet")]
+    tables = [pq.read_table(part) for part in list_folder(f"{config.locations.training}/set", "part-*.parquet")]
     return pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
 
 

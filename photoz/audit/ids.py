@@ -26,7 +26,7 @@ from photoz.audit.findings import FIRST_IDS, Finding, make_finding
 from photoz.catalogue import Partition
 from photoz.config import Config
 from photoz.errors import CatalogueError
-from photoz.storage import join, list_files, open_atomic
+from photoz.storage import join, list_folder, open_atomic
 
 HashArray = npt.NDArray[np.uint64]
 _MOST_LOOKED_UP = 10_000  # a billion ids share 0.03 hashes by chance; more than this many are no chance
@@ -183,7 +183,7 @@ def read_ids(location: str, partition: Partition) -> list[str]:
 
 
 def _read_bucket(task: BucketTask) -> _Bucket:
-    files = list_files(join(task.spill, "*.ids"))
+    files = list_folder(task.spill, "*.ids")
     hashes: dict[str, list[HashArray]] = {side: [np.empty(0, np.uint64)] for side in _SIDES}
     places: dict[str, list[npt.NDArray[np.int32]]] = {side: [np.empty(0, np.int32)] for side in _SIDES}
     for place, name in enumerate(files):

@@ -16,7 +16,7 @@ from astropy.table import Table
 
 from photoz.errors import CatalogueError
 from photoz.estimators.photometric import Sample
-from photoz.storage import list_files
+from photoz.storage import exists, find_files, join, list_folder
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def read_table(location: str) -> pa.Table:
     """Read a Parquet, FITS or CSV file as an Arrow table; raises `CatalogueError` when that fails."""
     lower = location.lower()
     try:
-        if "*" in location:
+        if "*" in location and not exists(location):
             return pa.concat_tables([_read_parquet(name) for name in _expand(location)])
         if lower.endswith((".parquet", ".pq")):
             return _read_parquet(location)
@@ -107,10 +107,14 @@ def read_table(location: str) -> pa.Table:
 
 
 def _expand(pattern: str) -> list[str]:
-    names = list_files(pattern)
-    if not names:
+    """List the files of a location in which ``*`` stands for any name; what is before it is a folder's own name."""
+    folder, _, names = pattern[: pattern.index("*")].rpartition("/")
+    names += pattern[pattern.index("*") :]
+    nested = "/" in names
+    files = [join(folder, name) for name in find_files(folder, names)] if nested else list_folder(folder, names)
+    if not files:
         raise FileNotFoundError(pattern)
-    return names
+    return files
 
 
 def _read_parquet(location: str) -> pa.Table:

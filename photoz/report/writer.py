@@ -16,7 +16,7 @@ from photoz.report.figures import draw_plates
 from photoz.report.page import Picture, render_page
 from photoz.report.selection import draw_selection, make_selection_context, measure_selection, summarize_selection
 from photoz.report.tables import format_csv
-from photoz.storage import exists, join, list_files, open_atomic, read_json, write_json
+from photoz.storage import exists, join, list_folder, open_atomic, read_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def read_histories(config: Config) -> Histories:
         By name, one mapping an epoch; empty when there are none.
     """
     histories: Histories = {}
-    for location in list_files(join(config.locations.training, "history-*.json")):
+    for location in list_folder(config.locations.training, "history-*.json"):
         name = location.rpartition("/history-")[2].removesuffix(".json")
         try:
             content = read_json(location)

@@ -10,6 +10,7 @@ import fsspec
 
 from photoz.config import Config
 from photoz.errors import ConfigError, SurveyFileError
+from photoz.storage import move
 from photoz.survey.fits import base_name
 
 logger = logging.getLogger(__name__)
@@ -121,9 +122,9 @@ def _fetch(url: str, target: str) -> tuple[str, int]:
             written = _append(remote, store, f"{place}.part", start)
     if size is not None and written != size:
         if written > size:
-            store.rm(f"{place}.part")
+            store.rm_file(f"{place}.part")
         raise SurveyFileError(f"{base_name(url)} ended after {written} of {size} bytes")
-    store.mv(f"{place}.part", place)
+    move(store, f"{place}.part", place)
     return "done", written - start
 
 

@@ -107,7 +107,7 @@ class Copy:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Config:
     """Two tiles whose 300 bright sources spread over half a degree each: some 15 partitions with rows in margins."""
-    folder = tmp_path_factory.mktemp("audit")
+    folder = tmp_path_factory.mktemp("audit") / "[a]* ?{b} #%20"  # each kind of damage in a folder that is a pattern
     survey = write_survey(folder, ("180.0_-0.5", "180.5_-0.5"), shape=(64, 64))
     for seed, tile in enumerate(survey.catalogues):
         table = make_catalogue(tile, 200, width_deg=0.5, seed=seed)
@@ -128,6 +128,7 @@ def copy(finished: Config, tmp_path: Path) -> Copy:
 
 def copy_catalogue(config: Config, folder: Path, **changes: Any) -> Copy:
     locations = config_to_dict(config)["locations"]
+    folder = folder / "[a]*"
     shutil.copytree(locations["catalogue"], folder / "catalogue")
     shutil.copytree(locations["sources"], folder / "sources")
     locations |= {"catalogue": str(folder / "catalogue"), "sources": str(folder / "sources")}

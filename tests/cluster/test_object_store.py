@@ -20,7 +20,7 @@ from cluster.partitioning import partition_sources
 from photoz.catalogue import list_partitions, locate_partition, locate_primary
 from photoz.errors import CatalogueError, MissingTileError
 from photoz.settings import configure_storage
-from photoz.storage import exists, join, list_files, open_atomic, read_json, remove, write_json
+from photoz.storage import exists, join, list_folder, open_atomic, read_json, remove, write_json
 from photoz.tiles import fetch, open_tile
 from photoz.tiles.reader import list_tiles
 
@@ -175,7 +175,7 @@ def test_an_object_appears_whole_or_not_at_all(survey: ManyPartitions, bucket: s
     write_json(location, {"whole": True})
     begin_writing(location, b"half")
     assert read_json(location) == {"whole": True}
-    assert list_files(f"{bucket}/atomic/*") == [join(bucket, "atomic", "large")]
+    assert list_folder(f"{bucket}/atomic") == [join(bucket, "atomic", "large")]
 
 
 def test_nothing_lies_on_the_local_disk(survey: ManyPartitions, serial: pa.Table) -> None:

@@ -17,7 +17,7 @@ from cluster.infer import infer_catalogue
 from cluster.ledger import Record
 from cluster.telemetry import Progress, RunTelemetry
 from photoz.config import Config
-from photoz.storage import list_files, read_json
+from photoz.storage import list_folder, read_json
 from photoz.telemetry import count, gather, timed
 
 *WHOLE, LOST = name_tiles(5)
@@ -75,7 +75,7 @@ def read_figures(config: Config) -> dict[str, Any]:
 
 
 def read_records(config: Config) -> list[Record]:
-    return [Record(**read_json(file)) for file in list_files(f"{config.locations.catalogue}/run/records/*.json")]
+    return [Record(**read_json(file)) for file in list_folder(f"{config.locations.catalogue}/run/records", "*.json")]
 
 
 def add_up(records: list[Record], name: str) -> float:

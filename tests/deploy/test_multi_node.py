@@ -25,7 +25,7 @@ import cluster.local
 from cluster.local import Head, start_head
 from cluster.status import read_status
 from photoz.settings import DEFAULT_CONFIG_VARIABLE
-from photoz.storage import list_files, read_json
+from photoz.storage import list_folder, read_json
 
 pytest.importorskip("moto.server", reason="the server of the object store: pip install 'photoz[test]'")
 
@@ -119,7 +119,7 @@ def wait_for(what: Callable[[], object], *, seconds: float = 600.0) -> None:
 
 def read_estimators(records: str) -> set[int]:
     """Read which processes estimated the partitions done so far."""
-    return {int(read_json(file)["estimator"].rpartition(":")[2]) for file in list_files(records)}
+    return {int(read_json(file)["estimator"].rpartition(":")[2]) for file in list_folder(records)}
 
 
 def ask(url: str) -> tuple[int, str]:
@@ -134,7 +134,7 @@ def ask(url: str) -> tuple[int, str]:
 def test_the_rayjobs_entry_point_from_no_worker_on(survey: ManyPartitions, tally: Tally, tmp_path: Path) -> None:
     write_toml(survey.config, tmp_path / "run.toml")
     entry_point = find(render_overlay(OVERLAY), "RayJob", "photoz-infer")["spec"]["entrypoint"]
-    records = f"{survey.config.locations.catalogue}/run/records/*.json"
+    records = f"{survey.config.locations.catalogue}/run/records"
     with run_head(tmp_path / "run.toml", tmp_path) as head, ExitStack() as nodes:
         assert ask(f"{head.api_address}/api/jobs/")[0] == 401
         command = ["ray", "job", "submit", "--address", head.api_address, "--", entry_point]
@@ -144,12 +144,12 @@ def test_the_rayjobs_entry_point_from_no_worker_on(survey: ManyPartitions, tally
             wait_for(lambda: b"partitions to do" in (tmp_path / "job.log").read_bytes() or job.poll() is not None)
             assert job.poll() is None, (tmp_path / "job.log").read_text()  # no worker yet, and it waits
             first = nodes.enter_context(run_worker(head))
-            wait_for(lambda: len(list_files(records)) >= 3 or job.poll() is not None)
+            wait_for(lambda: len(list_folder(records)) >= 3 or job.poll() is not None)
             before = read_estimators(records)
             assert before <= {each.pid for each in first.children(recursive=True)}
             nodes.enter_context(run_worker(head))
             kill_node(first.pid)
-            done = len(list_files(records))
+            done = len(list_folder(records))
             status = job.wait(timeout=1200)
         finally:
             job.kill()

@@ -14,7 +14,7 @@ from cluster.infer import infer_catalogue
 from cluster.ledger import RUN_FOLDER
 from cluster.local import Head, start_head
 from photoz.config import Config
-from photoz.storage import join, list_files, read_json, remove
+from photoz.storage import join, list_folder, read_json, remove
 
 pytestmark = pytest.mark.faults
 
@@ -37,7 +37,7 @@ def head() -> Iterator[Head]:
 
 
 def count_records(config: Config) -> int:
-    return len(list_files(join(config.locations.catalogue, RUN_FOLDER, "records", "N*.json")))
+    return len(list_folder(join(config.locations.catalogue, RUN_FOLDER, "records"), "N*.json"))
 
 
 def works(config: Config, process: int) -> bool:

@@ -23,7 +23,7 @@ from cluster.ledger import Record
 from cluster.reruns import counting
 from photoz.config import Config
 from photoz.errors import CatalogueError
-from photoz.storage import list_files, read_json
+from photoz.storage import list_folder, read_json
 
 pytestmark = pytest.mark.faults
 
@@ -61,7 +61,7 @@ def configure(survey: ManyPartitions, output: str, engine: str) -> Config:
 
 
 def read_records(config: Config) -> list[Record]:
-    return [Record(**read_json(file)) for file in list_files(f"{config.locations.catalogue}/run/records/*.json")]
+    return [Record(**read_json(file)) for file in list_folder(f"{config.locations.catalogue}/run/records", "*.json")]
 
 
 @contextmanager
