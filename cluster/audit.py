@@ -5,7 +5,7 @@ from typing import Any
 from cluster.engines import join_cluster, run_tasks
 from cluster.ledger import RUN_FOLDER
 from photoz.audit import audit_ids, audit_partition, plan_audit, plan_buckets, summarize_audit
-from photoz.config import Config
+from photoz.settings.config import Config
 from photoz.storage import join, remove, write_json
 
 

@@ -16,9 +16,10 @@ from typing import Any, TypeVar
 
 from cluster.reruns import begin, counting
 from cluster.telemetry import Progress
-from photoz.config import Config, Engine
 from photoz.errors import ConfigError, PhotozError
 from photoz.settings import configure_storage
+from photoz.settings.config import Config
+from photoz.settings.engine import Engine
 from photoz.storage import is_store_trouble
 
 logger = logging.getLogger(__name__)

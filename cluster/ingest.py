@@ -8,10 +8,10 @@ from functools import partial
 from cluster.engines import Again, insist, join_cluster, run_tasks
 from cluster.lock import Lock, hold_lock
 from cluster.partitioning import partition_sources
-from photoz.config import Config
-from photoz.ingest import check_survey, ingest_tile, staging_location
-from photoz.ingest_report import report_ingest, stop_without_room
-from photoz.survey.kids import TileFiles, find_tiles
+from photoz.ingest.report import report_ingest, stop_without_room
+from photoz.ingest.tile import check_survey, ingest_tile, staging_location
+from photoz.settings.config import Config
+from photoz.survey.files import TileFiles, find_tiles
 
 
 def ingest_survey(config: Config) -> int:
@@ -62,12 +62,12 @@ def ingest_tiles(config: Config, tiles: Sequence[TileFiles]) -> int:
     ----------
     config : Config
     tiles : sequence of TileFiles
-        From `photoz.survey.kids.find_tiles`.
+        From `photoz.survey.files.find_tiles`.
 
     Returns
     -------
     int
-        Exit status, as `photoz.ingest_report.report_ingest` gives it: 1 too when the completeness is below
+        Exit status, as `photoz.ingest.report.report_ingest` gives it: 1 too when the completeness is below
         ``ingest.min_completeness``.
 
     Raises

@@ -8,9 +8,9 @@ from typing import TypeVar
 
 import msgspec
 
-from photoz.config import Config
 from photoz.errors import PhotozError
 from photoz.settings import JobSettings, choose_config_file, config_to_dict, configure_storage, load_settings
+from photoz.settings.config import Config
 
 logger = logging.getLogger("photoz")
 

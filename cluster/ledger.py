@@ -18,11 +18,11 @@ import msgspec
 import pyarrow.parquet as pq
 
 import photoz
-from photoz.catalogue import Partition, list_partitions, locate_partition, locate_primary
-from photoz.config import Config
+from photoz.catalogue.hats import PRIMARY, Partition, list_partitions, locate_partition, locate_primary
 from photoz.errors import CatalogueError, TileError
 from photoz.inputs import ALL_ROWS
 from photoz.settings import config_to_dict
+from photoz.settings.config import Config
 from photoz.storage import PART_SUFFIX, compute_checksum, exists, find_files, join, list_folder, read_json, write_json
 from photoz.tiles import open_tile
 
@@ -225,7 +225,7 @@ def list_begun_files(config: Config) -> list[str]:
 
 def locate_output(config: Config) -> str:
     """Return the folder of the output's primary table, which may not exist yet."""
-    return join(config.locations.catalogue, photoz.catalogue.PRIMARY)
+    return join(config.locations.catalogue, PRIMARY)
 
 
 def _list_tiles(source_file: str) -> list[str]:

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 
 from cluster.engines import join_cluster, run_tasks
-from photoz.catalogue import Partition
-from photoz.config import Config
-from photoz.nz import Distribution, Sums, choose_edges, make_distribution
-from photoz.tomography import StackTask, count_partition, describe_nz, make_z_edges, plan_nz, stack_partition
+from photoz.catalogue.hats import Partition
+from photoz.nz.distribution import Distribution, Sums, choose_edges, make_distribution
+from photoz.nz.tomography import StackTask, count_partition, describe_nz, make_z_edges, plan_nz, stack_partition
+from photoz.settings.config import Config
 
 
 def summarize_nz(config: Config) -> tuple[Distribution, dict[str, Any]]:
@@ -22,7 +22,7 @@ def summarize_nz(config: Config) -> tuple[Distribution, dict[str, Any]]:
     Returns
     -------
     (Distribution, dict)
-        n(z) with its errors, and what `photoz.tomography.describe_nz` says of it. The same on every engine, for any
+        n(z) with its errors, and what `photoz.nz.tomography.describe_nz` says of it. The same on every engine, for any
         partitioning, to the last digit.
 
     Raises

@@ -16,12 +16,12 @@ from hats_import.pipeline import pipeline_with_client
 
 from cluster.engines import dask_client, insist, wait_to_retry
 from cluster.seal import compute_checksums, find_changed
-from photoz.catalogue import MARGIN, PRIMARY
-from photoz.config import Config
+from photoz.catalogue.hats import MARGIN, PRIMARY
 from photoz.errors import CatalogueError
-from photoz.ingest import staging_location
+from photoz.ingest.tile import staging_location
 from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER, make_source_schema
 from photoz.settings import config_to_dict
+from photoz.settings.config import Config
 from photoz.storage import (
     PART_SUFFIX,
     compute_checksum,

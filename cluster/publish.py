@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster.engines import run_tasks
+from cluster.inference.stages import Plan
 from cluster.ledger import (
     RUN_FOLDER,
     Record,
@@ -24,9 +25,8 @@ from cluster.ledger import (
     read_record,
 )
 from cluster.seal import compute_checksums, find_changed
-from cluster.stages import Plan
 from cluster.telemetry import RunTelemetry
-from photoz.catalogue import (
+from photoz.catalogue.hats import (
     MARGIN,
     PRIMARY,
     Partition,
@@ -35,11 +35,11 @@ from photoz.catalogue import (
     finish_margin,
     read_partition,
 )
-from photoz.config import Config
+from photoz.catalogue.margins import plan_margins, write_margins
 from photoz.errors import CatalogueError, PhotozError
-from photoz.margins import plan_margins, write_margins
 from photoz.schema import make_field
 from photoz.settings import config_to_dict
+from photoz.settings.config import Config
 from photoz.storage import exists, find_files, join, open_atomic, read_json, remove, write_json
 from photoz.tiles.fetch import choose_threads
 

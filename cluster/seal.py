@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from cluster.engines import run_tasks
-from photoz.config import Config
+from photoz.settings.config import Config
 from photoz.storage import compute_checksum, join
 
 _FILES_A_TASK = 100

@@ -12,9 +12,9 @@ from fsspec.core import url_to_fs
 from cluster.ledger import RUN_FOLDER, Record
 from cluster.lock import SECONDS_TO_EXPIRE
 from cluster.publish import is_published
-from photoz.catalogue import Partition, list_partitions
-from photoz.config import Config
+from photoz.catalogue.hats import Partition, list_partitions
 from photoz.errors import CatalogueError, PhotozError
+from photoz.settings.config import Config
 from photoz.storage import join, read_json
 
 _RECENT = 600.0  # seconds that count as "the last ten minutes"

@@ -9,7 +9,7 @@ photo-z catalogue + source catalogue + completion records -> table of checks, ru
 from cluster.audit import audit_catalogue
 from cluster.job import run_job
 from photoz.audit import format_audit
-from photoz.config import Config
+from photoz.settings.config import Config
 
 
 def main(config: Config) -> int:

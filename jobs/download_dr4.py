@@ -6,7 +6,7 @@
 
 from cluster.engines import run_tasks
 from cluster.job import run_job
-from photoz.config import Config
+from photoz.settings.config import Config
 from photoz.survey.download import fetch_file, plan_download, report_download
 
 

@@ -7,9 +7,9 @@ photo-z catalogues + test split of the training set -> accuracy table, figures, 
 """
 
 from cluster.job import run_job
-from photoz.config import Config
-from photoz.evaluation import evaluate_catalogues
+from photoz.evaluate.evaluation import evaluate_catalogues
 from photoz.report import format_table, write_report
+from photoz.settings.config import Config
 
 
 def main(config: Config) -> None:

@@ -7,10 +7,10 @@ source catalogue -> cutouts from the tile store -> estimator -> partitioned cata
     ray job submit jobs/infer_dr4.py
 """
 
-from cluster.infer import infer_catalogue
+from cluster.inference.run import infer_catalogue
 from cluster.job import run_job
-from photoz.config import Config
 from photoz.errors import CatalogueError
+from photoz.settings.config import Config
 
 
 def main(config: Config) -> None:

@@ -9,9 +9,9 @@ images -> background, detection, stars -> magnitudes in matched apertures -> til
 """
 
 from cluster.job import run_job
-from photoz.config import Config
-from photoz.survey.frame import measure_frame, read_frame
-from photoz.survey.frame_files import write_frame
+from photoz.settings.config import Config
+from photoz.survey.frame.files import write_frame
+from photoz.survey.frame.measure import measure_frame, read_frame
 
 
 def main(config: Config) -> None:

@@ -7,11 +7,11 @@ python jobs/plot_tile.py --config jobs/frame9.toml
 import numpy as np
 
 from cluster.job import run_job
-from photoz.catalogue import list_partitions, read_partition
-from photoz.config import Config
+from photoz.catalogue.hats import list_partitions, read_partition
 from photoz.cutouts import extract_cutouts
 from photoz.plots import render_png
 from photoz.plots.cutouts import plot_cutouts, plot_detections
+from photoz.settings.config import Config
 from photoz.storage import join, open_atomic
 from photoz.tiles import list_tiles, open_tile
 

@@ -8,8 +8,8 @@ import logging
 
 from cluster.engines import run_tasks
 from cluster.job import run_job
-from photoz.config import Config
-from photoz.simulate import plan_survey, simulate_tile, write_survey_tables
+from photoz.settings.config import Config
+from photoz.simulate.survey import plan_survey, simulate_tile, write_survey_tables
 
 logger = logging.getLogger("photoz.jobs.simulate_survey")
 

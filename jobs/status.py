@@ -8,7 +8,7 @@ completion records + lock + audit of locations.catalogue -> a few lines; exit st
 
 from cluster.job import run_job
 from cluster.status import format_status, read_status
-from photoz.config import Config
+from photoz.settings.config import Config
 
 EXIT_STATUS = {"finished": 0, "running": 3, "unfinished": 1}
 

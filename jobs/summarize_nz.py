@@ -8,8 +8,8 @@ photo-z catalogue -> nz.parquet, nz.png in the report's folder nz
 
 from cluster.job import run_job
 from cluster.nz import summarize_nz
-from photoz.config import Config
-from photoz.tomography import format_nz, write_nz
+from photoz.nz.tomography import format_nz, write_nz
+from photoz.settings.config import Config
 
 
 def main(config: Config) -> None:

@@ -7,9 +7,9 @@ template are fitted to the magnitudes by one task.
 """
 
 from cluster.job import run_job
-from cluster.train import train_estimator
-from cluster.trainingset import build_training_set
-from photoz.config import Config
+from cluster.training.networks import train_estimator
+from cluster.training.set import build_training_set
+from photoz.settings.config import Config
 
 
 def main(config: Config) -> None:

@@ -10,14 +10,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-from photoz.config import Config
 from photoz.errors import EstimatorError
 from photoz.estimators import Estimates, Estimator, Inputs, Pdfs, load_estimator
-from photoz.estimators.hybrid import HybridEstimator
-from photoz.estimators.paper import PaperEstimator
+from photoz.estimators.networks.hybrid import HybridEstimator
+from photoz.estimators.networks.paper import PaperEstimator
 from photoz.inputs import ALL_ROWS, Problem, attach_cutouts, make_inputs
 from photoz.pdf import decode_quantiles, encode_quantiles, summarize_quantiles
 from photoz.schema import QUANTILES, QUANTILES_TYPE, Flag, make_catalogue_schema
+from photoz.settings.config import Config
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ import pyarrow as pa
 from astropy import units
 from astropy_healpix import HEALPix
 
-from photoz.catalogue import PRIMARY, Partition, finish_catalogue, write_partition
-from photoz.config import Config
+from photoz.catalogue.hats import PRIMARY, Partition, finish_catalogue, write_partition
 from photoz.schema import HEALPIX_ORDER, Flag, make_source_schema
+from photoz.settings.config import Config
 
 ROWS = 1_240_000
 FIELDS = ((128.0, 238.5, -4.0, 4.0), (330.0, 413.0, -36.0, -27.0))

@@ -16,11 +16,11 @@ from tiny_survey import make_config, write_survey
 
 from cluster.engines import use_own_token
 from cluster.partitioning import partition_sources
-from photoz.config import Config
-from photoz.estimators.hybrid import HybridEstimator, make_layout
-from photoz.ingest import ingest_tile
+from photoz.estimators.networks.hybrid import HybridEstimator, make_layout
+from photoz.ingest.tile import ingest_tile
 from photoz.photometry import MagnitudeScaling
-from photoz.survey.kids import find_tiles
+from photoz.settings.config import Config
+from photoz.survey.files import find_tiles
 
 pytest_plugins = ("bench_table", "fault_places", "fault_table", "small_disk")
 

@@ -7,7 +7,7 @@ import pytest
 from runs import change, read_all
 
 from cluster.audit import audit_catalogue
-from photoz.config import Config
+from photoz.settings.config import Config
 
 _HEADINGS = ("fault", "times", "rows in", "rows out", "duplicates", "lost", "audit")
 

@@ -1,7 +1,7 @@
 """Faults that workers bring upon themselves: the plan they are sent installs them in the process that unpickles it.
 
-Nothing of this is in the product. A `FaultyPlan` is a `cluster.stages.Plan`; Ray and Dask pickle it to their workers,
-and its ``__setstate__`` patches the modules of photoz there, never in the process that made it.
+Nothing of this is in the product. A `FaultyPlan` is a `cluster.inference.stages.Plan`; Ray and Dask pickle it to their
+workers, and its ``__setstate__`` patches the modules of photoz there, never in the process that made it.
 """
 
 import os
@@ -17,17 +17,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-import cluster.infer
-import cluster.stages
-import photoz.catalogue
+import cluster.inference.run
+import cluster.inference.stages
+import photoz.catalogue.hats
 import photoz.estimators.base
-import photoz.ingest
+import photoz.ingest.tile
 import photoz.inputs
-from cluster.stages import Plan
-from photoz.config import Config
+from cluster.inference.stages import Plan
 from photoz.estimators import Estimates, Inputs
-from photoz.estimators.hybrid import HybridEstimator
-from photoz.survey.kids import TileFiles
+from photoz.estimators.networks.hybrid import HybridEstimator
+from photoz.settings.config import Config
+from photoz.survey.files import TileFiles
 from photoz.tiles import TileWriter
 
 
@@ -54,14 +54,14 @@ class FaultyPlan(Plan):
 
 def inject(patch: pytest.MonkeyPatch, *faults: Fault) -> None:
     """Have the runs started from here on bring these faults to their workers."""
-    plan_run = cluster.infer.plan_run
+    plan_run = cluster.inference.run.plan_run
 
     def plan_faulty(config: Config) -> FaultyPlan:
         plan = plan_run(config)
         values = {field.name: getattr(plan, field.name) for field in fields(Plan)}
         return FaultyPlan(**values, faults=faults, made_by=os.getpid())
 
-    patch.setattr(cluster.infer, "plan_run", plan_faulty)
+    patch.setattr(cluster.inference.run, "plan_run", plan_faulty)
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,13 @@ class Die:
             case "read":
                 _wrap(photoz.inputs, "open_tile", lambda real: self._die_before(real))
             case "estimate":
-                _wrap(cluster.stages, "estimate_rows", lambda real: self._die_before(real))
+                _wrap(cluster.inference.stages, "estimate_rows", lambda real: self._die_before(real))
             case "write":
-                _wrap(photoz.catalogue, "open_atomic", lambda real: self._die_inside(real))
+                _wrap(photoz.catalogue.hats, "open_atomic", lambda real: self._die_inside(real))
             case "tile":  # its pixels are there, but not yet that they are all
                 _wrap(TileWriter, "finish", lambda real: self._die_before(real))
             case "staging":
-                _wrap(photoz.ingest.pq, "write_table", lambda real: self._die_before(real))
+                _wrap(photoz.ingest.tile.pq, "write_table", lambda real: self._die_before(real))
 
     @property
     def happened(self) -> int:
@@ -123,7 +123,7 @@ class Die:
 def ingest_faulty(config: Config, tile: TileFiles, *, fault: Fault) -> dict[str, Any]:
     """Ingest a tile in a process that something goes wrong in."""
     fault.install()
-    return photoz.ingest.ingest_tile(config, tile)
+    return photoz.ingest.tile.ingest_tile(config, tile)
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class SlowDown:
 
             return wait
 
-        _wrap(cluster.stages, "estimate_rows", slow)
+        _wrap(cluster.inference.stages, "estimate_rows", slow)
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class DieOf:
 
             return die
 
-        _wrap(cluster.stages, "estimate_rows", deadly)
+        _wrap(cluster.inference.stages, "estimate_rows", deadly)
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ class FullDisk:
 
             return raising
 
-        _wrap(cluster.stages, "write_partition", refuse)
+        _wrap(cluster.inference.stages, "write_partition", refuse)
 
 
 class PoisonedEstimator(HybridEstimator):

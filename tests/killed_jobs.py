@@ -9,7 +9,7 @@ from pathlib import Path
 from runs import write_toml
 
 from cluster.local import Head
-from photoz.config import Config
+from photoz.settings.config import Config
 
 JOBS = Path(__file__).parents[1] / "jobs"
 

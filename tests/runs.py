@@ -11,11 +11,11 @@ from conftest import save_untrained
 from tiny_survey import TinySurvey, make_catalogue, make_config, write_catalogue, write_survey
 
 from cluster.partitioning import partition_sources
-from photoz.catalogue import PRIMARY, Partition, finish_catalogue, list_partitions, read_partition, write_partition
-from photoz.config import Config, convert_config
-from photoz.ingest import ingest_tile
+from photoz.catalogue.hats import PRIMARY, Partition, finish_catalogue, list_partitions, read_partition, write_partition
+from photoz.ingest.tile import ingest_tile
 from photoz.settings import config_to_dict, configure_storage
-from photoz.survey.kids import find_tiles
+from photoz.settings.config import Config, convert_config
+from photoz.survey.files import find_tiles
 
 
 def change(config: Config, **changes: object) -> Config:

@@ -11,11 +11,11 @@ from astropy import units
 from astropy_healpix import HEALPix
 from scipy.stats import norm
 
-from photoz.catalogue import PRIMARY, Partition, finish_catalogue, finish_collection, write_partition
-from photoz.config import Config, convert_config
+from photoz.catalogue.hats import PRIMARY, Partition, finish_catalogue, finish_collection, write_partition
 from photoz.estimators import Estimates, Pdfs
 from photoz.inference import make_table
 from photoz.schema import HEALPIX_COLUMN, LEVELS, Flag, make_catalogue_schema, make_training_schema
+from photoz.settings.config import Config, convert_config
 
 BANDS = ("u", "g", "r", "i", "Z", "Y", "J", "H", "Ks")
 

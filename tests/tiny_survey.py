@@ -9,7 +9,7 @@ from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
 
-from photoz.config import Config, convert_config
+from photoz.settings.config import Config, convert_config
 
 BANDS = ("u", "g", "r", "i", "Z", "Y", "J", "H", "Ks")
 IMAGE_BANDS = ("u", "g", "r", "i")

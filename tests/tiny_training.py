@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from photoz.config import convert_config
 from photoz.schema import make_training_schema
+from photoz.settings.config import convert_config
 
 BANDS = ("u", "g", "r", "i", "Z", "Y", "J", "H", "Ks")
 

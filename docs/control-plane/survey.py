@@ -18,8 +18,8 @@ from pathlib import Path
 import boto3
 import fsspec
 
-from photoz.config import Config, load_config
 from photoz.settings import config_to_dict, configure_storage
+from photoz.settings.config import Config, load_config
 from photoz.storage import list_files, read_json, remove
 
 PARTITIONS = 60

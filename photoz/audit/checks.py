@@ -11,7 +11,7 @@ from hats.pixel_math.spatial_index import compute_spatial_index
 
 from photoz.audit.columns import find_unequal_rows
 from photoz.audit.findings import Finding, make_finding
-from photoz.catalogue import Partition
+from photoz.catalogue.hats import Partition
 from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER, Flag, make_catalogue_schema
 
 PASSED_THROUGH = ("ra", "dec", "mag_auto", "tile")

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from photoz.catalogue import Partition, read_partition
+from photoz.catalogue.hats import Partition, read_partition
 from photoz.errors import CatalogueError
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from photoz.audit.columns import flatten_lists
 from photoz.audit.findings import Finding, make_finding
-from photoz.catalogue import Partition
+from photoz.catalogue.hats import Partition
 from photoz.pdf.quantiles import MISSING, decode_quantiles
 from photoz.schema import LEVELS, PDF_COLUMNS, QUANTILES, Flag
 

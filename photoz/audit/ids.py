@@ -23,9 +23,9 @@ import numpy.typing as npt
 
 from photoz.audit.columns import read_rows
 from photoz.audit.findings import FIRST_IDS, Finding, make_finding
-from photoz.catalogue import Partition
-from photoz.config import Config
+from photoz.catalogue.hats import Partition
 from photoz.errors import CatalogueError
+from photoz.settings.config import Config
 from photoz.storage import join, list_folder, open_atomic
 
 HashArray = npt.NDArray[np.uint64]

@@ -15,11 +15,11 @@ import pyarrow as pa
 from photoz.audit.columns import find_duplicates, find_unequal_rows, read_rows
 from photoz.audit.findings import Finding, make_finding
 from photoz.audit.plan import AuditTask
-from photoz.catalogue import MARGIN, Partition, locate_partition, locate_primary
-from photoz.config import Config
+from photoz.catalogue.hats import MARGIN, Partition, locate_partition, locate_primary
+from photoz.catalogue.neighbours import compute_ring
 from photoz.errors import CatalogueError
-from photoz.neighbours import compute_ring
 from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER, make_catalogue_schema
+from photoz.settings.config import Config
 from photoz.storage import exists, join
 
 

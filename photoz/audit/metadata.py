@@ -11,10 +11,10 @@ from hats.catalog.dataset.collection_properties import CollectionProperties
 
 from photoz.audit.findings import Finding, make_finding
 from photoz.audit.plan import read_partition_list, read_properties
-from photoz.catalogue import MARGIN, PRIMARY, Partition, locate_partition
-from photoz.config import Config
+from photoz.catalogue.hats import MARGIN, PRIMARY, Partition, locate_partition
 from photoz.errors import CatalogueError
 from photoz.schema import find_algorithm, make_catalogue_schema
+from photoz.settings.config import Config
 from photoz.storage import exists, join, make_upath
 
 _PARQUET_METADATA = ("_metadata", "_common_metadata", "data_thumbnail.parquet")

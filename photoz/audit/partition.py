@@ -20,10 +20,10 @@ from photoz.audit.findings import Finding, make_finding
 from photoz.audit.ids import compare_ids, locate_spill, spill_ids
 from photoz.audit.margins import audit_margin
 from photoz.audit.plan import AuditTask
-from photoz.catalogue import PRIMARY, Partition, locate_partition
-from photoz.config import Config
+from photoz.catalogue.hats import PRIMARY, Partition, locate_partition
 from photoz.errors import CatalogueError, PhotozError
 from photoz.schema import make_source_schema
+from photoz.settings.config import Config
 from photoz.storage import compute_checksum, exists, join, read_json
 
 

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hats.catalog import PartitionInfo, TableProperties
 
-from photoz.catalogue import MARGIN, PRIMARY, Partition, list_partitions, locate_partition
-from photoz.config import Config
+from photoz.catalogue.hats import MARGIN, PRIMARY, Partition, list_partitions, locate_partition
+from photoz.catalogue.neighbours import Owners, find_margin_order
 from photoz.errors import CatalogueError
-from photoz.neighbours import Owners, find_margin_order
 from photoz.schema import find_algorithm
+from photoz.settings.config import Config
 from photoz.storage import exists, join, make_upath
 
 _BYTES_PER_ID = 200  # `photoz.audit.ids.audit_ids` takes 170 a row of one bucket at its peak

@@ -7,8 +7,8 @@ from typing import Any
 from photoz.audit.findings import CHECKS, Finding, make_finding
 from photoz.audit.metadata import audit_metadata
 from photoz.audit.plan import AuditTask, read_properties
-from photoz.catalogue import Partition, locate_primary
-from photoz.config import Config
+from photoz.catalogue.hats import Partition, locate_primary
+from photoz.settings.config import Config
 
 _MOST_FINDINGS = 1000  # in the report; the checks' counts are of all
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from astropy.table import Table
 
 from photoz.errors import CatalogueError
-from photoz.estimators.photometric import Sample
+from photoz.estimators.photometric.base import Sample
 from photoz.storage import exists, find_files, join, list_folder
 
 logger = logging.getLogger(__name__)

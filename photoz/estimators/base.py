@@ -12,10 +12,10 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 
-from photoz.config import Config
 from photoz.errors import EstimatorError
 from photoz.pdf.recalibration import Recalibration
 from photoz.schema import LEVELS
+from photoz.settings.config import Config
 
 MANIFEST = "manifest.json"
 
@@ -23,17 +23,17 @@ _ARRAYS = ("weights.safetensors", "arrays.safetensors")  # of the networks, and 
 
 # Estimator name in a manifest -> where its class lives. Modules are imported when asked for, since some need torch.
 _CLASSES = {
-    "hybrid": "photoz.estimators.hybrid:HybridEstimator",
-    "photometry": "photoz.estimators.hybrid:HybridEstimator",
-    "hybrid-paper": "photoz.estimators.paper:PaperEstimator",
-    "annz": "photoz.estimators.annz:AnnzEstimator",
-    "boosted": "photoz.estimators.boosted:BoostedEstimator",
-    "cnn1d": "photoz.estimators.cnn1d:Cnn1dEstimator",
-    "fcnn": "photoz.estimators.fcnn:FcnnEstimator",
-    "gat": "photoz.estimators.gat:GatEstimator",
-    "knn": "photoz.estimators.knn:KnnEstimator",
-    "mlp": "photoz.estimators.mlp:MlpEstimator",
-    "template": "photoz.estimators.template:TemplateEstimator",
+    "hybrid": "photoz.estimators.networks.hybrid:HybridEstimator",
+    "photometry": "photoz.estimators.networks.hybrid:HybridEstimator",
+    "hybrid-paper": "photoz.estimators.networks.paper:PaperEstimator",
+    "annz": "photoz.estimators.photometric.annz:AnnzEstimator",
+    "boosted": "photoz.estimators.photometric.boosted:BoostedEstimator",
+    "cnn1d": "photoz.estimators.photometric.cnn1d:Cnn1dEstimator",
+    "fcnn": "photoz.estimators.photometric.fcnn:FcnnEstimator",
+    "gat": "photoz.estimators.photometric.gat:GatEstimator",
+    "knn": "photoz.estimators.photometric.knn:KnnEstimator",
+    "mlp": "photoz.estimators.mlp.estimator:MlpEstimator",
+    "template": "photoz.estimators.photometric.template:TemplateEstimator",
 }
 
 
@@ -283,7 +283,7 @@ def check_bands(estimator: Estimator, config: Config) -> None:
 
 
 def list_photometric() -> list[str]:
-    """List the estimators that are fitted to arrays of magnitudes (`photoz.estimators.photometric`), by name."""
+    """List the estimators that are fitted to arrays of magnitudes (`photoz.estimators.photometric.base`), by name."""
     networks = ("hybrid", "photometry", "hybrid-paper")
     return sorted(name for name in _CLASSES if name not in networks)
 

@@ -3,7 +3,7 @@
 Pure functions on arrays, but for `photoz.pdf.read`, which reads catalogues.
 """
 
-from photoz.pdf.calibration import (
+from photoz.pdf.pit import (
     compute_coverage,
     compute_ks,
     compute_pit,

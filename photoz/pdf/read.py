@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from photoz.catalogue import Partition, list_partitions, locate_partition, locate_primary
+from photoz.catalogue.hats import Partition, list_partitions, locate_partition, locate_primary
 from photoz.errors import CatalogueError
 from photoz.pdf.quantiles import compute_pdfs, decode_quantiles
 from photoz.schema import LEVELS, QUANTILES, find_algorithm

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from photoz.nz import Distribution
+from photoz.nz.distribution import Distribution
 from photoz.plots.style import COLOURS, WIDTH, draw_nothing, styled
 
 
@@ -17,7 +17,7 @@ def plot_nz(distribution: Distribution, description: dict[str, Any]) -> Figure:
     ----------
     distribution : Distribution
     description : dict
-        As of `photoz.tomography.describe_nz`: limits and number of galaxies of each bin, and the method.
+        As of `photoz.nz.tomography.describe_nz`: limits and number of galaxies of each bin, and the method.
 
     Returns
     -------

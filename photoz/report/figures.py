@@ -6,8 +6,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from photoz.config import Config
-from photoz.evaluation import Evaluation
+from photoz.evaluate.evaluation import Evaluation
+from photoz.evaluate.scan import Z_EDGES
 from photoz.plots import (
     Quantity,
     Sample,
@@ -24,7 +24,7 @@ from photoz.plots import (
     plot_sky,
 )
 from photoz.plots.style import Z_PHOT, Z_SPEC
-from photoz.scan import Z_EDGES
+from photoz.settings.config import Config
 
 Histories = Mapping[str, Sequence[Mapping[str, Any]]]
 _COLUMNS = 3  # estimators side by side in a figure

@@ -10,14 +10,14 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from photoz.calibration import Calibration
-from photoz.config import Config
-from photoz.evaluation import Evaluation, Result
-from photoz.metrics import STATISTICS, Measurement, Metrics
+from photoz.evaluate.calibration import Calibration
+from photoz.evaluate.evaluation import Evaluation, Result
+from photoz.evaluate.metrics import STATISTICS, Measurement, Metrics
 from photoz.report.published import PUBLISHED
 from photoz.report.tables import BY_COLOUR, FURTHER, PAPER, format_measurement
 from photoz.schema import Flag
 from photoz.settings import config_to_dict
+from photoz.settings.config import Config
 
 _SUBSCRIPT = re.compile("([zσ])_(phot|spec|IQR)")
 _LIBRARIES = ("photoz", "numpy", "pyarrow", "matplotlib", "hats")

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from photoz.config import Config
-from photoz.evaluation import Evaluation
-from photoz.metrics import FloatArray
+from photoz.evaluate.evaluation import Evaluation
+from photoz.evaluate.metrics import FloatArray
+from photoz.evaluate.systematics import LEAST_TILES, Systematics, TileMeans, Trend, measure_systematics
 from photoz.plots.selection import plot_conditions, plot_distance_cut
 from photoz.report.figures import Plate, make_file_name
 from photoz.report.tables import format_measurement
-from photoz.systematics import LEAST_TILES, Systematics, TileMeans, Trend, measure_systematics
+from photoz.settings.config import Config
 
 Measured = Mapping[str, Systematics]
 

@@ -4,8 +4,8 @@ import csv
 import io
 import math
 
-from photoz.evaluation import Evaluation, list_rows
-from photoz.metrics import STATISTICS, Measurement
+from photoz.evaluate.evaluation import Evaluation, list_rows
+from photoz.evaluate.metrics import STATISTICS, Measurement
 
 PAPER = ("mean_difference", "bias_mean", "std", "smad")
 """The figures of the paper's table (arXiv 2312.08043)."""

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from photoz.config import Config
 from photoz.errors import PhotozError
-from photoz.evaluation import Evaluation, list_rows
-from photoz.metrics import STATISTICS, Measurement
+from photoz.evaluate.evaluation import Evaluation, list_rows
+from photoz.evaluate.metrics import STATISTICS, Measurement
 from photoz.plots import render_pdf, render_png
 from photoz.report.figures import draw_plates
 from photoz.report.page import Picture, render_page
 from photoz.report.selection import draw_selection, make_selection_context, measure_selection, summarize_selection
 from photoz.report.tables import format_csv
+from photoz.settings.config import Config
 from photoz.storage import exists, join, list_folder, open_atomic, read_json, write_json
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import gamma, gammainccinv
 
-from photoz.config import Config
+from photoz.settings.config import Config
 from photoz.simulate.render import compute_halo_radius, draw_psf, find_halo_stars
 from photoz.simulate.seds import Floats
 from photoz.simulate.sky import Centre, Sources, compute_extinction, make_rng, make_wcs

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
 
-from photoz.config import Config
+from photoz.settings.config import Config
 from photoz.simulate.render import BandImage
 from photoz.simulate.sky import Centre, make_wcs
 from photoz.storage import join, open_atomic

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import gamma
 
-from photoz.config import Config
+from photoz.settings.config import Config
 from photoz.simulate.seds import Floats
 from photoz.simulate.sky import Centre, Sources, compute_extinction, make_rng, make_wcs
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from astropy.wcs import WCS
 
-from photoz.config import Config
+from photoz.settings.config import Config
 from photoz.simulate.morphology import draw_shapes
 from photoz.simulate.population import draw_galaxies
 from photoz.simulate.seds import Floats, compute_fluxes, load_library

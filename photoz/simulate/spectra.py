@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from photoz.config import Config
+from photoz.settings.config import Config
 from photoz.simulate.sky import Centre, Sources, compute_extinction, make_rng
 
 SPECTROSCOPIC_LIMIT = 20.2

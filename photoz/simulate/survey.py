@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
 
-from photoz.config import Config
+import photoz.simulate.packages  # noqa: F401
 from photoz.errors import ConfigError
+from photoz.settings.config import Config
 from photoz.simulate.catalogue import measure_sources, select_bright
 from photoz.simulate.files import Card, format_name, write_band, write_table
 from photoz.simulate.render import render_band

@@ -8,8 +8,8 @@ from typing import IO, Any
 
 import fsspec
 
-from photoz.config import Config
 from photoz.errors import ConfigError, SurveyFileError
+from photoz.settings.config import Config
 from photoz.storage import move
 from photoz.survey.fits import base_name
 

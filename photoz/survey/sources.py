@@ -9,10 +9,11 @@ import numpy.typing as npt
 import pyarrow as pa
 from hats.pixel_math.spatial_index import compute_spatial_index
 
-from photoz.config import Config, Cut
 from photoz.errors import SurveyFileError
 from photoz.schema import HEALPIX_COLUMN, Flag, make_source_schema
+from photoz.settings.config import Config
 from photoz.survey.fits import refuse_damaged
+from photoz.survey.settings import Cut
 from photoz.survey.table import FitsTable, read_table
 
 SENTINEL_TOLERANCE = 0.5

@@ -1,6 +1,8 @@
-"""[io] The tile store: one sharded Zarr v3 group a survey tile, all bands of a sky position in one chunk."""
+"""The tile store: one sharded Zarr v3 group a survey tile, all bands of a sky position in one chunk.
 
-from photoz.tiles.reader import Tile, list_tiles, open_tile, read_attributes
-from photoz.tiles.writer import TileTemplate, TileWriter, invalidate_tile
+Its names are imported when they are used: the settings, which lie here too, must not bring zarr with them.
+"""
 
-__all__ = ["Tile", "TileTemplate", "TileWriter", "invalidate_tile", "list_tiles", "open_tile", "read_attributes"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

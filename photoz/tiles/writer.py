@@ -10,11 +10,11 @@ import zarr
 from zarr.abc.codec import BytesBytesCodec
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from photoz import config
 from photoz.errors import TileError
-from photoz.metrics import MAD_TO_SIGMA
+from photoz.evaluate.metrics import MAD_TO_SIGMA
 from photoz.storage import name_full_disk
 from photoz.tiles.reader import DAMAGE, FORMAT, read_attributes, tile_location
+from photoz.tiles.settings import Tiles
 
 ZSTD_LEVEL = 1
 """Sky noise does not compress: higher levels cost time and save nothing (docs/benchmarks)."""
@@ -39,11 +39,11 @@ class TileWriter:
         Folder of the store, a path or any URL that fsspec opens.
     template : TileTemplate
         What the tile will hold.
-    layout : photoz.config.Tiles
+    layout : photoz.tiles.settings.Tiles
         Chunks, shards, codec and checksums.
     """
 
-    def __init__(self, tiles: str, template: TileTemplate, layout: config.Tiles) -> None:
+    def __init__(self, tiles: str, template: TileTemplate, layout: Tiles) -> None:
         self.template = template
         self._tiles = tiles
         self._layout = layout

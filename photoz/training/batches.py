@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from photoz.estimators.base import Inputs
-from photoz.estimators.masks import Photometry
-from photoz.estimators.scaling import scale_cutouts
+from photoz.estimators.networks.masks import Photometry
+from photoz.estimators.networks.scaling import scale_cutouts
 from photoz.photometry import MagnitudeScaling
 
 TURNS = 8

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from photoz.config import Training
-from photoz.estimators.masks import Photometry
+from photoz.estimators.networks.masks import Photometry
+from photoz.training.settings import Training
 
 
 def drop_inputs(

@@ -11,10 +11,10 @@ from torch import nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 
-from photoz.config import Training
-from photoz.metrics import compute_dz, compute_r2, compute_smad
+from photoz.evaluate.metrics import compute_dz, compute_r2, compute_smad
 from photoz.training.batches import Batch
 from photoz.training.objectives import Objective
+from photoz.training.settings import Training
 
 ADAM_BETAS = (0.9, 0.999)
 

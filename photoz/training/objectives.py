@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from photoz.config import Training
-from photoz.estimators.density import compute_binned_loss, compute_mixture_loss
-from photoz.estimators.layout import InputLayout
-from photoz.estimators.masks import encode
-from photoz.estimators.network import MaskedNetwork
+from photoz.estimators.networks.density import compute_binned_loss, compute_mixture_loss
+from photoz.estimators.networks.layout import InputLayout
+from photoz.estimators.networks.masks import encode
+from photoz.estimators.networks.network import MaskedNetwork
 from photoz.training.batches import Batch, augment
 from photoz.training.dropping import drop_image_bands, drop_inputs
+from photoz.training.settings import Training
 
 
 class Objective(Protocol):

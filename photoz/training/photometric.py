@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from photoz.config import Config
 from photoz.estimators.base import Inputs, load_class
-from photoz.estimators.photometric import PhotometricEstimator, Sample
-from photoz.metrics import compute_metrics
-from photoz.trainingset import read_split
+from photoz.estimators.photometric.base import PhotometricEstimator, Sample
+from photoz.evaluate.metrics import compute_metrics
+from photoz.settings.config import Config
+from photoz.training.set import read_split
 
 
 def read_sample(config: Config, split: str = "train") -> Sample:

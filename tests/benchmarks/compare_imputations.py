@@ -30,9 +30,9 @@ from photoz.comparison import read_plain_catalogue
 from photoz.comparison.page import format_csv
 from photoz.comparison.run import make_inputs
 from photoz.estimators.base import load_class
-from photoz.estimators.features import FluxFeatures
-from photoz.estimators.photometric import Floats, Sample
-from photoz.metrics import compute_metrics
+from photoz.estimators.photometric.base import Floats, Sample
+from photoz.estimators.photometric.features import FluxFeatures
+from photoz.evaluate.metrics import compute_metrics
 from photoz.photometry import fill_missing_magnitudes, fit_band_differences
 
 HELD_OUT = 0.2
@@ -100,7 +100,7 @@ def use_rule(name: str) -> Iterator[None]:
             stack.enter_context(patch(f"photoz.estimators.{module}.fit_band_differences", fit))
             stack.enter_context(patch(f"photoz.estimators.{module}.fill_missing_magnitudes", fill))
         if name == "mask":
-            stack.enter_context(patch("photoz.estimators.mlp.FluxFeatures", MaskedFeatures))
+            stack.enter_context(patch("photoz.estimators.mlp.estimator.FluxFeatures", MaskedFeatures))
         yield
 
 

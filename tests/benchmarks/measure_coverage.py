@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pyarrow.parquet as pq
 
-from photoz.coverage import TrainingDistance
+from photoz.estimators.distance import TrainingDistance
 
 CHOICES = ((10, 20_000), (20, 20_000), (30, 20_000), (20, 10_000), (20, 5_000))
 COLOURS = {"g - r": (1, 2), "g - i": (1, 3), "u - g": (0, 1)}

@@ -18,8 +18,8 @@ from measure_memory import MIB, PeakMemory
 from tiny_survey import make_config
 
 from cluster.engines import join_cluster, run_tasks
-from photoz.catalogue import Partition
-from photoz.config import Config
+from photoz.catalogue.hats import Partition
+from photoz.settings.config import Config
 
 ORDER = 10
 

@@ -13,9 +13,9 @@ import msgspec
 import psutil
 from runs import change
 
-import cluster.infer
-from photoz.catalogue import list_partitions
-from photoz.config import convert_config
+import cluster.inference.run
+from photoz.catalogue.hats import list_partitions
+from photoz.settings.config import convert_config
 
 MIB = 1 << 20
 
@@ -58,9 +58,9 @@ def main() -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
     config = change(config, locations__catalogue=f"{config.locations.catalogue}-{engine}-{count}")
     wanted = list_partitions(config.locations.sources)[: int(count)]
-    cluster.infer.list_partitions = lambda location: wanted  # type: ignore[assignment]
+    cluster.inference.run.list_partitions = lambda location: wanted  # type: ignore[assignment]
     with PeakMemory() as peak:
-        record = cluster.infer.infer_catalogue(config)
+        record = cluster.inference.run.infer_catalogue(config)
     figures = {"driver_mib": peak.driver // MIB, "worker_mib": peak.worker // MIB}
     print(json.dumps(figures | {"rows": record["rows"], "seconds": record["this_run"]["seconds"]}))
 

@@ -16,15 +16,15 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from photoz.config import Config, load_config
 from photoz.estimators import Inputs, load_estimator
-from photoz.estimators.hybrid import HybridEstimator
+from photoz.estimators.networks.hybrid import HybridEstimator
+from photoz.evaluate.metrics import compute_dz, compute_smad
 from photoz.inputs import make_inputs
-from photoz.metrics import compute_dz, compute_smad
 from photoz.pdf import Recalibration, compute_coverage, compute_ks, make_coordinates, score_quantiles
 from photoz.schema import LEVELS
+from photoz.settings.config import Config, load_config
 from photoz.storage import join
-from photoz.trainingset import list_columns, read_split
+from photoz.training.set import list_columns, read_split
 
 HEAD = "| galaxies | count | SMAD | KS | 68 % | 95 % | half width 68 % | CRPS | CDE loss |"
 

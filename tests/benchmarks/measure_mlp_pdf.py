@@ -19,12 +19,12 @@ import torch
 
 from photoz.comparison import read_plain_catalogue
 from photoz.comparison.run import make_inputs
-from photoz.coverage import TrainingDistance
 from photoz.estimators.base import Inputs
-from photoz.estimators.features import FluxFeatures
-from photoz.estimators.mlp import MlpEstimator, select_coverage
-from photoz.estimators.photometric import Sample
-from photoz.metrics import compute_metrics
+from photoz.estimators.distance import TrainingDistance
+from photoz.estimators.mlp.estimator import MlpEstimator, select_coverage
+from photoz.estimators.photometric.base import Sample
+from photoz.estimators.photometric.features import FluxFeatures
+from photoz.evaluate.metrics import compute_metrics
 from photoz.pdf import (
     Recalibration,
     compute_cde_losses,

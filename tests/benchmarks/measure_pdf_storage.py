@@ -15,7 +15,7 @@ import torch
 from scipy.special import ndtr
 
 from photoz.estimators.base import Estimates, Pdfs
-from photoz.estimators.mixtures import EnsembleRecipe, MixtureEnsemble, compute_loss
+from photoz.estimators.mlp.ensemble import EnsembleRecipe, MixtureEnsemble, compute_loss
 from photoz.inference import make_table
 from photoz.pdf import (
     compute_cde_losses,

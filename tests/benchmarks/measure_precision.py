@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from photoz.config import load_config
 from photoz.estimators import load_estimator
 from photoz.inputs import make_inputs
+from photoz.settings.config import load_config
 from photoz.storage import join
-from photoz.trainingset import list_columns, read_split
+from photoz.training.set import list_columns, read_split
 
 GALAXIES = 4096
 

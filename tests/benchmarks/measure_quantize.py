@@ -17,17 +17,17 @@ import pyarrow.compute as pc
 import torch
 from numcodecs.zstd import Zstd
 
-from photoz.config import Config, load_config
 from photoz.cutouts import extract_cutouts
 from photoz.estimators import Estimator, Inputs, load_estimator
-from photoz.estimators.hybrid import HybridEstimator
-from photoz.estimators.paper import PaperEstimator
+from photoz.estimators.networks.hybrid import HybridEstimator
+from photoz.estimators.networks.paper import PaperEstimator
+from photoz.evaluate.metrics import compute_dz, compute_smad
 from photoz.inputs import make_inputs
-from photoz.metrics import compute_dz, compute_smad
+from photoz.settings.config import Config, load_config
 from photoz.storage import join
 from photoz.tiles import Tile, open_tile
 from photoz.tiles.writer import ZSTD_LEVEL, quantize
-from photoz.trainingset import list_columns, read_split
+from photoz.training.set import list_columns, read_split
 
 FRACTIONS = (0.1, 0.25, 0.5, 1.0)  # of the noise
 STRIPE = 1024  # [pixel] rows that ingest rounds together, with the default layout

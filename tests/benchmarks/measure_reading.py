@@ -22,14 +22,14 @@ import zarr
 from range_server import serve_ranges
 from tiny_survey import make_wcs
 
-from photoz.catalogue import Partition
-from photoz.config import Tiles
+from photoz.catalogue.hats import Partition
 from photoz.inputs import attach_cutouts
 from photoz.schema import HEALPIX_ORDER, make_source_schema
 from photoz.telemetry import gather
 from photoz.tiles import TileTemplate, TileWriter, open_tile
 from photoz.tiles import fetch as fetching
 from photoz.tiles.chunks import ChunkedArray
+from photoz.tiles.settings import Tiles
 
 SIDE = 9216  # [pixel] a quarter of the area of a KiDS tile
 DENSITY = 1200 / 18_500**2  # of KiDS-Bright

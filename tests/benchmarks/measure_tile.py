@@ -22,11 +22,11 @@ from conftest import save_untrained
 from runs import change
 from tiny_survey import IMAGE_BANDS, make_catalogue, make_config, make_wcs, write_catalogue
 
-from cluster.infer import infer_catalogue
+from cluster.inference.run import infer_catalogue
 from cluster.partitioning import partition_sources
-from photoz.config import Config
-from photoz.ingest import ingest_tile
-from photoz.survey.kids import find_tiles
+from photoz.ingest.tile import ingest_tile
+from photoz.settings.config import Config
+from photoz.survey.files import find_tiles
 
 TILE = "180.0_-0.5"
 SHAPE = (20_300, 18_500)

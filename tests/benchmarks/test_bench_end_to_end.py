@@ -18,12 +18,13 @@ from runs import change
 from tiny_survey import make_config
 
 from cluster.engines import join_cluster
-from cluster.infer import estimate_partitions, plan_run
-from photoz.catalogue import PRIMARY, Partition, finish_catalogue, list_partitions, read_partition, write_partition
-from photoz.config import Config, Tiles
+from cluster.inference.run import estimate_partitions, plan_run
+from photoz.catalogue.hats import PRIMARY, Partition, finish_catalogue, list_partitions, read_partition, write_partition
 from photoz.inference import prepare_estimator, read_cutouts
 from photoz.inputs import make_inputs
 from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER
+from photoz.settings.config import Config
+from photoz.tiles.settings import Tiles
 
 SIDE = 6144  # [pixel] of the tile with images, under many names: a ninth of a KiDS tile
 NAMES, PARTITIONS = 96, 16  # some 800 galaxies a partition

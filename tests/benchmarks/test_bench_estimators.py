@@ -5,9 +5,9 @@ import pytest
 from bench_table import Table, side_by_side
 
 from photoz.estimators.base import Inputs
-from photoz.estimators.knn import KnnEstimator
-from photoz.estimators.mlp import MlpEstimator
-from photoz.estimators.photometric import PhotometricEstimator, Sample
+from photoz.estimators.mlp.estimator import MlpEstimator
+from photoz.estimators.photometric.base import PhotometricEstimator, Sample
+from photoz.estimators.photometric.knn import KnnEstimator
 from photoz.inference import keep_memory
 
 BANDS = ("u", "g", "r", "i", "Z", "Y", "J", "H", "Ks")

@@ -15,11 +15,11 @@ import torch
 from bench_table import side_by_side
 
 from photoz.estimators import Inputs, packed
-from photoz.estimators.hybrid import HybridEstimator
-from photoz.estimators.layout import InputLayout
-from photoz.estimators.network import Head, max_pool_same
-from photoz.estimators.packed import pack_network
-from photoz.estimators.paper import PaperEstimator
+from photoz.estimators.networks.hybrid import HybridEstimator
+from photoz.estimators.networks.layout import InputLayout
+from photoz.estimators.networks.network import Head, max_pool_same
+from photoz.estimators.networks.packed import pack_network
+from photoz.estimators.networks.paper import PaperEstimator
 from photoz.inference import keep_memory
 from photoz.photometry import MagnitudeScaling
 

@@ -17,9 +17,9 @@ from bench_table import Table
 from runs import make_ready
 from tiny_survey import write_survey
 
-from photoz.catalogue import PRIMARY, Partition, finish_catalogue, list_partitions, read_partition, write_partition
-from photoz.config import Config
+from photoz.catalogue.hats import PRIMARY, Partition, finish_catalogue, list_partitions, read_partition, write_partition
 from photoz.settings import config_to_dict
+from photoz.settings.config import Config
 from photoz.storage import remove
 
 FEW, MANY = 20, 200

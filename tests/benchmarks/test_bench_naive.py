@@ -17,10 +17,11 @@ from conftest import save_untrained
 from runs import change
 from tiny_survey import make_config, make_wcs
 
-from photoz.catalogue import Partition, write_partition
-from photoz.config import Config, Tiles
+from photoz.catalogue.hats import Partition, write_partition
 from photoz.inference import estimate_partition, prepare_estimator
+from photoz.settings.config import Config
 from photoz.tiles import open_tile
+from photoz.tiles.settings import Tiles
 
 SIDE, NAMES = 4096, 6  # [pixel] a twentieth of a KiDS tile, under six names
 WHOLE = Partition(0, 4)

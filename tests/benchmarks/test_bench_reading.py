@@ -8,7 +8,7 @@ import pytest
 from bench_table import Table
 from measure_reading import by_zarr_python, measure, serve, without_obstore, write_tiles
 
-from photoz.config import Tiles
+from photoz.tiles.settings import Tiles
 
 SIDE, NAMES = 6144, 8  # [pixel] a ninth of a KiDS tile, under eight names
 

@@ -20,10 +20,10 @@ from runs import change
 from tiny_survey import BANDS, make_config
 
 from cluster.audit import audit_catalogue
-from cluster.infer import infer_catalogue
-from photoz.config import Config
-from photoz.estimators.mlp import MlpEstimator
-from photoz.estimators.photometric import Sample
+from cluster.inference.run import infer_catalogue
+from photoz.estimators.mlp.estimator import MlpEstimator
+from photoz.estimators.photometric.base import Sample
+from photoz.settings.config import Config
 
 SCRIPT = Path(__file__).with_name("measure_driver.py")
 MINUTES = 3 * 60.0  # seconds, the target

@@ -14,13 +14,15 @@ import torch
 from bench_table import Table
 from tiny_training import BANDS, make_config, write_training_set
 
-from cluster.trainplan import TrainingPlan, plan_training
-from photoz.config import Config
-from photoz.estimators.layout import make_layout
+from cluster.training.plan import TrainingPlan, plan_training
+from photoz.estimators.networks.layout import make_layout
 from photoz.inputs import make_inputs
+from photoz.settings.config import Config
 from photoz.storage import join, read_json, remove
-from photoz.training import make_objective, make_optimizer, make_schedule, prepare_batch, train_epoch
-from photoz.trainingset import list_columns, read_split
+from photoz.training.batches import prepare_batch
+from photoz.training.epoch import make_optimizer, make_schedule, train_epoch
+from photoz.training.objectives import make_objective
+from photoz.training.set import list_columns, read_split
 
 GALAXIES = 12_288
 """So many that an epoch takes half a minute: it begins with a second or so of Ray Data's own."""
@@ -80,7 +82,7 @@ def measure_bare(config: Config) -> float:
     """As in a training worker: a process of its own with the same settings of the C library and of the threads."""
     import ray  # not needed for the benchmark of the GPU
 
-    from cluster.train import WORKER_VARIABLES
+    from cluster.training.networks import WORKER_VARIABLES
 
     plan = plan_training(config, make_layout(config, "hybrid"))
     task = ray.remote(time_bare_steps).options(
@@ -91,7 +93,7 @@ def measure_bare(config: Config) -> float:
 
 def measure_loop(config: Config) -> float:
     """Train by the job's own way; galaxies/s of the best epoch."""
-    from cluster.train import train_estimator
+    from cluster.training.networks import train_estimator
 
     remove(join(config.locations.models, "hybrid"))  # how the work is spread makes no other estimator
     train_estimator(config)

@@ -22,10 +22,10 @@ from hypothesis import strategies as st
 from tiny_survey import make_catalogue, make_config, write_catalogue, write_survey
 
 from cluster.audit import audit_catalogue
-from cluster.infer import infer_catalogue
+from cluster.inference.run import infer_catalogue
 from cluster.partitioning import partition_sources
 from photoz.audit import audit_partition, format_audit, plan_audit
-from photoz.catalogue import (
+from photoz.catalogue.hats import (
     MARGIN,
     PRIMARY,
     Partition,
@@ -34,14 +34,14 @@ from photoz.catalogue import (
     list_partitions,
     locate_partition,
 )
-from photoz.config import Config, convert_config
+from photoz.catalogue.neighbours import Owners
 from photoz.errors import CatalogueError
-from photoz.ingest import ingest_tile
-from photoz.neighbours import Owners
+from photoz.ingest.tile import ingest_tile
 from photoz.schema import Flag
 from photoz.settings import config_to_dict
+from photoz.settings.config import Config, convert_config
 from photoz.storage import compute_checksum
-from photoz.survey.kids import find_tiles
+from photoz.survey.files import find_tiles
 
 MARGIN_ARCSEC = 60.0
 

@@ -12,16 +12,16 @@ from runs import read_all
 from test_audit import MARGIN_ARCSEC, Copy, copy_catalogue, list_failed
 from tiny_survey import make_catalogue, make_config, write_catalogue, write_survey
 
-from cluster.infer import infer_catalogue
+from cluster.inference.run import infer_catalogue
 from cluster.partitioning import partition_sources
 from photoz.audit.densities import check_densities
-from photoz.catalogue import MARGIN, list_partitions, read_partition
-from photoz.config import Config
-from photoz.ingest import ingest_tile
+from photoz.catalogue.hats import MARGIN, list_partitions, read_partition
+from photoz.ingest.tile import ingest_tile
 from photoz.pdf import read_pdfs
 from photoz.pdf.quantiles import MISSING
 from photoz.schema import LEVELS, Flag, make_catalogue_schema
-from photoz.survey.kids import find_tiles
+from photoz.settings.config import Config
+from photoz.survey.files import find_tiles
 
 
 @pytest.fixture(scope="module")

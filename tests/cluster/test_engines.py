@@ -23,8 +23,9 @@ from cluster.engines import (
 )
 from cluster.ledger import Record
 from cluster.telemetry import RunTelemetry
-from photoz.config import Config, Engine
 from photoz.errors import CatalogueError, ConfigError
+from photoz.settings.config import Config
+from photoz.settings.engine import Engine
 
 
 def square(config: Config, task: tuple[int, str]) -> dict[str, object]:

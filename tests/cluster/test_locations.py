@@ -12,12 +12,12 @@ from runs import change, list_bright, read_all
 from tiny_survey import make_config, write_survey
 
 from cluster.audit import audit_catalogue
-from cluster.infer import infer_catalogue
+from cluster.inference.run import infer_catalogue
 from cluster.ingest import ingest_survey
-from cluster.trainingset import build_training_set
-from cluster.trainphotometric import train_photometric
-from photoz.config import Config
+from cluster.training.photometric import train_photometric
+from cluster.training.set import build_training_set
 from photoz.settings import configure_storage
+from photoz.settings.config import Config
 from photoz.storage import exists, join, list_folder, move, open_atomic, remove, write_json
 from photoz.storage import find_files as find_within
 

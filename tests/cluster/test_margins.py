@@ -17,10 +17,10 @@ from runs import assert_same_rows, change
 from tiny_survey import BANDS, make_config
 
 from cluster.audit import audit_catalogue
-from cluster.infer import infer_catalogue
-from photoz.catalogue import MARGIN, PRIMARY, Partition, list_partitions, locate_partition, read_partition
-from photoz.config import Config
-from photoz.margins import plan_margins
+from cluster.inference.run import infer_catalogue
+from photoz.catalogue.hats import MARGIN, PRIMARY, Partition, list_partitions, locate_partition, read_partition
+from photoz.catalogue.margins import plan_margins
+from photoz.settings.config import Config
 
 ARCSEC = 900.0
 

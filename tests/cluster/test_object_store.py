@@ -14,10 +14,10 @@ from fault_places import Place
 from runs import ManyPartitions, assert_same_rows, change, make_survey, name_tiles, read_all, write_toml
 
 from cluster.audit import audit_catalogue
-from cluster.infer import infer_catalogue
+from cluster.inference.run import infer_catalogue
 from cluster.lock import hold_lock
 from cluster.partitioning import partition_sources
-from photoz.catalogue import list_partitions, locate_partition, locate_primary
+from photoz.catalogue.hats import list_partitions, locate_partition, locate_primary
 from photoz.errors import CatalogueError, MissingTileError
 from photoz.settings import configure_storage
 from photoz.storage import exists, join, list_folder, open_atomic, read_json, remove, write_json

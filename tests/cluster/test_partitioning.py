@@ -9,10 +9,10 @@ import pytest
 
 from cluster.ingest import ingest_alone
 from cluster.partitioning import partition_sources
-from photoz.config import Config
 from photoz.errors import CatalogueError
-from photoz.ingest import ingest_tile
-from photoz.survey.kids import find_tiles
+from photoz.ingest.tile import ingest_tile
+from photoz.settings.config import Config
+from photoz.survey.files import find_tiles
 from photoz.tiles import list_tiles
 from tests.tiny_survey import make_config, write_survey
 

@@ -13,9 +13,9 @@ from tiny_survey import BANDS, make_config
 
 from cluster.audit import audit_catalogue
 from cluster.engines import run_tasks
-from cluster.infer import infer_catalogue
-from photoz.catalogue import PRIMARY, finish_catalogue, list_partitions, locate_partition, read_partition
-from photoz.config import Config
+from cluster.inference.run import infer_catalogue
+from photoz.catalogue.hats import PRIMARY, finish_catalogue, list_partitions, locate_partition, read_partition
+from photoz.settings.config import Config
 from photoz.storage import read_json
 
 ARCSEC = 900.0

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from runs import ManyPartitions, change, make_survey, name_tiles, write_toml
 
-from cluster.infer import infer_catalogue
+from cluster.inference.run import infer_catalogue
 from cluster.ledger import RUN_FOLDER, locate_record
 from cluster.lock import hold_lock
 from cluster.status import format_status, read_status
-from photoz.catalogue import list_partitions
-from photoz.config import Config
+from photoz.catalogue.hats import list_partitions
 from photoz.errors import CatalogueError
+from photoz.settings.config import Config
 from photoz.storage import join, read_json, remove, write_json
 
 JOB = Path(__file__).parents[2] / "jobs" / "status.py"

@@ -13,10 +13,10 @@ import pytest
 from faulty import SlowDown, inject
 from runs import ManyPartitions, change, make_survey, name_tiles
 
-from cluster.infer import infer_catalogue
+from cluster.inference.run import infer_catalogue
 from cluster.ledger import Record
 from cluster.telemetry import Progress, RunTelemetry
-from photoz.config import Config
+from photoz.settings.config import Config
 from photoz.storage import list_folder, read_json
 from photoz.telemetry import count, gather, timed
 

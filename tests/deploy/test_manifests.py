@@ -13,17 +13,17 @@ import pytest
 import yaml
 from rendered import DEPLOY, JOBS, OVERLAYS, ROOT, Manifest, find, list_pods, read_values, render, render_overlay
 
-import cluster.trainplan
+import cluster.training.plan
 from cluster.engines import check_resources
-from photoz.config import Config, load_config
 from photoz.settings import DEFAULT_CONFIG_VARIABLE
+from photoz.settings.config import Config, load_config
 
 KUBERNETES = "1.32.0"
 CRDS = Path(os.environ.get("PHOTOZ_CRDS", ROOT.parent / "shared" / "data" / "crds"))
 CORE = {"Namespace", "ServiceAccount", "Role", "RoleBinding", "NetworkPolicy", "ConfigMap"}
 RESTRICTED_VOLUMES = {"configMap", "downwardAPI", "emptyDir", "projected", "secret"}
 RAY_OBJECT_STORE = 0.3  # of a pod's memory: Ray's default
-READER_CPUS = 0.5  # what cluster.infer asks for a task that reads
+READER_CPUS = 0.5  # what cluster.inference.run asks for a task that reads
 GIB = {"Mi": 2**-10, "Gi": 1.0}
 
 overlays = pytest.mark.parametrize("overlay", OVERLAYS)
@@ -285,7 +285,7 @@ def test_sizes_fit_the_settings(overlay: str, tmp_path: Path) -> None:
         assert most == {"CPU": engine.most_cpus, "GPU": engine.most_gpus}
         check_resources(most, engine)
         assert engine.workers * READER_CPUS + engine.estimators * engine.cpus_per_estimator <= most["CPU"]
-        cluster.trainplan.check_resources(training, most)
+        cluster.training.plan.check_resources(training, most)
         holder = groups["estimators" if overlay == "gpu" else "readers"]["template"]["spec"]["containers"][0]
         cpus, gpus, _ = measure(holder)
         assert engine.cpus_per_estimator <= cpus

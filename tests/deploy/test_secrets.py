@@ -5,8 +5,8 @@ That the ones of the environment are in nothing a run writes or says, tests/clus
 
 import pytest
 
-from photoz.config import convert_config
 from photoz.errors import ConfigError
+from photoz.settings.config import convert_config
 
 MINIMAL = {
     "run": {"name": "x"},

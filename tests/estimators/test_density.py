@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from photoz.estimators.density import (
+from photoz.estimators.networks.density import (
     BIN_REACH,
     LOG_WIDTHS,
     BinnedDensity,

@@ -9,19 +9,19 @@ import torch
 from scipy.stats import norm
 from torch import nn
 
-from photoz.config import convert_config
 from photoz.errors import EstimatorError
 from photoz.estimators import Inputs, load_estimator, load_recalibration
 from photoz.estimators.base import check_bands
-from photoz.estimators.colours import ColourDistance
-from photoz.estimators.hybrid import HybridEstimator
-from photoz.estimators.layout import InputLayout
-from photoz.estimators.network import Head, HybridNetwork, MaskedNetwork, average_pool_same, max_pool_same
-from photoz.estimators.paper import PaperEstimator
-from photoz.estimators.scaling import find_limits, scale_cutouts
+from photoz.estimators.networks.colours import ColourDistance
+from photoz.estimators.networks.hybrid import HybridEstimator
+from photoz.estimators.networks.layout import InputLayout
+from photoz.estimators.networks.network import Head, HybridNetwork, MaskedNetwork, average_pool_same, max_pool_same
+from photoz.estimators.networks.paper import PaperEstimator
+from photoz.estimators.networks.scaling import find_limits, scale_cutouts
 from photoz.pdf.recalibration import Recalibration
 from photoz.photometry import MagnitudeScaling, MagnitudeSums
 from photoz.schema import LEVELS, Flag
+from photoz.settings.config import convert_config
 
 BANDS = ("u", "g", "r", "i", "Z", "Y", "J", "H", "Ks")
 UGRI = ("u", "g", "r", "i")

@@ -5,10 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from photoz.config import Training
-from photoz.estimators.masks import Photometry, encode, number_patterns
+from photoz.estimators.networks.masks import Photometry, encode, number_patterns
 from photoz.photometry import MagnitudeScaling
 from photoz.training.dropping import drop_image_bands, drop_inputs
+from photoz.training.settings import Training
 
 SCALING = MagnitudeScaling(
     np.array([20.0, 19.0, 18.0, 17.5]), np.array([1.0, 2.0, 0.5, 1.5]), np.array([-0.9, -1.1, 0.2])

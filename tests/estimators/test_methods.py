@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from photoz.estimators.cnn1d import CLASSROOM, Cnn1d
-from photoz.estimators.dropping import drop_bands
-from photoz.estimators.features import FluxFeatures, compute_asinh_magnitudes
-from photoz.estimators.gat import Gat, GraphAttention
-from photoz.estimators.knn import SCALINGS, KnnEstimator, fit_scaling
-from photoz.estimators.photometric import Sample
-from photoz.estimators.template import compute_band_flux, compute_log_likelihood, compute_prior, fit_prior
+from photoz.estimators.mlp.lacking import drop_bands
+from photoz.estimators.photometric.base import Sample
+from photoz.estimators.photometric.cnn1d import CLASSROOM, Cnn1d
+from photoz.estimators.photometric.features import FluxFeatures, compute_asinh_magnitudes
+from photoz.estimators.photometric.gat import Gat, GraphAttention
+from photoz.estimators.photometric.knn import SCALINGS, KnnEstimator, fit_scaling
+from photoz.estimators.photometric.template import compute_band_flux, compute_log_likelihood, compute_prior, fit_prior
 
 
 def test_attention_is_the_written_out_formula():

@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from photoz.estimators.density import GaussianMixture, find_local_median
-from photoz.estimators.gaussians import (
+from photoz.estimators.mixture import (
     Mixture,
     compute_cdf,
     compute_density,
@@ -17,7 +16,8 @@ from photoz.estimators.gaussians import (
     find_quantiles,
     split_members,
 )
-from photoz.estimators.mixtures import EnsembleRecipe, MixtureEnsemble, compute_loss
+from photoz.estimators.mlp.ensemble import EnsembleRecipe, MixtureEnsemble, compute_loss
+from photoz.estimators.networks.density import GaussianMixture, find_local_median
 from photoz.schema import LEVELS
 
 

@@ -10,7 +10,10 @@ import torch
 from scipy.stats import norm
 
 from photoz.estimators.base import Inputs, load_estimator
-from photoz.estimators.calibration import (
+from photoz.estimators.mlp.ensemble import EnsembleRecipe, MixtureEnsemble
+from photoz.estimators.mlp.estimator import MlpEstimator, fit_ensemble
+from photoz.estimators.mlp.lacking import choose_dark, choose_lost, darken_bands, drop_bands
+from photoz.estimators.mlp.unseen import (
     FOLDS,
     assign_folds,
     compute_member_pits,
@@ -21,11 +24,8 @@ from photoz.estimators.calibration import (
     measure_agreement,
     number_patterns,
 )
-from photoz.estimators.dropping import choose_dark, choose_lost, darken_bands, drop_bands
-from photoz.estimators.features import FluxFeatures
-from photoz.estimators.mixtures import EnsembleRecipe, MixtureEnsemble
-from photoz.estimators.mlp import MlpEstimator, fit_ensemble
-from photoz.estimators.photometric import Sample
+from photoz.estimators.photometric.base import Sample
+from photoz.estimators.photometric.features import FluxFeatures
 from photoz.inference import estimate_partition
 from photoz.pdf import compute_coverage, compute_ks
 from photoz.pdf import compute_pit as measure_pit
@@ -274,7 +274,7 @@ def test_catalogue_holds_the_density():
 
 
 def make_config():
-    from photoz.config import convert_config
+    from photoz.settings.config import convert_config
 
     places = ("survey", "tiles", "sources", "training", "models", "catalogue", "report")
     return convert_config({"run": {"name": "t"}, "locations": {place: place for place in places}})

@@ -5,11 +5,12 @@ import pytest
 import torch
 from test_hybrid import BANDS, UGRI, assert_same, make_inputs, make_scaling
 
-from photoz.estimators import Inputs, packed
-from photoz.estimators.hybrid import HybridEstimator
-from photoz.estimators.layout import InputLayout
-from photoz.estimators.network import Head, max_pool_same
-from photoz.estimators.paper import PaperEstimator
+from photoz.estimators import Inputs
+from photoz.estimators.networks import packed
+from photoz.estimators.networks.hybrid import HybridEstimator
+from photoz.estimators.networks.layout import InputLayout
+from photoz.estimators.networks.network import Head, max_pool_same
+from photoz.estimators.networks.paper import PaperEstimator
 from photoz.inference import keep_memory
 
 WITHIN = {"float32": 1e-4, "bfloat16": 1e-3}

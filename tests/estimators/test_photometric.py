@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from photoz.config import Config, convert_config
 from photoz.errors import EstimatorError, TrainingError
 from photoz.estimators.base import Inputs, check_bands, list_photometric, load_class, load_estimator
-from photoz.estimators.photometric import PhotometricEstimator, Sample
+from photoz.estimators.photometric.base import PhotometricEstimator, Sample
 from photoz.inference import estimate_partition
 from photoz.schema import Flag, make_source_schema
+from photoz.settings.config import Config, convert_config
 
 BANDS = ("u", "g", "r", "i", "z")
 NAMES = list_photometric()

@@ -15,15 +15,15 @@ from fsspec.core import url_to_fs
 from runs import FAR_APART, ManyPartitions, add_empty_partition, change, make_survey, name_tiles, read_all
 from small_disk import SmallDisk
 
-import cluster.infer
+import cluster.inference.run
 import photoz.inputs
-from cluster.infer import infer_catalogue
+from cluster.inference.run import infer_catalogue
+from cluster.inference.stages import Plan
 from cluster.ledger import Record
-from cluster.stages import Plan
-from photoz.catalogue import Partition
-from photoz.config import Config
+from photoz.catalogue.hats import Partition
 from photoz.errors import CatalogueError
 from photoz.schema import Flag
+from photoz.settings.config import Config
 from photoz.storage import join, remove
 
 pytestmark = pytest.mark.faults
@@ -91,7 +91,7 @@ def test_a_tile_deleted_in_mid_run(
     survey: ManyPartitions, config: Config, tally: Tally, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, engine: str
 ) -> None:
     """Workers would read it early, and are held back; the serial engine is far from it when it goes."""
-    estimate, deleted, lost = cluster.infer.estimate_partitions, tmp_path / "deleted", f"KIDS_{TILES[-1]}"
+    estimate, deleted, lost = cluster.inference.run.estimate_partitions, tmp_path / "deleted", f"KIDS_{TILES[-1]}"
 
     def delete_then(plan: Plan, partitions: list[Partition]) -> Iterator[Record]:
         for number, record in enumerate(estimate(plan, partitions), start=1):
@@ -100,7 +100,7 @@ def test_a_tile_deleted_in_mid_run(
                 deleted.touch()
             yield record
 
-    monkeypatch.setattr(cluster.infer, "estimate_partitions", delete_then)
+    monkeypatch.setattr(cluster.inference.run, "estimate_partitions", delete_then)
     inject(monkeypatch, HoldBack(lost, deleted))
     record = infer_catalogue(change(config, engine__name=engine))
     assert deleted.exists()

@@ -10,10 +10,10 @@ from fault_table import Tally
 from killed_jobs import kill_when, start_job
 from runs import ManyPartitions, assert_same_rows, change, make_survey, name_tiles, read_all
 
-from cluster.infer import infer_catalogue
+from cluster.inference.run import infer_catalogue
 from cluster.ledger import RUN_FOLDER
 from cluster.local import Head, start_head
-from photoz.config import Config
+from photoz.settings.config import Config
 from photoz.storage import join, list_folder, read_json, remove
 
 pytestmark = pytest.mark.faults

@@ -16,16 +16,16 @@ from runs import ManyPartitions, assert_same_rows, change, make_survey, name_til
 from small_disk import SmallDisk
 
 from cluster.engines import Again, run_tasks
-from cluster.infer import infer_catalogue
+from cluster.inference.run import infer_catalogue
 from cluster.ingest import ingest_tiles
 from cluster.local import Head, start_head
 from cluster.partitioning import partition_sources
-from photoz.config import Config
 from photoz.errors import CatalogueError
-from photoz.ingest import ingest_tile
+from photoz.ingest.tile import ingest_tile
 from photoz.settings import configure_storage
+from photoz.settings.config import Config
 from photoz.storage import exists, join, read_json, remove
-from photoz.survey.kids import find_tiles
+from photoz.survey.files import find_tiles
 from photoz.tiles import list_tiles, open_tile
 
 pytestmark = pytest.mark.faults

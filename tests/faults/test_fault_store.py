@@ -7,9 +7,9 @@ from fault_places import Place
 from fault_table import Tally
 from runs import ManyPartitions, assert_same_rows, change, make_survey, name_tiles, read_all
 
-from cluster.infer import infer_catalogue
-from photoz.config import convert_config
+from cluster.inference.run import infer_catalogue
 from photoz.settings import config_to_dict, configure_storage
+from photoz.settings.config import convert_config
 
 pytest.importorskip("moto.server", reason="the server of the object store: pip install 'photoz[test]'")
 

@@ -18,11 +18,11 @@ from faulty import Die, DieOf, SlowDown, inject
 from runs import ManyPartitions, assert_same_rows, change, make_survey, name_tiles, read_all
 
 from cluster.engines import use_own_token
-from cluster.infer import infer_catalogue
+from cluster.inference.run import infer_catalogue
 from cluster.ledger import Record
 from cluster.reruns import counting
-from photoz.config import Config
 from photoz.errors import CatalogueError
+from photoz.settings.config import Config
 from photoz.storage import list_folder, read_json
 
 pytestmark = pytest.mark.faults

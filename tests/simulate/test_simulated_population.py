@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from photoz.config import Survey
 from photoz.simulate.morphology import (
     compute_median_radius,
     compute_radius_scatter,
@@ -13,8 +12,9 @@ from photoz.simulate.morphology import (
 )
 from photoz.simulate.population import draw_galaxies
 from photoz.simulate.seds import COSMOLOGY, SedLibrary, compute_fluxes, load_library, read_sdss_galaxies
+from photoz.simulate.settings import Simulation
 from photoz.simulate.stars import BRIGHTEST, FAINTEST, draw_stars
-from photoz.simulation_settings import Simulation
+from photoz.survey.settings import Survey
 
 BANDS = Survey().bands
 # KiDS-VIKING pivot wavelengths [Angstrom], u to Ks (total response curves of the survey).

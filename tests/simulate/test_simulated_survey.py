@@ -12,12 +12,12 @@ from astropy.wcs import WCS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from photoz.config import Config, convert_config
 from photoz.errors import ConfigError
-from photoz.simulate import plan_survey, simulate_tile, write_survey_tables
+from photoz.settings.config import Config, convert_config
 from photoz.simulate.catalogue import find_unobserved, format_id
 from photoz.simulate.render import compute_halo_radius, compute_sky_noise, draw_sources, make_psf
 from photoz.simulate.sky import compute_extinction, find_owner, make_sources, make_wcs
+from photoz.simulate.survey import plan_survey, simulate_tile, write_survey_tables
 
 CENTRES = [[180.0, -0.5], [180.1, -0.5]]
 BANDS = ("u", "g", "r", "i", "Z", "Y", "J", "H", "Ks")

@@ -9,8 +9,8 @@ from threading import Thread
 import pytest
 from tiny_survey import make_config
 
-from photoz.config import Config
 from photoz.errors import ConfigError
+from photoz.settings.config import Config
 from photoz.survey.download import fetch_file, plan_download, read_places, report_download
 
 CONTENT = bytes(range(256)) * 100

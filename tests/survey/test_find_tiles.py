@@ -8,7 +8,7 @@ import pytest
 from tiny_survey import make_config, write_survey
 
 from photoz.errors import SurveyFileError
-from photoz.survey.kids import find_tiles
+from photoz.survey.files import find_tiles
 
 
 def touch(folder: Path, *names: str) -> None:

@@ -7,11 +7,11 @@ import pytest
 from astropy.io import fits
 from tiny_survey import make_config
 
-from photoz.config import Config
-from photoz.detection import find_stellar_radius, mad_sigma
 from photoz.errors import ConfigError, SurveyFileError
-from photoz.survey.frame import measure_frame, read_frame
-from photoz.survey.frame_files import resample_image, resample_mask, write_frame
+from photoz.settings.config import Config
+from photoz.survey.frame.detection import find_stellar_radius, mad_sigma
+from photoz.survey.frame.files import resample_image, resample_mask, write_frame
+from photoz.survey.frame.measure import measure_frame, read_frame
 
 BANDS = {"g": 1.3, "r": 1.0, "J": 1.6}
 """Standard deviation [pixel] of the PSF of each band."""

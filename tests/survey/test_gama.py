@@ -8,7 +8,7 @@ from astropy.table import Table
 from tiny_survey import make_config
 
 from photoz.errors import SurveyFileError
-from photoz.survey.gama import SPECTROSCOPIC_SCHEMA, read_gama
+from photoz.survey.spectra import SPECTROSCOPIC_SCHEMA, read_gama
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from astropy.table import Table
 from astropy_healpix import HEALPix
 from tiny_survey import BANDS, make_catalogue, make_config, write_catalogue
 
-from photoz.config import Config
 from photoz.errors import SurveyFileError
 from photoz.schema import Flag, make_source_schema
+from photoz.settings.config import Config
 from photoz.survey.sources import calibrate_mag_auto, make_sources, read_catalogue, read_zeropoint_offsets
 
 REAL_ROWS = Path(__file__).parents[3] / "shared/data/catalogues/kids_dr4_fors2_15rows.csv"

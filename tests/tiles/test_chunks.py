@@ -13,11 +13,11 @@ from hypothesis.extra import numpy as hnp
 from tiny_survey import make_wcs
 from zarr.codecs import BytesCodec, Crc32cCodec, GzipCodec, ZstdCodec
 
-from photoz import config
 from photoz.errors import TileError
 from photoz.tiles import Tile, TileTemplate, TileWriter, open_tile
 from photoz.tiles.chunks import ChunkedArray
 from photoz.tiles.fetch import Fetch, Range, make_fetch
+from photoz.tiles.settings import Tiles
 
 SHAPE = (2, 90, 70)
 CHUNK, SHARD = 16, 32
@@ -113,7 +113,7 @@ def test_other_byte_order_is_not_for_it(tmp_path: Path) -> None:
 def write_tile(folder: Path) -> np.ndarray:
     rng = np.random.default_rng(1)
     image, mask = rng.normal(size=SHAPE).astype(np.float32), (rng.random(SHAPE[1:]) < 1e-3).astype(np.uint8)
-    writer = TileWriter(str(folder), TileTemplate("T", ("g", "r"), SHAPE[1:]), config.Tiles(chunk=CHUNK, shard=SHARD))
+    writer = TileWriter(str(folder), TileTemplate("T", ("g", "r"), SHAPE[1:]), Tiles(chunk=CHUNK, shard=SHARD))
     for y0 in range(0, SHAPE[1], SHARD):
         rows = slice(y0, y0 + SHARD)
         writer.write_rows(y0, {"image": image[:, rows], "mask": mask[rows]})

@@ -7,16 +7,16 @@ import pytest
 import zarr
 from tiny_survey import make_wcs
 
-from photoz import config
 from photoz.errors import TileError
 from photoz.tiles import Tile, TileTemplate, TileWriter, list_tiles, open_tile
+from photoz.tiles.settings import Tiles
 
-LAYOUT = config.Tiles(chunk=16, shard=32)
+LAYOUT = Tiles(chunk=16, shard=32)
 SHAPE = (70, 90)  # no multiple of a shard
 BANDS = ("g", "r")
 
 
-def write(location: str, *, layout: config.Tiles = LAYOUT, finish: bool = True, blank: bool = False) -> np.ndarray:
+def write(location: str, *, layout: Tiles = LAYOUT, finish: bool = True, blank: bool = False) -> np.ndarray:
     image = np.random.default_rng(2).normal(size=(2, *SHAPE)).astype(np.float32)
     if blank:
         image[:] = np.nan
@@ -41,8 +41,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(tmp_path) if request.param == "local" else f"memory://tiles-{tmp_path.name}"
 
 
-@pytest.mark.parametrize("layout", [LAYOUT, config.Tiles(chunk=16, shard=32, codec="none", checksum=False)])
-def test_what_is_written_is_read(store: str, layout: config.Tiles) -> None:
+@pytest.mark.parametrize("layout", [LAYOUT, Tiles(chunk=16, shard=32, codec="none", checksum=False)])
+def test_what_is_written_is_read(store: str, layout: Tiles) -> None:
     image = write(store, layout=layout)
     tile = open_tile(store, "T")
     np.testing.assert_array_equal(read(tile), image)
@@ -76,7 +76,7 @@ def test_a_mask_is_compressed_in_whole_shards(tmp_path: Path) -> None:
 def test_quantized_pixels_are_off_by_less_than_the_fraction_and_smaller(tmp_path: Path) -> None:
     stored = {}
     for fraction in (0.0, 0.25):
-        layout = config.Tiles(chunk=32, shard=128, codec="zstd", quantize=fraction)
+        layout = Tiles(chunk=32, shard=128, codec="zstd", quantize=fraction)
         image = write(str(tmp_path / str(fraction)), layout=layout)
         pixels = read(open_tile(str(tmp_path / str(fraction)), "T"))
         assert np.abs(pixels - image).max() <= fraction / 2 * 1.05  # of a noise of 1, as measured
@@ -107,7 +107,7 @@ def test_metadata_that_is_no_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize("codec", ["zstd", "none"])
 @pytest.mark.parametrize("where", [0.1, 0.5, 0.9])
 def test_flipped_byte_is_an_error_that_names_the_tile(tmp_path: Path, codec: str, where: float) -> None:
-    write(str(tmp_path), layout=config.Tiles(chunk=16, shard=32, codec=codec))  # type: ignore[arg-type]
+    write(str(tmp_path), layout=Tiles(chunk=16, shard=32, codec=codec))  # type: ignore[arg-type]
     shard = tmp_path / "T.zarr" / "image" / "c" / "0" / "0" / "1"
     content = bytearray(shard.read_bytes())
     content[int(where * len(content))] ^= 0x04

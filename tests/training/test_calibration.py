@@ -6,12 +6,12 @@ import numpy as np
 import torch
 
 from photoz.estimators import Inputs
-from photoz.estimators.hybrid import HybridEstimator
-from photoz.estimators.layout import InputLayout
-from photoz.estimators.network import Head
+from photoz.estimators.networks.hybrid import HybridEstimator
+from photoz.estimators.networks.layout import InputLayout
+from photoz.estimators.networks.network import Head
 from photoz.pdf import compute_ks, compute_pit
 from photoz.photometry import MagnitudeScaling
-from photoz.training.calibration import fit_recalibration, measure_pits
+from photoz.training.recalibrate import fit_recalibration, measure_pits
 
 BANDS = ("g", "r", "i", "H")
 SCALING = MagnitudeScaling(np.full(4, 20.0), np.ones(4), np.zeros(3))

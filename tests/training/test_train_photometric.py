@@ -12,19 +12,20 @@ from astropy.table import Table
 from conftest import ReadySurvey
 from runs import assert_same_rows, change, read_all
 
-from cluster.infer import infer_catalogue
-from cluster.train import train_estimator
-from cluster.trainingset import build_training_set
-from cluster.trainphotometric import check_task, compute_photometric_key, use_threads
-from photoz.catalogue import list_partitions, read_partition
-from photoz.config import Config, Training
-from photoz.crossmatch import SPLITS
+from cluster.inference.run import infer_catalogue
+from cluster.training.networks import train_estimator
+from cluster.training.photometric import check_task, compute_photometric_key, use_threads
+from cluster.training.set import build_training_set
+from photoz.catalogue.hats import list_partitions, read_partition
 from photoz.errors import ConfigError, EstimatorError, TrainingError
 from photoz.estimators import load_estimator
 from photoz.estimators.base import check_bands, list_photometric
 from photoz.inference import estimate_partition
 from photoz.schema import Flag
+from photoz.settings.config import Config
+from photoz.training.crossmatch import SPLITS
 from photoz.training.photometric import read_sample
+from photoz.training.settings import Training
 
 SMALL = {
     "mlp": {"members": 2, "hidden": [24], "least_steps": 60, "epochs": 1},

@@ -9,13 +9,13 @@ import psutil
 import pytest
 from tiny_training import BANDS, make_config, write_training_set
 
-from cluster.train import train_estimator
-from cluster.trainplan import check_resources, check_training_set, compute_training_key
-from photoz.config import Training
+from cluster.training.networks import train_estimator
+from cluster.training.plan import check_resources, check_training_set, compute_training_key
 from photoz.errors import ConfigError, EstimatorError, TrainingError
 from photoz.estimators import Inputs, load_estimator
-from photoz.estimators.hybrid import make_layout
+from photoz.estimators.networks.hybrid import make_layout
 from photoz.settings import config_to_dict
+from photoz.training.settings import Training
 
 
 def make_galaxies(z_N, *, images):

@@ -7,26 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from photoz.config import Training
 from photoz.errors import TrainingError
 from photoz.estimators import Inputs
-from photoz.estimators.layout import InputLayout, make_head
+from photoz.estimators.networks.layout import InputLayout, make_head
 from photoz.photometry import MagnitudeScaling, MagnitudeSums
-from photoz.training import (
-    EpochRecord,
-    TrainingState,
-    augment,
-    make_objective,
-    make_optimizer,
-    make_schedule,
-    prepare_batch,
-    train_epoch,
-    validate,
-    write_history,
-)
-from photoz.training.batches import turn_images
-from photoz.training.epoch import Predictions
-from photoz.training.state import restore
+from photoz.training.batches import augment, prepare_batch, turn_images
+from photoz.training.epoch import Predictions, make_optimizer, make_schedule, train_epoch, validate
+from photoz.training.history import EpochRecord, write_history
+from photoz.training.objectives import make_objective
+from photoz.training.settings import Training
+from photoz.training.state import TrainingState, restore
 
 CPU = torch.device("cpu")
 

@@ -1,0 +1,1 @@
+"""Training sets and trainings, spread over an engine."""

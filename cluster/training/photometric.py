@@ -1,0 +1,135 @@
+"""Fit an estimator that reads magnitudes alone: one task, on Ray where Ray is the engine, else in this process."""
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+import torch
+
+from cluster.engines import MALLOC_SETTINGS, find_resources, ray_cluster
+from cluster.training.plan import is_trained
+from photoz.errors import ConfigError, PhotozError
+from photoz.estimators.base import MANIFEST, list_photometric, load_class
+from photoz.settings import configure_storage
+from photoz.settings.config import Config
+from photoz.storage import join, remove
+from photoz.training.photometric import fit_photometric
+from photoz.training.set import compute_set_hash
+from photoz.training.settings import Training
+
+logger = logging.getLogger(__name__)
+
+
+def train_photometric(config: Config) -> str:
+    """Fit the photometric estimator the settings name to the training set, and write its folder.
+
+    Returns
+    -------
+    str
+        Location of the folder. One that was fitted with the same settings to the same set is kept.
+
+    Raises
+    ------
+    TrainingError
+        There is no training set, or it cannot be learnt from.
+    EstimatorError
+        The folder holds another training.
+    ConfigError
+        ``training.fit`` names no such estimator, or the cluster lacks what the task asks for.
+    """
+    location = join(config.locations.models, config.training.estimator)
+    set_hash = compute_set_hash(config)
+    key = compute_photometric_key(config, set_hash)
+    if is_trained(config, location, key):
+        logger.info("%s is trained already with these settings on this training set", location)
+        return location
+    run = _fit_on_ray if config.engine.name == "ray" else fit_and_save
+    record = run(config, location, {"key": key, "training_files": set_hash})
+    logger.info(
+        "%s: fitted to %d galaxies; of the %d for validation SMAD %s, R2 %s",
+        location,
+        record["training_rows"],
+        record["valid"]["rows"],
+        *("–" if record["valid"][name] is None else f"{record['valid'][name]:.4f}" for name in ("smad", "r2")),
+    )
+    return location
+
+
+def compute_photometric_key(config: Config, set_hash: str) -> str:
+    """Hash everything a fitted estimator depends on: method, its settings, seed, bands, training set.
+
+    Raises
+    ------
+    ConfigError
+        ``training.fit`` names an estimator that is not fitted this way.
+    """
+    name, fit, known = config.training.estimator, config.training.fit, list_photometric()
+    if strange := [each for each in fit if each not in known]:
+        raise ConfigError(f"training.fit holds settings of {strange}: those that are fitted so are {known}")
+    kind: Any = load_class(name)
+    parts = [name, {**kind.DEFAULTS, **fit.get(name, {})}, config.run.seed, config.survey.bands, set_hash]
+    return hashlib.blake2b(msgspec.json.encode(parts, order="sorted"), digest_size=16).hexdigest()
+
+
+def fit_and_save(config: Config, location: str, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Fit in this process and write the folder; return what its manifest records."""
+    configure_storage(config)
+    with use_threads(config.training.threads_per_worker or 1):
+        estimator = fit_photometric(config, record)
+    # Without a manifest the folder is no estimator: so a crash never leaves an old manifest with new weights.
+    remove(join(location, MANIFEST))
+    estimator.save(location)
+    return dict(estimator.parts.record)
+
+
+@contextmanager
+def use_threads(count: int) -> Iterator[None]:
+    """Give torch, LightGBM and SciPy that many threads for the time of the block, whatever runs this process.
+
+    The last digits of a float32 sum depend on their number, and a seed must give the same estimator on every engine
+    and every machine: so one is the default, whatever the machine has.
+    """
+    before = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
+    torch.set_num_threads(count)
+    os.environ["OMP_NUM_THREADS"] = str(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        os.environ.pop("OMP_NUM_THREADS")
+        if before[1] is not None:
+            os.environ["OMP_NUM_THREADS"] = before[1]
+
+
+def _fit_on_ray(config: Config, location: str, record: Mapping[str, Any]) -> dict[str, Any]:
+    import ray
+
+    settings = config.training
+    with ray_cluster(config.engine):
+        check_task(settings, find_resources(config.engine))
+        task = ray.remote(fit_and_save).options(
+            num_cpus=settings.cpus_per_worker,
+            num_gpus=int(settings.use_gpu),
+            max_retries=settings.max_failures,
+            runtime_env={"env_vars": {**MALLOC_SETTINGS, "OMP_WAIT_POLICY": "PASSIVE"}},
+        )
+        try:
+            found: dict[str, Any] = ray.get(task.remote(config, location, record))
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, PhotozError):  # the job tells it in one line, without Ray's traceback
+                raise error.cause from error
+            raise
+    return found
+
+
+def check_task(settings: Training, available: Mapping[str, float]) -> None:
+    """Refuse a task that Ray would never start; raises `ConfigError`."""
+    wanted, cpus = settings.cpus_per_worker, available.get("CPU", 0.0)
+    if wanted > cpus:
+        raise ConfigError(f"training.cpus_per_worker = {wanted:g} is more than the cluster's {cpus:g} CPUs: lower it")
+    if settings.use_gpu and available.get("GPU", 0.0) < 1:
+        raise ConfigError("training.use_gpu is set, the cluster has no GPU: start Ray where there is one")

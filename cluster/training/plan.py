@@ -1,0 +1,213 @@
+"""What a training is, apart from Ray: its plan and key, what is refused before any work is done, what is written."""
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from photoz.errors import ConfigError, EstimatorError, TrainingError
+from photoz.estimators.base import MANIFEST, read_manifest
+from photoz.estimators.networks.hybrid import HybridEstimator
+from photoz.estimators.networks.layout import PAPER, InputLayout
+from photoz.estimators.networks.network import HybridNetwork, MaskedNetwork
+from photoz.estimators.networks.paper import PaperEstimator
+from photoz.photometry import MagnitudeScaling
+from photoz.plots import plot_history
+from photoz.plots.style import render_png
+from photoz.settings import config_to_dict
+from photoz.settings.config import Config
+from photoz.storage import exists, join, open_atomic, remove
+from photoz.training.history import write_history
+from photoz.training.recalibrate import calibrate_estimator
+from photoz.training.set import fit_magnitude_scaling, read_redshifts
+from photoz.training.settings import Training
+from photoz.training.state import TrainingState
+from photoz.training.weights import Smoothing, draw_bootstrap
+
+logger = logging.getLogger(__name__)
+
+# How the work is spread changes no more than rounding, so these settings do not make another estimator.
+_SPREADING = ("workers", "use_gpu", "cpus_per_worker", "threads_per_worker", "overwrite", "max_failures", "hold_gib")
+_OF_OTHERS = ("fit",)  # settings that the networks do not read
+PAPERS_SETTINGS = {
+    "batch_size": 32,
+    "learning_rate": 1e-3,
+    "decay": 0.9,
+    "decay_steps": 10_000,
+    "adam_epsilon": 1e-7,
+    "huber_delta": 1e-4,
+    "patience": 10,
+    "smooth_nz_width": 0.0,
+}
+"""Of arXiv 2312.08043 and its authors' public code; ``max_epochs`` and what spreads the work remain the user's."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingPlan:
+    """What every worker is told; pickled once.
+
+    Parameters
+    ----------
+    config : Config
+    layout : InputLayout
+        What the network reads.
+    scaling : MagnitudeScaling
+        Of the training galaxies.
+    target_scale : tuple of two float
+        Mean and spread of ln(1 + z) of the training galaxies.
+    smoothing : Smoothing or None
+        Weights that smooth their n(z).
+    """
+
+    config: Config
+    layout: InputLayout
+    scaling: MagnitudeScaling
+    target_scale: tuple[float, float] = (0.0, 1.0)
+    smoothing: Smoothing | None = None
+
+    def make_network(self) -> HybridNetwork | MaskedNetwork:
+        """Build the network with fresh weights, knowing the scale of its targets."""
+        network = self.layout.make_network()
+        if isinstance(network, MaskedNetwork):
+            network.target_scale.copy_(torch.tensor(self.target_scale))
+        return network
+
+    def weigh(self, object_ids: Sequence[str], z_spec_N: npt.NDArray[np.floating]) -> npt.NDArray[np.float32] | None:
+        """Weigh training galaxies, shape (N, K); None for the paper's network, which weighs all alike."""
+        if self.layout.head is None:
+            return None
+        weight_NK = draw_bootstrap(object_ids, seed=self.config.run.seed, members=self.layout.head.members)
+        return weight_NK if self.smoothing is None else weight_NK * self.smoothing.weigh(z_spec_N)
+
+
+def plan_training(config: Config, layout: InputLayout) -> TrainingPlan:
+    """Derive from the training split what every worker must know."""
+    scaling = fit_magnitude_scaling(config)
+    if layout.head is None:
+        return TrainingPlan(config, layout, scaling)
+    z_N = read_redshifts(config, "train")
+    y_N, width = np.log1p(z_N), config.training.smooth_nz_width
+    smoothing = Smoothing.fit(z_N, width=width) if width > 0 else None
+    return TrainingPlan(config, layout, scaling, (float(y_N.mean()), float(y_N.std()) or 1.0), smoothing)
+
+
+def resolve_settings(config: Config) -> Config:
+    """Return the settings a training has: the paper's where the estimator is the paper's, whatever was said."""
+    if config.training.estimator != PAPER:
+        return config
+    return msgspec.structs.replace(config, training=msgspec.structs.replace(config.training, **PAPERS_SETTINGS))
+
+
+def check_resources(settings: Training, available: dict[str, float]) -> None:
+    """Refuse settings under which Ray would wait for ever for a processor.
+
+    Raises
+    ------
+    ConfigError
+        The workers take every CPU, so that none is left to read the training set, or want more GPUs than there are.
+    """
+    wanted, cpus = settings.workers * settings.cpus_per_worker, available.get("CPU", 0.0)
+    if wanted > cpus - 1:
+        raise ConfigError(
+            f"training.workers x training.cpus_per_worker = {wanted:g} CPUs leaves less than one of the cluster's "
+            f"{cpus:g} to read the training set with: lower one of them, or start Ray with more CPUs"
+        )
+    gpus = available.get("GPU", 0.0)
+    if settings.use_gpu and settings.workers > gpus:
+        raise ConfigError(f"training.workers = {settings.workers} with training.use_gpu, the cluster has {gpus:g} GPUs")
+    if settings.batch_size < 2 * settings.workers:
+        raise ConfigError(
+            f"training.batch_size = {settings.batch_size} gives {settings.workers} workers fewer than 2 galaxies each"
+        )
+
+
+def check_training_set(config: Config, counts: dict[str, int]) -> None:
+    """Refuse a training set from which not one batch, or no validation loss, can be made; raises `TrainingError`."""
+    settings = config.training
+    if counts["train"] < settings.batch_size + settings.workers or counts["valid"] < settings.workers:
+        raise TrainingError(
+            f"the training set has {counts['train']} galaxies to train on and {counts['valid']} to validate with, "
+            f"too few for training.batch_size = {settings.batch_size} on {settings.workers} workers: lower it, or "
+            "match more galaxies"
+        )
+
+
+def compute_training_key(config: Config, layout: InputLayout, set_hash: str) -> str:
+    """Hash everything a trained estimator depends on: settings, inputs, seed, training set."""
+    unread = (*_SPREADING, *_OF_OTHERS)
+    settings = {name: value for name, value in config_to_dict(config)["training"].items() if name not in unread}
+    parts = [settings, config.run.seed, layout.bands, layout.image_bands, layout.pixel_scale, set_hash]
+    return hashlib.blake2b(msgspec.json.encode(parts, order="sorted"), digest_size=16).hexdigest()
+
+
+def is_trained(config: Config, location: str, key: str) -> bool:
+    """Tell whether a folder holds the estimator of this training.
+
+    Raises
+    ------
+    EstimatorError
+        It holds another, and ``training.overwrite`` is not set.
+    """
+    if not exists(join(location, MANIFEST)):
+        return False
+    record = read_manifest(location).get("record")
+    if isinstance(record, dict) and record.get("key") == key:
+        return True
+    if config.training.overwrite:
+        logger.info("%s holds another training and will be replaced", location)
+        return False
+    raise EstimatorError(
+        f"{location!r} holds an estimator trained with other settings or on another training set: give "
+        "--set training.overwrite=true to replace it, another locations.models, or remove the folder"
+    )
+
+
+def save_estimator(plan: TrainingPlan, weights: dict[str, torch.Tensor], location: str, record: dict[str, Any]) -> None:
+    """Make the estimator of these weights, recalibrate it and write its folder."""
+    network = plan.make_network()
+    network.load_state_dict(weights)
+    # Without a manifest the folder is no estimator: so a crash never leaves an old manifest with new weights.
+    remove(join(location, MANIFEST))
+    if isinstance(network, MaskedNetwork):
+        estimator = HybridEstimator(plan.layout, plan.scaling, network, record)
+        calibrate_estimator(estimator, plan.config).save(location)
+    else:
+        PaperEstimator(plan.layout, plan.scaling, network, record).save(location)
+
+
+def write_estimator(
+    plan: TrainingPlan,
+    state: TrainingState,
+    location: str,
+    *,
+    record: dict[str, Any],
+    save: Callable[[TrainingPlan, dict[str, torch.Tensor], str, dict[str, Any]], None] = save_estimator,
+) -> None:
+    """Write the best epoch's network as an estimator folder, and the history beside the training set.
+
+    ``save`` is `save_estimator`, or what has another process do it.
+    """
+    config, best = plan.config, state.best_record
+    training = config_to_dict(config)["training"]
+    record = {**record, "settings": training, "epochs": state.epoch, "best_epoch": best.to_dict()}
+    save(plan, state.best, location, record)
+    history = join(config.locations.training, f"history-{config.training.estimator}")
+    write_history(f"{history}.json", state.records, info={"estimator": config.training.estimator, **record})
+    figure = plot_history({config.training.estimator: [epoch.to_dict() for epoch in state.records]})
+    with open_atomic(f"{history}.png") as file:
+        file.write(render_png(figure))
+    logger.info(
+        "%s: epoch %d of %d kept, validation SMAD %.4f, R2 %.3f; history in %s.png",
+        location,
+        best.epoch,
+        state.epoch,
+        best.smad,
+        best.r2,
+        history,
+    )

@@ -1,0 +1,67 @@
+"""Build the training set: one task a partition of the source catalogue."""
+
+import logging
+from typing import Any
+
+from cluster.engines import run_tasks
+from photoz.catalogue.hats import list_partitions
+from photoz.errors import TrainingError
+from photoz.settings.config import Config
+from photoz.storage import join, list_folder, remove, write_json
+from photoz.survey.spectra import read_gama
+from photoz.training.set import compute_set_hash, count_splits, locate_part, plan_matching, set_location, write_part
+
+logger = logging.getLogger(__name__)
+
+
+def build_training_set(config: Config) -> dict[str, Any]:
+    """Match the source catalogue with the spectroscopic table, cut the cutouts and write the training set.
+
+    Parts that are there and were made from the same settings, sources, spectra and tiles are kept; parts of partitions
+    that are no longer there are removed.
+
+    Returns
+    -------
+    dict
+        Counts, and ``hash`` of the whole set; also written as ``set.json`` in ``locations.training``.
+
+    Raises
+    ------
+    TrainingError
+        No galaxy with a usable image has a redshift.
+    """
+    tasks = plan_matching(config, list_partitions(config.locations.sources), read_gama(config))
+    _remove_stale(config, {locate_part(config, task.partition) for task in tasks})
+    results = list(run_tasks(write_part, tasks, config, label="partitions matched"))
+    summary: dict[str, Any] = {
+        name: sum(result[name] for result in results)
+        for name in ("rows", "matched", "without_image", "without_photometry")
+    }
+    if not summary["rows"]:
+        raise TrainingError(
+            f"no source has a redshift in {config.crossmatch.file} within {config.crossmatch.radius_arcsec} arcsec and "
+            f"a usable image ({summary['matched']} matched): check that the two cover the same sky"
+        )
+    summary |= {"hash": compute_set_hash(config), "splits": count_splits(config)}
+    write_json(join(config.locations.training, "set.json"), summary)
+    _log_summary(summary)
+    return summary
+
+
+def _remove_stale(config: Config, wanted: set[str]) -> None:
+    names = {location.rsplit("/", 1)[-1] for location in wanted}
+    for location in list_folder(set_location(config), "part-*.parquet"):
+        if location.rsplit("/", 1)[-1] not in names:
+            logger.info("removing %s: its partition is not in the source catalogue any more", location)
+            remove(location)
+
+
+def _log_summary(summary: dict[str, Any]) -> None:
+    logger.info(
+        "training set: %d galaxies (%s) of %d matched; left out: %d without a usable image, %d without a magnitude",
+        summary["rows"],
+        ", ".join(f"{count} {split}" for split, count in summary["splits"].items()),
+        summary["matched"],
+        summary["without_image"],
+        summary["without_photometry"],
+    )

@@ -1,0 +1,1 @@
+"""`mlp`: an ensemble of mixture-density networks on magnitudes, colours and errors."""

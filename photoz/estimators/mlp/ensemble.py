@@ -1,0 +1,116 @@
+"""An ensemble of mixture-density networks: the batched network and its fit."""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from photoz.estimators.mixture import Mixture
+
+_LOWEST, _HIGHEST = -5.5, 1.5  # natural logarithm of a component's width, in units of the targets' spread
+
+
+@dataclass(frozen=True)
+class EnsembleRecipe:
+    """Shape of the ensemble and how it is fitted; each default is the best of those in docs/benchmarks/mlp-levers.md.
+
+    Parameters
+    ----------
+    members : int
+        Networks, which differ by initial weights and by the order of the rows.
+    hidden : tuple of int
+        Units of the hidden layers.
+    components : int
+        Gaussians a member.
+    epochs, batch_size : int
+        A small sample is gone through more often, until ``least_steps``; a large one less often, to ``most_steps``.
+    learning_rate, weight_decay : float
+        Of AdamW; the rate rises for a tenth of the steps and falls by a cosine.
+    average : float
+        Decay of the running average of the weights, which is what is kept.
+    dropout : float
+        Fraction of the hidden units that a fit leaves out at each step.
+    band_dropout : float
+        Fraction of the rows that lose bands in each epoch; see `photoz.estimators.mlp.lacking.drop_bands`.
+    reach : float
+        In ln(1 + z): the estimate is the value of the least expected min(|error|, reach); see `find_local_median`.
+    dark_fraction : float
+        Fraction of the magnitudes with a signal-to-noise ratio below 3 that count as not detected in each epoch.
+    smooth_nz_width : float
+        In redshift: the loss is weighted so that the training n(z) is smooth at this scale, which keeps the large-scale
+        structure of the training field out of p(z); see `photoz.training.smoothing`. 0: not weighted.
+    """
+
+    members: int = 5
+    hidden: tuple[int, ...] = (256, 256, 128)
+    components: int = 5
+    epochs: int = 40
+    batch_size: int = 512
+    learning_rate: float = 4e-3
+    weight_decay: float = 1e-2
+    average: float = 0.998
+    dropout: float = 0.0
+    band_dropout: float = 0.1
+    reach: float = 0.08
+    dark_fraction: float = 0.2
+    smooth_nz_width: float = 0.0
+    least_steps: int = 400
+    most_steps: int = 20_000
+
+
+class MixtureEnsemble(nn.Module):
+    """K networks of the same shape evaluated together by batched matrix products.
+
+    Parameters
+    ----------
+    inputs : int
+        Features of a galaxy.
+    recipe : EnsembleRecipe
+    """
+
+    def __init__(self, inputs: int, recipe: EnsembleRecipe) -> None:
+        super().__init__()
+        self.members = recipe.members
+        self.components = recipe.components
+        self.dropout = recipe.dropout
+        sizes = (inputs, *recipe.hidden, 3 * recipe.components)
+        shapes = list(pairwise(sizes))
+        self.weights = nn.ParameterList([torch.empty(recipe.members, *shape) for shape in shapes])
+        self.biases = nn.ParameterList([torch.zeros(recipe.members, 1, shape[1]) for shape in shapes])
+        self._initialise()
+
+    @torch.no_grad()
+    def _initialise(self) -> None:
+        """He's initialisation, small in the last layer, whose components start spread over the targets."""
+        for weight in self.weights:
+            nn.init.normal_(weight, std=math.sqrt(2.0 / weight.shape[1]))
+        self.weights[-1].mul_(0.3)
+        count = self.components
+        self.biases[-1][:, :, count : 2 * count] = torch.linspace(-1.5, 1.5, count)
+        self.biases[-1][:, :, 2 * count :] = -0.7
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return log weights, centres and log widths, (K, N, C) each, of features (K, N, I) or (N, I)."""
+        values = features if features.dim() == 3 else features.expand(len(self.biases[0]), -1, -1)
+        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            values = nn.functional.silu(torch.baddbmm(bias, values, weight), inplace=not torch.is_grad_enabled())
+            if self.dropout:
+                values = nn.functional.dropout(values, self.dropout, self.training)
+        values = torch.baddbmm(self.biases[-1], values, self.weights[-1])
+        logits, centres, logs = values.chunk(3, dim=2)
+        return torch.log_softmax(logits, dim=2), centres, logs.clamp(_LOWEST, _HIGHEST)
+
+    def mix(self, features_NI: Tensor) -> Mixture:
+        """Return the mean of the members' mixtures: K * C components a galaxy, those of a member side by side."""
+        log_weights, centres, logs = (values.transpose(0, 1).flatten(1) for values in self(features_NI))
+        return Mixture(log_weights.exp() / len(self.biases[0]), centres, logs.exp())
+
+
+def compute_loss(output: tuple[Tensor, Tensor, Tensor], targets_KN: Tensor, weights_KN: Tensor | None = None) -> Tensor:
+    """Return the mean (weighted) negative log likelihood of the targets, summed over the members, without constants."""
+    log_weights, centres, logs = output
+    pulls = (targets_KN.unsqueeze(2) - centres) * torch.exp(-logs)
+    likelihoods = torch.logsumexp(log_weights - logs - 0.5 * pulls**2, dim=2)
+    return -(likelihoods if weights_KN is None else likelihoods * weights_KN).mean(dim=1).sum()

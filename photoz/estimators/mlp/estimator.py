@@ -1,0 +1,263 @@
+"""The best photometry-only estimator here: an ensemble of mixture-density networks, `MlpEstimator`."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from photoz.estimators.base import Inputs, Pdfs
+from photoz.estimators.distance import TrainingDistance
+from photoz.estimators.mixture import (
+    Mixture,
+    compute_mapped_density,
+    find_median,
+    find_quantiles,
+    split_members,
+)
+from photoz.estimators.mlp.ensemble import EnsembleRecipe, MixtureEnsemble, compute_loss
+from photoz.estimators.mlp.lacking import choose_dark, darken_bands, drop_bands
+from photoz.estimators.mlp.unseen import (
+    EnsembleModel,
+    assign_folds,
+    find_lacking,
+    find_left_out,
+    fit_recalibration,
+    number_patterns,
+)
+from photoz.estimators.networks.density import GaussianMixture, find_local_median
+from photoz.estimators.photometric.base import Floats, PhotometricEstimator, Sample, read_rows, split_rows
+from photoz.estimators.photometric.features import FluxFeatures
+from photoz.estimators.photometric.fitting import choose_device, pack_network, unpack_network
+from photoz.pdf.quantiles import make_coordinates
+from photoz.pdf.recalibration import Recalibration
+from photoz.training.smoothing import compute_smoothing_weights
+
+_PART = 512  # galaxies whose densities are computed together: a few hundred values each stay in the cache
+_MEMBER_STEPS = 12  # of Newton's, from the mean of a member's density; with 7, 1 % of the spreads are wrong by 0.01
+
+
+class MlpEstimator(PhotometricEstimator):
+    """Networks on asinh magnitudes, colours, errors and missing-band masks, each giving p(ln(1+z)) as a mixture.
+
+    The estimate is a median of the mean of the members' densities that far peaks do not pull on; p(z) is that mean,
+    recalibrated. Each member is fitted without a fifth of the galaxies, and the recalibration to what each member says
+    of those. Every choice and what it is worth by validation is in
+    docs/benchmarks/mlp-levers.md.
+
+    References
+    ----------
+    Bishop 1994, Mixture density networks (Aston University NCRG/94/004); Lakshminarayanan et al. 2017, Deep ensembles
+    (arXiv 1612.01474).
+    """
+
+    name: ClassVar[str] = "mlp"
+    DEFAULTS: ClassVar[dict[str, Any]] = asdict(EnsembleRecipe())
+    PACKAGES: ClassVar[tuple[str, ...]] = ("photoz", "numpy", "torch")
+    FORMAT_VERSION: ClassVar[int] = 2
+
+    _with_pdf = True
+
+    @property
+    def gives_pdf(self) -> bool:
+        """Yes, unless it is what `without_pdf` returned."""
+        return self._with_pdf
+
+    def without_pdf(self) -> Self:
+        """Return an estimator of the same redshifts that gives no p(z), in a third of the time."""
+        points = copy.copy(self)
+        points._with_pdf = False
+        return points
+
+    @classmethod
+    def _fit(
+        cls, sample: Sample, settings: dict[str, Any], seed: int
+    ) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]], dict[str, str]]:
+        recipe = EnsembleRecipe(**settings)
+        features = FluxFeatures.fit(sample)
+        z_N = np.asarray(sample.z_N, dtype=np.float64)
+        y_N = np.log1p(z_N)
+        target = np.array([y_N.mean(), y_N.std() or 1.0])
+        weights_N = compute_smoothing_weights(z_N, width=recipe.smooth_nz_width) if recipe.smooth_nz_width else None
+        fold_N = assign_folds(len(sample), seed)
+        rng = np.random.default_rng(seed)
+
+        def draw() -> npt.NDArray[np.float32]:
+            dark_NF = choose_dark(sample.magnitudes_NF, sample.errors_NF, recipe.dark_fraction, rng)
+            dropped = drop_bands(darken_bands(sample, dark_NF), recipe.band_dropout, rng)
+            return features.apply(dropped.magnitudes_NF, dropped.errors_NF, dropped.not_detected_NF)
+
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            network = MixtureEnsemble(4 * len(sample.bands) - 1, recipe).to(choose_device())
+            targets_N = ((y_N - target[0]) / target[1]).astype(np.float32)
+            fit_ensemble(network, draw, targets_N, recipe=recipe, fold_N=fold_N, weights_N=weights_N)
+        model = EnsembleModel(features, network.eval(), *target)
+        recalibration = fit_recalibration(model, sample, fold_N, seed)
+        photometry = sample.magnitudes_NF, sample.errors_NF, sample.not_detected_NF
+        coverage = TrainingDistance.fit(select_coverage(features.apply(*photometry)), seed=seed)
+        arrays = {**features.to_arrays(), "target": target, **pack_network(network)}
+        return settings, {**arrays, **recalibration.to_arrays(), **coverage.to_arrays()}, {}
+
+    def _prepare(self) -> None:
+        settings = {**self.parts.settings, "hidden": tuple(self.parts.settings["hidden"])}
+        arrays = self.parts.arrays
+        recipe = EnsembleRecipe(**settings)
+        network = MixtureEnsemble(4 * len(self.bands) - 1, recipe).to(choose_device()).eval()
+        unpack_network(network, arrays)
+        self._model = EnsembleModel(FluxFeatures.from_arrays(arrays), network, *map(float, arrays["target"]))
+        self._members = recipe.members
+        self._reach = recipe.reach / self._model.spread
+        self._recalibration = Recalibration.from_arrays(arrays)
+        self._coverage = TrainingDistance.from_arrays(arrays)
+
+    def _predict(self, magnitudes_NF: Floats, errors_NF: Floats) -> Floats:
+        return self._predict_points(magnitudes_NF, errors_NF, np.zeros(magnitudes_NF.shape, dtype=bool))
+
+    def _predict_points(
+        self, magnitudes_NF: Floats, errors_NF: Floats, not_detected_NF: npt.NDArray[np.bool_]
+    ) -> Floats:
+        with torch.inference_mode():
+            mixtures = self._model.mix(magnitudes_NF, errors_NF, not_detected_NF)
+            return self._to_redshift([self._find_points(mixture) for mixture in mixtures])
+
+    def _predict_pdf(
+        self, magnitudes_NF: Floats, errors_NF: Floats, not_detected_NF: npt.NDArray[np.bool_]
+    ) -> tuple[Floats, Pdfs]:
+        features_NC = self._model.features.apply(magnitudes_NF, errors_NF, not_detected_NF)
+        levels = self._map_levels(magnitudes_NF, not_detected_NF)
+        points, spreads, blocks = [], [], []
+        with torch.inference_mode():
+            for mixture in self._model.mix_features(features_NC):
+                points.append(self._find_points(mixture))
+                spreads.append(self._measure_spread(mixture))
+                blocks.append(mixture)
+            # All at once, since a few galaxies take many steps, and a step of a few costs as much as one of a thousand.
+            quantiles = find_quantiles(Mixture(*(torch.cat(values) for values in zip(*blocks, strict=True))), levels)
+        pdfs = Pdfs(
+            self._to_redshift([quantiles]).astype(np.float32),
+            torch.cat(spreads).cpu().numpy(),
+            self._coverage.measure(select_coverage(features_NC)),
+        )
+        return self._to_redshift(points), pdfs
+
+    def _find_points(self, mixture: Mixture) -> Tensor:
+        """Find the estimates, shape (N,): the local median that is found from the median."""
+        return find_local_median(GaussianMixture(*mixture), find_median(mixture), self._reach, steps=5)
+
+    def _map_levels(self, magnitudes_NF: Floats, not_detected_NF: npt.NDArray[np.bool_]) -> Tensor:
+        """Compute where the calibrated quantiles lie in the raw densities, shape (N, Q)."""
+        coordinates_NC = make_coordinates(magnitudes_NF, self.bands)
+        pattern_N = number_patterns(find_lacking(magnitudes_NF, not_detected_NF), self._recalibration.patterns_P)
+        levels_NQ = self._recalibration.map_levels(coordinates_NC, pattern_N)
+        return torch.from_numpy(levels_NQ.astype(np.float32)).to(choose_device())
+
+    def _measure_spread(self, mixture: Mixture) -> Tensor:
+        """Return the standard deviation in redshift of the medians of the members' own densities, shape (N,)."""
+        medians = find_median(split_members(mixture, self._members), steps=_MEMBER_STEPS).view(-1, self._members)
+        return torch.expm1(medians * self._model.spread + self._model.mean).std(dim=1, correction=0)
+
+    def _to_redshift(self, blocks: list[Tensor]) -> Floats:
+        values = torch.cat(blocks).double().cpu().numpy()
+        return np.asarray(np.expm1(values * self._model.spread + self._model.mean))
+
+    def estimate_pdf(self, inputs: Inputs, z_grid: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Estimate the recalibrated probability density of the redshift.
+
+        Parameters
+        ----------
+        inputs : Inputs
+            N galaxies.
+        z_grid : array_like, shape (Z,)
+            Redshifts, above -1.
+
+        Returns
+        -------
+        ndarray of float32, shape (N, Z)
+            Density in z; NaN in rows that have no magnitude.
+        """
+        self._check_shapes(inputs)
+        z_Z = np.asarray(z_grid, dtype=np.float64)
+        grid = ((np.log1p(z_Z) - self._model.mean) / self._model.spread).astype(np.float32)
+        values = torch.from_numpy(grid).to(choose_device())
+        jacobian_Z = (1.0 / (self._model.spread * (1.0 + z_Z))).astype(np.float32)
+        pdf_NZ = np.full((len(inputs), len(z_Z)), np.nan, dtype=np.float32)
+        usable = np.flatnonzero(np.isfinite(inputs.magnitudes_NF).any(axis=1))
+        for rows in split_rows(usable, _PART):
+            magnitudes_NF, errors_NF, dark_NF = read_rows(inputs, rows)
+            levels = self._map_levels(magnitudes_NF, dark_NF)
+            with torch.inference_mode():
+                for mixture in self._model.mix(magnitudes_NF, errors_NF, dark_NF, _PART):
+                    pdf_NZ[rows] = compute_mapped_density(mixture, values, levels).cpu().numpy() * jacobian_Z
+        return pdf_NZ
+
+
+def select_coverage(features_NC: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Take the middle band's magnitude and the colours: with all magnitudes, a colour would count twice."""
+    bands = (features_NC.shape[1] + 1) // 4
+    return np.ascontiguousarray(features_NC[:, [bands // 2, *range(bands, 2 * bands - 1)]])
+
+
+def fit_ensemble(
+    network: MixtureEnsemble,
+    draw: Callable[[], npt.NDArray[np.float32]],
+    targets_N: npt.NDArray[np.float32],
+    *,
+    recipe: EnsembleRecipe,
+    fold_N: npt.NDArray[np.int64],
+    weights_N: npt.NDArray[np.float64] | None = None,
+) -> None:
+    """Fit all members at once, in place; each sees the rows of all folds but one, in an order of its own.
+
+    Parameters
+    ----------
+    network : MixtureEnsemble
+    draw : callable
+        Gives the features, shape (N, I), anew for each epoch.
+    targets_N : ndarray of float32
+    recipe : EnsembleRecipe
+    fold_N : ndarray of int64
+        Of `photoz.estimators.mlp.unseen.assign_folds`.
+    weights_N : ndarray of float64, optional
+        Of the rows in the loss.
+    """
+    device = choose_device()
+    targets = torch.from_numpy(targets_N).to(device)
+    weights = None if weights_N is None else torch.from_numpy(weights_N.astype(np.float32)).to(device)
+    own = [torch.from_numpy(np.flatnonzero(fold_N != find_left_out(member))) for member in range(recipe.members)]
+    least = min(len(rows) for rows in own)
+    size = max(8, min(recipe.batch_size, least // 8))
+    each = least // size
+    steps = min(max(recipe.epochs * (len(targets) // size), recipe.least_steps), recipe.most_steps)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.99)
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, recipe.learning_rate, total_steps=steps, pct_start=0.1, anneal_strategy="cos"
+    )
+    averages = [parameter.detach().clone() for parameter in network.parameters()]
+    network.train()
+    for step in range(steps):
+        if step % each == 0:
+            features = torch.from_numpy(draw()).to(device)
+            orders = torch.stack([rows[torch.randperm(len(rows))[:least]] for rows in own]).to(device)
+        rows = orders[:, step % each * size : (step % each + 1) * size]
+        optimizer.zero_grad()
+        loss = compute_loss(network(features[rows]), targets[rows], None if weights is None else weights[rows])
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(network.parameters(), 5.0 * recipe.members)
+        optimizer.step()
+        schedule.step()
+        _move(averages, list(network.parameters()), min(recipe.average, (1 + step) / (10 + step)))
+    with torch.no_grad():
+        for parameter, average in zip(network.parameters(), averages, strict=True):
+            parameter.copy_(average)
+
+
+@torch.no_grad()
+def _move(averages: list[Tensor], parameters: list[Tensor], decay: float) -> None:
+    torch._foreach_lerp_(averages, parameters, 1.0 - decay)

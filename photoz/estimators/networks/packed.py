@@ -1,0 +1,158 @@
+"""The combined network laid out for inference: `pack_network`.
+
+Same weights, same sums, fewer passes over memory: ReLU within the convolution that it follows, two 1x1 convolutions
+that read the same map as one, weights held in the order that the processor's kernels read, the largest maps made of a
+few galaxies at a time, so that a CPU still has them in its cache when they are pooled. On a CPU the convolutions
+are oneDNN's kernels (those that torch.compile would call, without its minute of compilation), for the dense layer too:
+torch's own takes MKL's there, half as fast on a processor that is not Intel's. Figures: docs/benchmarks/forward.md.
+"""
+
+import copy
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from photoz.estimators.networks.network import HybridNetwork, MaskedNetwork, add_image
+
+_TYPICAL_SIDE = 12  # [pixel] of a map; told none, oneDNN may pack weights so that each call packs them anew (2.5 ms)
+_RUN = 32  # galaxies whose largest maps are made together on a CPU
+
+Precision = Literal["float32", "bfloat16"]
+N = TypeVar("N", HybridNetwork, MaskedNetwork)
+
+
+class PackedConvolution(nn.Module):
+    """Convolutions of one kernel size that read the same map, and ReLU: their outputs one after another.
+
+    Parameters
+    ----------
+    parts : `photoz.estimators.networks.network.Convolution`
+        Of stride 1 with "same" padding.
+    dtype : torch.dtype
+        Of weights, inputs and outputs.
+    """
+
+    def __init__(self, *parts: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        layers: list[Any] = [part.convolution for part in parts]
+        weight = torch.cat([layer.weight.detach() for layer in layers]).to(dtype, memory_format=torch.channels_last)
+        self.padding = [weight.shape[-1] // 2] * 2
+        self.bias = torch.cat([layer.bias.detach() for layer in layers if layer.bias is not None]).to(dtype)
+        self.onednn = _has_onednn(weight)
+        self.weight = weight
+        if self.onednn:
+            maps = [1, weight.shape[1], _TYPICAL_SIDE, _TYPICAL_SIDE]
+            self.weight = torch.ops.mkldnn._reorder_convolution_weight(weight, self.padding, [1, 1], [1, 1], 1, maps)
+
+    def forward(self, images_NCYX: Tensor) -> Tensor:
+        """Return (N, channels of all parts, Y, X)."""
+        images_NCYX = images_NCYX.to(self.bias.dtype)
+        if self.onednn:
+            made_NCYX: Tensor = torch.ops.mkldnn._convolution_pointwise(
+                images_NCYX, self.weight, self.bias, self.padding, [1, 1], [1, 1], 1, "relu", [], ""
+            )
+            return made_NCYX
+        return functional.relu(functional.conv2d(images_NCYX, self.weight, self.bias, padding=self.padding), True)
+
+
+class PackedJoin(nn.Module):
+    """A `.network.Join` that multiplies the image's features in another type, and adds in float32."""
+
+    def __init__(self, layer: nn.Linear, width: int, *, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self.bias, self.rest = layer.bias.detach(), layer.weight.detach()[:, width:].contiguous()
+        self.weight = layer.weight.detach()[:, :width].to(dtype)
+        self.onednn = _has_onednn(self.weight)
+        if self.onednn:
+            self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight.contiguous())
+
+    def forward(self, photometry_MP: Tensor, image_NP: Tensor, seen_M1: Tensor | None = None) -> Tensor:
+        """Return (M, outputs), float32."""
+        image_NP = image_NP.to(self.dtype)
+        if self.onednn:
+            from_image_NJ = torch.ops.mkldnn._linear_pointwise(image_NP, self.weight, None, "none", [], "")
+        else:
+            from_image_NJ = functional.linear(image_NP, self.weight)
+        return add_image(functional.linear(photometry_MP, self.rest, self.bias), from_image_NJ.float(), seen_M1)
+
+
+class PackedInception(nn.Module):
+    """A `.network.Inception` module with two of its three 1x1 convolutions of the same map as one.
+
+    The third's outputs are read whole by the next, and would be copied from among the others'.
+    """
+
+    def __init__(self, module: Any, *, dtype: torch.dtype) -> None:
+        super().__init__()
+        points = (module.wide[0], module.point)
+        self.points = PackedConvolution(*points, dtype=dtype)
+        self.sizes = [part.convolution.out_channels for part in points]
+        self.middle = nn.Sequential(*(PackedConvolution(part, dtype=dtype) for part in module.middle))
+        self.wide = PackedConvolution(module.wide[1], dtype=dtype)
+        self.pooled = PackedConvolution(module.pooled, dtype=dtype)
+
+    def forward(self, images_NCYX: Tensor) -> Tensor:
+        """Return (N, 256, Y, X)."""
+        wide_NCYX, point_NCYX = self.points(images_NCYX).split(self.sizes, dim=1)
+        pooled_NCYX = self.pooled(max_pool_neighbours(images_NCYX))
+        return torch.cat([point_NCYX, self.middle(images_NCYX), self.wide(wide_NCYX), pooled_NCYX], dim=1)
+
+
+class PackedImageBranch(nn.Module):
+    """A `.network.ImageBranch` with packed layers in place of its own, the first run in parts."""
+
+    def __init__(self, branch: Any, *, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.features = branch.features
+        self.branch = branch
+        branch.stem = PackedConvolution(branch.stem, dtype=dtype)
+        branch.middle = nn.Sequential(*(PackedConvolution(part, dtype=dtype) for part in branch.middle))
+        branch.inception = nn.Sequential(*(PackedInception(module, dtype=dtype) for module in branch.inception))
+
+    def forward(self, images_NBYX: Tensor) -> Tensor:
+        """Return (N, features), flattened pixel by pixel."""
+        runs = torch.split(images_NBYX, _RUN) if images_NBYX.device.type == "cpu" else (images_NBYX,)
+        flat_NP: Tensor = self.branch.finish(torch.cat([self.branch.begin(run_NBYX) for run_NBYX in runs]))
+        return flat_NP
+
+
+def max_pool_neighbours(images_NCYX: Tensor) -> Tensor:
+    """Compute `.network.max_pool_same` faster, without gradients: the greater of two, twice."""
+    across_NCYX = torch.empty_like(images_NCYX)
+    torch.maximum(images_NCYX[..., :-1], images_NCYX[..., 1:], out=across_NCYX[..., :-1])
+    across_NCYX[..., -1] = images_NCYX[..., -1]
+    pooled_NCYX = torch.empty_like(images_NCYX)
+    torch.maximum(across_NCYX[..., :-1, :], across_NCYX[..., 1:, :], out=pooled_NCYX[..., :-1, :])
+    pooled_NCYX[..., -1, :] = across_NCYX[..., -1, :]
+    return pooled_NCYX
+
+
+def pack_network(network: N, precision: Precision) -> N:
+    """Return a copy of a trained network for inference on the device it is on.
+
+    Parameters
+    ----------
+    network : HybridNetwork or MaskedNetwork
+        In evaluation mode.
+    precision : {"float32", "bfloat16"}
+        Of the image branch and the layer that joins the branches, which are nearly all of the work. Weights of bfloat16
+        have 8 significant bits; sums are float32 in both.
+    """
+    packed = copy.deepcopy(network)
+    image: Any = packed.image
+    if image is None:  # nothing that is worth it
+        return packed
+    dtype = getattr(torch, precision)
+    packed.register_module("image", PackedImageBranch(image, dtype=dtype))
+    join: Any = packed.join[0]
+    packed.join[0] = PackedJoin(join, image.features, dtype=dtype)
+    return packed
+
+
+def _has_onednn(weight: Tensor) -> bool:
+    if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    return weight.dtype == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -1,0 +1,1 @@
+"""Estimators that are fitted to arrays of magnitudes in one task."""

@@ -1,0 +1,140 @@
+"""A committee of small networks in the manner of ANNz2, the baseline of the paper: `AnnzEstimator`."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from photoz.estimators.photometric.base import Floats, PhotometricEstimator, Sample
+from photoz.estimators.photometric.fcnn import Fcnn
+from photoz.estimators.photometric.fitting import (
+    Recipe,
+    choose_device,
+    fit_network,
+    make_defaults,
+    pack_network,
+    predict,
+    unpack_network,
+)
+from photoz.photometry import MagnitudeScaling, MagnitudeSums
+
+RECIPE = Recipe(optimizer="adam", learning_rate=1e-3, batch_size=256, max_epochs=50, patience=6)
+_INPUTS = ("magnitudes", "colours", "errors")
+_SIZES = ("wide", "even", "narrow")
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of the committee: what it reads, and the units of its hidden layers."""
+
+    inputs: str
+    hidden: tuple[int, ...]
+
+
+def plan_members(bands: int, count: int, seed: int) -> list[Member]:
+    """Draw the members: inputs and sizes vary, as in ANNz2's randomised regression.
+
+    Sizes follow the number of bands N, as ANNz2's do: (2N, N), (N + 5, N + 5) or (N + 10, N), each times two.
+    """
+    rng = np.random.default_rng(seed)
+    sizes = {
+        "wide": (4 * bands, 2 * bands),
+        "even": (2 * bands + 10, 2 * bands + 10),
+        "narrow": (2 * bands + 20, 2 * bands),
+    }
+    inputs = [_INPUTS[i % len(_INPUTS)] for i in range(count)]
+    return [Member(kind, sizes[_SIZES[rng.integers(len(_SIZES))]]) for kind in inputs]
+
+
+def make_inputs(
+    kind: str, magnitudes_NF: Floats, errors_NF: Floats, scaling: MagnitudeScaling
+) -> npt.NDArray[np.float32]:
+    """Return what a member reads: scaled magnitudes, with colours of neighbouring bands or logarithms of errors."""
+    scaled_NF = np.nan_to_num(scaling.apply(magnitudes_NF))
+    if kind == "magnitudes":
+        return scaled_NF
+    if kind == "colours":
+        return np.column_stack([scaled_NF, 4.0 * np.diff(scaled_NF, axis=1)]).astype(np.float32)
+    known_NF = np.nan_to_num(np.log10(np.clip(errors_NF, 1e-3, 10.0)) + 1.0)
+    return np.column_stack([scaled_NF, known_NF]).astype(np.float32)
+
+
+class AnnzEstimator(PhotometricEstimator):
+    """Several shallow networks with different seeds, inputs and sizes; the best by held-out error are averaged.
+
+    References
+    ----------
+    Sadeh, Abdalla & Lahav 2016, PASP 128, 104502 (ANNz2: ensembles of networks with randomised settings, ranked on
+    held-out galaxies and combined). Its trees, p(z) and weights by nearest neighbours are left out.
+    """
+
+    name: ClassVar[str] = "annz"
+    DEFAULTS: ClassVar[dict[str, Any]] = {**make_defaults(RECIPE), "members": 9, "kept": 5}
+    PACKAGES: ClassVar[tuple[str, ...]] = ("photoz", "numpy", "torch")
+
+    @classmethod
+    def _fit(
+        cls, sample: Sample, settings: dict[str, Any], seed: int
+    ) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]], dict[str, str]]:
+        sums = MagnitudeSums.empty(len(sample.bands)).add(sample.magnitudes_NF)
+        scaling = MagnitudeScaling.fit(sums, sample.bands)
+        y_N = np.log1p(sample.z_N)
+        target = np.array([y_N.mean(), y_N.std() or 1.0])
+        recipe = Recipe(**{key: settings[key] for key in Recipe.__dataclass_fields__})
+        fitted = []
+        for i, member in enumerate(plan_members(len(sample.bands), settings["members"], seed)):
+            parts = [
+                (
+                    make_inputs(member.inputs, part.magnitudes_NF, part.errors_NF, scaling),
+                    (np.log1p(part.z_N) - target[0]) / target[1],
+                )
+                for part in sample.split(settings["held_out"], seed)
+            ]
+            with torch.random.fork_rng():
+                torch.manual_seed(seed + i)
+                network = Fcnn(parts[0][0].shape[1], member.hidden)
+                loss = fit_network(network, parts[0], parts[1], recipe=recipe, seed=seed + i)
+            fitted.append((loss, member, pack_network(network, "")))
+        fitted.sort(key=lambda entry: entry[0])
+        return _pack(settings, fitted[: settings["kept"]], scaling, target)
+
+    def _prepare(self) -> None:
+        arrays = self.parts.arrays
+        self._scaling = MagnitudeScaling.from_dict(
+            {key: arrays[key].tolist() for key in ("mean", "std", "band_differences")}
+        )
+        self._members = []
+        for i, (kind, hidden) in enumerate(self.parts.settings["chosen"]):
+            first = arrays[f"{i}.layers.0.weight"]
+            network = unpack_network(Fcnn(first.shape[1], tuple(hidden)), arrays, f"{i}.")
+            self._members.append((kind, network.to(choose_device()).eval()))
+
+    def _predict(self, magnitudes_NF: Floats, errors_NF: Floats) -> Floats:
+        values = [
+            predict(network, make_inputs(kind, magnitudes_NF, errors_NF, self._scaling))
+            for kind, network in self._members
+        ]
+        mean, spread = self.parts.arrays["target"]
+        weights = np.asarray(self.parts.settings["weights"])
+        return np.asarray(np.expm1(np.tensordot(weights, np.stack(values), axes=1) * spread + mean))
+
+
+def _pack(
+    settings: dict[str, Any],
+    kept: list[tuple[float, Member, dict[str, npt.NDArray[Any]]]],
+    scaling: MagnitudeScaling,
+    target: npt.NDArray[np.float64],
+) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]], dict[str, str]]:
+    """The committee: members weigh by the inverse of their held-out squared error."""
+    inverse = np.array([1.0 / max(loss, 1e-9) for loss, _, _ in kept])
+    chosen = {
+        **settings,
+        "chosen": [[member.inputs, list(member.hidden)] for _, member, _ in kept],
+        "weights": (inverse / inverse.sum()).tolist(),
+    }
+    arrays = {key: np.array(values) for key, values in scaling.to_dict().items()}
+    for i, (_, _, weights) in enumerate(kept):
+        arrays |= {f"{i}.{key}": values for key, values in weights.items()}
+    return chosen, {**arrays, "target": target}, {}

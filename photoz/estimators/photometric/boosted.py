@@ -1,0 +1,115 @@
+"""Gradient-boosted trees on magnitudes, colours and errors: `BoostedEstimator`, by LightGBM."""
+
+from importlib import import_module
+from itertools import combinations
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from photoz.errors import EstimatorError
+from photoz.estimators.photometric.base import Floats, PhotometricEstimator, Sample
+from photoz.estimators.photometric.knn import count_threads
+from photoz.photometry import fill_missing_magnitudes, fit_band_differences
+
+MODEL = "model.txt"
+
+
+def import_lightgbm() -> Any:
+    """Import LightGBM when it is asked for, so that the other estimators do without it.
+
+    Raises
+    ------
+    EstimatorError
+        It is not installed.
+    """
+    try:
+        return import_module("lightgbm")
+    except ImportError as error:
+        raise EstimatorError(f"the boosted estimator needs LightGBM: pip install lightgbm ({error})") from error
+
+
+def make_tree_features(magnitudes_NF: Floats, errors_NF: Floats, differences: Floats) -> Floats:
+    """Return magnitudes, the colours of all pairs of bands, and errors, float32.
+
+    Missing magnitudes are filled from the neighbouring bands, since a tree sends a NaN down the branch that some other
+    galaxies took: without g, that left 79 % of real galaxies beyond 0.05. A missing error stays NaN.
+    """
+    magnitudes_NF = fill_missing_magnitudes(magnitudes_NF, np.asarray(differences, dtype=np.float64))
+    pairs = list(combinations(range(magnitudes_NF.shape[1]), 2))
+    colours = [magnitudes_NF[:, i] - magnitudes_NF[:, j] for i, j in pairs]
+    return np.column_stack([magnitudes_NF, *colours, errors_NF]).astype(np.float32)
+
+
+class BoostedEstimator(PhotometricEstimator):
+    """Trees of LightGBM fitted to ln(1 + z) with a Huber loss; their number by early stopping on held-out rows.
+
+    References
+    ----------
+    Ke et al. 2017, NeurIPS 30 (LightGBM).
+    """
+
+    name: ClassVar[str] = "boosted"
+    DEFAULTS: ClassVar[dict[str, Any]] = {
+        "learning_rate": 0.05,
+        "num_leaves": 31,
+        "min_data_in_leaf": 20,
+        "feature_fraction": 0.7,
+        "bagging_fraction": 0.8,
+        "max_trees": 1500,
+        "patience": 50,
+        "huber_delta": 0.02,
+        "held_out": 0.15,
+    }
+    PACKAGES: ClassVar[tuple[str, ...]] = ("photoz", "numpy", "lightgbm")
+
+    @classmethod
+    def _fit(
+        cls, sample: Sample, settings: dict[str, Any], seed: int
+    ) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]], dict[str, str]]:
+        lightgbm = import_lightgbm()
+        differences = fit_band_differences(sample.magnitudes_NF)
+        train, valid = (
+            lightgbm.Dataset(
+                make_tree_features(part.magnitudes_NF, part.errors_NF, differences), label=np.log1p(part.z_N)
+            )
+            for part in sample.split(settings["held_out"], seed)
+        )
+        valid.reference = train
+        booster = lightgbm.train(
+            make_parameters(settings, seed),
+            train,
+            num_boost_round=settings["max_trees"],
+            valid_sets=[valid],
+            callbacks=[lightgbm.early_stopping(settings["patience"], verbose=False)],
+        )
+        text = booster.model_to_string(num_iteration=booster.best_iteration)
+        return {**settings, "trees": booster.best_iteration}, {"differences": differences}, {MODEL: text}
+
+    def _prepare(self) -> None:
+        lightgbm = import_lightgbm()
+        try:
+            self._booster = lightgbm.Booster(model_str=self.parts.texts[MODEL])
+        except lightgbm.basic.LightGBMError as error:
+            raise EstimatorError(f"{MODEL} is damaged ({error}): train the estimator again") from error
+
+    def _predict(self, magnitudes_NF: Floats, errors_NF: Floats) -> Floats:
+        features_NF = make_tree_features(magnitudes_NF, errors_NF, self.parts.arrays["differences"])
+        return np.asarray(np.expm1(self._booster.predict(features_NF, num_threads=count_threads())))
+
+
+def make_parameters(settings: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Return LightGBM's parameters: one seed for all that is random, and sums in a fixed order."""
+    own = ("learning_rate", "num_leaves", "min_data_in_leaf", "feature_fraction", "bagging_fraction")
+    return {
+        "objective": "huber",
+        "alpha": settings["huber_delta"],
+        "metric": "l1",
+        "bagging_freq": 1,
+        "seed": seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": count_threads(),
+        "verbosity": -1,
+        **{key: settings[key] for key in own},
+    }

@@ -1,0 +1,198 @@
+"""How the small networks are fitted: one loop for all of them, and the estimator that wraps a fitted one."""
+
+import copy
+from abc import abstractmethod
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from photoz.errors import EstimatorError
+from photoz.estimators.photometric.base import Floats, PhotometricEstimator, Sample
+from photoz.photometry import MagnitudeScaling, MagnitudeSums
+
+_PREFIX = "network."
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is fitted.
+
+    Parameters
+    ----------
+    optimizer : str
+        "adam", "adamw" or "rmsprop".
+    learning_rate, weight_decay : float
+    batch_size : int
+    max_epochs, patience : int
+        Stop after ``patience`` epochs without a better validation loss; the best epoch's weights are kept.
+    loss : str
+        "mse" or "huber" (delta 0.1), of the standardised ln(1 + z).
+    """
+
+    optimizer: Literal["adam", "adamw", "rmsprop"]
+    learning_rate: float
+    batch_size: int
+    weight_decay: float = 0.0
+    max_epochs: int = 100
+    patience: int = 10
+    loss: Literal["mse", "huber"] = "mse"
+
+
+def make_defaults(recipe: Recipe) -> dict[str, Any]:
+    """Return what a network's ``fit`` takes: the fields of its recipe, and the fraction of rows held out."""
+    return {**asdict(recipe), "held_out": 0.15}
+
+
+def choose_device() -> torch.device:
+    """Return the GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def fit_network(
+    network: nn.Module, train: tuple[Floats, Floats], valid: tuple[Floats, Floats], *, recipe: Recipe, seed: int
+) -> float:
+    """Fit a network in place.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        From features (N, F) to one value (N,).
+    train, valid : tuple of ndarray
+        Features of shape (N, F) and targets of shape (N,).
+    recipe : Recipe
+    seed : int
+        Of the order of the rows; initial weights and dropout follow torch's own seed.
+
+    Returns
+    -------
+    float
+        The lowest validation loss, whose weights the network has at the end.
+    """
+    features, targets = _to_tensors(train)
+    held = _to_tensors(valid)
+    network.to(features.device)
+    optimizer = _make_optimizer(network, recipe)
+    measure = nn.MSELoss() if recipe.loss == "mse" else nn.HuberLoss(delta=0.1)
+    generator = torch.Generator().manual_seed(seed)
+    best, best_state, waited = float("inf"), copy.deepcopy(network.state_dict()), 0
+    for _ in range(recipe.max_epochs):
+        network.train()
+        for rows in torch.split(torch.randperm(len(targets), generator=generator), recipe.batch_size):
+            if len(rows) == 1 and len(targets) > 1:  # batch normalisation cannot learn from one row
+                continue
+            optimizer.zero_grad()
+            measure(network(features[rows]), targets[rows]).backward()
+            optimizer.step()
+        loss = _measure(network, held, measure)
+        best, best_state, waited = (
+            (loss, copy.deepcopy(network.state_dict()), 0) if loss < best else (best, best_state, waited + 1)
+        )
+        if waited >= recipe.patience:
+            break
+    network.load_state_dict(best_state)
+    network.eval()
+    return best
+
+
+def predict(network: nn.Module, features_NF: Floats, *, rows: int = 8192) -> npt.NDArray[np.float64]:
+    """Return a network's values for the features, a block of rows at a time."""
+    device = next(network.parameters()).device
+    values = torch.from_numpy(np.ascontiguousarray(features_NF, dtype=np.float32))
+    with torch.inference_mode():
+        blocks = [network(block.to(device)).double().cpu() for block in torch.split(values, rows)]
+    return torch.cat(blocks).numpy() if blocks else np.empty(0)
+
+
+class NetworkEstimator(PhotometricEstimator):
+    """Base of estimators that are one small network on standardised magnitudes, missing ones filled from neighbours."""
+
+    PACKAGES: ClassVar[tuple[str, ...]] = ("photoz", "numpy", "torch")
+
+    @staticmethod
+    @abstractmethod
+    def make_network(bands: int) -> nn.Module:
+        """Build the network, from (N, bands) to (N,), with fresh weights."""
+
+    @classmethod
+    def _fit(
+        cls, sample: Sample, settings: dict[str, Any], seed: int
+    ) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]], dict[str, str]]:
+        sums = MagnitudeSums.empty(len(sample.bands)).add(sample.magnitudes_NF)
+        scaling = MagnitudeScaling.fit(sums, sample.bands)
+        y_N = np.log1p(sample.z_N)
+        target = np.array([y_N.mean(), y_N.std() or 1.0])
+        parts = (
+            (scaling.apply(part.magnitudes_NF), (np.log1p(part.z_N) - target[0]) / target[1])
+            for part in sample.split(settings["held_out"], seed)
+        )
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            network = cls.make_network(len(sample.bands))
+            recipe = Recipe(**{key: settings[key] for key in Recipe.__dataclass_fields__})
+            loss = fit_network(network, *parts, recipe=recipe, seed=seed)
+        arrays = {f"scaling.{key}": np.array(values) for key, values in scaling.to_dict().items()}
+        return {**settings, "validation_loss": loss}, {**arrays, "target": target, **pack_network(network)}, {}
+
+    def _prepare(self) -> None:
+        arrays = self.parts.arrays
+        self._scaling = MagnitudeScaling.from_dict(
+            {
+                key.removeprefix("scaling."): values.tolist()
+                for key, values in arrays.items()
+                if key.startswith("scaling.")
+            }
+        )
+        self._network = unpack_network(self.make_network(len(self.bands)), arrays).to(choose_device()).eval()
+
+    def _predict(self, magnitudes_NF: Floats, errors_NF: Floats) -> Floats:
+        mean, spread = self.parts.arrays["target"]
+        y_N = predict(self._network, self._scaling.apply(magnitudes_NF))
+        return np.asarray(np.expm1(y_N * spread + mean))
+
+
+def pack_network(network: nn.Module, prefix: str = _PREFIX) -> dict[str, npt.NDArray[Any]]:
+    """Return a network's weights as arrays, by name."""
+    return {f"{prefix}{key}": value.detach().cpu().numpy() for key, value in network.state_dict().items()}
+
+
+def unpack_network(network: nn.Module, arrays: Any, prefix: str = _PREFIX) -> nn.Module:
+    """Put the arrays of `pack_network` into a network of the same shape and return it.
+
+    Raises
+    ------
+    EstimatorError
+        Names or shapes do not fit.
+    """
+    state = {
+        key.removeprefix(prefix): torch.from_numpy(np.array(value))
+        for key, value in arrays.items()
+        if key.startswith(prefix)
+    }
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise EstimatorError(f"weights do not fit the network ({error}): train the estimator again") from error
+    return network
+
+
+def _to_tensors(pair: tuple[Floats, Floats]) -> tuple[Tensor, Tensor]:
+    features, targets = (torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)) for values in pair)
+    return features.to(choose_device()), targets.to(choose_device())
+
+
+def _make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    kinds: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}
+    optimizer: torch.optim.Optimizer = kinds[recipe.optimizer](
+        network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+    )
+    return optimizer
+
+
+def _measure(network: nn.Module, held: tuple[Tensor, Tensor], measure: nn.Module) -> float:
+    network.eval()
+    with torch.inference_mode():
+        return float(measure(network(held[0]), held[1]))

@@ -1,0 +1,1 @@
+"""How good redshifts and p(z) are, against spectroscopic ones."""

@@ -1,0 +1,212 @@
+"""Whether the p(z) of a photo-z catalogue comes true for the test galaxies, and what recalibration did for it."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from photoz.catalogue.hats import list_partitions, read_partition
+from photoz.errors import PhotozError
+from photoz.estimators.base import load_recalibration, read_manifest
+from photoz.evaluate.metrics import FloatArray
+from photoz.evaluate.scan import Galaxies
+from photoz.pdf import (
+    compute_coverage,
+    compute_ks,
+    decode_quantiles,
+    make_coordinates,
+    move_quantiles,
+    score_quantiles,
+)
+from photoz.pdf.recalibration import Recalibration
+from photoz.schema import LEVELS, NO_IMAGE, QUANTILES, Flag, find_algorithm
+from photoz.settings.config import Config
+from photoz.storage import exists, join, read_json
+from photoz.training.set import read_split
+
+logger = logging.getLogger(__name__)
+
+LAST = 0.2  # share of the faintest and of the reddest galaxies
+LEAST = 20  # galaxies of a group; below, a coverage is worth nothing
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How well the p(z) of a group of galaxies comes true.
+
+    Parameters
+    ----------
+    group : str
+        "all", "faintest fifth", "reddest fifth".
+    recalibrated : bool
+        False for p(z) as the estimator gave it, before recalibration.
+    count : int
+        Galaxies with p(z) and a spectroscopic redshift.
+    ks : float
+        Kolmogorov-Smirnov distance of PIT from a uniform distribution.
+    coverage_68, coverage_95 : float
+        Share of the galaxies within the central intervals.
+    crps, cde_loss : float
+        Means [redshift; 1].
+    """
+
+    group: str
+    recalibrated: bool
+    count: int
+    ks: float
+    coverage_68: float
+    coverage_95: float
+    crps: float
+    cde_loss: float
+
+
+@dataclass(frozen=True, eq=False)
+class Calibrations:
+    """All figures of one catalogue's p(z).
+
+    Parameters
+    ----------
+    algorithm : str
+        Whose p(z) it is.
+    groups : sequence of Calibration
+        Each group after recalibration; and before, where the estimator's folder says what that did, for the galaxies
+        that lack no input.
+    pit, pit_before : ndarray of float64, shape (T,)
+        Of each test galaxy; NaN where there is none.
+    """
+
+    algorithm: str
+    groups: Sequence[Calibration]
+    pit: FloatArray
+    pit_before: FloatArray
+
+    @property
+    def compares(self) -> bool:
+        """Whether there are figures from before the recalibration."""
+        return bool(np.isfinite(self.pit_before).any())
+
+
+def measure_calibration(config: Config, location: str, galaxies: Galaxies) -> Calibrations | None:
+    """Measure the p(z) of a catalogue on the test galaxies; None for a catalogue without p(z).
+
+    Parameters
+    ----------
+    config : Config
+        The training set is read for the magnitudes that recalibration goes by.
+    location : str
+        Photo-z catalogue (HATS), read a partition at a time.
+    galaxies : Galaxies
+
+    Returns
+    -------
+    Calibrations or None
+    """
+    algorithm, quantiles_NQ, flags_N = _read_quantiles(location, galaxies)
+    if not algorithm:
+        return None
+    members = _list_groups(galaxies)
+    groups, pit_N = _measure(quantiles_NQ, galaxies.z_spec, members, recalibrated=True)
+    before_N, found = np.full(len(galaxies), np.nan), _find_recalibration(location)
+    if found is not None:
+        recalibration, bands = found
+        magnitudes_NF = _read_magnitudes(config, galaxies, bands)
+        whole_N = np.isfinite(magnitudes_NF).all(axis=1) & ((flags_N & (NO_IMAGE | Flag.PHOTOMETRY_ONLY)) == 0)
+        levels_NQ = recalibration.unmap_levels(make_coordinates(magnitudes_NF, bands))
+        raw_NQ = np.where(whole_N[:, None], move_quantiles(quantiles_NQ, levels_NQ), np.nan)
+        earlier, before_N = _measure(raw_NQ, galaxies.z_spec, members, recalibrated=False)
+        groups = [*groups, *earlier]
+    return Calibrations(algorithm, groups, pit_N, before_N)
+
+
+def _list_groups(galaxies: Galaxies) -> dict[str, npt.NDArray[np.bool_]]:
+    groups = {"all": np.full(len(galaxies), True)}
+    for name, values_N in (("faintest fifth", galaxies.mag_auto), ("reddest fifth", galaxies.colour)):
+        if np.isfinite(values_N).any():
+            groups[name] = values_N >= np.nanquantile(values_N, 1 - LAST)
+    return groups
+
+
+def _measure(
+    quantiles_NQ: FloatArray,
+    z_spec_N: FloatArray,
+    members: dict[str, npt.NDArray[np.bool_]],
+    *,
+    recalibrated: bool,
+) -> tuple[list[Calibration], FloatArray]:
+    pit_N, crps_N, cde_N = score_quantiles(quantiles_NQ, z_spec_N)
+    known_N = np.isfinite(pit_N)
+    groups = []
+    for name, inside_N in members.items():
+        rows = known_N & inside_N
+        if rows.sum() < LEAST:
+            continue
+        groups.append(
+            Calibration(
+                group=name,
+                recalibrated=recalibrated,
+                count=int(rows.sum()),
+                ks=compute_ks(pit_N[rows]),
+                coverage_68=compute_coverage(quantiles_NQ[rows], z_spec_N[rows], 0.68),
+                coverage_95=compute_coverage(quantiles_NQ[rows], z_spec_N[rows], 0.95),
+                crps=float(crps_N[rows].mean()),
+                cde_loss=float(cde_N[rows].mean()),
+            )
+        )
+    return groups, pit_N
+
+
+def _find_recalibration(location: str) -> tuple[Recalibration, tuple[str, ...]] | None:
+    """Find how the catalogue's estimator recalibrates, and its bands, by the folder that the run record names."""
+    file_name = join(location, "run", "run.json")
+    record = read_json(file_name) if exists(file_name) else {}
+    folder = record.get("estimator") if isinstance(record, dict) else None
+    if not isinstance(folder, str):
+        return None
+    try:
+        recalibration, manifest = load_recalibration(folder), read_manifest(folder)
+    except PhotozError as error:
+        logger.warning("p(z) of %s before recalibration is not shown: %s", location, error)
+        return None
+    bands = manifest.get("bands")
+    return (recalibration, tuple(bands)) if recalibration is not None and isinstance(bands, list) else None
+
+
+def _read_quantiles(location: str, galaxies: Galaxies) -> tuple[str, FloatArray, npt.NDArray[np.int32]]:
+    """Read name of the algorithm, quantiles and flags of the test galaxies; the first row counts."""
+    quantiles_NQ, flags_N = np.full((len(galaxies), len(LEVELS)), np.nan), np.zeros(len(galaxies), np.int32)
+    algorithm = ""
+    for partition in list_partitions(location):
+        if not algorithm:
+            algorithm = find_algorithm(read_partition(location, partition).column_names)
+            if not algorithm:
+                break
+        column = f"{algorithm}_{QUANTILES}"
+        table = read_partition(location, partition, columns=["object_id", column, "flags"])
+        index, rows = _match(table["object_id"], galaxies)
+        lists = table[column].take(pa.array(rows)).combine_chunks()
+        fresh = np.isnan(quantiles_NQ[index, 0])
+        decoded_NQ = decode_quantiles(lists.flatten().to_numpy().reshape(-1, len(LEVELS)))
+        quantiles_NQ[index[fresh]] = decoded_NQ[fresh]
+        flags_N[index[fresh]] = table["flags"].to_numpy()[rows[fresh]]
+    return algorithm, quantiles_NQ, flags_N
+
+
+def _read_magnitudes(config: Config, galaxies: Galaxies, bands: Sequence[str]) -> FloatArray:
+    magnitudes_NF = np.full((len(galaxies), len(bands)), np.nan)
+    for table in read_split(config, "test", ["object_id", *(f"mag_{band}" for band in bands)]):
+        index, rows = _match(table["object_id"], galaxies)
+        columns: Iterator[FloatArray] = (table[f"mag_{band}"].to_numpy()[rows] for band in bands)
+        magnitudes_NF[index] = np.stack(list(columns), axis=1)
+    return magnitudes_NF
+
+
+def _match(ids: pa.ChunkedArray, galaxies: Galaxies) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return which test galaxies are among these rows, and the rows: each galaxy once."""
+    place = pc.index_in(ids.cast(pa.string()), value_set=galaxies.object_id)
+    rows = np.flatnonzero(pc.is_valid(place).to_numpy())
+    index, first = np.unique(pc.drop_null(place).to_numpy().astype(np.int64), return_index=True)
+    return index, rows[first]

@@ -1,0 +1,450 @@
+"""Accuracy of photometric redshifts against spectroscopic ones: pure functions on arrays.
+
+A row without a finite ``z_phot`` counts against the completeness and in no other figure. The conventions of the field
+differ, so each figure has its own name here: see `STATISTICS`.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from photoz.errors import EvaluationError
+from photoz.evaluate.binning import assign_bins
+
+FloatArray = npt.NDArray[np.float64]
+
+MAD_TO_SIGMA = 1.4826
+"""Standard deviation of a Gaussian in units of its median absolute deviation (1 / 0.67449)."""
+IQR_TO_SIGMA = 1.349
+"""Interquartile range of a Gaussian in units of its standard deviation."""
+
+_BLOCK = 1_000_000  # resampled values held at a time
+
+
+class Measurement(NamedTuple):
+    """A figure and its one-sigma bootstrap error; NaN where there is none."""
+
+    value: float
+    error: float
+
+
+@dataclass(frozen=True, eq=False)
+class Metrics:
+    """How well a set of redshifts is estimated.
+
+    Parameters
+    ----------
+    rows : int
+        Galaxies with a spectroscopic redshift.
+    count : int
+        Those of them with a finite ``z_phot``, on which every figure rests.
+    values : mapping of str to Measurement
+        One for each name in `STATISTICS`; also reached as ``metrics["smad"]``.
+    """
+
+    rows: int
+    count: int
+    values: Mapping[str, Measurement]
+
+    @property
+    def completeness(self) -> float:
+        """Fraction of the rows with a finite z_phot; NaN without rows."""
+        return self.count / self.rows if self.rows else math.nan
+
+    def __getitem__(self, name: str) -> Measurement:
+        return self.values[name]
+
+
+@dataclass(frozen=True, eq=False)
+class Bin:
+    """The metrics of the rows with ``low <= value < high`` (the last bin holds its upper edge too).
+
+    ``centre`` is the median of the values within, NaN for an empty bin.
+    """
+
+    low: float
+    high: float
+    centre: float
+    metrics: Metrics
+
+
+def compute_dz(z_phot: npt.ArrayLike, z_spec: npt.ArrayLike) -> FloatArray:
+    """Compute the normalised redshift difference dz = (z_phot - z_spec) / (1 + z_spec).
+
+    Parameters
+    ----------
+    z_phot, z_spec : array_like, shape (..., N)
+        Photometric and spectroscopic redshifts; NaN in either gives NaN.
+
+    Returns
+    -------
+    ndarray of float64, shape (..., N)
+
+    References
+    ----------
+    Bilicki et al. 2018, A&A 616, A69, section 4.
+
+    Examples
+    --------
+    >>> compute_dz([0.21, 0.10], [0.10, 0.10]).round(3).tolist()
+    [0.1, 0.0]
+    """
+    spec = np.asarray(z_spec, dtype=np.float64)
+    difference: FloatArray = (np.asarray(z_phot, dtype=np.float64) - spec) / (1.0 + spec)
+    return difference
+
+
+def compute_smad(values: npt.ArrayLike) -> FloatArray:
+    """Compute the scaled median absolute deviation 1.4826 median(|x - median(x)|) along the last axis.
+
+    It equals the standard deviation for a Gaussian, and outliers hardly move it. Also called NMAD or sigma_MAD.
+
+    Parameters
+    ----------
+    values : array_like, shape (..., N)
+        N at least 1; NaN gives NaN.
+
+    Returns
+    -------
+    ndarray of float64, shape (...)
+
+    References
+    ----------
+    Bilicki et al. 2018, A&A 616, A69, section 4; Hoaglin, Mosteller & Tukey 1983.
+
+    Examples
+    --------
+    >>> round(float(compute_smad([-2.0, -1.0, 0.0, 1.0, 100.0])), 4)
+    1.4826
+    """
+    array = np.asarray(values, dtype=np.float64)
+    deviation = np.abs(array - np.median(array, axis=-1, keepdims=True))
+    smad: FloatArray = MAD_TO_SIGMA * np.median(deviation, axis=-1)
+    return smad
+
+
+def compute_sigma_iqr(values: npt.ArrayLike) -> FloatArray:
+    """Compute the scatter from the interquartile range, (Q75 - Q25) / 1.349, along the last axis.
+
+    Parameters
+    ----------
+    values : array_like, shape (..., N)
+        N at least 1; NaN gives NaN.
+
+    Returns
+    -------
+    ndarray of float64, shape (...)
+
+    References
+    ----------
+    The point metrics of RAIL (LSST DESC); LSST Science Book (arXiv 0912.0201), section 3.8.
+
+    Examples
+    --------
+    >>> round(float(compute_sigma_iqr([0.0, 1.0, 2.0, 3.0, 4.0])), 4)
+    1.4826
+    """
+    low, high = np.percentile(np.asarray(values, dtype=np.float64), [25.0, 75.0], axis=-1)
+    sigma: FloatArray = (high - low) / IQR_TO_SIGMA
+    return sigma
+
+
+def compute_outlier_fraction(dz: npt.ArrayLike, threshold: npt.ArrayLike) -> FloatArray:
+    """Compute the fraction of galaxies with abs(dz) above a threshold, along the last axis.
+
+    Parameters
+    ----------
+    dz : array_like, shape (..., N)
+        Normalised differences, none of them NaN.
+    threshold : float or array_like of shape (...)
+        Papers on image networks cut at 0.05 (Pasquet et al. 2019, A&A 621, A26), those on templates at 0.15
+        (Ilbert et al. 2006, A&A 457, 841).
+
+    Returns
+    -------
+    ndarray of float64, shape (...)
+
+    Examples
+    --------
+    >>> float(compute_outlier_fraction([0.0, 0.04, -0.06, 0.2], 0.05))
+    0.5
+    """
+    above = np.abs(np.asarray(dz, dtype=np.float64)) > np.asarray(threshold, dtype=np.float64)[..., np.newaxis]
+    fraction: FloatArray = above.mean(axis=-1)
+    return fraction
+
+
+def compute_rail_outlier_cut(dz: npt.ArrayLike) -> FloatArray:
+    """Compute RAIL's outlier threshold max(0.06, 3 sigma_IQR) along the last axis.
+
+    Parameters
+    ----------
+    dz : array_like, shape (..., N)
+        Normalised differences, none of them NaN.
+
+    Returns
+    -------
+    ndarray of float64, shape (...)
+
+    References
+    ----------
+    The point metrics of RAIL (LSST DESC); LSST Science Book (arXiv 0912.0201), section 3.8.
+
+    Examples
+    --------
+    >>> float(compute_rail_outlier_cut([-0.01, 0.0, 0.01]))
+    0.06
+    """
+    return np.maximum(0.06, 3.0 * compute_sigma_iqr(dz))
+
+
+def compute_r2(z_phot: npt.ArrayLike, z_spec: npt.ArrayLike) -> FloatArray:
+    """Compute the coefficient of determination R2 = 1 - sum (z_phot - z_spec)^2 / sum (z_spec - mean z_spec)^2.
+
+    Parameters
+    ----------
+    z_phot, z_spec : array_like, shape (..., N)
+        Redshifts, none of them NaN.
+
+    Returns
+    -------
+    ndarray of float64, shape (...)
+        1 for perfect estimates, 0 for the sample's mean; NaN where every z_spec is the same.
+
+    Examples
+    --------
+    >>> float(compute_r2([0.1, 0.2, 0.3], [0.1, 0.2, 0.3]))
+    1.0
+    """
+    spec = np.asarray(z_spec, dtype=np.float64)
+    residual = np.sum((np.asarray(z_phot, dtype=np.float64) - spec) ** 2, axis=-1)
+    total = np.sum((spec - spec.mean(axis=-1, keepdims=True)) ** 2, axis=-1)
+    spread = np.ptp(spec, axis=-1) > 0  # rounding leaves a total of 1e-33 where all are the same
+    r2: FloatArray = 1.0 - residual / np.where(spread, total, math.nan)
+    return r2
+
+
+class Statistic(NamedTuple):
+    """A figure of merit: what the report calls it, and how it is computed along the last axis of (z_phot, z_spec)."""
+
+    symbol: str
+    description: str
+    compute: Callable[[FloatArray, FloatArray], FloatArray]
+
+
+def _of_dz(function: Callable[[FloatArray], FloatArray]) -> Callable[[FloatArray, FloatArray], FloatArray]:
+    return lambda z_phot, z_spec: function(compute_dz(z_phot, z_spec))
+
+
+def _mean(values: FloatArray) -> FloatArray:
+    return np.asarray(values.mean(axis=-1))
+
+
+def _median(values: FloatArray) -> FloatArray:
+    return np.asarray(np.median(values, axis=-1))
+
+
+def _std(values: FloatArray) -> FloatArray:
+    return np.asarray(values.std(axis=-1))
+
+
+STATISTICS: dict[str, Statistic] = {
+    "mean_difference": Statistic("⟨δz⟩", "mean of z_phot − z_spec", lambda p, s: _mean(p - s)),
+    "bias_mean": Statistic("⟨Δz⟩", "mean of Δz = (z_phot − z_spec)/(1 + z_spec)", _of_dz(_mean)),
+    "bias_median": Statistic("med Δz", "median of Δz; what RAIL calls the bias", _of_dz(_median)),
+    "std": Statistic("σ(Δz)", "standard deviation of Δz", _of_dz(_std)),
+    "smad": Statistic("SMAD(Δz)", "1.4826 × median |Δz − median Δz|", _of_dz(compute_smad)),
+    "sigma_iqr": Statistic("σ_IQR(Δz)", "interquartile range of Δz / 1.349 (RAIL)", _of_dz(compute_sigma_iqr)),
+    "outlier_fraction_005": Statistic(
+        "|Δz| > 0.05", "fraction of galaxies", _of_dz(lambda dz: compute_outlier_fraction(dz, 0.05))
+    ),
+    "outlier_fraction_015": Statistic(
+        "|Δz| > 0.15", "fraction of galaxies", _of_dz(lambda dz: compute_outlier_fraction(dz, 0.15))
+    ),
+    "outlier_fraction_rail": Statistic(
+        "|Δz| > max(0.06, 3σ_IQR)",
+        "fraction of galaxies (RAIL)",
+        _of_dz(lambda dz: compute_outlier_fraction(dz, compute_rail_outlier_cut(dz))),
+    ),
+    "r2": Statistic("R²", "1 − Σ(z_phot − z_spec)² / Σ(z_spec − ⟨z_spec⟩)²", compute_r2),
+    "mse": Statistic("MSE", "mean of (z_phot − z_spec)²", lambda p, s: _mean((p - s) ** 2)),
+    "mae": Statistic("MAE", "mean of |z_phot − z_spec|", lambda p, s: _mean(np.abs(p - s))),
+}
+"""Every figure that `compute_metrics` gives, by name."""
+
+
+def compute_metrics(z_phot: npt.ArrayLike, z_spec: npt.ArrayLike, *, resamples: int = 200, seed: int = 1) -> Metrics:
+    """Compute every figure of `STATISTICS` with its bootstrap error.
+
+    Parameters
+    ----------
+    z_phot : array_like, shape (N,)
+        Photometric redshifts; rows that are not finite count against the completeness alone.
+    z_spec : array_like, shape (N,)
+        Spectroscopic redshifts; rows that are not finite are left out altogether.
+    resamples : int
+        Bootstrap samples, drawn with replacement; 0 gives errors of NaN.
+    seed : int
+        Of the bootstrap; the same seed gives the same errors.
+
+    Returns
+    -------
+    Metrics
+        Figures are NaN when no row is left, errors when fewer than two are.
+
+    Raises
+    ------
+    EvaluationError
+        The two have different lengths.
+
+    References
+    ----------
+    Bootstrap errors: Efron 1979, Annals of Statistics 7, 1.
+
+    Examples
+    --------
+    >>> metrics = compute_metrics([0.1, 0.2, 0.31, float("nan")], [0.1, 0.2, 0.30, 0.4])
+    >>> metrics.count, metrics.completeness, round(metrics["mean_difference"].value, 4)
+    (3, 0.75, 0.0033)
+    """
+    phot, spec = _align(z_phot, z_spec)
+    known = np.isfinite(spec)
+    used = known & np.isfinite(phot)
+    values = _measure(phot[used], spec[used], resamples, seed)
+    return Metrics(rows=int(known.sum()), count=int(used.sum()), values=values)
+
+
+def compute_binned(
+    z_phot: npt.ArrayLike,
+    z_spec: npt.ArrayLike,
+    values: npt.ArrayLike,
+    edges: npt.ArrayLike,
+    *,
+    resamples: int = 200,
+    seed: int = 1,
+) -> list[Bin]:
+    """Compute the metrics in bins of a third quantity.
+
+    Parameters
+    ----------
+    z_phot, z_spec : array_like, shape (N,)
+        As in `compute_metrics`.
+    values : array_like, shape (N,)
+        What to bin in (a magnitude, a colour, a redshift); a NaN lies in no bin.
+    edges : array_like, shape (M + 1,)
+        Increasing; a value outside lies in no bin, the last edge belongs to the last bin.
+    resamples, seed : int
+        As in `compute_metrics`.
+
+    Returns
+    -------
+    list of Bin
+        M of them, empty ones included.
+
+    Raises
+    ------
+    EvaluationError
+        The lengths differ, or the edges do not increase.
+
+    Examples
+    --------
+    >>> bins = compute_binned([0.1, 0.2, 0.3], [0.1, 0.2, 0.2], [17.0, 18.0, 20.0], [16.0, 19.0, 20.0])
+    >>> [(bin.low, bin.high, bin.metrics.count) for bin in bins]
+    [(16.0, 19.0, 2), (19.0, 20.0, 1)]
+    """
+    phot, spec = _align(z_phot, z_spec)
+    quantity, _ = _align(values, spec)
+    index = assign_bins(quantity, edges)
+    limits = np.asarray(edges, dtype=np.float64)
+    bins = []
+    for i in range(len(limits) - 1):
+        inside = index == i
+        metrics = compute_metrics(phot[inside], spec[inside], resamples=resamples, seed=seed)
+        centre = float(np.median(quantity[inside])) if inside.any() else math.nan
+        bins.append(Bin(low=float(limits[i]), high=float(limits[i + 1]), centre=centre, metrics=metrics))
+    return bins
+
+
+def compute_paired_difference(
+    first: npt.ArrayLike, second: npt.ArrayLike, z_spec: npt.ArrayLike, *, resamples: int = 200, seed: int = 1
+) -> dict[str, Measurement]:
+    """Compute how much the figures of two estimators differ on the galaxies that both estimated.
+
+    Both are resampled together, so what the galaxies themselves contribute cancels: the error is smaller than that of
+    either figure, and is the one that tells whether an improvement is real.
+
+    Parameters
+    ----------
+    first, second, z_spec : array_like, shape (N,)
+        Redshifts by either estimator, and the spectroscopic ones; rows with a NaN in any are left out.
+    resamples, seed : int
+        As in `compute_metrics`.
+
+    Returns
+    -------
+    dict of str to Measurement
+        Figure of ``first`` minus figure of ``second``, for each name in `STATISTICS`.
+
+    Raises
+    ------
+    EvaluationError
+        The lengths differ.
+
+    Examples
+    --------
+    >>> spec = [0.1, 0.2, 0.3, 0.4]
+    >>> better = compute_paired_difference(spec, [0.1, 0.2, 0.3, 0.5], spec)
+    >>> round(better["mae"].value, 3)
+    -0.025
+    """
+    spec = np.asarray(z_spec, dtype=np.float64)
+    (one, _), (two, _) = _align(first, spec), _align(second, spec)
+    used = np.isfinite(one) & np.isfinite(two) & np.isfinite(spec)
+    one, two, spec = one[used], two[used], spec[used]
+    samples = [_resample(z_phot, spec, resamples, seed) for z_phot in (one, two)]
+    centre = [_compute_all(z_phot, spec) for z_phot in (one, two)]
+    return {
+        name: Measurement(float(centre[0][name] - centre[1][name]), _spread(samples[0][name] - samples[1][name]))
+        for name in STATISTICS
+    }
+
+
+def _align(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    one, two = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if one.shape != two.shape or one.ndim != 1:
+        raise EvaluationError(f"shapes {one.shape} and {two.shape} differ or are not (N,): give one value a galaxy")
+    return one, two
+
+
+def _measure(z_phot: FloatArray, z_spec: FloatArray, resamples: int, seed: int) -> dict[str, Measurement]:
+    values, samples = _compute_all(z_phot, z_spec), _resample(z_phot, z_spec, resamples, seed)
+    return {name: Measurement(float(values[name]), _spread(samples[name])) for name in STATISTICS}
+
+
+def _compute_all(z_phot: FloatArray, z_spec: FloatArray) -> dict[str, FloatArray]:
+    if z_phot.shape[-1] == 0:
+        return {name: np.full(z_phot.shape[:-1], math.nan) for name in STATISTICS}
+    return {name: statistic.compute(z_phot, z_spec) for name, statistic in STATISTICS.items()}
+
+
+def _resample(z_phot: FloatArray, z_spec: FloatArray, resamples: int, seed: int) -> dict[str, FloatArray]:
+    """Every statistic of each bootstrap sample, a block of samples at a time so that memory stays bounded."""
+    count = z_phot.size
+    if count < 2 or resamples < 2:
+        return {name: np.empty(0) for name in STATISTICS}
+    generator = np.random.default_rng(seed)
+    blocks = []
+    for start in range(0, resamples, max(1, _BLOCK // count)):
+        shape = (min(max(1, _BLOCK // count), resamples - start), count)
+        chosen = generator.integers(0, count, shape)
+        blocks.append(_compute_all(z_phot[chosen], z_spec[chosen]))
+    return {name: np.concatenate([block[name] for block in blocks]) for name in STATISTICS}
+
+
+def _spread(samples: FloatArray) -> float:
+    finite = samples[np.isfinite(samples)]
+    return float(finite.std(ddof=1)) if finite.size > 1 else math.nan

@@ -1,0 +1,1 @@
+"""The redshift distribution n(z) in tomographic bins."""

@@ -1,0 +1,77 @@
+"""The settings of a survey run, `Config`: the sections, each of which stands beside its owner.
+
+Every setting has its default there, with its unit and its reason; a TOML file need hold only what differs.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from photoz.errors import ConfigError
+from photoz.evaluate.settings import Evaluation
+from photoz.ingest.settings import Ingest, Sources
+from photoz.nz.settings import Nz
+from photoz.settings.base import JobSettings, convert_settings, load_settings
+from photoz.settings.engine import Engine
+from photoz.settings.inference import Inference
+from photoz.settings.run import Locations, Run
+from photoz.simulate.settings import Simulation
+from photoz.survey.settings import Download, Frame, Selection, Survey
+from photoz.tiles.settings import Tiles
+from photoz.training.settings import Crossmatch, Training
+
+_HIGHEST_ORDER = 11
+
+
+class Config(JobSettings, frozen=True, kw_only=True):
+    """All settings of a run."""
+
+    run: Run
+    locations: Locations
+    survey: Survey = Survey()
+    selection: Selection = Selection()
+    download: Download = Download()
+    frame: Frame = Frame()
+    tiles: Tiles = Tiles()
+    ingest: Ingest = Ingest()
+    sources: Sources = Sources()
+    crossmatch: Crossmatch = Crossmatch()
+    training: Training = Training()
+    inference: Inference = Inference()
+    engine: Engine = Engine()
+    evaluation: Evaluation = Evaluation()
+    nz: Nz = Nz()
+    simulation: Simulation = Simulation()
+
+    def check(self) -> None:
+        """Raise `ConfigError` where settings do not fit together."""
+        unknown = [band for band in self.survey.image_bands if band not in self.survey.bands]
+        if unknown:
+            raise ConfigError(f"survey.image_bands has {unknown}, which survey.bands {list(self.survey.bands)} lacks")
+        if self.tiles.shard % self.tiles.chunk:
+            raise ConfigError(
+                f"tiles.shard = {self.tiles.shard} pixels is no multiple of tiles.chunk = {self.tiles.chunk} pixels"
+            )
+        if self.tiles.quantize < 0 or (self.tiles.quantize and self.tiles.codec == "none"):
+            raise ConfigError(
+                f"tiles.quantize = {self.tiles.quantize} with tiles.codec = {self.tiles.codec!r}: give a fraction of "
+                "the noise, 0 or more, and above 0 tiles.codec = 'zstd', without which it saves nothing"
+            )
+        if abs(sum(self.crossmatch.fractions) - 1.0) > 1e-6 or min(self.crossmatch.fractions) < 0:
+            raise ConfigError(f"crossmatch.fractions {self.crossmatch.fractions} must be non-negative and add up to 1")
+        if not 0 <= self.sources.highest_order <= _HIGHEST_ORDER:
+            raise ConfigError(
+                f"sources.highest_order = {self.sources.highest_order}: partitioning holds the whole sky at this order "
+                f"in memory, 400 MB at {_HIGHEST_ORDER} and 4 times more each step; choose 0 to {_HIGHEST_ORDER}"
+            )
+        if self.survey.pixel_scale <= 0:
+            raise ConfigError(f"survey.pixel_scale = {self.survey.pixel_scale} arcsec must be positive")
+
+
+def load_config(location: str, overrides: Sequence[str] = ()) -> Config:
+    """Read the settings of a survey run; see `load_settings`."""
+    return load_settings(Config, location, overrides)
+
+
+def convert_config(values: Mapping[str, Any], *, origin: str = "settings") -> Config:
+    """Turn nested mappings into a checked `Config`; raises `ConfigError` that names the key and the remedy."""
+    return convert_settings(Config, values, origin=origin)

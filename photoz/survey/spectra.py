@@ -1,0 +1,68 @@
+"""GAMA's spectroscopic table: positions and redshifts that can be trained on."""
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from photoz.errors import SurveyFileError
+from photoz.schema import make_field
+from photoz.settings.config import Config
+from photoz.survey.table import FitsTable, read_table
+
+SPECTROSCOPIC_SCHEMA = pa.schema(
+    [
+        make_field("ra", pa.float64(), unit="deg", description="right ascension, ICRS"),
+        make_field("dec", pa.float64(), unit="deg", description="declination, ICRS"),
+        make_field("z_spec", pa.float32(), unit="", description="spectroscopic redshift"),
+    ]
+)
+
+
+def read_gama(config: Config) -> pa.Table:
+    """Read the spectroscopic table after its quality cuts.
+
+    Parameters
+    ----------
+    config : Config
+        Its ``crossmatch`` names the file within ``locations.survey``, its columns and the cuts: quality at least
+        ``min_quality`` (NQ >= 3 is a reliable redshift, Driver et al. 2022, MNRAS 513, 439), redshift above
+        ``min_redshift``, and no duplicates.
+
+    Returns
+    -------
+    pyarrow.Table
+        ``ra``, ``dec`` [deg], ``z_spec``; rows with a position or redshift that is not finite are left out.
+
+    Raises
+    ------
+    SurveyFileError
+        The file is missing, damaged, lacks a column, or no row passes the cuts.
+    """
+    match = config.crossmatch
+    table = read_table(f"{config.locations.survey.rstrip('/')}/{match.file}", _list_columns(config))
+    keep = _select_reliable(config, table)
+    if not keep.any():
+        raise SurveyFileError(
+            f"{match.file}: none of {len(table)} rows has {match.quality} >= {match.min_quality} and "
+            f"{match.redshift} > {match.min_redshift}; see crossmatch.min_quality and crossmatch.min_redshift"
+        )
+    names = {"ra": match.ra, "dec": match.dec, "z_spec": match.redshift}
+    arrays = [
+        pa.array(table.columns[names[field.name]][keep], field.type, safe=False) for field in SPECTROSCOPIC_SCHEMA
+    ]
+    return pa.Table.from_arrays(arrays, schema=SPECTROSCOPIC_SCHEMA)
+
+
+def _list_columns(config: Config) -> dict[str, str]:
+    keys = ("ra", "dec", "redshift", "quality", "duplicate")
+    named = {getattr(config.crossmatch, key): f"crossmatch.{key}" for key in keys}
+    return {column: setting for column, setting in named.items() if column}
+
+
+def _select_reliable(config: Config, table: FitsTable) -> npt.NDArray[np.bool_]:
+    match, columns = config.crossmatch, table.columns
+    keep = np.isfinite(columns[match.ra]) & np.isfinite(columns[match.dec]) & np.isfinite(columns[match.redshift])
+    keep &= (columns[match.quality] >= match.min_quality) & (columns[match.redshift] > match.min_redshift)
+    if match.duplicate:
+        keep &= columns[match.duplicate].astype(np.int64) == 0
+    return np.asarray(keep)

@@ -1,0 +1,256 @@
+"""The training set: sources matched with spectroscopic redshifts, with cutouts, one Parquet file a partition."""
+
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import fsspec
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from photoz.catalogue.hats import MARGIN, Partition, locate_partition, locate_primary, read_partition
+from photoz.errors import TileError, TrainingError
+from photoz.inputs import CUTOUT, attach_cutouts
+from photoz.photometry import MagnitudeScaling, MagnitudeSums
+from photoz.schema import NO_IMAGE, make_training_schema
+from photoz.settings.config import Config
+from photoz.storage import compute_checksum, exists, join, list_folder, open_atomic
+from photoz.tiles import open_tile
+from photoz.training.crossmatch import SPLITS, assign_splits, match_sky, select_around_pixel
+
+logger = logging.getLogger(__name__)
+
+FORMAT_VERSION = 1
+_KEY = b"photoz_key"
+_COUNTS = b"photoz_counts"
+_ROW_GROUP = 512  # rows: some 10 MB with cutouts, so that readers stream
+
+
+@dataclass(frozen=True, eq=False)
+class MatchTask:
+    """One partition of the source catalogue with the spectra around it.
+
+    Parameters
+    ----------
+    partition : Partition
+    spectra : pyarrow.Table
+        ``ra``, ``dec`` [deg] and ``z_spec`` of the spectra in and near the partition.
+    """
+
+    partition: Partition
+    spectra: pa.Table
+
+
+def plan_matching(config: Config, partitions: Sequence[Partition], spectra: pa.Table) -> list[MatchTask]:
+    """Give each partition the spectra around it, so that no task holds them all; partitions without are left out.
+
+    Parameters
+    ----------
+    config : Config
+        ``crossmatch.min_redshift`` and the margins are read.
+    partitions : sequence of Partition
+    spectra : pyarrow.Table
+        ``ra``, ``dec`` [deg], ``z_spec``.
+    """
+    spectra = spectra.filter(pc.greater_equal(spectra["z_spec"], config.crossmatch.min_redshift))
+    ra_M, dec_M = (spectra[name].to_numpy().astype(np.float64) for name in ("ra", "dec"))
+    margin = config.sources.margin_arcsec + config.crossmatch.radius_arcsec
+    tasks = []
+    for partition in partitions:
+        near = select_around_pixel(ra_M, dec_M, order=partition.order, pixel=partition.pixel, margin_arcsec=margin)
+        if len(near):
+            tasks.append(MatchTask(partition, spectra.take(near)))
+    return tasks
+
+
+def set_location(config: Config) -> str:
+    """Return the folder of the training set's Parquet files."""
+    return join(config.locations.training, "set")
+
+
+def locate_part(config: Config, partition: Partition) -> str:
+    """Return the Parquet file of one partition of the training set."""
+    return join(set_location(config), f"part-{partition.order}-{partition.pixel}.parquet")
+
+
+def write_part(config: Config, task: MatchTask) -> dict[str, Any]:
+    """Match one partition, cut its cutouts and write its part of the training set, unless that is there already.
+
+    Returns
+    -------
+    dict
+        ``part``, ``status`` ("done" or "skipped"), ``rows`` written, ``matched``, ``without_image`` (matched, and left
+        out because no cutout can be used) and ``without_photometry`` (left out: no band has a magnitude).
+    """
+    location, key = locate_part(config, task.partition), _compute_key(config, task)
+    name = task.partition.name
+    if (counts := _read_counts(location, key)) is not None:
+        return {"part": name, "status": "skipped", **counts}
+    matched = match_partition(config, task)
+    table = _cut(config, matched)
+    has_image = np.asarray((table["flags"].to_numpy() & int(NO_IMAGE)) == 0)
+    has_magnitude = _has_magnitude(table, config.survey.bands)
+    table = table.filter(pa.array(has_image & has_magnitude))
+    counts = {
+        "rows": len(table),
+        "matched": len(matched),
+        "without_image": int((~has_image).sum()),
+        "without_photometry": int((~has_magnitude).sum()),
+    }
+    _write(location, table.replace_schema_metadata({_KEY: key.encode(), _COUNTS: msgspec.json.encode(counts)}))
+    return {"part": name, "status": "done", **counts}
+
+
+def match_partition(config: Config, task: MatchTask) -> pa.Table:
+    """Match the sources of a partition with spectra: their rows with ``z_spec`` and ``split``, without cutouts.
+
+    Sources of the margin around the partition compete for the spectra too, so that a spectrum near an edge goes to its
+    nearest source, whichever partition that is in, and is used once.
+    """
+    own = read_partition(config.locations.sources, task.partition)
+    sources = pa.concat_tables([own.select(["ra", "dec"]), _read_margin(config, task.partition)])
+    source_K, spectrum_K, _ = match_sky(
+        (sources["ra"].to_numpy(), sources["dec"].to_numpy()),
+        (task.spectra["ra"].to_numpy(), task.spectra["dec"].to_numpy()),
+        radius_arcsec=config.crossmatch.radius_arcsec,
+    )
+    inside = source_K < len(own)
+    matched = own.take(pa.array(source_K[inside]))
+    z_spec = pc.cast(task.spectra["z_spec"].take(pa.array(spectrum_K[inside])), pa.float32())
+    splits = assign_splits(
+        matched["object_id"].to_pylist(), seed=config.run.seed, fractions=config.crossmatch.fractions
+    )
+    schema = make_training_schema(config.survey.bands, None)
+    columns = {"z_spec": z_spec, "split": pa.array(splits, pa.string())}
+    return pa.table([columns[n] if n in columns else matched[n] for n in schema.names], schema=schema)
+
+
+def _read_margin(config: Config, partition: Partition) -> pa.Table:
+    location = locate_partition(join(config.locations.sources, MARGIN), partition)
+    if not exists(location):
+        return pa.table({"ra": pa.array([], pa.float64()), "dec": pa.array([], pa.float64())})
+    with fsspec.open(location, "rb") as file:
+        return pq.read_table(file, columns=["ra", "dec"])
+
+
+def _cut(config: Config, matched: pa.Table) -> pa.Table:
+    size, image_bands = config.training.cutout_size, config.survey.image_bands
+    table = attach_cutouts(matched, config.locations.tiles, image_bands=image_bands, cutout_size=size)
+    return table.cast(make_training_schema(config.survey.bands, (len(image_bands), size, size)))
+
+
+def _has_magnitude(table: pa.Table, bands: Sequence[str]) -> npt.NDArray[np.bool_]:
+    known_NF = np.stack([np.isfinite(table[f"mag_{band}"].to_numpy()) for band in bands], axis=1)
+    has_N: npt.NDArray[np.bool_] = known_NF.sum(axis=1) > 0
+    return has_N
+
+
+def _write(location: str, table: pa.Table) -> None:
+    with open_atomic(location) as file:
+        pq.write_table(table, file, compression="zstd", row_group_size=_ROW_GROUP)
+
+
+def _read_counts(location: str, key: str) -> dict[str, int] | None:
+    """Return what a finished part recorded; None when it is not there or was made from something else."""
+    if not exists(location):
+        return None
+    with fsspec.open(location, "rb") as file:
+        metadata = pq.read_schema(file).metadata or {}
+    if metadata.get(_KEY) != key.encode():
+        return None
+    return msgspec.json.decode(metadata[_COUNTS], type=dict[str, int])
+
+
+def _compute_key(config: Config, task: MatchTask) -> str:
+    """Hash everything a part depends on: settings, source partition, spectra, the tiles' contents."""
+    source = locate_partition(locate_primary(config.locations.sources), task.partition)
+    tiles = read_partition(config.locations.sources, task.partition, columns=["tile"])["tile"].unique().to_pylist()
+    spectra = [np.ascontiguousarray(task.spectra[name].to_numpy()).tobytes() for name in ("ra", "dec", "z_spec")]
+    parts = [
+        msgspec.json.encode([FORMAT_VERSION, config.training.cutout_size, config.run.seed]),
+        msgspec.json.encode([config.crossmatch, config.survey.bands, config.survey.image_bands]),
+        compute_checksum(source).encode(),
+        *(f"{name}:{_tile_checksum(config, name)}".encode() for name in sorted(tiles)),
+        *spectra,
+    ]
+    return _digest(parts)
+
+
+def _tile_checksum(config: Config, name: str) -> str:
+    try:
+        return open_tile(config.locations.tiles, name).checksum
+    except TileError:
+        return "none"
+
+
+def _digest(parts: Sequence[bytes]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()
+
+
+def list_parts(config: Config) -> list[str]:
+    """List the files of the training set.
+
+    Raises
+    ------
+    TrainingError
+        There is none.
+    """
+    parts = list_folder(set_location(config), "part-*.parquet")
+    if not parts:
+        raise TrainingError(f"no training set at {set_location(config)!r}: run jobs/train_dr4.py, which makes it")
+    return parts
+
+
+def compute_set_hash(config: Config) -> str:
+    """Hash the whole training set from the keys its parts record."""
+    keys = []
+    for part in list_parts(config):
+        with fsspec.open(part, "rb") as file:
+            keys.append((pq.read_schema(file).metadata or {}).get(_KEY, b""))
+    return _digest(sorted(keys))
+
+
+def read_split(config: Config, split: str, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Read some columns of one split, a row group at a time."""
+    for part in list_parts(config):
+        with fsspec.open(part, "rb") as file:
+            parquet = pq.ParquetFile(file)
+            for group in range(parquet.num_row_groups):
+                table = parquet.read_row_group(group, columns=[*columns, "split"])
+                yield table.filter(pc.equal(table["split"], split)).select(list(columns))
+
+
+def count_splits(config: Config) -> dict[str, int]:
+    """Count the galaxies of each split."""
+    return {split: sum(len(table) for table in read_split(config, split, ["object_id"])) for split in SPLITS}
+
+
+def fit_magnitude_scaling(config: Config) -> MagnitudeScaling:
+    """Derive means, spreads and band differences from the training split, read a row group at a time."""
+    bands = config.survey.bands
+    sums = MagnitudeSums.empty(len(bands))
+    for table in read_split(config, "train", [f"mag_{band}" for band in bands]):
+        sums = sums.add(np.stack([column.to_numpy() for column in table.columns], axis=1))
+    return MagnitudeScaling.fit(sums, bands)
+
+
+def read_redshifts(config: Config, split: str) -> npt.NDArray[np.float64]:
+    """Read the redshifts of one split, shape (N,)."""
+    blocks = [np.empty(0), *(table["z_spec"].to_numpy() for table in read_split(config, split, ["z_spec"]))]
+    return np.concatenate(blocks).astype(np.float64)
+
+
+def list_columns(bands: Sequence[str], *, images: bool) -> list[str]:
+    """List the columns a training reads; photometry alone leaves the cutouts on disk."""
+    names = [*(f"mag_{band}" for band in bands), *(f"magerr_{band}" for band in bands), "mag_auto"]
+    names += ["not_detected", "flags", "z_spec", "object_id"]
+    return [*names, CUTOUT] if images else names

@@ -1,0 +1,462 @@
+"""Ingest: one tile from survey files to the store and the staged sources; a bad file costs its part and no more."""
+
+import errno
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import zarr
+from astropy.io import fits
+from fsspec.implementations.memory import MemoryFileSystem
+from runs import change
+from tiny_survey import IMAGE_BANDS, TinySurvey, make_config, make_wcs, write_catalogue, write_image, write_survey
+
+from photoz.cutouts import extract_cutouts
+from photoz.errors import ConfigError, SurveyFileError, TileError
+from photoz.ingest.report import report_ingest
+from photoz.ingest.tile import METADATA_KEY, check_survey, ingest_tile, staged_location
+from photoz.settings.config import Config
+from photoz.survey.files import find_tiles
+from photoz.tiles import open_tile
+
+TILE = "180.0_-0.5"
+NAME = f"KIDS_{TILE}"
+SHAPE = (200, 240)
+FRAME9 = Path(__file__).parents[3] / "shared/data/frame9"
+
+
+@pytest.fixture
+def survey(tmp_path: Path) -> TinySurvey:
+    return write_survey(tmp_path, (TILE,))
+
+
+def ingest(config: Config) -> dict[str, Any]:
+    (files,) = find_tiles(config)
+    return ingest_tile(config, files)
+
+
+def ingest_all(config: Config) -> int:
+    return report_ingest(config, [ingest_tile(config, files) for files in find_tiles(config)])
+
+
+def read_report(config: Config) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads(Path(config.locations.tiles, "ingest.json").read_text())
+    return report
+
+
+def count_staged(config: Config) -> int:
+    return pq.read_metadata(staged_location(config, NAME)).num_rows
+
+
+def test_tile_holds_the_pixels_and_all_that_is_known_of_them(survey: TinySurvey) -> None:
+    result = ingest(survey.config)
+    assert (result["status"], result["problem"], result["sources"]) == ("done", "", 30)
+    tile = open_tile(survey.config.locations.tiles, NAME)
+    for index, band in enumerate(IMAGE_BANDS):
+        np.testing.assert_array_equal(tile.read_window(0, 200, 0, 240)[index], survey.images[TILE, band])
+    assert (tile.read_mask_window(0, 200, 0, 240) != 0).sum() == 400
+    known = tile.attributes
+    assert fits.Header.fromstring(known["headers"]["g"], sep="\n")["OBJECT"] == f"KiDS_DR4.0_{TILE}_g_sci"
+    assert known["zero_points"] == dict.fromkeys(IMAGE_BANDS, 0.0)
+    assert known["zero_point_offsets"] == dict.fromkeys(IMAGE_BANDS, 0.03)
+    assert known["sha256"]["image/u"] != known["sha256"]["image/g"]
+    assert known["key"]["sources"]["image"]["r"]["size"] == survey.path(TILE, "r_sci").stat().st_size
+
+
+def test_source_positions_find_their_pixels(survey: TinySurvey) -> None:
+    survey.images[TILE, "r"][120, 77] = 1e6
+    wcs = make_wcs(180.0, -0.5, SHAPE)
+    write_image(survey.path(TILE, "r_sci"), survey.images[TILE, "r"], wcs)
+    table = survey.catalogues[TILE]
+    table["RAJ2000"][3], table["DECJ2000"][3] = wcs.all_pix2world(77.2, 119.9, 0)
+    write_catalogue(survey.path(TILE, "ugriZYJHKs_cat"), table)
+    ingest(survey.config)
+    rows = pq.read_table(staged_location(survey.config, NAME)).to_pylist()
+    (row,) = [row for row in rows if row["object_id"] == str(table["ID"][3])]
+    tile = open_tile(survey.config.locations.tiles, NAME)
+    cut, _ = extract_cutouts(tile, [row["ra"]], [row["dec"]], 36, bands=("r",))
+    assert cut[0, 0, 18, 18] == 1e6
+
+
+def test_fpacked_survey_gives_the_same_tile(survey: TinySurvey) -> None:
+    ingest(survey.config)
+    plain = open_tile(survey.config.locations.tiles, NAME)
+    pixels, mask = plain.read_window(0, 200, 0, 240), plain.read_mask_window(0, 200, 0, 240)
+    for path in [*survey.folder.glob("*_sci.fits"), *survey.folder.glob("*_msk.fits")]:
+        data = fits.getdata(path)
+        fits.CompImageHDU(
+            data,
+            fits.getheader(path),
+            compression_type="GZIP_2" if data.dtype.kind == "f" else "RICE_1",
+            quantize_level=0,
+        ).writeto(path.with_name(path.name + ".fz"), checksum=True)
+        path.unlink()
+    assert ingest(survey.config)["images"] == "done"
+    packed = open_tile(survey.config.locations.tiles, NAME)
+    np.testing.assert_array_equal(packed.read_window(0, 200, 0, 240), pixels)
+    np.testing.assert_array_equal(packed.read_mask_window(0, 200, 0, 240), mask)
+    assert packed.checksum != plain.checksum
+
+
+def test_bands_of_different_sizes_are_aligned(survey: TinySurvey) -> None:
+    data = survey.images[TILE, "r"]
+    wcs = make_wcs(180.0, -0.5, SHAPE)
+    write_image(survey.path(TILE, "r_sci"), data[7:, 3:-2], wcs[7:, 3:-2])
+    survey.path(TILE, "r_msk").unlink()
+    assert ingest(survey.config)["problem"] == ""
+    tile = open_tile(survey.config.locations.tiles, NAME)
+    assert tile.shape == SHAPE
+    pixels = tile.read_window(0, 200, 0, 240)
+    np.testing.assert_array_equal(pixels[2, 7:, 3:-2], data[7:, 3:-2])
+    assert np.isnan(pixels[2, :7]).all()
+    assert np.isnan(pixels[2, :, -2:]).all()
+    np.testing.assert_array_equal(pixels[3], survey.images[TILE, "i"])
+    assert tile.attributes["offsets_pixel"]["r"] == [7, 3]
+
+
+def test_first_band_may_be_the_smaller_one(survey: TinySurvey) -> None:
+    data = survey.images[TILE, "u"]
+    write_image(survey.path(TILE, "u_sci"), data[5:, 4:], make_wcs(180.0, -0.5, SHAPE)[5:, 4:])
+    survey.path(TILE, "u_msk").unlink()
+    ingest(survey.config)
+    tile = open_tile(survey.config.locations.tiles, NAME)
+    np.testing.assert_array_equal(tile.read_window(0, 200, 0, 240)[1], survey.images[TILE, "g"])
+    ra, dec = make_wcs(180.0, -0.5, SHAPE).all_pix2world(50, 60, 0)
+    np.testing.assert_allclose(np.ravel(tile.wcs.all_world2pix(ra, dec, 0)), [50, 60], atol=1e-6)
+
+
+def test_weights_are_stored_when_asked_for(survey: TinySurvey, tmp_path: Path) -> None:
+    for band in IMAGE_BANDS:
+        write_image(survey.path(TILE, f"{band}_wei"), np.full(SHAPE, 2, np.float32), make_wcs(180.0, -0.5, SHAPE))
+    config = make_config(tmp_path, tiles={"store_weights": True})
+    assert ingest(config)["problem"] == ""
+    weight = zarr.open_group(f"{config.locations.tiles}/{NAME}.zarr", mode="r")["weight"]
+    assert (weight[:] == 2).all()
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_zero_point_offset_scales_the_flux(survey: TinySurvey, tmp_path: Path, sign: int) -> None:
+    config = make_config(tmp_path, survey={"zeropoint_offset_sign": sign})
+    assert ingest(config)["problem"] == ""
+    pixels = open_tile(config.locations.tiles, NAME).read_window(0, 200, 0, 240)
+    magnitudes = -2.5 * np.log10(pixels[0] / survey.images[TILE, "u"])
+    np.testing.assert_allclose(magnitudes, sign * 0.03, atol=1e-5)
+
+
+# Restart -----------------------------------------------------------------------------------------------------------
+
+
+def test_second_run_skips(survey: TinySurvey) -> None:
+    ingest(survey.config)
+    again = ingest(survey.config)
+    assert (again["status"], again["sources"], again["bytes"]) == ("skipped", 30, 0)
+
+
+@pytest.mark.parametrize(
+    ("sections", "images", "catalogue"),
+    [
+        ({"tiles": {"shard": 64}}, "done", "skipped"),
+        ({"selection": {"mag_auto_below": 19.0}}, "skipped", "done"),
+        ({"survey": {"zeropoint_offset_sign": 1}}, "done", "skipped"),
+        ({"engine": {"estimators": 7}}, "skipped", "skipped"),
+        ({"ingest": {"min_completeness": 0.5}}, "skipped", "skipped"),
+    ],
+)
+def test_other_settings_redo_what_depends_on_them(
+    survey: TinySurvey, tmp_path: Path, sections: dict[str, Any], images: str, catalogue: str
+) -> None:
+    ingest(survey.config)
+    again = ingest(make_config(tmp_path, **sections))
+    assert (again["images"], again["catalogue"]) == (images, catalogue)
+
+
+def test_changed_image_is_ingested_again(survey: TinySurvey) -> None:
+    ingest(survey.config)
+    old = open_tile(survey.config.locations.tiles, NAME).checksum
+    write_image(survey.path(TILE, "g_sci"), np.ones(SHAPE, np.float32), make_wcs(180.0, -0.5, SHAPE))
+    again = ingest(survey.config)
+    assert (again["images"], again["catalogue"]) == ("done", "skipped")
+    tile = open_tile(survey.config.locations.tiles, NAME)
+    assert tile.checksum != old
+    assert (tile.read_window(0, 200, 0, 240)[1] == 1).all()
+
+
+def test_interrupted_tile_is_unreadable_and_redone(survey: TinySurvey, monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    ingest(survey.config)
+    write_image(survey.path(TILE, "g_sci"), np.ones(SHAPE, np.float32), make_wcs(180.0, -0.5, SHAPE))
+    with monkeypatch.context() as patch:
+        patch.setattr("photoz.tiles.TileWriter.finish", die)
+        with pytest.raises(KeyboardInterrupt):
+            ingest(survey.config)
+    with pytest.raises(TileError, match="unfinished"):
+        open_tile(survey.config.locations.tiles, NAME)
+    assert ingest(survey.config)["images"] == "done"
+    assert open_tile(survey.config.locations.tiles, NAME).shape == SHAPE
+
+
+# Bad files ---------------------------------------------------------------------------------------------------------
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-5000])
+
+
+def corrupt(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-6000] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def strip_wcs(path: Path) -> None:
+    write_image(path, fits.getdata(path), None)
+
+
+def rescale(path: Path) -> None:
+    write_image(path, fits.getdata(path), make_wcs(180.0, -0.5, SHAPE, scale=0.214 / 3600))
+
+
+def move(path: Path) -> None:
+    write_image(path, fits.getdata(path), make_wcs(180.0, -0.4, SHAPE))
+
+
+BAD_IMAGES: list[tuple[Callable[[Path], None], str]] = [
+    (Path.unlink, r"g_sci\.fits is missing"),
+    (truncate, r"g_sci\.fits is truncated"),
+    (corrupt, r"g_sci\.fits is corrupt"),
+    (strip_wcs, r"g_sci\.fits has no celestial WCS"),
+    (rescale, r"g_sci\.fits has 0\.2140 arcsec/pixel and survey\.pixel_scale is 0\.2000 arcsec/pixel"),
+    (move, r"g_sci\.fits does not lie on the pixels of .*u_sci\.fits"),
+]
+
+
+@pytest.mark.parametrize(("damage", "problem"), BAD_IMAGES, ids=[d.__name__ for d, _ in BAD_IMAGES])
+@pytest.mark.parametrize("before", [False, True], ids=["fresh", "was-there"])
+def test_bad_image_costs_the_tile_and_not_its_sources(
+    survey: TinySurvey, damage: Callable[[Path], None], problem: str, before: bool
+) -> None:
+    if before:
+        ingest(survey.config)
+    damage(survey.path(TILE, "g_sci"))
+    result = ingest(survey.config)
+    assert (result["status"], result["images"], result["sources"]) == ("failed", "failed", 30)
+    assert re.search(problem, result["problem"])
+    assert count_staged(survey.config) == 30
+    with pytest.raises(TileError):
+        open_tile(survey.config.locations.tiles, NAME)
+
+
+def test_mask_of_another_shape_is_refused(survey: TinySurvey) -> None:
+    write_image(survey.path(TILE, "r_msk"), np.zeros((10, 10), np.uint8), make_wcs(180.0, -0.5, (10, 10)))
+    assert "r_msk.fits has 10 x 10 pixels" in ingest(survey.config)["problem"]
+
+
+def test_missing_mask_costs_the_mask_only(survey: TinySurvey) -> None:
+    for band in IMAGE_BANDS:
+        survey.path(TILE, f"{band}_msk").unlink()
+    assert ingest(survey.config)["status"] == "done"
+    tile = open_tile(survey.config.locations.tiles, NAME)
+    assert not tile.read_mask_window(0, 200, 0, 240).any()
+    assert f"KiDS_DR4.0_{TILE}_u_msk.fits" in tile.attributes["missing_files"]
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, truncate, corrupt])
+@pytest.mark.parametrize("before", [False, True], ids=["fresh", "was-there"])
+def test_bad_catalogue_costs_the_sources_and_not_the_tile(
+    survey: TinySurvey, damage: Callable[[Path], None], before: bool
+) -> None:
+    if before:
+        ingest(survey.config)
+    damage(survey.path(TILE, "ugriZYJHKs_cat"))
+    result = ingest(survey.config)
+    assert (result["status"], result["catalogue"], result["sources"]) == ("failed", "failed", 0)
+    assert f"{TILE}_ugriZYJHKs_cat.fits" in result["problem"]
+    assert not Path(staged_location(survey.config, NAME)).exists()
+    assert open_tile(survey.config.locations.tiles, NAME).shape == SHAPE
+
+
+# Settings ----------------------------------------------------------------------------------------------------------
+
+
+def test_fitting_settings_pass(survey: TinySurvey) -> None:
+    check_survey(survey.config, find_tiles(survey.config))
+
+
+def test_one_bad_tile_does_not_stop_the_run(tmp_path: Path) -> None:
+    survey = write_survey(tmp_path, (TILE, "181.0_-0.5"))
+    truncate(survey.path(TILE, "u_sci"))
+    truncate(survey.path("181.0_-0.5", "ugriZYJHKs_cat"))
+    check_survey(survey.config, find_tiles(survey.config))
+
+
+@pytest.mark.parametrize(
+    ("sections", "error", "match"),
+    [
+        ({"survey": {"pixel_scale": 0.3}}, SurveyFileError, r"0\.2000 arcsec/pixel and survey\.pixel_scale is 0\.3000"),
+        ({"survey": {"image_bands": ["u", "Ks"]}}, ConfigError, r"no tile has an image of band 'Ks'"),
+        ({"survey": {"bands": ["u", "g", "r", "i", "w"]}}, SurveyFileError, r"lacks the column MAG_GAAP_w"),
+        ({"survey": {"columns": {"ra": "RA"}}}, SurveyFileError, r"lacks the column RA \(survey\.columns\.ra\)"),
+        ({"selection": {"bright_sample": "bright.fits"}}, SurveyFileError, r"bright\.fits is missing"),
+    ],
+)
+def test_settings_that_fit_no_tile_are_told_before_any_work(
+    survey: TinySurvey, tmp_path: Path, sections: dict[str, Any], error: type[Exception], match: str
+) -> None:
+    config = make_config(tmp_path, **sections)
+    with pytest.raises(error, match=match):
+        check_survey(config, find_tiles(config))
+    assert not (tmp_path / "tiles").exists()
+
+
+def test_bright_sample_selects(survey: TinySurvey, tmp_path: Path) -> None:
+    survey.catalogues[TILE][:3].write(survey.folder / "bright.fits")
+    config = make_config(tmp_path, selection={"bright_sample": "bright.fits"})
+    assert ingest(config)["sources"] == 3
+    assert ingest(config)["catalogue"] == "skipped"
+
+
+# Rows without a position, and the run's completeness -----------------------------------------------------------------
+
+
+def test_rows_without_a_position_are_told_and_counted(
+    survey: TinySurvey, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    table = survey.catalogues[TILE]
+    table["DECJ2000"][4] = -999.0
+    table["RAJ2000"][9] = np.nan
+    write_catalogue(survey.path(TILE, "ugriZYJHKs_cat"), table)
+    result = ingest(survey.config)
+    assert (result["status"], result["sources"], result["rejected"]) == ("done", 28, 2)
+    (said,) = (record.getMessage() for record in caplog.records if "no position" in record.getMessage())
+    assert said.startswith(f"{NAME}: 2 selected rows have no position")
+    assert f"the first {table['ID'][4]} with {table['RAJ2000'][4]} deg, -999.0 deg" in said
+    again = ingest(survey.config)
+    assert (again["status"], again["sources"], again["rejected"]) == ("skipped", 28, 2)
+    other = again | {"tile": "KIDS_other", "rejected": 3}
+    assert report_ingest(survey.config, [again, other]) == 0
+    assert read_report(survey.config)["rejected"] == 5
+    staged = pq.read_table(staged_location(survey.config, NAME))
+    assert not {str(table["ID"][row]) for row in (4, 9)} & set(staged["object_id"].to_pylist())
+
+
+def test_rows_staged_before_positions_were_checked_are_staged_again(survey: TinySurvey) -> None:
+    ingest(survey.config)
+    location = staged_location(survey.config, NAME)
+    table = pq.read_table(location)
+    record = json.loads(table.schema.metadata[METADATA_KEY])
+    assert record.pop("rejected") == 0
+    pq.write_table(table.replace_schema_metadata({METADATA_KEY: json.dumps(record)}), location)
+    assert ingest(survey.config)["catalogue"] == "done"
+    assert ingest(survey.config)["catalogue"] == "skipped"
+
+
+def test_a_header_or_column_that_is_no_number_costs_the_sources_alone(survey: TinySurvey) -> None:
+    path = survey.path(TILE, "ugriZYJHKs_cat")
+    table = survey.catalogues[TILE]
+    write_catalogue(path, table, {"R": "n/a"})  # type: ignore[dict-item]
+    result = ingest(survey.config)
+    assert (result["catalogue"], result["images"]) == ("failed", "done")
+    assert f"{TILE}_ugriZYJHKs_cat.fits: its header has DMAG_R = 'n/a'" in result["problem"]
+    table["MAG_AUTO"] = ["bright"] * len(table)
+    write_catalogue(path, table)
+    result = ingest(survey.config)
+    assert (result["catalogue"], result["images"]) == ("failed", "skipped")
+    assert "column MAG_AUTO (survey.columns.mag_auto) holds <U6" in result["problem"]
+
+
+def test_completeness_is_the_share_of_tiles_with_both_parts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    places = (TILE, "181.0_-0.5", "182.0_-0.5", "183.0_-0.5")
+    survey = write_survey(tmp_path, places)
+    ingest_all(survey.config)
+    assert read_report(survey.config)["completeness"] == 1
+    truncate(survey.path(places[0], "ugriZYJHKs_cat"))
+    assert ingest_all(survey.config) == 0  # the default asks for nothing
+    assert read_report(survey.config)["completeness"] == 3 / 4
+    truncate(survey.path(places[1], "r_sci"))
+    survey.path(places[2], "ugriZYJHKs_cat").unlink()
+    for least, status in ((0.25, 0), (0.26, 1), (1.0, 1)):
+        caplog.clear()
+        assert ingest_all(make_config(tmp_path, ingest={"min_completeness": least})) == status
+        report = read_report(survey.config)
+        assert (report["completeness"], report["counts"]["skipped"], report["counts"]["failed"]) == (1 / 4, 1, 3)
+        below = f"completeness 0.2500 is below ingest.min_completeness = {least}"
+        assert (below in caplog.text) == bool(status)
+        assert caplog.messages[-1].endswith("completeness 0.2500")
+
+
+def test_no_tile_with_images_is_an_error_whatever_is_asked_for(survey: TinySurvey) -> None:
+    truncate(survey.path(TILE, "g_sci"))
+    assert ingest_all(survey.config) == 1
+    assert read_report(survey.config)["completeness"] == 0
+
+
+def test_report_names_failures_and_counts(survey: TinySurvey, caplog: pytest.LogCaptureFixture) -> None:
+    good = ingest(survey.config)
+    truncate(survey.path(TILE, "g_sci"))
+    bad = ingest(survey.config) | {"tile": "KIDS_other"}
+    assert report_ingest(survey.config, [good, bad]) == 0
+    assert "g_sci.fits is truncated" in caplog.text
+    report = read_report(survey.config)
+    assert report["counts"] == {"done": 1, "skipped": 0, "failed": 1}
+    assert [row["tile"] for row in report["tiles"]] == [NAME, "KIDS_other"]
+    assert report_ingest(survey.config, [bad]) == 1
+
+
+@pytest.mark.parametrize(("ending", "part"), [("_cat.fits", "catalogue"), ("g_sci.fits", "images")])
+def test_a_store_that_does_not_answer_is_no_bad_file(
+    survey: TinySurvey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, part: str
+) -> None:
+    fsspec.filesystem("memory").put(str(survey.folder), f"/{tmp_path.name}/survey", recursive=True)
+    places = {name: f"memory://{tmp_path.name}/{name}" for name in ("survey", "tiles", "sources")}
+    config = make_config(tmp_path, locations=places)
+    assert ingest(config)["status"] == "done"
+    really_open = MemoryFileSystem._open
+
+    def open_unless_busy(self: MemoryFileSystem, path: str, *args: Any, **options: Any) -> Any:
+        if path.endswith(ending):
+            raise OSError(errno.EBUSY, "Service Unavailable")
+        return really_open(self, path, *args, **options)
+
+    other = change(config, selection__mag_auto_below=19.0, survey__zeropoint=1.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryFileSystem, "_open", open_unless_busy)
+        with pytest.raises(OSError, match="Service Unavailable"):
+            ingest(other)
+        (tile,) = find_tiles(other)
+        result = ingest_tile(other, tile, give_up=True)
+    assert (result["status"], result[part]) == ("failed", "failed")
+    assert f"{part}: OSError: [Errno 16] Service Unavailable" in result["problem"]
+    assert ingest(config)[part] == "skipped"  # what had been made of that part still stands
+
+
+def test_ingest_between_object_stores(survey: TinySurvey, tmp_path: Path) -> None:
+    root = f"memory://{tmp_path.name}"
+    fsspec.filesystem("memory").put(str(survey.folder), f"/{tmp_path.name}/survey", recursive=True)
+    places = {name: f"{root}/{name}" for name in ("survey", "tiles", "sources")}
+    config = make_config(tmp_path, locations=places)
+    assert ingest(config)["problem"] == ""
+    assert ingest(config)["status"] == "skipped"
+    tile = open_tile(config.locations.tiles, NAME)
+    np.testing.assert_array_equal(tile.read_window(0, 200, 0, 240)[0], survey.images[TILE, "u"])
+    with fsspec.open(staged_location(config, NAME), "rb") as file:
+        assert pq.read_table(file).num_rows == 30
+
+
+@pytest.mark.skipif(not FRAME9.exists(), reason="../shared/data/frame9 with real images is not there")
+def test_real_frame_without_wcs_is_refused(tmp_path: Path) -> None:
+    naming = {"tile": "frame9", "image_file": "{band}.fits", "mask_file": "", "catalogue_file": "none.fits"}
+    config = make_config(tmp_path, survey=naming, locations={"survey": str(FRAME9)})
+    with pytest.raises(SurveyFileError, match=r"u\.fits has no celestial WCS"):
+        check_survey(config, find_tiles(config))
+    result = ingest(config)
+    assert "u.fits has no celestial WCS" in result["problem"]
+    assert "the catalogue none.fits is missing" in result["problem"]

@@ -1,0 +1,91 @@
+"""Settings: read, overridden, and refused with a message that helps."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_survey import make_config
+
+from photoz.errors import ConfigError
+from photoz.settings import config_to_dict
+from photoz.settings.config import convert_config, load_config
+
+MINIMAL = """
+[run]
+name = "test"
+[locations]
+survey = "a"
+tiles = "b"
+sources = "c"
+training = "d"
+models = "e"
+catalogue = "f"
+report = "g"
+"""
+
+
+@pytest.fixture
+def toml(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text(MINIMAL)
+    return file
+
+
+def test_defaults_are_kids_and_the_paper(toml) -> None:
+    config = load_config(str(toml))
+    assert config.survey.bands == ("u", "g", "r", "i", "Z", "Y", "J", "H", "Ks")
+    assert config.training.huber_delta == 1e-4
+    assert config.training.batch_size == 32
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("engine.nmae=ray", "unknown field `nmae`"),
+        ("engine.name=spark", "'spark'"),
+        ("training.max_epochs=many", "Expected `int`"),
+        ("engine", "has no '='"),
+        ("survey.image_bands=u,x", r"image_bands has \['x'\]"),
+        ("sources.highest_order=15", "choose 0 to 11"),
+        ("tiles.shard=100", "no multiple of tiles.chunk"),
+        ("crossmatch.fractions=[0.5, 0.5, 0.5, 0.5]", "add up to 1"),
+        ("run.name.first=a", "is a value, not a section"),
+    ],
+)
+def test_bad_settings_are_refused_by_name(toml, override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config(str(toml), [override])
+
+
+def test_missing_and_broken_files_are_named(tmp_path) -> None:
+    with pytest.raises(ConfigError, match=r"no settings file at .*nothing.toml"):
+        load_config(str(tmp_path / "nothing.toml"))
+    (tmp_path / "broken.toml").write_text("[run")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load_config(str(tmp_path / "broken.toml"))
+
+
+def test_overrides_are_toml_or_plain_text(toml) -> None:
+    config = load_config(
+        str(toml), ["survey.bands=g,r,i", 'survey.image_bands=["g"]', "engine.name=dask", "run.seed=7"]
+    )
+    assert config.survey.bands == ("g", "r", "i")
+    assert config.survey.image_bands == ("g",)
+    assert (config.engine.name, config.run.seed) == ("dask", 7)
+
+
+@given(seed=st.integers(0, 2**31), epochs=st.integers(1, 10**6), rate=st.floats(1e-8, 1.0))
+def test_settings_survive_a_round_trip(tmp_path_factory, seed: int, epochs: int, rate: float) -> None:
+    config = make_config(
+        tmp_path_factory.getbasetemp(), training={"max_epochs": epochs, "learning_rate": rate}, run={"seed": seed}
+    )
+    values = config_to_dict(config)
+    values["run"]["name"] = "tiny"
+    assert convert_config(_as_toml_would(values)) == config
+
+
+def _as_toml_would(value):
+    if isinstance(value, dict):
+        return {key: _as_toml_would(each) for key, each in value.items() if each is not None}
+    if isinstance(value, list | tuple):
+        return [_as_toml_would(each) for each in value]
+    return value
