@@ -12,6 +12,13 @@ from scipy.stats import norm
 from photoz.estimators import Estimates, Inputs, Pdfs, base
 from photoz.schema import LEVELS, Flag
 
+SPREAD = 0.03
+
+
+def make_quantiles(centre_N: np.ndarray, spread: float = SPREAD) -> np.ndarray:
+    """Return the stored quantiles of Gaussian densities about redshifts, shape (N, Q)."""
+    return np.asarray(norm.ppf(np.asarray(LEVELS)[None], np.asarray(centre_N)[:, None], spread))
+
 
 class DoubleEstimator:
     """Gives a Gaussian p(z) about a redshift made of the r magnitude; rows without it have none."""

@@ -8,7 +8,7 @@ the empirical distribution, "counted", in place of ours), and how often it is be
 import argparse
 
 import numpy as np
-from test_pdf_recalibration import CASES, draw_pits, measure_ks
+from drawn_pits import CASES, draw_pits, measure_ks
 
 from photoz.pdf import Recalibration
 

@@ -14,7 +14,8 @@ import pytest
 import torch
 from bench_table import side_by_side
 
-from photoz.estimators import Inputs, packed
+from photoz.estimators import Inputs
+from photoz.estimators.networks import packed
 from photoz.estimators.networks.hybrid import HybridEstimator
 from photoz.estimators.networks.layout import InputLayout
 from photoz.estimators.networks.network import Head, max_pool_same

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import zarr
 from astropy.io import fits
-from test_nz import make_quantiles
+from pdf_double import make_quantiles
 from tiny_catalogues import make_config, make_estimates, make_sky, write_photoz, write_training_set
 
 from photoz.catalogue.hats import list_partitions, locate_partition, locate_primary, read_partition, write_partition

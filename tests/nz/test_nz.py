@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import ndtr, ndtri
+from pdf_double import SPREAD, make_quantiles
+from scipy.special import ndtr
 from tiny_catalogues import make_config, make_estimates, make_sky, write_photoz
 
 from cluster.nz import summarize_nz
@@ -32,12 +33,7 @@ from photoz.nz.tomography import METADATA, write_nz
 from photoz.schema import LEVELS
 
 ROOT = Path(__file__).resolve().parents[2]
-SPREAD = 0.03
 EDGES = np.round(np.arange(101) * 0.01, 9)
-
-
-def make_quantiles(centre_N: np.ndarray, spread: float = SPREAD) -> np.ndarray:
-    return centre_N[:, None] + spread * ndtri(np.array(LEVELS))
 
 
 def write_pdf_catalogue(location: str, count: int, *, order: int) -> np.ndarray:
