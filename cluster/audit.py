@@ -1,5 +1,6 @@
 """The audit of a catalogue spread over an engine: one task a partition, then one a bucket of ids."""
 
+from functools import partial
 from typing import Any
 
 from cluster.engines import join_cluster, run_tasks
@@ -31,8 +32,9 @@ def audit_catalogue(config: Config) -> dict[str, Any]:
     spill, buckets = (tasks[0].spill, tasks[0].buckets) if tasks else ("", 0)
     try:
         with join_cluster(config):
-            results = list(run_tasks(audit_partition, tasks, config, label="partitions audited"))
-            id_results = list(run_tasks(audit_ids, plan_buckets(spill, buckets), config, label="buckets of ids"))
+            results = list(run_tasks(partial(audit_partition, config), tasks, config, label="partitions audited"))
+            of_ids = plan_buckets(spill, buckets)
+            id_results = list(run_tasks(partial(audit_ids, config), of_ids, config, label="buckets of ids"))
     finally:
         if spill:
             remove(spill)

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from cluster.reruns import begin, counting
 from cluster.telemetry import Progress
 from photoz.errors import ConfigError, PhotozError
-from photoz.settings import configure_storage
+from photoz.settings import JobSettings, configure_storage
 from photoz.settings.config import Config
 from photoz.settings.engine import Engine
 from photoz.storage import is_store_trouble
@@ -40,7 +40,7 @@ _LEAST_HELD, _GROUP = 1000, 200  # tasks that Dask's scheduler knows of at one t
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-Function = Callable[[Config, Task], dict[str, Any]]
+Function = Callable[[Task], dict[str, Any]]
 
 
 def run_tasks(
@@ -52,7 +52,7 @@ def run_tasks(
     last: Function[Task] | None = None,
     again: "Again | None" = None,
 ) -> Iterator[dict[str, Any]]:
-    """Run ``function(config, task)`` for every task and yield the results as they finish.
+    """Run ``function(task)`` for every task and yield the results as they finish.
 
     A task that raises (a store that does not answer) is tried again after a pause, ``engine.retries`` times: Dask would
     do so only at once, and Ray Data not at all. What photoz raises on purpose (`PhotozError`), and what a task raises
@@ -61,11 +61,12 @@ def run_tasks(
     Parameters
     ----------
     function : callable
-        Module-level function (or a partial of one); it and the tasks must pickle.
+        Module-level function; what it needs besides the task is bound to it by `functools.partial`. It, what is bound
+        and the tasks must pickle.
     tasks : sequence
         Work units, independent of each other.
     config : Config
-        ``config.engine`` says what runs them; the whole is handed to the function.
+        ``engine`` says what runs them; ``storage`` goes with the function to where it runs.
     label : str
         What the tasks are, for the progress line ("tiles").
     last : callable, optional
@@ -83,7 +84,7 @@ def run_tasks(
     progress = Progress(len(tasks), label)
     for number in range(config.engine.retries + 1):
         final = number == config.engine.retries
-        attempt = Attempt(last if final and last else function, final)
+        attempt = Attempt(last if final and last else function, final, config.storage)
         failures: list[Failure] = []
         for result in run(attempt, tasks, config, again):
             if isinstance(result, Failure):
@@ -156,12 +157,13 @@ class Attempt:
 
     function: Function[Any]
     final: bool
+    storage: dict[str, dict[str, Any]]
 
-    def __call__(self, config: Config, task: Any) -> dict[str, Any] | Failure:
-        """Call the function where the task is to run."""
-        configure_storage(config)
+    def __call__(self, task: Any) -> dict[str, Any] | Failure:
+        """Call the function where the task is to run, with the run's storage options."""
+        configure_storage(JobSettings(storage=self.storage))
         try:
-            return self.function(config, task)
+            return self.function(task)
         except Exception as error:
             if self.final or isinstance(error, PhotozError):
                 raise
@@ -171,9 +173,9 @@ class Attempt:
 def _run_serial(
     attempt: Attempt, tasks: Sequence[Any], config: Config, again: Again
 ) -> Iterator[dict[str, Any] | Failure]:
-    del again  # nothing runs again unasked
+    del config, again  # nothing runs again unasked
     for task in tasks:
-        yield attempt(config, task)
+        yield attempt(task)
 
 
 def _run_ray(
@@ -191,7 +193,7 @@ def _run_ray(
         data = ray.data.from_items(items, override_num_blocks=len(items))
         data = data.flat_map(
             _call_pickled,
-            fn_args=(attempt, config, begun),
+            fn_args=(attempt, begun),
             num_cpus=1,
             compute=ray.data.TaskPoolStrategy(size=max(1, config.engine.workers)),
         )
@@ -200,10 +202,10 @@ def _run_ray(
             yield pickle.loads(row["result"])
 
 
-def _call_pickled(row: dict[str, Any], attempt: Attempt, config: Config, begun: Any) -> list[dict[str, Any]]:
+def _call_pickled(row: dict[str, Any], attempt: Attempt, begun: Any) -> list[dict[str, Any]]:
     """Call the tasks of a block; its first row says how often they had begun before."""
     reruns = begin(begun, "block", str(row["number"]))
-    results = [pickle.dumps(attempt(config, task)) for task in pickle.loads(row["tasks"])]
+    results = [pickle.dumps(attempt(task)) for task in pickle.loads(row["tasks"])]
     return [{"result": result, "reruns": 0 if number else reruns} for number, result in enumerate(results)]
 
 
@@ -212,7 +214,7 @@ def _run_dask(
 ) -> Iterator[dict[str, Any] | Failure]:
     started = time.time()
     with dask_client(config) as client:
-        for _, future in map_dask(client, _call_attempt, tasks, attempt=attempt, config=config):
+        for _, future in map_dask(client, _call_attempt, tasks, attempt=attempt):
             yield future.result()
             future.release()
         again.reruns += _count_lost(client, _call_attempt, since=started)
@@ -244,8 +246,8 @@ def map_dask(
         yield held.pop(future.key), future
 
 
-def _call_attempt(task: Any, *, attempt: Attempt, config: Config) -> dict[str, Any] | Failure:
-    return attempt(config, task)
+def _call_attempt(task: Any, *, attempt: Attempt) -> dict[str, Any] | Failure:
+    return attempt(task)
 
 
 def count_reruns(config: Config, function: Callable[..., Any], *, since: float) -> int:

@@ -76,8 +76,9 @@ def ingest_tiles(config: Config, tiles: Sequence[TileFiles]) -> int:
         The disk is full.
     """
     start, again = time.monotonic(), Again()
-    last = partial(ingest_tile, give_up=True)
-    outcomes = run_tasks(ingest_tile, tiles, config, label="tiles", last=last, again=again)
+    ingest = partial(ingest_tile, config)
+    last = partial(ingest, give_up=True)
+    outcomes = run_tasks(ingest, tiles, config, label="tiles", last=last, again=again)
     results = list(stop_without_room(outcomes))
     run = {"seconds": round(time.monotonic() - start, 3), "retried_tiles": again.retried}
     return report_ingest(config, results, run | {"rerun_after_lost_worker": again.reruns})

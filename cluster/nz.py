@@ -1,5 +1,6 @@
 """n(z) of a catalogue spread over an engine: one task a partition, sums merged as they come."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ def summarize_nz(config: Config) -> tuple[Distribution, dict[str, Any]]:
         tasks = [StackTask(partition, edges, algorithm) for partition in partitions]
         z_edges = make_z_edges(config)
         sums, rows, without_pdf = Sums.empty(len(edges) - 1, config.nz.resamples, len(z_edges) - 1), 0, 0
-        for result in run_tasks(stack_partition, tasks, config, label="partitions stacked"):
+        for result in run_tasks(partial(stack_partition, config), tasks, config, label="partitions stacked"):
             sums, rows = sums.add(result["sums"]), rows + result["rows"]
             without_pdf += result["without_pdf"]
     distribution = make_distribution(sums, z_edges)
@@ -50,7 +51,7 @@ def summarize_nz(config: Config) -> tuple[Distribution, dict[str, Any]]:
 
 def _find_edges(config: Config, partitions: list[Partition]) -> tuple[float, ...]:
     """Find the edges of equally full bins in a pass over the catalogue."""
-    results = run_tasks(count_partition, partitions, config, label="partitions counted")
+    results = run_tasks(partial(count_partition, config), partitions, config, label="partitions counted")
     counts = np.zeros(1, dtype=np.int64)
     for result in results:
         counts = counts + result["counts"]

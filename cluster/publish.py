@@ -71,7 +71,9 @@ def publish(plan: Plan, partitions: list[Partition]) -> None:
 def write_margin(config: Config, partitions: list[Partition]) -> None:
     """Write the margin of the finished primary table: the neighbours' rows within ``sources.margin_arcsec``."""
     location = config.locations.catalogue.rstrip("/")
-    results = run_tasks(write_margins, plan_margins(location, partitions), config, label="squares of margins")
+    results = run_tasks(
+        partial(write_margins, config), plan_margins(location, partitions), config, label="squares of margins"
+    )
     margins = [margin for result in results for margin in result["margins"]]
     schema = read_partition(location, partitions[0]).schema
     finish_margin(location, margins, threshold=config.sources.margin_arcsec, schema=schema)

@@ -37,8 +37,7 @@ def find_changed(config: Config, folder: str, checksums: Mapping[str, str]) -> l
     return [name for name, expected in checksums.items() if found.get(name) != expected]
 
 
-def _compute_some(config: Config, task: tuple[str, Sequence[str]]) -> dict[str, dict[str, str]]:
-    del config  # run_tasks has set the storage's options up
+def _compute_some(task: tuple[str, Sequence[str]]) -> dict[str, dict[str, str]]:
     folder, names = task
     checksums = {}
     for name in names:

@@ -4,6 +4,8 @@
 `python jobs/download_dr4.py [--config FILE] [--set 'download.tiles=["KIDS_180.0_-0.5"]'] [--dry-run]`
 """
 
+from functools import partial
+
 from cluster.engines import run_tasks
 from cluster.job import run_job
 from photoz.settings.config import Config
@@ -12,7 +14,7 @@ from photoz.survey.download import fetch_file, plan_download, report_download
 
 def main(config: Config) -> int:
     """Plan what to fetch, fetch it, report what could not be had."""
-    return report_download(list(run_tasks(fetch_file, plan_download(config), config, label="files")))
+    return report_download(list(run_tasks(partial(fetch_file, config), plan_download(config), config, label="files")))
 
 
 if __name__ == "__main__":

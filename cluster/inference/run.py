@@ -195,9 +195,9 @@ def find_remaining(plan: Plan, partitions: list[Partition]) -> list[Partition]:
     return sorted(remaining)
 
 
-def _check_partition(config: Config, partition: Partition, *, plan: Plan) -> dict[str, Any]:
+def _check_partition(partition: Partition, *, plan: Plan) -> dict[str, Any]:
     try:
-        reason = explain_remaining(config, partition, compute_key(partition, plan))
+        reason = explain_remaining(plan.config, partition, compute_key(partition, plan))
     except Exception as error:  # noqa: BLE001 - whatever keeps it from being checked, doing it again is safe
         logger.warning("%s could not be checked: %s", partition.name, error)
         reason = "it could not be checked"

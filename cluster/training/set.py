@@ -1,6 +1,7 @@
 """Build the training set: one task a partition of the source catalogue."""
 
 import logging
+from functools import partial
 from typing import Any
 
 from cluster.engines import run_tasks
@@ -32,7 +33,7 @@ def build_training_set(config: Config) -> dict[str, Any]:
     """
     tasks = plan_matching(config, list_partitions(config.locations.sources), read_gama(config))
     _remove_stale(config, {locate_part(config, task.partition) for task in tasks})
-    results = list(run_tasks(write_part, tasks, config, label="partitions matched"))
+    results = list(run_tasks(partial(write_part, config), tasks, config, label="partitions matched"))
     summary: dict[str, Any] = {
         name: sum(result[name] for result in results)
         for name in ("rows", "matched", "without_image", "without_photometry")

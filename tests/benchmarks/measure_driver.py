@@ -19,12 +19,11 @@ from tiny_survey import make_config
 
 from cluster.engines import join_cluster, run_tasks
 from photoz.catalogue.hats import Partition
-from photoz.settings.config import Config
 
 ORDER = 10
 
 
-def do_nothing(config: Config, task: Partition) -> dict[str, Any]:
+def do_nothing(task: Partition) -> dict[str, Any]:
     return {"pixel": task.pixel}
 
 

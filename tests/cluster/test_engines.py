@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,17 +29,17 @@ from photoz.settings.config import Config
 from photoz.settings.engine import Engine
 
 
-def square(config: Config, task: tuple[int, str]) -> dict[str, object]:
+def square(task: tuple[int, str], *, run: str = "tiny") -> dict[str, object]:
     number, name = task
-    return {"name": name, "square": number**2, "run": config.run.name, "rows": number}
+    return {"name": name, "square": number**2, "run": run, "rows": number}
 
 
-def test_engine_settings_are_used(tmp_path) -> None:
+def test_what_is_bound_to_the_function_is_used(tmp_path) -> None:
     config = make_config(tmp_path, engine={"name": "serial"})
-    results = list(run_tasks(square, [(2, "two"), (3, "three")], config, label="numbers"))
+    results = list(run_tasks(partial(square, run="bound"), [(2, "two"), (3, "three")], config, label="numbers"))
     assert results == [
-        {"name": "two", "square": 4, "run": "tiny", "rows": 2},
-        {"name": "three", "square": 9, "run": "tiny", "rows": 3},
+        {"name": "two", "square": 4, "run": "bound", "rows": 2},
+        {"name": "three", "square": 9, "run": "bound", "rows": 3},
     ]
 
 
@@ -51,7 +52,7 @@ def test_engines_give_what_serial_gives(tmp_path, ray_cluster: None, engine: str
     assert sorted(found, key=lambda row: row["square"]) == expected
 
 
-def die_once(config: Config, marker: str) -> dict[str, object]:
+def die_once(marker: str) -> dict[str, object]:
     try:
         Path(marker).touch(exist_ok=False)
     except FileExistsError:
@@ -81,22 +82,22 @@ def test_other_work_of_a_dask_cluster_does_not_count(tmp_path) -> None:
         assert count_reruns(config, _call_attempt, since=time.time()) == 0
 
 
-def raise_at_first(config: Config, task: tuple[str, int]) -> dict[str, object]:
+def raise_at_first(folder: str, task: tuple[str, int]) -> dict[str, object]:
     """Raise the first so many times that a task is begun, as a store does that is away for a while."""
     name, times = task
-    begun = len(list(Path(config.locations.tiles).glob(f"{name}-*")))
-    Path(config.locations.tiles, f"{name}-{begun}").touch()
+    begun = len(list(Path(folder).glob(f"{name}-*")))
+    Path(folder, f"{name}-{begun}").touch()
     if begun < times:
         raise OSError(errno.EBUSY, "Service Unavailable")
     return {"name": name, "begun": begun + 1, "rows": 1}
 
 
-def give_up(config: Config, task: tuple[str, int]) -> dict[str, object]:
+def give_up(task: tuple[str, int]) -> dict[str, object]:
     return {"name": task[0], "begun": 0}
 
 
-def refuse(config: Config, task: str) -> dict[str, object]:
-    Path(config.locations.tiles, task).touch(exist_ok=False)
+def refuse(folder: str, task: str) -> dict[str, object]:
+    Path(folder, task).touch(exist_ok=False)
     raise CatalogueError(f"{task} is damaged")
 
 
@@ -112,9 +113,10 @@ def trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
 @pytest.mark.parametrize("engine", ["serial", "ray", "dask"])
 def test_what_raises_is_tried_again_after_the_others(trouble: Config, ray_cluster: None, engine: str, caplog) -> None:
     config, again = change(trouble, engine__name=engine), Again()
+    raising = partial(raise_at_first, config.locations.tiles)
     tasks = [("twice", 2), ("never", 0), ("once", 1)]
     with join_cluster(config), caplog.at_level("INFO"):  # Dask sets the level of handlers
-        found = list(run_tasks(raise_at_first, tasks, config, label="tasks", again=again))
+        found = list(run_tasks(raising, tasks, config, label="tasks", again=again))
     assert [(row["name"], row["begun"]) for row in found] == [("never", 1), ("once", 2), ("twice", 3)]
     assert again == Again(retried=3, reruns=0)
     assert "2 tasks failed (OSError: [Errno 16] Service Unavailable); again in" in caplog.text
@@ -125,18 +127,20 @@ def test_what_raises_is_tried_again_after_the_others(trouble: Config, ray_cluste
 @pytest.mark.parametrize("engine", ["serial", "ray", "dask"])
 def test_what_raises_to_the_last_ends_the_run(trouble: Config, ray_cluster: None, engine: str) -> None:
     config = change(trouble, engine__name=engine)
+    raising = partial(raise_at_first, config.locations.tiles)
     with join_cluster(config):
         with pytest.raises(Exception, match="Service Unavailable"):
-            list(run_tasks(raise_at_first, [("always", 9)], config, label="tasks"))
+            list(run_tasks(raising, [("always", 9)], config, label="tasks"))
         assert len(list(Path(config.locations.tiles).iterdir())) == 3
-        found = list(run_tasks(raise_at_first, [("given up", 9)], config, label="tasks", last=give_up))
+        found = list(run_tasks(raising, [("given up", 9)], config, label="tasks", last=give_up))
     assert found == [{"name": "given up", "begun": 0}]
 
 
 @pytest.mark.parametrize("engine", ["serial", "ray", "dask"])
 def test_what_is_raised_on_purpose_is_not_tried_again(trouble: Config, ray_cluster: None, engine: str) -> None:
+    config = change(trouble, engine__name=engine)
     with pytest.raises(Exception, match="one is damaged"):
-        list(run_tasks(refuse, ["one"], change(trouble, engine__name=engine), label="tasks"))
+        list(run_tasks(partial(refuse, config.locations.tiles), ["one"], config, label="tasks"))
 
 
 @pytest.mark.parametrize("engine", ["serial", "ray"])

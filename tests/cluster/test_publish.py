@@ -98,7 +98,7 @@ def test_work_that_fails_after_inference_on_ray_is_not_lost(config: Config, ray_
         list(run_tasks(refuse, [1, 2, 3], config, label="squares"))
 
 
-def refuse(config: Config, task: int) -> dict[str, int]:
+def refuse(task: int) -> dict[str, int]:
     if task == 2:
         raise ValueError("no such square")
     return {"rows": task}

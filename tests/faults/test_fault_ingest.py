@@ -132,7 +132,8 @@ def test_a_worker_killed(survey: ManyPartitions, config: Config, tally: Tally, t
         tiles = find_tiles(config)
         half = tiles[: len(tiles) // 2] if stage == "staging" else tiles
         again = Again()
-        results = list(run_tasks(partial(ingest_faulty, fault=fault), half, changed, label="tiles", again=again))
+        ingest = partial(ingest_faulty, changed, fault=fault)
+        results = list(run_tasks(ingest, half, changed, label="tiles", again=again))
         assert [row["problem"] for row in results] == [""] * len(half)
         assert fault.happened == 2
         assert again.reruns >= 2
@@ -179,7 +180,7 @@ def test_the_disk_is_full(
     assert "make room and run the job again" in said
     assert 0 < len(list_tiles(config.locations.tiles)) < len(TILES)
     small_disk.make_room()
-    results = list(run_tasks(ingest_tile, find_tiles(config), changed, label="tiles"))
+    results = list(run_tasks(partial(ingest_tile, changed), find_tiles(config), changed, label="tiles"))
     assert [row["problem"] for row in results] == [""] * len(TILES)
     small_disk.leave(50 << 10)
     with pytest.raises(CatalogueError, match="could not be partitioned"):
