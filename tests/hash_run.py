@@ -117,10 +117,10 @@ def write_images(folder: Path, tile: str, sources: tuple, magnitudes: dict, rng:
             part += stamp[top - i + 14 :, left - j + 14 :][: part.shape[0], : part.shape[1]].astype(np.float32)
         header = wcs.to_header()
         header["SEEING"], header["SKYNOISE"] = 0.7 + 0.1 * index, 1.0
-        fits.PrimaryHDU(image, header).writeto(folder / f"KiDS_DR4.0_{tile}_{band}_sci.fits", checksum=True)
+        fits.PrimaryHDU(image, header).writeto(folder / f"KiDS_DR4.0_{tile}_{band}_sci.fits")
         mask = np.zeros(SHAPE, np.uint8)
         mask[: 30 + 5 * index, :25] = 4
-        fits.PrimaryHDU(mask, header).writeto(folder / f"KiDS_DR4.0_{tile}_{band}_msk.fits", checksum=True)
+        fits.PrimaryHDU(mask, header).writeto(folder / f"KiDS_DR4.0_{tile}_{band}_msk.fits")
 
 
 def write_catalogue(folder: Path, tile: str, position: tuple, magnitudes: dict, rng: np.random.Generator) -> None:
@@ -144,7 +144,7 @@ def write_catalogue(folder: Path, tile: str, position: tuple, magnitudes: dict, 
     for band in "UGRI":
         primary.header[f"DMAG_{band}"] = 0.03
     file = folder / f"KiDS_DR4.0_{tile}_ugriZYJHKs_cat.fits"
-    fits.HDUList([primary, fits.BinTableHDU(table, name="OBJECTS")]).writeto(file, checksum=True)
+    fits.HDUList([primary, fits.BinTableHDU(table, name="OBJECTS")]).writeto(file)
 
 
 def run(checkout: Path, folder: Path, job: str, *changes: str) -> None:
