@@ -40,18 +40,18 @@ _LEAST_HELD, _GROUP = 1000, 200  # tasks that Dask's scheduler knows of at one t
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-Function = Callable[[Task], dict[str, Any]]
+Function = Callable[[Task], Result]
 
 
 def run_tasks(
-    function: Function[Task],
+    function: Function[Task, Result],
     tasks: Sequence[Task],
     config: Config,
     *,
     label: str,
-    last: Function[Task] | None = None,
+    last: Function[Task, Result] | None = None,
     again: "Again | None" = None,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Result]:
     """Run ``function(task)`` for every task and yield the results as they finish.
 
     A task that raises (a store that does not answer) is tried again after a pause, ``engine.retries`` times: Dask would
@@ -76,8 +76,8 @@ def run_tasks(
 
     Yields
     ------
-    dict
-        One result a task, in any order.
+    object
+        One result a task, in any order; ``rows`` of a result that has any are counted as galaxies done.
     """
     again = again or Again()
     run = {"serial": _run_serial, "ray": _run_ray, "dask": _run_dask}[config.engine.name]
@@ -90,7 +90,7 @@ def run_tasks(
             if isinstance(result, Failure):
                 failures.append(result)
             else:
-                progress.advance(galaxies=int(result.get("rows", 0)))
+                progress.advance(galaxies=_count_rows(result))
                 yield result
         if not failures:
             return
@@ -98,6 +98,10 @@ def run_tasks(
         progress.retried += len(failures)
         tasks = [failure.task for failure in failures]
         wait_to_retry(number, f"{len(tasks)} {label} failed ({failures[0].problem})")
+
+
+def _count_rows(result: Any) -> int:
+    return int(result.get("rows", 0) if isinstance(result, Mapping) else getattr(result, "rows", 0))
 
 
 def wait_to_retry(number: int, failed: str) -> None:
@@ -155,11 +159,11 @@ class Failure:
 class Attempt:
     """Calls a task's function; what that raises becomes a `Failure`, unless this is the last attempt."""
 
-    function: Function[Any]
+    function: Function[Any, Any]
     final: bool
     storage: dict[str, dict[str, Any]]
 
-    def __call__(self, task: Any) -> dict[str, Any] | Failure:
+    def __call__(self, task: Any) -> Any:
         """Call the function where the task is to run, with the run's storage options."""
         configure_storage(JobSettings(storage=self.storage))
         try:
@@ -170,17 +174,13 @@ class Attempt:
             return Failure(task, f"{type(error).__name__}: {error}")
 
 
-def _run_serial(
-    attempt: Attempt, tasks: Sequence[Any], config: Config, again: Again
-) -> Iterator[dict[str, Any] | Failure]:
+def _run_serial(attempt: Attempt, tasks: Sequence[Any], config: Config, again: Again) -> Iterator[Any]:
     del config, again  # nothing runs again unasked
     for task in tasks:
         yield attempt(task)
 
 
-def _run_ray(
-    attempt: Attempt, tasks: Sequence[Any], config: Config, again: Again
-) -> Iterator[dict[str, Any] | Failure]:
+def _run_ray(attempt: Attempt, tasks: Sequence[Any], config: Config, again: Again) -> Iterator[Any]:
     if not tasks:
         return
     import ray.data
@@ -209,9 +209,7 @@ def _call_pickled(row: dict[str, Any], attempt: Attempt, begun: Any) -> list[dic
     return [{"result": result, "reruns": 0 if number else reruns} for number, result in enumerate(results)]
 
 
-def _run_dask(
-    attempt: Attempt, tasks: Sequence[Any], config: Config, again: Again
-) -> Iterator[dict[str, Any] | Failure]:
+def _run_dask(attempt: Attempt, tasks: Sequence[Any], config: Config, again: Again) -> Iterator[Any]:
     started = time.time()
     with dask_client(config) as client:
         for _, future in map_dask(client, _call_attempt, tasks, attempt=attempt):
@@ -246,7 +244,7 @@ def map_dask(
         yield held.pop(future.key), future
 
 
-def _call_attempt(task: Any, *, attempt: Attempt) -> dict[str, Any] | Failure:
+def _call_attempt(task: Any, *, attempt: Attempt) -> Any:
     return attempt(task)
 
 

@@ -8,8 +8,10 @@ from functools import partial
 from cluster.engines import Again, insist, join_cluster, run_tasks
 from cluster.lock import Lock, hold_lock
 from cluster.partitioning import partition_sources
+from photoz.ingest.check import check_survey
 from photoz.ingest.report import report_ingest, stop_without_room
-from photoz.ingest.tile import check_survey, ingest_tile, staging_location
+from photoz.ingest.staging import staging_location
+from photoz.ingest.tile import ingest_tile
 from photoz.settings.config import Config
 from photoz.survey.files import TileFiles, find_tiles
 
@@ -31,7 +33,8 @@ def ingest_survey(config: Config) -> int:
     ConfigError, SurveyFileError, CatalogueError
         Before any work: settings that fit no tile, or another run at it. After it: sources that cannot be partitioned.
     """
-    tiles = insist(lambda: find_tiles(config), config, "listing the survey's files")
+    survey, folder, weights = config.survey, config.locations.survey, config.tiles.store_weights
+    tiles = insist(lambda: find_tiles(survey, folder, weights=weights), config, "listing the survey's files")
     insist(lambda: check_survey(config, tiles), config, "looking at the first tiles")
     with ingest_alone(config) as locks:
         status = ingest_tiles(config, tiles)
@@ -50,7 +53,7 @@ def ingest_alone(config: Config) -> Iterator[tuple[Lock, Lock]]:
     CatalogueError
         Another run is at it.
     """
-    staging = staging_location(config)
+    staging = staging_location(config.locations.sources)
     with hold_lock(config.locations.tiles) as of_tiles, hold_lock(staging) as of_sources, join_cluster(config):
         yield of_tiles, of_sources
 
@@ -81,4 +84,6 @@ def ingest_tiles(config: Config, tiles: Sequence[TileFiles]) -> int:
     outcomes = run_tasks(ingest, tiles, config, label="tiles", last=last, again=again)
     results = list(stop_without_room(outcomes))
     run = {"seconds": round(time.monotonic() - start, 3), "retried_tiles": again.retried}
-    return report_ingest(config, results, run | {"rerun_after_lost_worker": again.reruns})
+    run |= {"rerun_after_lost_worker": again.reruns}
+    least = config.ingest.min_completeness
+    return report_ingest(results, config.locations.tiles, min_completeness=least, run=run)

@@ -18,7 +18,7 @@ from cluster.engines import dask_client, insist, wait_to_retry
 from cluster.seal import compute_checksums, find_changed
 from photoz.catalogue.hats import MARGIN, PRIMARY
 from photoz.errors import CatalogueError
-from photoz.ingest.tile import staging_location
+from photoz.ingest.staging import staging_location
 from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER, make_source_schema
 from photoz.settings import config_to_dict
 from photoz.settings.config import Config
@@ -58,7 +58,7 @@ def partition_sources(config: Config) -> None:
     CatalogueError
         No source is staged, or the location holds something this function did not write.
     """
-    staging = staging_location(config)
+    staging = staging_location(config.locations.sources)
     staged = list_folder(staging, "*.parquet")
     if not staged:
         raise CatalogueError(f"no sources staged in {staging!r}: run jobs/ingest_dr4.py on readable tiles")
@@ -138,7 +138,7 @@ def _write_schema(config: Config) -> str:
     into every partition: files that were only touched would make another catalogue, and all training and inference
     would be done again.
     """
-    location = join(staging_location(config), "schema", "sources.parquet")
+    location = join(staging_location(config.locations.sources), "schema", "sources.parquet")
     with open_atomic(location) as file:
         pq.write_table(make_source_schema(config.survey.bands).empty_table(), file)
     return location

@@ -14,7 +14,9 @@ from photoz.survey.download import fetch_file, plan_download, report_download
 
 def main(config: Config) -> int:
     """Plan what to fetch, fetch it, report what could not be had."""
-    return report_download(list(run_tasks(partial(fetch_file, config), plan_download(config), config, label="files")))
+    plan = plan_download(config.download, config.survey)
+    fetch = partial(fetch_file, config.locations.survey)
+    return report_download(run_tasks(fetch, plan, config, label="files"))
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ from photoz.survey.frame.measure import measure_frame, read_frame
 
 
 def main(config: Config) -> None:
-    images = read_frame(config)
-    sources = measure_frame(config, images)
-    written = write_frame(config, images, sources)
+    images = read_frame(config.frame, config.survey)
+    sources = measure_frame(images, config.frame, config.survey)
+    written = write_frame(images, sources, config.frame, config.survey, folder=config.locations.survey)
     print(f"{len(sources):,} sources in {written[-1]}")
 
 

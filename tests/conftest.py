@@ -11,16 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ingested import ingest_every
 from object_store import CREDENTIALS
 from tiny_survey import make_config, write_survey
 
 from cluster.engines import use_own_token
 from cluster.partitioning import partition_sources
 from photoz.estimators.networks.hybrid import HybridEstimator, make_layout
-from photoz.ingest.tile import ingest_tile
 from photoz.photometry import MagnitudeScaling
 from photoz.settings.config import Config
-from photoz.survey.files import find_tiles
 
 pytest_plugins = ("bench_table", "fault_places", "fault_table", "small_disk")
 
@@ -73,8 +72,7 @@ def ready_survey(tmp_path_factory: pytest.TempPathFactory) -> ReadySurvey:
     survey = write_survey(folder, ("180.0_-0.5", "180.5_-0.5", "181.0_-0.5"))
     settings = {"rows_per_partition": 40, "highest_order": 8}
     config = make_config(folder, sources=settings, engine={"name": "serial"}, inference={"batch_size": 16})
-    staged = [ingest_tile(config, tile) for tile in find_tiles(config)]
-    assert [row["problem"] for row in staged] == ["", "", ""]
+    assert [outcome.problem for outcome in ingest_every(config)] == ["", "", ""]
     partition_sources(config)
     for name in ("hybrid", "photometry"):
         save_untrained(config, name)

@@ -21,11 +21,13 @@ import cluster.inference.run
 import cluster.inference.stages
 import photoz.catalogue.hats
 import photoz.estimators.base
+import photoz.ingest.staging
 import photoz.ingest.tile
 import photoz.inputs
 from cluster.inference.stages import Plan
 from photoz.estimators import Estimates, Inputs
 from photoz.estimators.networks.hybrid import HybridEstimator
+from photoz.ingest.outcome import TileOutcome
 from photoz.settings.config import Config
 from photoz.survey.files import TileFiles
 from photoz.tiles import TileWriter
@@ -83,7 +85,7 @@ class Die:
             case "tile":  # its pixels are there, but not yet that they are all
                 _wrap(TileWriter, "finish", lambda real: self._die_before(real))
             case "staging":
-                _wrap(photoz.ingest.tile.pq, "write_table", lambda real: self._die_before(real))
+                _wrap(photoz.ingest.staging.pq, "write_table", lambda real: self._die_before(real))
 
     @property
     def happened(self) -> int:
@@ -120,7 +122,7 @@ class Die:
         return dying
 
 
-def ingest_faulty(config: Config, tile: TileFiles, *, fault: Fault) -> dict[str, Any]:
+def ingest_faulty(config: Config, tile: TileFiles, *, fault: Fault) -> TileOutcome:
     """Ingest a tile in a process that something goes wrong in."""
     fault.install()
     return photoz.ingest.tile.ingest_tile(config, tile)

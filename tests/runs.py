@@ -8,14 +8,13 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 from conftest import save_untrained
+from ingested import ingest_every
 from tiny_survey import TinySurvey, make_catalogue, make_config, write_catalogue, write_survey
 
 from cluster.partitioning import partition_sources
 from photoz.catalogue.hats import PRIMARY, Partition, finish_catalogue, list_partitions, read_partition, write_partition
-from photoz.ingest.tile import ingest_tile
 from photoz.settings import config_to_dict, configure_storage
 from photoz.settings.config import Config, convert_config
-from photoz.survey.files import find_tiles
 
 
 def change(config: Config, **changes: object) -> Config:
@@ -103,7 +102,7 @@ def make_ready(folder: Path, **sections: Any) -> Config:
         values[section] = {**values.get(section, {}), **settings}
     config = make_config(folder, **values)
     configure_storage(config)
-    problems = [ingest_tile(config, tile)["problem"] for tile in find_tiles(config)]
+    problems = [outcome.problem for outcome in ingest_every(config)]
     assert not any(problems), problems
     partition_sources(config)
     for name in ("hybrid", "photometry"):

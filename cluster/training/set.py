@@ -9,7 +9,7 @@ from photoz.catalogue.hats import list_partitions
 from photoz.errors import TrainingError
 from photoz.settings.config import Config
 from photoz.storage import join, list_folder, remove, write_json
-from photoz.survey.spectra import read_gama
+from photoz.survey.spectra import read_redshifts
 from photoz.training.set import compute_set_hash, count_splits, locate_part, plan_matching, set_location, write_part
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,8 @@ def build_training_set(config: Config) -> dict[str, Any]:
     TrainingError
         No galaxy with a usable image has a redshift.
     """
-    tasks = plan_matching(config, list_partitions(config.locations.sources), read_gama(config))
+    spectra = read_redshifts(config.locations.survey, config.crossmatch)
+    tasks = plan_matching(config, list_partitions(config.locations.sources), spectra)
     _remove_stale(config, {locate_part(config, task.partition) for task in tasks})
     results = list(run_tasks(partial(write_part, config), tasks, config, label="partitions matched"))
     summary: dict[str, Any] = {

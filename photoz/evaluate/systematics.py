@@ -20,7 +20,7 @@ from photoz.catalogue.hats import list_partitions, read_partition
 from photoz.evaluate.evaluation import Evaluation, Result
 from photoz.evaluate.metrics import FloatArray, Metrics, compute_dz, compute_metrics
 from photoz.evaluate.scan import Galaxies
-from photoz.ingest.tile import read_extinction
+from photoz.ingest.staging import read_extinction
 from photoz.schema import find_algorithm
 from photoz.settings.config import Config
 from photoz.tiles import read_attributes
@@ -190,7 +190,7 @@ def read_conditions(config: Config, tiles: Sequence[str]) -> tuple[dict[str, Flo
         if not found:
             absent.append(f"no image header has {key or 'a keyword'} ({what})")
         conditions |= found
-    extinction = np.array([read_extinction(config, name) for name in tiles], dtype=float)
+    extinction = np.array([read_extinction(config.locations.sources, name) for name in tiles], dtype=float)
     if np.isfinite(extinction).any():
         conditions[f"extinction in {config.survey.mag_auto_band} [mag]"] = extinction
     else:

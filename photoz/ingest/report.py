@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from photoz.errors import StorageFullError
-from photoz.settings.config import Config
+from photoz.ingest.outcome import TileOutcome
 from photoz.storage import join, name_full_disk, open_atomic
 
 logger = logging.getLogger(__name__)
@@ -16,20 +16,26 @@ STAGES = ("tile", "catalogue", "images", "read", "write")
 """Whose seconds the results tell; the last two are within the images'."""
 
 
-def stop_without_room(results: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Pass on the results of `ingest_tile` until a disk is full: that is no tile's fault, and ends them all.
+def stop_without_room(outcomes: Iterable[TileOutcome]) -> Iterator[TileOutcome]:
+    """Pass on the outcomes of `ingest_tile` until a disk is full: that is no tile's fault, and ends them all.
 
     Raises
     ------
     StorageFullError
     """
-    for row in results:
-        if row["status"] == "no room":
-            raise StorageFullError(row["problem"])
-        yield row
+    for outcome in outcomes:
+        if outcome.status == "no room":
+            raise StorageFullError(outcome.problem)
+        yield outcome
 
 
-def report_ingest(config: Config, results: Iterable[dict[str, Any]], run: Mapping[str, float] | None = None) -> int:
+def report_ingest(
+    outcomes: Iterable[TileOutcome],
+    store: str,
+    *,
+    min_completeness: float = 0.0,
+    run: Mapping[str, float] | None = None,
+) -> int:
     """Write the outcome of every tile and of the run to ``<tiles>/ingest.json`` and log each failure by name.
 
     The run's ``completeness`` is the share of its tiles of which both parts, catalogue and images, were ingested or
@@ -37,45 +43,55 @@ def report_ingest(config: Config, results: Iterable[dict[str, Any]], run: Mappin
 
     Parameters
     ----------
-    config : Config
-    results : iterable of dict
-        From `ingest_tile`.
+    outcomes : iterable of TileOutcome
+        From `photoz.ingest.tile.ingest_tile`.
+    store : str
+        Path or URL of the tile store.
+    min_completeness : float
+        Below this share of the tiles the run is an error: ``ingest.min_completeness``.
     run : mapping, optional
         What the engine knows of the run: seconds, and how often something was done again.
 
     Returns
     -------
     int
-        Exit status: 0, or 1 when no tile's images could be read or the completeness is below
-        ``ingest.min_completeness``.
+        Exit status: 0, or 1 when no tile's images could be read or the completeness is below ``min_completeness``.
     """
-    rows = sorted(results, key=lambda row: str(row["tile"]))
-    failed = [row for row in rows if row["status"] == "failed"]
-    counts = {status: sum(row["status"] == status for row in rows) for status in ("done", "skipped", "failed")}
-    stages = {name: round(sum(row.get(f"{name}_s", 0.0) for row in rows), 3) for name in STAGES}
-    measured = {**(run or {}), "bytes_read": sum(row["bytes"] for row in rows), "stage_seconds": stages}
-    totals = {name: sum(row[name] for row in rows) for name in ("sources", "rejected")}
-    completeness = (counts["done"] + counts["skipped"]) / len(rows) if rows else 1.0
-    summary = {"completeness": completeness, "counts": counts, **totals, "run": measured, "tiles": rows}
-    tiles = config.locations.tiles
-    with name_full_disk(tiles), open_atomic(join(tiles, "ingest.json")) as file:
+    tiles = sorted(outcomes, key=lambda outcome: outcome.tile)
+    summary = _summarize(tiles, run or {})
+    with name_full_disk(store), open_atomic(join(store, "ingest.json")) as file:
         file.write(msgspec.json.format(msgspec.json.encode(summary), indent=1))
-    for row in failed:
-        logger.error("failed: %s: %s", row["tile"], row["problem"])
-    below = completeness < config.ingest.min_completeness
+    for tile in tiles:
+        if tile.status == "failed":
+            logger.error("failed: %s: %s", tile.tile, tile.problem)
+    below = summary["completeness"] < min_completeness
     if below:
         logger.error(
             "completeness %.4f is below ingest.min_completeness = %s: correct or fetch again the files named above and "
             "run the job again, which does what is lacking",
-            completeness,
-            config.ingest.min_completeness,
+            summary["completeness"],
+            min_completeness,
         )
     logger.info(
         "ingest: %d sources in %d tiles: %s; %d rows without a position left out; completeness %.4f",
-        totals["sources"],
-        len(rows),
-        counts,
-        totals["rejected"],
-        completeness,
+        summary["sources"],
+        len(tiles),
+        summary["counts"],
+        summary["rejected"],
+        summary["completeness"],
     )
-    return 1 if below or all(row["images"] == "failed" for row in rows) else 0
+    return 1 if below or all(tile.parts["images"].status == "failed" for tile in tiles) else 0
+
+
+def _summarize(tiles: list[TileOutcome], run: Mapping[str, float]) -> dict[str, Any]:
+    """Make what ``ingest.json`` holds."""
+    counts = {status: sum(tile.status == status for tile in tiles) for status in ("done", "skipped", "failed")}
+    stages = {name: round(sum(tile.seconds.get(f"{name}_s", 0.0) for tile in tiles), 3) for name in STAGES}
+    bytes_read = sum(tile.sum_counts("bytes_read") for tile in tiles)
+    return {
+        "completeness": (counts["done"] + counts["skipped"]) / len(tiles) if tiles else 1.0,
+        "counts": counts,
+        **{name: sum(tile.sum_counts(name) for tile in tiles) for name in ("sources", "rejected")},
+        "run": {**run, "bytes_read": bytes_read, "stage_seconds": stages},
+        "tiles": [tile.to_row() for tile in tiles],
+    }

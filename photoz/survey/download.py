@@ -4,14 +4,15 @@ import itertools
 import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import IO, Any
+from dataclasses import dataclass
+from typing import IO, Any, Literal, NamedTuple
 
 import fsspec
 
 from photoz.errors import ConfigError, SurveyFileError
-from photoz.settings.config import Config
-from photoz.storage import move
+from photoz.storage import join, move
 from photoz.survey.fits import base_name
+from photoz.survey.settings import Download, Survey
 
 logger = logging.getLogger(__name__)
 
@@ -19,8 +20,32 @@ BLOCK_BYTES = 8 * 2**20
 PLACE = re.compile(r"(?:^|_|\s)(\d+(?:\.\d+)?)_([+-]?\d+(?:\.\d+)?)(?=_|$|\s)")
 
 
-def plan_download(config: Config) -> list[tuple[str, ...]]:
+class Place(NamedTuple):
+    """[deg] centre of a tile as file names write it."""
+
+    ra: str
+    dec: str
+
+
+@dataclass(frozen=True)
+class FileOutcome:
+    """What came of a file: "skipped" where it was there with the size the server states; [byte] what was fetched."""
+
+    file: str
+    status: Literal["done", "skipped", "failed"]
+    bytes_fetched: int = 0
+    problem: str = ""
+
+
+def plan_download(download: Download, survey: Survey) -> list[tuple[str, ...]]:
     """List what to fetch: for each file the URLs to try, best first.
+
+    Parameters
+    ----------
+    download : Download
+        Which tiles and kinds of file, and from where.
+    survey : Survey
+        How the files are named.
 
     Returns
     -------
@@ -32,36 +57,41 @@ def plan_download(config: Config) -> list[tuple[str, ...]]:
     ConfigError
         ``download.tiles`` and ``download.tile_list`` name no tile.
     """
-    base, survey = config.download.base_url.rstrip("/"), config.survey
+    base = download.base_url.rstrip("/")
     templates = [
         t
         for kind, t in (("sci", survey.image_file), ("wei", survey.weight_file), ("msk", survey.mask_file))
-        if kind in config.download.kinds
+        if kind in download.kinds
     ]
-    plan: list[tuple[str, ...]] = [(url,) for url in config.download.other_urls]
-    for ra, dec in read_places(config):
+    plan: list[tuple[str, ...]] = [(url,) for url in download.other_urls]
+    for ra, dec in read_places(download):
         for template, band in itertools.product(templates, survey.image_bands):
             plan.append((f"{base}/{template.format(ra=ra, dec=dec, band=band)}",))
-        if "cat" in config.download.kinds:
+        if "cat" in download.kinds:
             names = _expand_classes(survey.catalogue_file.format(ra=ra, dec=dec))
             plan.append(tuple(f"{base}/{name}" for name in sorted(names, reverse=True)))
     return plan
 
 
-def read_places(config: Config) -> list[tuple[str, str]]:
+def read_places(download: Download) -> list[Place]:
     """Return the tiles' centres as file names write them, from ``download.tiles`` and ``download.tile_list``.
 
     A line of the list may be a tile's name, a file's name or a whole ``wget`` command of the release: the first
     ``<ra>_<dec>`` in it counts.
+
+    Raises
+    ------
+    ConfigError
+        They name no tile, or the list cannot be read.
     """
-    lines: list[str] = list(config.download.tiles)
-    if config.download.tile_list:
+    lines = list(download.tiles)
+    if download.tile_list:
         try:
-            with fsspec.open(config.download.tile_list, "rt") as file:
+            with fsspec.open(download.tile_list, "rt") as file:
                 lines += file.read().splitlines()
         except OSError as error:
-            raise ConfigError(f"download.tile_list {config.download.tile_list!r} cannot be read: {error}") from error
-    places = [(match[1], match[2]) for match in map(PLACE.search, lines) if match]
+            raise ConfigError(f"download.tile_list {download.tile_list!r} cannot be read: {error}") from error
+    places = [Place(match[1], match[2]) for match in map(PLACE.search, lines) if match]
     if not places:
         raise ConfigError(
             "no tile to download: name some in download.tiles (like KIDS_180.0_-0.5) or in the file download.tile_list"
@@ -69,42 +99,43 @@ def read_places(config: Config) -> list[tuple[str, str]]:
     return sorted(set(places))
 
 
-def fetch_file(config: Config, urls: Sequence[str]) -> dict[str, Any]:
-    """Fetch one file into ``locations.survey``; a file that cannot be had is reported, never raised.
+def fetch_file(folder: str, urls: Sequence[str]) -> FileOutcome:
+    """Fetch one file into a folder; a file that cannot be had is reported, never raised.
 
-    Returns
-    -------
-    dict
-        ``file``, ``status``: "done", "skipped" (there, with the size the server states) or "failed", ``bytes``,
-        ``problem``.
+    Parameters
+    ----------
+    folder : str
+        Path or URL to write into, ``locations.survey``.
+    urls : sequence of str
+        Where to look for it, best first; the second is tried where the first does not exist.
     """
     problems = []
     for url in urls:
         name = base_name(url)
         try:
-            status, size = _fetch(url, f"{config.locations.survey.rstrip('/')}/{name}")
-            return {"file": name, "status": status, "bytes": size, "problem": ""}
+            status, size = _fetch(url, join(folder, name))
+            return FileOutcome(name, status, bytes_fetched=size)
         except FileNotFoundError:
             problems.append(f"{url} does not exist")
         except (OSError, SurveyFileError, ValueError) as error:
             problems.append(f"{url}: {error}; run the job again to resume")
             break
     logger.warning("%s", problems[-1])
-    return {"file": base_name(urls[0]), "status": "failed", "bytes": 0, "problem": "; ".join(problems)}
+    return FileOutcome(base_name(urls[0]), "failed", problem="; ".join(problems))
 
 
-def report_download(results: Iterable[dict[str, Any]]) -> int:
+def report_download(outcomes: Iterable[FileOutcome]) -> int:
     """Log the counts and each failure by name; returns the exit status, 1 when any file is lacking."""
-    rows = list(results)
-    counts = {status: sum(row["status"] == status for row in rows) for status in ("done", "skipped", "failed")}
-    for row in rows:
-        if row["status"] == "failed":
-            logger.error("failed: %s: %s", row["file"], row["problem"])
-    logger.info("download: %s, %.1f GB fetched", counts, sum(row["bytes"] for row in rows) / 1e9)
+    files = list(outcomes)
+    counts = {status: sum(file.status == status for file in files) for status in ("done", "skipped", "failed")}
+    for file in files:
+        if file.status == "failed":
+            logger.error("failed: %s: %s", file.file, file.problem)
+    logger.info("download: %s, %.1f GB fetched", counts, sum(file.bytes_fetched for file in files) / 1e9)
     return 1 if counts["failed"] else 0
 
 
-def _fetch(url: str, target: str) -> tuple[str, int]:
+def _fetch(url: str, target: str) -> tuple[Literal["done", "skipped"], int]:
     source, path = fsspec.url_to_fs(url)
     size = source.info(path).get("size")
     store, place = fsspec.url_to_fs(target)

@@ -1,17 +1,33 @@
-"""Find a survey's files by the release's naming. KiDS is the default; another survey is another `Survey` section."""
+"""Find a survey's files by the naming that the settings give: KiDS's by default, another survey's by other settings."""
 
 import fnmatch
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import fsspec
 
 from photoz.errors import SurveyFileError
-from photoz.settings.config import Config
 from photoz.survey.fits import base_name
+from photoz.survey.settings import Survey
 
 _PLACES = {"ra": r"(?P<ra>\d+(?:\.\d+)?)", "dec": r"(?P<dec>[+-]?\d+(?:\.\d+)?)"}
+
+
+class _Place(NamedTuple):
+    """[deg] a tile's centre as the file names write it; "" where they do not tell it."""
+
+    ra: str
+    dec: str
+
+
+class _Template(NamedTuple):
+    """How one kind of file is named, in one band; "" for the catalogue, which has all."""
+
+    kind: str
+    band: str
+    name: str
 
 
 @dataclass(frozen=True)
@@ -42,8 +58,17 @@ class TileFiles:
     missing: tuple[str, ...] = ()
 
 
-def find_tiles(config: Config) -> list[TileFiles]:
-    """List the tiles in ``locations.survey``, with the files each has and lacks.
+def find_tiles(survey: Survey, folder: str, *, weights: bool = False) -> list[TileFiles]:
+    """List the tiles in a survey's folder, with the files each has and lacks.
+
+    Parameters
+    ----------
+    survey : Survey
+        How the files are named.
+    folder : str
+        Path or URL, ``locations.survey``; looked through with all that lies beneath it.
+    weights : bool
+        Look for weight images too.
 
     Returns
     -------
@@ -56,11 +81,13 @@ def find_tiles(config: Config) -> list[TileFiles]:
     SurveyFileError
         The folder does not exist, or holds no file of the survey's naming.
     """
-    survey, folder = config.survey, config.locations.survey.rstrip("/")
+    folder = folder.rstrip("/")
+    templates = _list_templates(survey, weights=weights)
     paths = _list_files(folder)
-    found: dict[tuple[str, str], dict[tuple[str, str], str]] = {}
-    for kind, band, template in _list_templates(config):
-        for place, path in sorted(_match_template(paths, template.replace("{band}", band))):
+    found: dict[_Place, dict[tuple[str, str], str]] = {}
+    for kind, band, name in templates:
+        # Sorted, so that of several that match the highest name stays.
+        for place, path in sorted(_match_template(paths, name.replace("{band}", band))):
             found.setdefault(place, {})[kind, band] = f"{folder}/{path}"
     if not found:
         expected = survey.image_file.format(ra="180.0", dec="-0.5", band=survey.image_bands[0])
@@ -68,7 +95,9 @@ def find_tiles(config: Config) -> list[TileFiles]:
             f"no survey file in {folder!r}: names like {expected!r} are looked for; "
             "set locations.survey or survey.image_file"
         )
-    tiles = [_make_tile(config, place, files) for place, files in found.items()]
+    tiles = [
+        _make_tile(survey.tile.format(**place._asdict()), place, templates, files) for place, files in found.items()
+    ]
     return sorted(tiles, key=lambda tile: tile.name)
 
 
@@ -86,21 +115,20 @@ def _list_files(folder: str) -> list[str]:
     return [str(path)[len(root) :].lstrip("/") for path in paths]
 
 
-def _list_templates(config: Config) -> list[tuple[str, str, str]]:
-    survey = config.survey
+def _list_templates(survey: Survey, *, weights: bool) -> list[_Template]:
     kinds = {"image": survey.image_file, "mask": survey.mask_file}
-    if config.tiles.store_weights:
+    if weights:
         kinds["weight"] = survey.weight_file
-    templates = [(kind, band, text) for kind, text in kinds.items() if text for band in survey.image_bands]
-    return [*templates, ("catalogue", "", survey.catalogue_file)]
+    templates = [_Template(kind, band, text) for kind, text in kinds.items() if text for band in survey.image_bands]
+    return [*templates, _Template("catalogue", "", survey.catalogue_file)]
 
 
-def _match_template(paths: Iterable[str], template: str) -> list[tuple[tuple[str, str], str]]:
+def _match_template(paths: Iterable[str], template: str) -> list[tuple[_Place, str]]:
     parts = re.split(r"\{(ra|dec)\}", template)
     pattern = "".join(_PLACES[part] if index % 2 else _translate_glob(part) for index, part in enumerate(parts))
     expression = re.compile(pattern + r"(?:\.fz)?")
     matches = ((expression.fullmatch(path), path) for path in paths)
-    return [((m.groupdict().get("ra") or "", m.groupdict().get("dec") or ""), path) for m, path in matches if m]
+    return [(_Place(**({"ra": "", "dec": ""} | match.groupdict())), path) for match, path in matches if match]
 
 
 def _translate_glob(text: str) -> str:
@@ -115,20 +143,21 @@ def _strip_anchors(pattern: str) -> str:
     return re.sub(r"^\(\?s:(.*)\)(\\Z|\\z)$", r"\1", pattern)
 
 
-def _make_tile(config: Config, place: tuple[str, str], files: dict[tuple[str, str], str]) -> TileFiles:
-    ra, dec = place
+def _make_tile(
+    name: str, place: _Place, templates: Iterable[_Template], files: dict[tuple[str, str], str]
+) -> TileFiles:
     by_kind = {
         kind: {band: path for (k, band), path in files.items() if k == kind} for kind in ("image", "mask", "weight")
     }
     missing = tuple(
-        base_name(template.format(ra=ra, dec=dec, band=band))
-        for kind, band, template in _list_templates(config)
-        if (kind, band) not in files
+        base_name(template.name.format(ra=place.ra, dec=place.dec, band=template.band))
+        for template in templates
+        if (template.kind, template.band) not in files
     )
     return TileFiles(
-        name=config.survey.tile.format(ra=ra, dec=dec),
-        ra=ra,
-        dec=dec,
+        name=name,
+        ra=place.ra,
+        dec=place.dec,
         images=by_kind["image"],
         masks=by_kind["mask"],
         weights=by_kind["weight"],

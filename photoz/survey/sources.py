@@ -11,9 +11,8 @@ from hats.pixel_math.spatial_index import compute_spatial_index
 
 from photoz.errors import SurveyFileError
 from photoz.schema import HEALPIX_COLUMN, Flag, make_source_schema
-from photoz.settings.config import Config
 from photoz.survey.fits import refuse_damaged
-from photoz.survey.settings import Cut
+from photoz.survey.settings import Cut, Selection, Survey
 from photoz.survey.table import FitsTable, read_table
 
 SENTINEL_TOLERANCE = 0.5
@@ -21,66 +20,89 @@ SENTINEL_TOLERANCE = 0.5
 _NUMBERS, _IDENTIFIERS = "biuf", "iufSU"  # kinds of NumPy's data types
 
 
-def list_catalogue_columns(config: Config) -> dict[str, str]:
+def list_catalogue_columns(survey: Survey, selection: Selection) -> dict[str, str]:
     """List the catalogue columns that the settings ask for: column -> the setting that names it."""
-    names = config.survey.columns
+    names = survey.columns
     wanted = {
         getattr(names, key): f"survey.columns.{key}" for key in ("object_id", "ra", "dec", "mag_auto", "magerr_auto")
     }
-    for band in config.survey.bands:
+    for band in survey.bands:
         for key in ("mag", "magerr"):
             wanted[getattr(names, key).format(band=band)] = f"survey.columns.{key}, band {band} of survey.bands"
-        if not config.survey.magnitudes_dereddened:
+        if not survey.magnitudes_dereddened:
             wanted[names.extinction.format(band=band)] = "survey.columns.extinction, as magnitudes_dereddened is false"
-    if not config.survey.mag_auto_dereddened:
-        column = names.extinction.format(band=config.survey.mag_auto_band)
+    if not survey.mag_auto_dereddened:
+        column = names.extinction.format(band=survey.mag_auto_band)
         wanted.setdefault(column, "survey.columns.extinction, as mag_auto_dereddened is false")
-    if not config.selection.bright_sample:
-        wanted |= {cut.column: "selection.cuts" for cut in config.selection.cuts if cut.column not in wanted}
+    if not selection.bright_sample:
+        wanted |= {cut.column: "selection.cuts" for cut in selection.cuts if cut.column not in wanted}
     return wanted
 
 
-def read_catalogue(config: Config, location: str) -> FitsTable:
+def read_catalogue(location: str, survey: Survey, selection: Selection) -> FitsTable:
     """Read the columns of a tile's catalogue that the settings ask for.
+
+    Parameters
+    ----------
+    location : str
+        Of the FITS file.
+    survey : Survey
+        Its ``columns`` and ``bands`` name most of them.
+    selection : Selection
+        Its ``cuts`` name the others.
+
+    Returns
+    -------
+    FitsTable
+        Values as the file has them: sentinels and NaN stay.
 
     Raises
     ------
     SurveyFileError
         As `photoz.survey.table.read_table`, or a column has no number, or no single one, a row.
     """
-    wanted = list_catalogue_columns(config)
+    wanted = list_catalogue_columns(survey, selection)
     catalogue = read_table(location, wanted)
     for column, setting in wanted.items():
-        kinds = _IDENTIFIERS if column == config.survey.columns.object_id else _NUMBERS
+        kinds = _IDENTIFIERS if column == survey.columns.object_id else _NUMBERS
         _check_column(catalogue, column, setting, kinds)
     return catalogue
 
 
 def make_sources(
-    config: Config, tile: str, catalogue: FitsTable, bright_ids: Collection[str] | None
+    catalogue: FitsTable, tile: str, survey: Survey, selection: Selection, *, bright_ids: Collection[str] | None = None
 ) -> tuple[pa.Table, npt.NDArray[np.intp]]:
     """Select a tile's sources and bring them into the schema of the source catalogue.
 
     Parameters
     ----------
-    config : Config
-        Its ``survey`` and ``selection``.
-    tile : str
-        Name of the tile.
     catalogue : FitsTable
         From `read_catalogue`.
-    bright_ids : collection of str or None
+    tile : str
+        Name of the tile.
+    survey : Survey
+        Columns, bands, sentinels and what the magnitudes are corrected for already.
+    selection : Selection
+        The magnitude limit and the cuts.
+    bright_ids : collection of str, optional
         Keep these object_ids in place of ``selection.cuts``.
 
     Returns
     -------
     pyarrow.Table
-        Schema `photoz.schema.make_source_schema`; sorted by ``_healpix_29`` and object_id; ra in [0, 360) deg.
+        Schema `photoz.schema.make_source_schema`; sorted by ``_healpix_29`` and object_id; ra in [0, 360) deg;
+        magnitudes [mag(AB)] that are a sentinel or not finite are NaN.
     ndarray of intp
         Rows of the catalogue that are selected and left out, since they have no position (`find_positions`).
+
+    Raises
+    ------
+    SurveyFileError
+        The header holds something else than a number where the zero-point offset should be, or a cut asks for bits of
+        a column that holds none.
     """
-    names, bands = config.survey.columns, config.survey.bands
-    selected = np.flatnonzero(select_sources(config, catalogue, bright_ids))
+    names = survey.columns
+    selected = np.flatnonzero(select_sources(catalogue, survey, selection, bright_ids=bright_ids))
     placed = find_positions(catalogue.columns[names.ra], catalogue.columns[names.dec])[selected]
     rows, rejected = selected[placed], selected[~placed]
     columns = {name: values[rows] for name, values in catalogue.columns.items()}
@@ -91,11 +113,11 @@ def make_sources(
         "ra": ra,
         "dec": dec,
         "tile": np.full(len(rows), tile),
-        "mag_auto": calibrate_mag_auto(config, catalogue)[rows],
-        "magerr_auto": _clean(config, columns[names.magerr_auto]),
+        "mag_auto": calibrate_mag_auto(catalogue, survey)[rows],
+        "magerr_auto": _clean(columns[names.magerr_auto], survey),
     }
-    table |= _convert_magnitudes(config, columns)
-    schema = make_source_schema(bands)
+    table |= _convert_magnitudes(columns, survey)
+    schema = make_source_schema(survey.bands)
     arrays = [
         pa.array(table[field.name].tolist() if field.type == pa.string() else table[field.name], field.type)
         for field in schema
@@ -132,22 +154,43 @@ def wrap_ra(ra_N: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     return wrapped
 
 
-def select_sources(config: Config, catalogue: FitsTable, bright_ids: Collection[str] | None) -> npt.NDArray[np.bool_]:
-    """Apply the selection to a catalogue; True where a row is kept.
+def select_sources(
+    catalogue: FitsTable, survey: Survey, selection: Selection, *, bright_ids: Collection[str] | None = None
+) -> npt.NDArray[np.bool_]:
+    """Apply the selection to a catalogue.
 
-    The magnitude limit is strict (``mag_auto_below = 20`` keeps 19.99 and not 20.00); a magnitude that is a sentinel or
-    not finite is not kept. ``bright_ids`` replaces ``selection.cuts``, never the magnitude limit.
+    Parameters
+    ----------
+    catalogue : FitsTable
+        From `read_catalogue`, of N rows.
+    survey : Survey
+        Names the columns of identifiers and total magnitudes.
+    selection : Selection
+        The magnitude limit is strict (``mag_auto_below = 20`` keeps 19.99 and not 20.00); a magnitude that is a
+        sentinel or not finite is not kept.
+    bright_ids : collection of str, optional
+        Replaces ``selection.cuts``, never the magnitude limit.
+
+    Returns
+    -------
+    ndarray of bool, shape (N,)
+        True where a row is kept.
+
+    Raises
+    ------
+    SurveyFileError
+        As `calibrate_mag_auto`, or a cut asks for bits of a column that holds none.
     """
     columns = catalogue.columns
-    keep: npt.NDArray[np.bool_] = calibrate_mag_auto(config, catalogue) < config.selection.mag_auto_below
+    keep: npt.NDArray[np.bool_] = calibrate_mag_auto(catalogue, survey) < selection.mag_auto_below
     if bright_ids is not None:
-        return keep & np.isin(_to_strings(columns[config.survey.columns.object_id]), list(bright_ids))
-    for cut in config.selection.cuts:
+        return keep & np.isin(_to_strings(columns[survey.columns.object_id]), list(bright_ids))
+    for cut in selection.cuts:
         keep &= _apply_cut(cut, columns[cut.column], catalogue.name)
     return keep
 
 
-def calibrate_mag_auto(config: Config, catalogue: FitsTable) -> npt.NDArray[np.float32]:
+def calibrate_mag_auto(catalogue: FitsTable, survey: Survey) -> npt.NDArray[np.float32]:
     """Return the total magnitude that the limit is put on [mag(AB)], NaN where there is none; shape (rows,).
 
     Raises
@@ -159,17 +202,16 @@ def calibrate_mag_auto(config: Config, catalogue: FitsTable) -> npt.NDArray[np.f
     ----------
     KiDS-Bright's MAG_AUTO_CALIB (Bilicki et al. 2021, A&A 653, A82) is MAG_AUTO + DMAG_R - EXTINCTION_r.
     """
-    survey = config.survey
-    mag = _clean(config, catalogue.columns[survey.columns.mag_auto])
+    mag = _clean(catalogue.columns[survey.columns.mag_auto], survey)
     if survey.mag_auto_offset_sign:
-        offset = _read_offset(config, catalogue, survey.mag_auto_band)
+        offset = _read_offset(catalogue, survey, survey.mag_auto_band)
         mag += np.float32(survey.mag_auto_offset_sign * (offset or 0.0))
     if not survey.mag_auto_dereddened:
         mag -= catalogue.columns[survey.columns.extinction.format(band=survey.mag_auto_band)].astype(np.float32)
     return mag
 
 
-def read_zeropoint_offsets(config: Config, catalogue: FitsTable) -> dict[str, float | None]:
+def read_zeropoint_offsets(catalogue: FitsTable, survey: Survey) -> dict[str, float | None]:
     """Read the offset of each image band from a catalogue's primary header [mag]; None where it has none.
 
     Raises
@@ -177,19 +219,19 @@ def read_zeropoint_offsets(config: Config, catalogue: FitsTable) -> dict[str, fl
     SurveyFileError
         The header holds something else than a number there.
     """
-    return {band: _read_offset(config, catalogue, band) for band in config.survey.image_bands}
+    return {band: _read_offset(catalogue, survey, band) for band in survey.image_bands}
 
 
-def compute_mean_extinction(config: Config, catalogue: FitsTable) -> float | None:
+def compute_mean_extinction(catalogue: FitsTable, survey: Survey) -> float | None:
     """Compute the mean extinction of a tile's sources in the band of ``mag_auto`` [mag]; None without its column."""
-    column = config.survey.columns.extinction.format(band=config.survey.mag_auto_band)
+    column = survey.columns.extinction.format(band=survey.mag_auto_band)
     values = catalogue.columns.get(column, np.empty(0))
     known = values[np.isfinite(values)]
     return float(known.mean(dtype=np.float64)) if len(known) else None
 
 
-def _read_offset(config: Config, catalogue: FitsTable, band: str) -> float | None:
-    key = config.survey.zeropoint_offset.format(BAND=band.upper(), band=band)
+def _read_offset(catalogue: FitsTable, survey: Survey, band: str) -> float | None:
+    key = survey.zeropoint_offset.format(BAND=band.upper(), band=band)
     with refuse_damaged(f"{catalogue.name}: its header's {key} cannot be read"):
         value = catalogue.primary.get(key)
     if value is None:  # absent, or there without a value
@@ -200,7 +242,7 @@ def _read_offset(config: Config, catalogue: FitsTable, band: str) -> float | Non
     if isinstance(value, bool) or not np.isfinite(offset):
         raise SurveyFileError(
             f"{catalogue.name}: its header has {key} = {value!r}, which is no zero-point offset in mag: correct the "
-            f"header, or set survey.zeropoint_offset = {config.survey.zeropoint_offset!r} to the keyword that has it, "
+            f"header, or set survey.zeropoint_offset = {survey.zeropoint_offset!r} to the keyword that has it, "
             "or to one that no header has where there is none"
         )
     return offset
@@ -235,14 +277,14 @@ def _apply_cut(cut: Cut, values: npt.NDArray[Any], name: str) -> npt.NDArray[np.
     return keep
 
 
-def _convert_magnitudes(config: Config, columns: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-    survey, names = config.survey, config.survey.columns
+def _convert_magnitudes(columns: dict[str, npt.NDArray[Any]], survey: Survey) -> dict[str, npt.NDArray[Any]]:
+    names = survey.columns
     count = len(columns[names.ra])
     flags, detected, observed = (np.zeros(count, np.int32) for _ in range(3))
     table: dict[str, npt.NDArray[Any]] = {}
     for index, band in enumerate(survey.bands):
         raw = columns[names.mag.format(band=band)]
-        mag, err = _clean(config, raw), _clean(config, columns[names.magerr.format(band=band)])
+        mag, err = _clean(raw, survey), _clean(columns[names.magerr.format(band=band)], survey)
         if not survey.magnitudes_dereddened:
             mag = mag - columns[names.extinction.format(band=band)].astype(np.float32)
         undetected = _is_sentinel(raw, survey.not_detected)
@@ -258,10 +300,10 @@ def _convert_magnitudes(config: Config, columns: dict[str, npt.NDArray[Any]]) ->
     return table | {"not_detected": detected, "not_observed": observed, "flags": flags}
 
 
-def _clean(config: Config, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+def _clean(values: npt.NDArray[Any], survey: Survey) -> npt.NDArray[np.float32]:
     """Return magnitudes or errors as float32 with both sentinels, and what is not finite, as NaN."""
     clean = values.astype(np.float32)
-    for sentinel in (config.survey.not_detected, config.survey.not_observed):
+    for sentinel in (survey.not_detected, survey.not_observed):
         clean[_is_sentinel(values, sentinel)] = np.nan
     clean[~np.isfinite(clean)] = np.nan
     return clean

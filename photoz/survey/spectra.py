@@ -1,4 +1,4 @@
-"""GAMA's spectroscopic table: positions and redshifts that can be trained on."""
+"""A table of spectroscopic redshifts: positions and redshifts that can be trained on. The defaults read GAMA DR4's."""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,8 +6,8 @@ import pyarrow as pa
 
 from photoz.errors import SurveyFileError
 from photoz.schema import make_field
-from photoz.settings.config import Config
 from photoz.survey.table import FitsTable, read_table
+from photoz.training.settings import Crossmatch
 
 SPECTROSCOPIC_SCHEMA = pa.schema(
     [
@@ -18,15 +18,17 @@ SPECTROSCOPIC_SCHEMA = pa.schema(
 )
 
 
-def read_gama(config: Config) -> pa.Table:
+def read_redshifts(folder: str, crossmatch: Crossmatch) -> pa.Table:
     """Read the spectroscopic table after its quality cuts.
 
     Parameters
     ----------
-    config : Config
-        Its ``crossmatch`` names the file within ``locations.survey``, its columns and the cuts: quality at least
-        ``min_quality`` (NQ >= 3 is a reliable redshift, Driver et al. 2022, MNRAS 513, 439), redshift above
-        ``min_redshift``, and no duplicates.
+    folder : str
+        Path or URL of the survey's files, ``locations.survey``.
+    crossmatch : Crossmatch
+        Names the file within the folder, its columns and the cuts: quality at least ``min_quality`` (NQ >= 3 is a
+        reliable redshift of GAMA's, Driver et al. 2022, MNRAS 513, 439), redshift above ``min_redshift``, and no
+        duplicates.
 
     Returns
     -------
@@ -38,29 +40,28 @@ def read_gama(config: Config) -> pa.Table:
     SurveyFileError
         The file is missing, damaged, lacks a column, or no row passes the cuts.
     """
-    match = config.crossmatch
-    table = read_table(f"{config.locations.survey.rstrip('/')}/{match.file}", _list_columns(config))
-    keep = _select_reliable(config, table)
+    table = read_table(f"{folder.rstrip('/')}/{crossmatch.file}", _list_columns(crossmatch))
+    keep = _select_reliable(table, crossmatch)
     if not keep.any():
         raise SurveyFileError(
-            f"{match.file}: none of {len(table)} rows has {match.quality} >= {match.min_quality} and "
-            f"{match.redshift} > {match.min_redshift}; see crossmatch.min_quality and crossmatch.min_redshift"
+            f"{crossmatch.file}: none of {len(table)} rows has {crossmatch.quality} >= {crossmatch.min_quality} and "
+            f"{crossmatch.redshift} > {crossmatch.min_redshift}; see crossmatch.min_quality and crossmatch.min_redshift"
         )
-    names = {"ra": match.ra, "dec": match.dec, "z_spec": match.redshift}
+    names = {"ra": crossmatch.ra, "dec": crossmatch.dec, "z_spec": crossmatch.redshift}
     arrays = [
         pa.array(table.columns[names[field.name]][keep], field.type, safe=False) for field in SPECTROSCOPIC_SCHEMA
     ]
     return pa.Table.from_arrays(arrays, schema=SPECTROSCOPIC_SCHEMA)
 
 
-def _list_columns(config: Config) -> dict[str, str]:
+def _list_columns(crossmatch: Crossmatch) -> dict[str, str]:
     keys = ("ra", "dec", "redshift", "quality", "duplicate")
-    named = {getattr(config.crossmatch, key): f"crossmatch.{key}" for key in keys}
+    named = {getattr(crossmatch, key): f"crossmatch.{key}" for key in keys}
     return {column: setting for column, setting in named.items() if column}
 
 
-def _select_reliable(config: Config, table: FitsTable) -> npt.NDArray[np.bool_]:
-    match, columns = config.crossmatch, table.columns
+def _select_reliable(table: FitsTable, match: Crossmatch) -> npt.NDArray[np.bool_]:
+    columns = table.columns
     keep = np.isfinite(columns[match.ra]) & np.isfinite(columns[match.dec]) & np.isfinite(columns[match.redshift])
     keep &= (columns[match.quality] >= match.min_quality) & (columns[match.redshift] > match.min_redshift)
     if match.duplicate:

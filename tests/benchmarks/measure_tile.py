@@ -19,14 +19,13 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 from conftest import save_untrained
+from ingested import ingest_every
 from runs import change
 from tiny_survey import IMAGE_BANDS, make_catalogue, make_config, make_wcs, write_catalogue
 
 from cluster.inference.run import infer_catalogue
 from cluster.partitioning import partition_sources
-from photoz.ingest.tile import ingest_tile
 from photoz.settings.config import Config
-from photoz.survey.files import find_tiles
 
 TILE = "180.0_-0.5"
 SHAPE = (20_300, 18_500)
@@ -84,9 +83,8 @@ def _make_mask(rows: int, columns: int) -> np.ndarray:
 
 
 def ingest(config: Config) -> dict[str, Any]:
-    (tile,) = find_tiles(config)
-    row = ingest_tile(config, tile)
-    assert not row["problem"], row
+    (outcome,) = ingest_every(config)
+    assert not outcome.problem, outcome
     return {}
 
 

@@ -19,6 +19,7 @@ from hats.pixel_tree.negative_tree import compute_negative_tree_pixels
 from hats.pixel_tree.pixel_tree import PixelTree
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ingested import ingest_every
 from tiny_survey import make_catalogue, make_config, write_catalogue, write_survey
 
 from cluster.audit import audit_catalogue
@@ -36,12 +37,10 @@ from photoz.catalogue.hats import (
 )
 from photoz.catalogue.neighbours import Owners
 from photoz.errors import CatalogueError
-from photoz.ingest.tile import ingest_tile
 from photoz.schema import Flag
 from photoz.settings import config_to_dict
 from photoz.settings.config import Config, convert_config
 from photoz.storage import compute_checksum
-from photoz.survey.files import find_tiles
 
 MARGIN_ARCSEC = 60.0
 
@@ -114,7 +113,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Config:
         write_catalogue(survey.path(tile, "ugriZYJHKs_cat"), table)
     sources = {"rows_per_partition": 40, "highest_order": 9, "margin_arcsec": MARGIN_ARCSEC}
     config = make_config(folder, sources=sources, engine={"name": "serial"}, inference={"estimator": "photometry"})
-    assert [ingest_tile(config, tile)["problem"] for tile in find_tiles(config)] == ["", ""]
+    assert [outcome.problem for outcome in ingest_every(config)] == ["", ""]
     partition_sources(config)
     save_untrained(config, "photometry")
     infer_catalogue(config)

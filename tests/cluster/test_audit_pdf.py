@@ -7,6 +7,7 @@ import lsdb
 import numpy as np
 import pyarrow as pa
 import pytest
+from ingested import ingest_every
 from pdf_double import DoubleEstimator, known
 from runs import read_all
 from test_audit import MARGIN_ARCSEC, Copy, copy_catalogue, list_failed
@@ -16,12 +17,10 @@ from cluster.inference.run import infer_catalogue
 from cluster.partitioning import partition_sources
 from photoz.audit.densities import check_densities
 from photoz.catalogue.hats import MARGIN, list_partitions, read_partition
-from photoz.ingest.tile import ingest_tile
 from photoz.pdf import read_pdfs
 from photoz.pdf.quantiles import MISSING
 from photoz.schema import LEVELS, Flag, make_catalogue_schema
 from photoz.settings.config import Config
-from photoz.survey.files import find_tiles
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +34,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Config:
         write_catalogue(survey.path(tile, "ugriZYJHKs_cat"), table)
     sources = {"rows_per_partition": 40, "highest_order": 9, "margin_arcsec": MARGIN_ARCSEC}
     config = make_config(folder, sources=sources, engine={"name": "serial"}, inference={"estimator": "double"})
-    assert [ingest_tile(config, tile)["problem"] for tile in find_tiles(config)] == [""]
+    assert [outcome.problem for outcome in ingest_every(config)] == [""]
     partition_sources(config)
     DoubleEstimator(config.survey.bands).save(f"{config.locations.models}/double")
     with known():

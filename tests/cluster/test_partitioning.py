@@ -6,13 +6,12 @@ from pathlib import Path
 
 import dask
 import pytest
+from ingested import ingest_every
 
 from cluster.ingest import ingest_alone
 from cluster.partitioning import partition_sources
 from photoz.errors import CatalogueError
-from photoz.ingest.tile import ingest_tile
 from photoz.settings.config import Config
-from photoz.survey.files import find_tiles
 from photoz.tiles import list_tiles
 from tests.tiny_survey import make_config, write_survey
 
@@ -60,7 +59,7 @@ def test_one_ingest_at_a_time(tmp_path: Path) -> None:
 
 
 def ingest_and_partition(config: Config) -> dict[str, str]:
-    assert [ingest_tile(config, tile)["problem"] for tile in find_tiles(config)] == [""]
+    assert [outcome.problem for outcome in ingest_every(config)] == [""]
     partition_sources(config)
     dataset = Path(config.locations.sources, "catalogue", "dataset")
     return {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in dataset.rglob("Npix=*.parquet")}

@@ -22,7 +22,7 @@ from photoz.evaluate.systematics import (
     read_conditions,
 )
 from photoz.inference import make_table
-from photoz.ingest.tile import METADATA_KEY, read_extinction, staged_location
+from photoz.ingest.staging import METADATA_KEY, read_extinction, staged_location
 from photoz.report import write_report
 
 COUNT, TILES = 3000, 8
@@ -67,7 +67,7 @@ def survey(tmp_path_factory):
         headers = {band: make_header(seeing[number] + i, 1e-12 * (1 + i)) for i, band in enumerate("ugri")}
         group = zarr.create_group(store=str(folder / "tiles" / f"{name_tile(number)}.zarr"))
         group.attrs.update({"headers": headers})
-        staged = staged_location(make_config(folder), name_tile(number))
+        staged = staged_location(make_config(folder).locations.sources, name_tile(number))
         Path(staged).parent.mkdir(exist_ok=True)
         record = {METADATA_KEY: json.dumps({"extinction": 0.05 + 0.01 * number})}
         pq.write_table(pa.table({"object_id": ["a"]}).replace_schema_metadata(record), staged)
@@ -130,7 +130,7 @@ def test_what_headers_do_not_say_is_told(survey):
 
 def test_ingest_records_the_extinction(ready_survey, measured):
     assert measured[2].conditions["extinction in r [mag]"][3] == pytest.approx(0.08)
-    recorded = [read_extinction(ready_survey.config, f"KIDS_{ra}_-0.5") for ra in ("180.0", "180.5")]
+    recorded = [read_extinction(ready_survey.config.locations.sources, f"KIDS_{ra}_-0.5") for ra in ("180.0", "180.5")]
     assert all(0 < value < 1 for value in recorded)
 
 

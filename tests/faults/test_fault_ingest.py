@@ -11,6 +11,7 @@ from fault_places import Place, assert_nothing_half_written, find_files
 from fault_table import Tally
 from faulty import Die, ingest_faulty
 from fsspec.core import url_to_fs
+from ingested import find_survey
 from killed_jobs import kill_when, start_job
 from runs import ManyPartitions, assert_same_rows, change, make_survey, name_tiles, read_all
 from small_disk import SmallDisk
@@ -25,7 +26,6 @@ from photoz.ingest.tile import ingest_tile
 from photoz.settings import configure_storage
 from photoz.settings.config import Config
 from photoz.storage import exists, join, read_json, remove
-from photoz.survey.files import find_tiles
 from photoz.tiles import list_tiles, open_tile
 
 pytestmark = pytest.mark.faults
@@ -129,12 +129,12 @@ def test_a_worker_killed(survey: ManyPartitions, config: Config, tally: Tally, t
     changed = change(config, engine__name=engine)
     for stage in ("staging", "tile"):
         fault = Die(stage, str(tmp_path), times=2)
-        tiles = find_tiles(config)
+        tiles = find_survey(config)
         half = tiles[: len(tiles) // 2] if stage == "staging" else tiles
         again = Again()
         ingest = partial(ingest_faulty, changed, fault=fault)
         results = list(run_tasks(ingest, half, changed, label="tiles", again=again))
-        assert [row["problem"] for row in results] == [""] * len(half)
+        assert [outcome.problem for outcome in results] == [""] * len(half)
         assert fault.happened == 2
         assert again.reruns >= 2
     partition_sources(config)
@@ -159,7 +159,7 @@ def test_the_store_goes_away(survey: ManyPartitions, tmp_path: Path, tally: Tall
         config = change(quiet, storage__s3={"endpoint_url": proxy.endpoint}, engine__name=engine)
         configure_storage(config)
         proxy.go_away(after=100, seconds=20)
-        assert ingest_tiles(config, find_tiles(config)) == 0
+        assert ingest_tiles(config, find_survey(config)) == 0
         partition_sources(config)
         configure_storage(quiet)
         report = read_json(join(quiet.locations.tiles, "ingest.json"))
@@ -180,8 +180,8 @@ def test_the_disk_is_full(
     assert "make room and run the job again" in said
     assert 0 < len(list_tiles(config.locations.tiles)) < len(TILES)
     small_disk.make_room()
-    results = list(run_tasks(partial(ingest_tile, changed), find_tiles(config), changed, label="tiles"))
-    assert [row["problem"] for row in results] == [""] * len(TILES)
+    results = list(run_tasks(partial(ingest_tile, changed), find_survey(config), changed, label="tiles"))
+    assert [outcome.problem for outcome in results] == [""] * len(TILES)
     small_disk.leave(50 << 10)
     with pytest.raises(CatalogueError, match="could not be partitioned"):
         partition_sources(config)

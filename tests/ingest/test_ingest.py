@@ -4,6 +4,7 @@ import errno
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,18 @@ import pytest
 import zarr
 from astropy.io import fits
 from fsspec.implementations.memory import MemoryFileSystem
+from ingested import find_survey, ingest_every
 from runs import change
 from tiny_survey import IMAGE_BANDS, TinySurvey, make_config, make_wcs, write_catalogue, write_image, write_survey
 
 from photoz.cutouts import extract_cutouts
 from photoz.errors import ConfigError, SurveyFileError, TileError
+from photoz.ingest.check import check_survey
+from photoz.ingest.outcome import TileOutcome
 from photoz.ingest.report import report_ingest
-from photoz.ingest.tile import METADATA_KEY, check_survey, ingest_tile, staged_location
+from photoz.ingest.staging import METADATA_KEY, staged_location
+from photoz.ingest.tile import ingest_tile
 from photoz.settings.config import Config
-from photoz.survey.files import find_tiles
 from photoz.tiles import open_tile
 
 TILE = "180.0_-0.5"
@@ -36,27 +40,31 @@ def survey(tmp_path: Path) -> TinySurvey:
     return write_survey(tmp_path, (TILE,))
 
 
-def ingest(config: Config) -> dict[str, Any]:
-    (files,) = find_tiles(config)
+def ingest(config: Config) -> TileOutcome:
+    (files,) = find_survey(config)
     return ingest_tile(config, files)
 
 
 def ingest_all(config: Config) -> int:
-    return report_ingest(config, [ingest_tile(config, files) for files in find_tiles(config)])
+    return report(config, ingest_every(config))
+
+
+def report(config: Config, outcomes: list[TileOutcome]) -> int:
+    return report_ingest(outcomes, config.locations.tiles, min_completeness=config.ingest.min_completeness)
 
 
 def read_report(config: Config) -> dict[str, Any]:
-    report: dict[str, Any] = json.loads(Path(config.locations.tiles, "ingest.json").read_text())
-    return report
+    values: dict[str, Any] = json.loads(Path(config.locations.tiles, "ingest.json").read_text())
+    return values
 
 
 def count_staged(config: Config) -> int:
-    return pq.read_metadata(staged_location(config, NAME)).num_rows
+    return pq.read_metadata(staged_location(config.locations.sources, NAME)).num_rows
 
 
 def test_tile_holds_the_pixels_and_all_that_is_known_of_them(survey: TinySurvey) -> None:
     result = ingest(survey.config)
-    assert (result["status"], result["problem"], result["sources"]) == ("done", "", 30)
+    assert (result.status, result.problem, result.sum_counts("sources")) == ("done", "", 30)
     tile = open_tile(survey.config.locations.tiles, NAME)
     for index, band in enumerate(IMAGE_BANDS):
         np.testing.assert_array_equal(tile.read_window(0, 200, 0, 240)[index], survey.images[TILE, band])
@@ -77,7 +85,7 @@ def test_source_positions_find_their_pixels(survey: TinySurvey) -> None:
     table["RAJ2000"][3], table["DECJ2000"][3] = wcs.all_pix2world(77.2, 119.9, 0)
     write_catalogue(survey.path(TILE, "ugriZYJHKs_cat"), table)
     ingest(survey.config)
-    rows = pq.read_table(staged_location(survey.config, NAME)).to_pylist()
+    rows = pq.read_table(staged_location(survey.config.locations.sources, NAME)).to_pylist()
     (row,) = [row for row in rows if row["object_id"] == str(table["ID"][3])]
     tile = open_tile(survey.config.locations.tiles, NAME)
     cut, _ = extract_cutouts(tile, [row["ra"]], [row["dec"]], 36, bands=("r",))
@@ -97,7 +105,7 @@ def test_fpacked_survey_gives_the_same_tile(survey: TinySurvey) -> None:
             quantize_level=0,
         ).writeto(path.with_name(path.name + ".fz"), checksum=True)
         path.unlink()
-    assert ingest(survey.config)["images"] == "done"
+    assert ingest(survey.config).parts["images"].status == "done"
     packed = open_tile(survey.config.locations.tiles, NAME)
     np.testing.assert_array_equal(packed.read_window(0, 200, 0, 240), pixels)
     np.testing.assert_array_equal(packed.read_mask_window(0, 200, 0, 240), mask)
@@ -109,7 +117,7 @@ def test_bands_of_different_sizes_are_aligned(survey: TinySurvey) -> None:
     wcs = make_wcs(180.0, -0.5, SHAPE)
     write_image(survey.path(TILE, "r_sci"), data[7:, 3:-2], wcs[7:, 3:-2])
     survey.path(TILE, "r_msk").unlink()
-    assert ingest(survey.config)["problem"] == ""
+    assert ingest(survey.config).problem == ""
     tile = open_tile(survey.config.locations.tiles, NAME)
     assert tile.shape == SHAPE
     pixels = tile.read_window(0, 200, 0, 240)
@@ -135,7 +143,7 @@ def test_weights_are_stored_when_asked_for(survey: TinySurvey, tmp_path: Path) -
     for band in IMAGE_BANDS:
         write_image(survey.path(TILE, f"{band}_wei"), np.full(SHAPE, 2, np.float32), make_wcs(180.0, -0.5, SHAPE))
     config = make_config(tmp_path, tiles={"store_weights": True})
-    assert ingest(config)["problem"] == ""
+    assert ingest(config).problem == ""
     weight = zarr.open_group(f"{config.locations.tiles}/{NAME}.zarr", mode="r")["weight"]
     assert (weight[:] == 2).all()
 
@@ -143,7 +151,7 @@ def test_weights_are_stored_when_asked_for(survey: TinySurvey, tmp_path: Path) -
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_zero_point_offset_scales_the_flux(survey: TinySurvey, tmp_path: Path, sign: int) -> None:
     config = make_config(tmp_path, survey={"zeropoint_offset_sign": sign})
-    assert ingest(config)["problem"] == ""
+    assert ingest(config).problem == ""
     pixels = open_tile(config.locations.tiles, NAME).read_window(0, 200, 0, 240)
     magnitudes = -2.5 * np.log10(pixels[0] / survey.images[TILE, "u"])
     np.testing.assert_allclose(magnitudes, sign * 0.03, atol=1e-5)
@@ -155,7 +163,7 @@ def test_zero_point_offset_scales_the_flux(survey: TinySurvey, tmp_path: Path, s
 def test_second_run_skips(survey: TinySurvey) -> None:
     ingest(survey.config)
     again = ingest(survey.config)
-    assert (again["status"], again["sources"], again["bytes"]) == ("skipped", 30, 0)
+    assert (again.status, again.sum_counts("sources"), again.sum_counts("bytes_read")) == ("skipped", 30, 0)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +181,7 @@ def test_other_settings_redo_what_depends_on_them(
 ) -> None:
     ingest(survey.config)
     again = ingest(make_config(tmp_path, **sections))
-    assert (again["images"], again["catalogue"]) == (images, catalogue)
+    assert (again.parts["images"].status, again.parts["catalogue"].status) == (images, catalogue)
 
 
 def test_changed_image_is_ingested_again(survey: TinySurvey) -> None:
@@ -181,7 +189,7 @@ def test_changed_image_is_ingested_again(survey: TinySurvey) -> None:
     old = open_tile(survey.config.locations.tiles, NAME).checksum
     write_image(survey.path(TILE, "g_sci"), np.ones(SHAPE, np.float32), make_wcs(180.0, -0.5, SHAPE))
     again = ingest(survey.config)
-    assert (again["images"], again["catalogue"]) == ("done", "skipped")
+    assert (again.parts["images"].status, again.parts["catalogue"].status) == ("done", "skipped")
     tile = open_tile(survey.config.locations.tiles, NAME)
     assert tile.checksum != old
     assert (tile.read_window(0, 200, 0, 240)[1] == 1).all()
@@ -199,7 +207,7 @@ def test_interrupted_tile_is_unreadable_and_redone(survey: TinySurvey, monkeypat
             ingest(survey.config)
     with pytest.raises(TileError, match="unfinished"):
         open_tile(survey.config.locations.tiles, NAME)
-    assert ingest(survey.config)["images"] == "done"
+    assert ingest(survey.config).parts["images"].status == "done"
     assert open_tile(survey.config.locations.tiles, NAME).shape == SHAPE
 
 
@@ -247,8 +255,8 @@ def test_bad_image_costs_the_tile_and_not_its_sources(
         ingest(survey.config)
     damage(survey.path(TILE, "g_sci"))
     result = ingest(survey.config)
-    assert (result["status"], result["images"], result["sources"]) == ("failed", "failed", 30)
-    assert re.search(problem, result["problem"])
+    assert (result.status, result.parts["images"].status, result.sum_counts("sources")) == ("failed", "failed", 30)
+    assert re.search(problem, result.problem)
     assert count_staged(survey.config) == 30
     with pytest.raises(TileError):
         open_tile(survey.config.locations.tiles, NAME)
@@ -256,13 +264,13 @@ def test_bad_image_costs_the_tile_and_not_its_sources(
 
 def test_mask_of_another_shape_is_refused(survey: TinySurvey) -> None:
     write_image(survey.path(TILE, "r_msk"), np.zeros((10, 10), np.uint8), make_wcs(180.0, -0.5, (10, 10)))
-    assert "r_msk.fits has 10 x 10 pixels" in ingest(survey.config)["problem"]
+    assert "r_msk.fits has 10 x 10 pixels" in ingest(survey.config).problem
 
 
 def test_missing_mask_costs_the_mask_only(survey: TinySurvey) -> None:
     for band in IMAGE_BANDS:
         survey.path(TILE, f"{band}_msk").unlink()
-    assert ingest(survey.config)["status"] == "done"
+    assert ingest(survey.config).status == "done"
     tile = open_tile(survey.config.locations.tiles, NAME)
     assert not tile.read_mask_window(0, 200, 0, 240).any()
     assert f"KiDS_DR4.0_{TILE}_u_msk.fits" in tile.attributes["missing_files"]
@@ -277,9 +285,9 @@ def test_bad_catalogue_costs_the_sources_and_not_the_tile(
         ingest(survey.config)
     damage(survey.path(TILE, "ugriZYJHKs_cat"))
     result = ingest(survey.config)
-    assert (result["status"], result["catalogue"], result["sources"]) == ("failed", "failed", 0)
-    assert f"{TILE}_ugriZYJHKs_cat.fits" in result["problem"]
-    assert not Path(staged_location(survey.config, NAME)).exists()
+    assert (result.status, result.parts["catalogue"].status, result.sum_counts("sources")) == ("failed", "failed", 0)
+    assert f"{TILE}_ugriZYJHKs_cat.fits" in result.problem
+    assert not Path(staged_location(survey.config.locations.sources, NAME)).exists()
     assert open_tile(survey.config.locations.tiles, NAME).shape == SHAPE
 
 
@@ -287,14 +295,14 @@ def test_bad_catalogue_costs_the_sources_and_not_the_tile(
 
 
 def test_fitting_settings_pass(survey: TinySurvey) -> None:
-    check_survey(survey.config, find_tiles(survey.config))
+    check_survey(survey.config, find_survey(survey.config))
 
 
 def test_one_bad_tile_does_not_stop_the_run(tmp_path: Path) -> None:
     survey = write_survey(tmp_path, (TILE, "181.0_-0.5"))
     truncate(survey.path(TILE, "u_sci"))
     truncate(survey.path("181.0_-0.5", "ugriZYJHKs_cat"))
-    check_survey(survey.config, find_tiles(survey.config))
+    check_survey(survey.config, find_survey(survey.config))
 
 
 @pytest.mark.parametrize(
@@ -312,15 +320,15 @@ def test_settings_that_fit_no_tile_are_told_before_any_work(
 ) -> None:
     config = make_config(tmp_path, **sections)
     with pytest.raises(error, match=match):
-        check_survey(config, find_tiles(config))
+        check_survey(config, find_survey(config))
     assert not (tmp_path / "tiles").exists()
 
 
 def test_bright_sample_selects(survey: TinySurvey, tmp_path: Path) -> None:
     survey.catalogues[TILE][:3].write(survey.folder / "bright.fits")
     config = make_config(tmp_path, selection={"bright_sample": "bright.fits"})
-    assert ingest(config)["sources"] == 3
-    assert ingest(config)["catalogue"] == "skipped"
+    assert ingest(config).sum_counts("sources") == 3
+    assert ingest(config).parts["catalogue"].status == "skipped"
 
 
 # Rows without a position, and the run's completeness -----------------------------------------------------------------
@@ -334,28 +342,28 @@ def test_rows_without_a_position_are_told_and_counted(
     table["RAJ2000"][9] = np.nan
     write_catalogue(survey.path(TILE, "ugriZYJHKs_cat"), table)
     result = ingest(survey.config)
-    assert (result["status"], result["sources"], result["rejected"]) == ("done", 28, 2)
+    assert (result.status, result.sum_counts("sources"), result.sum_counts("rejected")) == ("done", 28, 2)
     (said,) = (record.getMessage() for record in caplog.records if "no position" in record.getMessage())
     assert said.startswith(f"{NAME}: 2 selected rows have no position")
     assert f"the first {table['ID'][4]} with {table['RAJ2000'][4]} deg, -999.0 deg" in said
     again = ingest(survey.config)
-    assert (again["status"], again["sources"], again["rejected"]) == ("skipped", 28, 2)
-    other = again | {"tile": "KIDS_other", "rejected": 3}
-    assert report_ingest(survey.config, [again, other]) == 0
-    assert read_report(survey.config)["rejected"] == 5
-    staged = pq.read_table(staged_location(survey.config, NAME))
+    assert (again.status, again.sum_counts("sources"), again.sum_counts("rejected")) == ("skipped", 28, 2)
+    other = replace(again, tile="KIDS_other")
+    assert report(survey.config, [again, other]) == 0
+    assert read_report(survey.config)["rejected"] == 4
+    staged = pq.read_table(staged_location(survey.config.locations.sources, NAME))
     assert not {str(table["ID"][row]) for row in (4, 9)} & set(staged["object_id"].to_pylist())
 
 
 def test_rows_staged_before_positions_were_checked_are_staged_again(survey: TinySurvey) -> None:
     ingest(survey.config)
-    location = staged_location(survey.config, NAME)
+    location = staged_location(survey.config.locations.sources, NAME)
     table = pq.read_table(location)
     record = json.loads(table.schema.metadata[METADATA_KEY])
     assert record.pop("rejected") == 0
     pq.write_table(table.replace_schema_metadata({METADATA_KEY: json.dumps(record)}), location)
-    assert ingest(survey.config)["catalogue"] == "done"
-    assert ingest(survey.config)["catalogue"] == "skipped"
+    assert ingest(survey.config).parts["catalogue"].status == "done"
+    assert ingest(survey.config).parts["catalogue"].status == "skipped"
 
 
 def test_a_header_or_column_that_is_no_number_costs_the_sources_alone(survey: TinySurvey) -> None:
@@ -363,13 +371,13 @@ def test_a_header_or_column_that_is_no_number_costs_the_sources_alone(survey: Ti
     table = survey.catalogues[TILE]
     write_catalogue(path, table, {"R": "n/a"})  # type: ignore[dict-item]
     result = ingest(survey.config)
-    assert (result["catalogue"], result["images"]) == ("failed", "done")
-    assert f"{TILE}_ugriZYJHKs_cat.fits: its header has DMAG_R = 'n/a'" in result["problem"]
+    assert (result.parts["catalogue"].status, result.parts["images"].status) == ("failed", "done")
+    assert f"{TILE}_ugriZYJHKs_cat.fits: its header has DMAG_R = 'n/a'" in result.problem
     table["MAG_AUTO"] = ["bright"] * len(table)
     write_catalogue(path, table)
     result = ingest(survey.config)
-    assert (result["catalogue"], result["images"]) == ("failed", "skipped")
-    assert "column MAG_AUTO (survey.columns.mag_auto) holds <U6" in result["problem"]
+    assert (result.parts["catalogue"].status, result.parts["images"].status) == ("failed", "skipped")
+    assert "column MAG_AUTO (survey.columns.mag_auto) holds <U6" in result.problem
 
 
 def test_completeness_is_the_share_of_tiles_with_both_parts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -386,8 +394,8 @@ def test_completeness_is_the_share_of_tiles_with_both_parts(tmp_path: Path, capl
     for least, status in ((0.25, 0), (0.26, 1), (1.0, 1)):
         caplog.clear()
         assert ingest_all(make_config(tmp_path, ingest={"min_completeness": least})) == status
-        report = read_report(survey.config)
-        assert (report["completeness"], report["counts"]["skipped"], report["counts"]["failed"]) == (1 / 4, 1, 3)
+        told = read_report(survey.config)
+        assert (told["completeness"], told["counts"]["skipped"], told["counts"]["failed"]) == (1 / 4, 1, 3)
         below = f"completeness 0.2500 is below ingest.min_completeness = {least}"
         assert (below in caplog.text) == bool(status)
         assert caplog.messages[-1].endswith("completeness 0.2500")
@@ -402,13 +410,13 @@ def test_no_tile_with_images_is_an_error_whatever_is_asked_for(survey: TinySurve
 def test_report_names_failures_and_counts(survey: TinySurvey, caplog: pytest.LogCaptureFixture) -> None:
     good = ingest(survey.config)
     truncate(survey.path(TILE, "g_sci"))
-    bad = ingest(survey.config) | {"tile": "KIDS_other"}
-    assert report_ingest(survey.config, [good, bad]) == 0
+    bad = replace(ingest(survey.config), tile="KIDS_other")
+    assert report(survey.config, [good, bad]) == 0
     assert "g_sci.fits is truncated" in caplog.text
-    report = read_report(survey.config)
-    assert report["counts"] == {"done": 1, "skipped": 0, "failed": 1}
-    assert [row["tile"] for row in report["tiles"]] == [NAME, "KIDS_other"]
-    assert report_ingest(survey.config, [bad]) == 1
+    told = read_report(survey.config)
+    assert told["counts"] == {"done": 1, "skipped": 0, "failed": 1}
+    assert [row["tile"] for row in told["tiles"]] == [NAME, "KIDS_other"]
+    assert report(survey.config, [bad]) == 1
 
 
 @pytest.mark.parametrize(("ending", "part"), [("_cat.fits", "catalogue"), ("g_sci.fits", "images")])
@@ -418,7 +426,7 @@ def test_a_store_that_does_not_answer_is_no_bad_file(
     fsspec.filesystem("memory").put(str(survey.folder), f"/{tmp_path.name}/survey", recursive=True)
     places = {name: f"memory://{tmp_path.name}/{name}" for name in ("survey", "tiles", "sources")}
     config = make_config(tmp_path, locations=places)
-    assert ingest(config)["status"] == "done"
+    assert ingest(config).status == "done"
     really_open = MemoryFileSystem._open
 
     def open_unless_busy(self: MemoryFileSystem, path: str, *args: Any, **options: Any) -> Any:
@@ -431,11 +439,11 @@ def test_a_store_that_does_not_answer_is_no_bad_file(
         patch.setattr(MemoryFileSystem, "_open", open_unless_busy)
         with pytest.raises(OSError, match="Service Unavailable"):
             ingest(other)
-        (tile,) = find_tiles(other)
+        (tile,) = find_survey(other)
         result = ingest_tile(other, tile, give_up=True)
-    assert (result["status"], result[part]) == ("failed", "failed")
-    assert f"{part}: OSError: [Errno 16] Service Unavailable" in result["problem"]
-    assert ingest(config)[part] == "skipped"  # what had been made of that part still stands
+    assert (result.status, result.parts[part].status) == ("failed", "failed")
+    assert f"{part}: OSError: [Errno 16] Service Unavailable" in result.problem
+    assert ingest(config).parts[part].status == "skipped"  # what had been made of that part still stands
 
 
 def test_ingest_between_object_stores(survey: TinySurvey, tmp_path: Path) -> None:
@@ -443,11 +451,11 @@ def test_ingest_between_object_stores(survey: TinySurvey, tmp_path: Path) -> Non
     fsspec.filesystem("memory").put(str(survey.folder), f"/{tmp_path.name}/survey", recursive=True)
     places = {name: f"{root}/{name}" for name in ("survey", "tiles", "sources")}
     config = make_config(tmp_path, locations=places)
-    assert ingest(config)["problem"] == ""
-    assert ingest(config)["status"] == "skipped"
+    assert ingest(config).problem == ""
+    assert ingest(config).status == "skipped"
     tile = open_tile(config.locations.tiles, NAME)
     np.testing.assert_array_equal(tile.read_window(0, 200, 0, 240)[0], survey.images[TILE, "u"])
-    with fsspec.open(staged_location(config, NAME), "rb") as file:
+    with fsspec.open(staged_location(config.locations.sources, NAME), "rb") as file:
         assert pq.read_table(file).num_rows == 30
 
 
@@ -456,7 +464,7 @@ def test_real_frame_without_wcs_is_refused(tmp_path: Path) -> None:
     naming = {"tile": "frame9", "image_file": "{band}.fits", "mask_file": "", "catalogue_file": "none.fits"}
     config = make_config(tmp_path, survey=naming, locations={"survey": str(FRAME9)})
     with pytest.raises(SurveyFileError, match=r"u\.fits has no celestial WCS"):
-        check_survey(config, find_tiles(config))
+        check_survey(config, find_survey(config))
     result = ingest(config)
-    assert "u.fits has no celestial WCS" in result["problem"]
-    assert "the catalogue none.fits is missing" in result["problem"]
+    assert "u.fits has no celestial WCS" in result.problem
+    assert "the catalogue none.fits is missing" in result.problem

@@ -68,15 +68,17 @@ def configure(folder: Path, server: str = "http://127.0.0.1:1", **download: obje
     return make_config(folder, download={"base_url": server, "tiles": tiles, "other_urls": [], **download})
 
 
+def plan(config: Config) -> list[tuple[str, ...]]:
+    return plan_download(config.download, config.survey)
+
+
 def test_plan_follows_the_releases_naming(tmp_path: Path) -> None:
-    plan = plan_download(
-        configure(tmp_path, "http://host/dr4/", kinds=["sci", "msk", "cat"], other_urls=["http://x/b.fits"])
-    )
-    names = [urls[0].rsplit("/", 1)[1] for urls in plan]
-    assert plan[0] == ("http://x/b.fits",)
-    assert plan[1] == ("http://host/dr4/KiDS_DR4.0_10.0_0.5_u_sci.fits",)
+    planned = plan(configure(tmp_path, "http://host/dr4/", kinds=["sci", "msk", "cat"], other_urls=["http://x/b.fits"]))
+    names = [each[0].rsplit("/", 1)[1] for each in planned]
+    assert planned[0] == ("http://x/b.fits",)
+    assert planned[1] == ("http://host/dr4/KiDS_DR4.0_10.0_0.5_u_sci.fits",)
     assert names[5:9] == [f"KiDS_DR4.0_10.0_0.5_{band}_msk.fits" for band in "ugri"]
-    assert [url.rsplit("/", 1)[1] for url in plan[-1]] == [
+    assert [url.rsplit("/", 1)[1] for url in planned[-1]] == [
         f"KiDS_DR4.{n}_10.0_0.5_ugriZYJHKs_cat.fits" for n in (1, 0)
     ], "the newer catalogue is tried first"
 
@@ -86,22 +88,22 @@ def test_tile_list_may_be_a_wget_script(tmp_path: Path) -> None:
         "#!/bin/sh\nwget http://host:8000/KiDS_DR4.0_0.0_-28.2_ugriZYJHKs_cat.fits\nKIDS_180.0_-0.5\n\n"
     )
     config = configure(tmp_path, tiles=[], tile_list=str(tmp_path / "list.sh"))
-    assert read_places(config) == [("0.0", "-28.2"), ("180.0", "-0.5")]
+    assert read_places(config.download) == [("0.0", "-28.2"), ("180.0", "-0.5")]
 
 
 def test_no_tile_is_an_error_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"download\.tiles"):
-        plan_download(configure(tmp_path, tiles=[]))
+        plan(configure(tmp_path, tiles=[]))
     with pytest.raises(ConfigError, match="cannot be read"):
-        plan_download(configure(tmp_path, tile_list=str(tmp_path / "none")))
+        plan(configure(tmp_path, tile_list=str(tmp_path / "none")))
 
 
 def test_fetches_then_skips(tmp_path: Path, server: str) -> None:
     config = configure(tmp_path, server)
     urls = (f"{server}/KiDS_DR4.0_10.0_0.5_r_sci.fits",)
-    first, second = fetch_file(config, urls), fetch_file(config, urls)
-    assert (first["status"], first["bytes"], first["problem"]) == ("done", len(CONTENT), "")
-    assert second["status"] == "skipped"
+    first, second = fetch_file(config.locations.survey, urls), fetch_file(config.locations.survey, urls)
+    assert (first.status, first.bytes_fetched, first.problem) == ("done", len(CONTENT), "")
+    assert second.status == "skipped"
     assert (tmp_path / "survey" / "KiDS_DR4.0_10.0_0.5_r_sci.fits").read_bytes() == CONTENT
     assert not list((tmp_path / "survey").glob("*.part"))
 
@@ -109,33 +111,33 @@ def test_fetches_then_skips(tmp_path: Path, server: str) -> None:
 def test_resumes_what_was_begun(tmp_path: Path, server: str, request: pytest.FixtureRequest) -> None:
     (tmp_path / "survey").mkdir()
     (tmp_path / "survey" / "KiDS_DR4.0_10.0_0.5_r_sci.fits.part").write_bytes(CONTENT[:20000])
-    row = fetch_file(configure(tmp_path, server), (f"{server}/KiDS_DR4.0_10.0_0.5_r_sci.fits",))
+    row = fetch_file(configure(tmp_path, server).locations.survey, (f"{server}/KiDS_DR4.0_10.0_0.5_r_sci.fits",))
     resumable = "no-ranges" not in request.node.name
-    assert (row["status"], row["bytes"]) == ("done", len(CONTENT) - (20000 if resumable else 0))
+    assert (row.status, row.bytes_fetched) == ("done", len(CONTENT) - (20000 if resumable else 0))
     assert (tmp_path / "survey" / "KiDS_DR4.0_10.0_0.5_r_sci.fits").read_bytes() == CONTENT
 
 
 def test_file_of_another_size_is_fetched_again(tmp_path: Path, server: str) -> None:
     (tmp_path / "survey").mkdir()
     (tmp_path / "survey" / "KiDS_DR4.0_10.0_0.5_r_sci.fits").write_bytes(b"half")
-    row = fetch_file(configure(tmp_path, server), (f"{server}/KiDS_DR4.0_10.0_0.5_r_sci.fits",))
-    assert row["status"] == "done"
+    row = fetch_file(configure(tmp_path, server).locations.survey, (f"{server}/KiDS_DR4.0_10.0_0.5_r_sci.fits",))
+    assert row.status == "done"
 
 
 def test_falls_back_to_the_older_catalogue(tmp_path: Path, server: str) -> None:
     config = configure(tmp_path, server, kinds=["cat"])
-    (urls,) = plan_download(config)
-    assert fetch_file(config, urls)["file"] == "KiDS_DR4.0_10.0_0.5_ugriZYJHKs_cat.fits"
+    (urls,) = plan(config)
+    assert fetch_file(config.locations.survey, urls).file == "KiDS_DR4.0_10.0_0.5_ugriZYJHKs_cat.fits"
 
 
 def test_absent_file_and_absent_server_are_reported(
     tmp_path: Path, server: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = configure(tmp_path, server)
-    absent = fetch_file(config, (f"{server}/none.fits",))
-    dead = fetch_file(config, ("http://127.0.0.1:1/dead.fits",))
-    assert (absent["status"], dead["status"]) == ("failed", "failed")
-    assert "none.fits does not exist" in absent["problem"]
+    absent = fetch_file(config.locations.survey, (f"{server}/none.fits",))
+    dead = fetch_file(config.locations.survey, ("http://127.0.0.1:1/dead.fits",))
+    assert (absent.status, dead.status) == ("failed", "failed")
+    assert "none.fits does not exist" in absent.problem
     assert report_download([absent, dead]) == 1
     assert "none.fits" in caplog.text
     assert "dead.fits" in caplog.text

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from ingested import find_survey
 from tiny_survey import make_config, write_survey
 
 from photoz.errors import SurveyFileError
-from photoz.survey.files import find_tiles
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -19,7 +19,7 @@ def touch(folder: Path, *names: str) -> None:
 
 def test_finds_every_file_of_every_tile(tmp_path: Path) -> None:
     survey = write_survey(tmp_path, ("180.0_-0.5", "9.5_-28.2"), shape=(40, 40), count=4)
-    north, south = find_tiles(survey.config)
+    north, south = find_survey(survey.config)
     assert (north.name, north.ra, north.dec) == ("KIDS_180.0_-0.5", "180.0", "-0.5")
     assert south.name == "KIDS_9.5_-28.2"
     assert list(north.images) == ["u", "g", "r", "i"]
@@ -31,33 +31,33 @@ def test_finds_every_file_of_every_tile(tmp_path: Path) -> None:
 
 def test_newer_catalogue_is_preferred(tmp_path: Path) -> None:
     touch(tmp_path / "survey", *(f"KiDS_DR4.{n}_10.0_0.5_ugriZYJHKs_cat.fits" for n in (0, 1)))
-    (tile,) = find_tiles(make_config(tmp_path))
+    (tile,) = find_survey(make_config(tmp_path))
     assert tile.catalogue.endswith("KiDS_DR4.1_10.0_0.5_ugriZYJHKs_cat.fits")
 
 
 def test_fpacked_name_is_found(tmp_path: Path) -> None:
     touch(tmp_path / "survey", "KiDS_DR4.0_10.0_0.5_r_sci.fits.fz")
-    (tile,) = find_tiles(make_config(tmp_path))
+    (tile,) = find_survey(make_config(tmp_path))
     assert tile.images["r"].endswith("r_sci.fits.fz")
 
 
 def test_missing_files_are_listed_by_name(tmp_path: Path) -> None:
     survey = write_survey(tmp_path, ("180.0_-0.5",), shape=(40, 40), count=4)
     survey.path("180.0_-0.5", "i_sci").unlink()
-    (tile,) = find_tiles(survey.config)
+    (tile,) = find_survey(survey.config)
     assert tile.missing == ("KiDS_DR4.0_180.0_-0.5_i_sci.fits",)
 
 
 def test_other_files_are_left_alone(tmp_path: Path) -> None:
     touch(tmp_path / "survey", "KiDS_DR4.0_10.0_0.5_r_sci.fits", "KiDS_DR4.0_10.0_0.5_r_sci.fits.part", "readme.txt")
-    (tile,) = find_tiles(make_config(tmp_path))
+    (tile,) = find_survey(make_config(tmp_path))
     assert list(tile.images) == ["r"]
 
 
 def test_another_surveys_names_are_a_setting(tmp_path: Path) -> None:
     touch(tmp_path / "survey" / "frames", "g.fits", "Ks.fits")
     naming = {"tile": "frame", "image_file": "frames/{band}.fits", "mask_file": "", "catalogue_file": "cat*.fits"}
-    (tile,) = find_tiles(make_config(tmp_path, survey={"image_bands": ["g", "Ks"], **naming}))
+    (tile,) = find_survey(make_config(tmp_path, survey={"image_bands": ["g", "Ks"], **naming}))
     assert (tile.name, tile.ra, sorted(tile.images)) == ("frame", "", ["Ks", "g"])
 
 
@@ -65,14 +65,14 @@ def test_finds_files_in_an_object_store(tmp_path: Path) -> None:
     survey = write_survey(tmp_path, ("180.0_-0.5",), shape=(40, 40), count=4)
     fsspec.filesystem("memory").put(str(survey.folder), "/bucket/survey", recursive=True)
     config = make_config(tmp_path, locations={"survey": "memory://bucket/survey"})
-    (tile,) = find_tiles(config)
+    (tile,) = find_survey(config)
     assert tile.images["u"] == "memory://bucket/survey/KiDS_DR4.0_180.0_-0.5_u_sci.fits"
 
 
 def test_empty_and_missing_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(SurveyFileError, match=r"survey' is missing or empty"):
-        find_tiles(make_config(tmp_path))
+        find_survey(make_config(tmp_path))
     touch(tmp_path / "survey", "readme.txt")
     with pytest.raises(SurveyFileError, match=r"names like 'KiDS_DR4.0_180.0_-0.5_u_sci.fits'"):
-        find_tiles(make_config(tmp_path))
+        find_survey(make_config(tmp_path))
     shutil.rmtree(tmp_path / "survey")

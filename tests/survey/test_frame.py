@@ -11,7 +11,7 @@ from photoz.errors import ConfigError, SurveyFileError
 from photoz.settings.config import Config
 from photoz.survey.frame.detection import find_stellar_radius, mad_sigma
 from photoz.survey.frame.files import resample_image, resample_mask, write_frame
-from photoz.survey.frame.measure import measure_frame, read_frame
+from photoz.survey.frame.measure import FrameSources, measure_frame, read_frame
 
 BANDS = {"g": 1.3, "r": 1.0, "J": 1.6}
 """Standard deviation [pixel] of the PSF of each band."""
@@ -43,8 +43,20 @@ def make_frame(folder: Path, **frame: object) -> Config:
     return make_config(folder, survey=survey, frame=settings | frame)
 
 
+def read(config: Config) -> dict[str, np.ndarray]:
+    return read_frame(config.frame, config.survey)
+
+
+def measure(config: Config, images: dict[str, np.ndarray]) -> FrameSources:
+    return measure_frame(images, config.frame, config.survey)
+
+
+def write(config: Config, images: dict[str, np.ndarray], sources: FrameSources) -> list[str]:
+    return write_frame(images, sources, config.frame, config.survey, folder=config.locations.survey)
+
+
 def test_stars_and_galaxies_are_measured_and_told_apart(tmp_path: Path) -> None:
-    sources = measure_frame(config := make_frame(tmp_path), read_frame(config))
+    sources = measure(config := make_frame(tmp_path), read(config))
     stars = sources.columns["SG2DPHOT"] == 1
     assert len(sources) == 42
     assert stars.sum() == STARS
@@ -57,7 +69,7 @@ def test_stars_and_galaxies_are_measured_and_told_apart(tmp_path: Path) -> None:
 
 
 def test_errors_are_those_of_the_sky(tmp_path: Path) -> None:
-    sources = measure_frame(config := make_frame(tmp_path), read_frame(config))
+    sources = measure(config := make_frame(tmp_path), read(config))
     radius = config.frame.aperture / 2 / config.frame.pixel_scale
     mag, err = (sources.columns[name].astype(float) for name in ("MAG_GAAP_J", "MAGERR_GAAP_J"))
     noise = err / 1.0857 * 10 ** (-0.4 * mag) / sources.cards["GROWTHJ"][0]
@@ -65,9 +77,9 @@ def test_errors_are_those_of_the_sky(tmp_path: Path) -> None:
 
 
 def test_pixels_not_observed_give_the_sentinel(tmp_path: Path) -> None:
-    images = read_frame(config := make_frame(tmp_path))
+    images = read(config := make_frame(tmp_path))
     images["J"][:, :70] = np.nan
-    sources = measure_frame(config, images)
+    sources = measure(config, images)
     west = sources.columns["X_FRAME"] < 60
     assert west.any()
     assert (sources.columns["MAG_GAAP_J"][west] == config.survey.not_observed).all()
@@ -76,41 +88,41 @@ def test_pixels_not_observed_give_the_sentinel(tmp_path: Path) -> None:
 
 def test_vega_offsets_are_added(tmp_path: Path) -> None:
     config = make_frame(tmp_path, ab_offsets={"J": 0.92})
-    colour = (columns := measure_frame(config, read_frame(config)).columns)["MAG_GAAP_J"] - columns["MAG_GAAP_r"]
+    colour = (columns := measure(config, read(config)).columns)["MAG_GAAP_J"] - columns["MAG_GAAP_r"]
     assert np.median(colour) == pytest.approx(COLOURS["J"] + 0.92, abs=0.05)
 
 
 def test_saturated_stars_are_masked(tmp_path: Path) -> None:
     config = make_frame(tmp_path, saturated_mag=18.0)
-    sources = measure_frame(config, images := read_frame(config))
+    sources = measure(config, images := read(config))
     saturated = sources.columns["SATURATED"] == 1
     assert 0 < saturated.sum() < STARS
     assert (sources.columns["MASK"][saturated] == 4).all()
-    masks = [place for place in write_frame(config, images, sources) if "_r_msk" in place]
+    masks = [place for place in write(config, images, sources) if "_r_msk" in place]
     assert fits.getdata(masks[0]).max() == 4
 
 
 def test_settings_and_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
     config = make_frame(tmp_path)
     with pytest.raises(ConfigError, match=r"frame.folder is not set"):
-        read_frame(make_config(tmp_path))
+        read(make_config(tmp_path))
     with pytest.raises(ConfigError, match=r"frame.pixel_scale = 0.0 arcsec"):
-        read_frame(make_config(tmp_path, frame={"folder": "x"}))
+        read(make_config(tmp_path, frame={"folder": "x"}))
     with pytest.raises(ConfigError, match=r"bands \['q'\]"):
-        read_frame(make_config(tmp_path, frame={"folder": "x", "pixel_scale": 0.3, "zeropoints": {"q": 1.0}}))
+        read(make_config(tmp_path, frame={"folder": "x", "pixel_scale": 0.3, "zeropoints": {"q": 1.0}}))
     fits.PrimaryHDU(np.zeros((10, 12), np.float32)).writeto(tmp_path / "frame" / "J.fits", overwrite=True)
     with pytest.raises(SurveyFileError, match=r"band J of the frame has 10 x 12 pixels"):
-        read_frame(config)
+        read(config)
     (tmp_path / "frame" / "J.fits").unlink()
     with pytest.raises(SurveyFileError, match=r"J.fits is missing"):
-        read_frame(config)
+        read(config)
 
 
 def test_empty_sky_is_an_error(tmp_path: Path) -> None:
     config = make_frame(tmp_path)
     sky = np.random.default_rng(0).normal(0, 1, (200, 200)).astype(np.float32)
     with pytest.raises(SurveyFileError, match=r"no source above|no unsaturated star"):
-        measure_frame(config, dict.fromkeys(BANDS, sky))
+        measure(config, dict.fromkeys(BANDS, sky))
 
 
 @pytest.mark.parametrize("zoom", [1.0, 1.5])

@@ -14,17 +14,18 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 from conftest import save_untrained
+from ingested import find_survey
 
 from cluster.inference.run import infer_catalogue
 from cluster.partitioning import partition_sources
 from photoz.catalogue.hats import list_partitions, read_partition
 from photoz.cutouts import extract_cutouts
 from photoz.errors import EstimatorError
-from photoz.ingest.tile import check_survey, ingest_tile
+from photoz.ingest.check import check_survey
+from photoz.ingest.tile import ingest_tile
 from photoz.schema import Flag
 from photoz.settings import config_to_dict
 from photoz.settings.config import Config, convert_config, load_config
-from photoz.survey.files import find_tiles
 from photoz.survey.frame.files import write_frame
 from photoz.survey.frame.measure import measure_frame, read_frame
 from photoz.tiles import open_tile
@@ -55,11 +56,13 @@ def real_survey(tmp_path_factory: pytest.TempPathFactory) -> RealSurvey:
     folder = tmp_path_factory.mktemp("frame9")
     config = make_config(folder)
     cut_frame(config)
-    images = read_frame(config)
-    written = write_frame(config, images, measure_frame(config, images))
-    tiles = find_tiles(config)
+    frame, survey = config.frame, config.survey
+    images = read_frame(frame, survey)
+    sources = measure_frame(images, frame, survey)
+    written = write_frame(images, sources, frame, survey, folder=config.locations.survey)
+    tiles = find_survey(config)
     check_survey(config, tiles)
-    assert [ingest_tile(config, tile)["problem"] for tile in tiles] == [""]
+    assert [ingest_tile(config, tile).problem for tile in tiles] == [""]
     partition_sources(config)
     save_untrained(config, "hybrid")
     infer_catalogue(config)
@@ -157,7 +160,7 @@ def test_resampling_keeps_the_flux_of_stars(real_survey: RealSurvey) -> None:
     stars = measured[(measured["SG2DPHOT"] == 1) & (measured["MAG_AUTO"] < 20) & (measured["FLAGS"] == 0)]
     tile = open_tile(config.locations.tiles, str(stars["KIDS_TILE"][0]))
     image = tile.read_window(0, tile.shape[0], 0, tile.shape[1])[tile.bands.index("r")].astype(float)
-    original = np.asarray(read_frame(config)["r"], float)
+    original = np.asarray(read_frame(config.frame, config.survey)["r"], float)
     x, y = tile.wcs.all_world2pix(stars["RAJ2000"], stars["DECJ2000"], 0)
     fine = load_sep().sum_circle(np.nan_to_num(image), x, y, 3.0 / config.survey.pixel_scale)[0]
     place = (stars["X_FRAME"].astype(float) - 1, stars["Y_FRAME"].astype(float) - 1)

@@ -15,6 +15,7 @@ from photoz.errors import SurveyFileError
 from photoz.schema import Flag, make_source_schema
 from photoz.settings.config import Config
 from photoz.survey.sources import calibrate_mag_auto, make_sources, read_catalogue, read_zeropoint_offsets
+from photoz.survey.table import FitsTable
 
 REAL_ROWS = Path(__file__).parents[3] / "shared/data/catalogues/kids_dr4_fors2_15rows.csv"
 
@@ -30,7 +31,11 @@ def ingest_and_reject(
     write_catalogue(path, table, options.get("offsets"))  # type: ignore[arg-type]
     config = config or make_config(tmp_path)
     bright = options.get("bright_ids")
-    return make_sources(config, "KIDS_180.0_-0.5", read_catalogue(config, str(path)), bright)  # type: ignore[arg-type]
+    return make_sources(read(config, path), "KIDS_180.0_-0.5", config.survey, config.selection, bright_ids=bright)  # type: ignore[arg-type]
+
+
+def read(config: Config, path: Path) -> FitsTable:
+    return read_catalogue(str(path), config.survey, config.selection)
 
 
 def by_id(sources: pa.Table) -> dict[str, dict]:
@@ -105,8 +110,8 @@ def test_total_magnitude_is_calibrated_as_kids_bright_is(tmp_path: Path, table: 
     expected = float(table["MAG_AUTO"][3]) + 0.03 - 0.1
     assert rows[str(table["ID"][3])]["mag_auto"] == pytest.approx(expected, abs=1e-5)
     plain = make_config(tmp_path, survey={"mag_auto_dereddened": True, "mag_auto_offset_sign": 0})
-    catalogue = read_catalogue(plain, str(tmp_path / "KiDS_DR4.0_180.0_-0.5_ugriZYJHKs_cat.fits"))
-    np.testing.assert_array_equal(calibrate_mag_auto(plain, catalogue), table["MAG_AUTO"])
+    catalogue = read(plain, tmp_path / "KiDS_DR4.0_180.0_-0.5_ugriZYJHKs_cat.fits")
+    np.testing.assert_array_equal(calibrate_mag_auto(catalogue, plain.survey), table["MAG_AUTO"])
 
 
 @pytest.mark.parametrize(
@@ -203,31 +208,32 @@ def test_right_ascension_from_minus_180_is_the_same_place(tmp_path: Path) -> Non
 def test_an_offset_that_is_no_number_is_named(tmp_path: Path, table: Table, value: object) -> None:
     config, path = make_config(tmp_path), tmp_path / "a_cat.fits"
     write_catalogue(path, table, {"R": value})  # type: ignore[dict-item]
-    catalogue = read_catalogue(config, str(path))
+    catalogue = read(config, path)
     match = r"a_cat\.fits: its header has DMAG_R = .*correct the header, or set survey\.zeropoint_offset"
-    for read in (calibrate_mag_auto, read_zeropoint_offsets):
+    for offsets_of in (calibrate_mag_auto, read_zeropoint_offsets):
         with pytest.raises(SurveyFileError, match=match) as caught:
-            read(config, catalogue)
+            offsets_of(catalogue, config.survey)
         assert repr(value) in str(caught.value)
     unused = make_config(tmp_path, survey={"mag_auto_offset_sign": 0, "mag_auto_dereddened": True})
-    np.testing.assert_array_equal(calibrate_mag_auto(unused, catalogue), table["MAG_AUTO"])
+    np.testing.assert_array_equal(calibrate_mag_auto(catalogue, unused.survey), table["MAG_AUTO"])
     elsewhere = make_config(tmp_path, survey={"zeropoint_offset": "NO_{BAND}"})
-    assert read_zeropoint_offsets(elsewhere, catalogue) == dict.fromkeys("ugri")
+    assert read_zeropoint_offsets(catalogue, elsewhere.survey) == dict.fromkeys("ugri")
 
 
 def test_an_offset_that_is_no_fits_value_is_named(tmp_path: Path, table: Table) -> None:
     path = tmp_path / "a_cat.fits"
     write_catalogue(path, table, {"R": 0.03})
     path.write_bytes(path.read_bytes().replace(b"0.03 ", b"0.0.3", 1))
+    config = make_config(tmp_path)
     with pytest.raises(SurveyFileError, match=r"a_cat\.fits.*DMAG_R"):
-        calibrate_mag_auto(make_config(tmp_path), read_catalogue(make_config(tmp_path), str(path)))
+        calibrate_mag_auto(read(config, path), config.survey)
 
 
 def test_an_offset_without_a_value_is_none(tmp_path: Path, table: Table) -> None:
     path = tmp_path / "a_cat.fits"
     write_catalogue(path, table, {"R": None, "U": 0.02})  # type: ignore[dict-item]
     config = make_config(tmp_path)
-    assert read_zeropoint_offsets(config, read_catalogue(config, str(path))) == {
+    assert read_zeropoint_offsets(read(config, path), config.survey) == {
         "u": 0.02,
         "g": None,
         "r": None,
@@ -264,13 +270,13 @@ def test_damaged_catalogue_is_named(tmp_path: Path, table: Table, first: int | N
     content[-4000] ^= 1
     path.write_bytes(bytes(content))
     with pytest.raises(SurveyFileError, match=rf"c_cat\.fits is {text}"):
-        read_catalogue(make_config(tmp_path), str(path))
+        read(make_config(tmp_path), path)
 
 
 def test_image_is_no_catalogue(tmp_path: Path) -> None:
     fits.PrimaryHDU(np.zeros((3, 3))).writeto(tmp_path / "i_cat.fits")
     with pytest.raises(SurveyFileError, match=r"i_cat\.fits holds no table"):
-        read_catalogue(make_config(tmp_path), str(tmp_path / "i_cat.fits"))
+        read(make_config(tmp_path), tmp_path / "i_cat.fits")
 
 
 @pytest.mark.skipif(not REAL_ROWS.exists(), reason="../shared/data with real KiDS rows is not there")

@@ -121,13 +121,27 @@ def find_sources(image: SkyImage, *, threshold: float, min_pixels: int) -> Detec
     return Detections(**axes, flag=objects["flag"].astype(np.int64), segments=segments.astype(np.int32))
 
 
-def measure_total(image: SkyImage, found: Detections) -> tuple[Floats, Floats, Floats]:
-    """Measure the total flux within Kron ellipses (MAG_AUTO), neighbours' pixels left out.
+@dataclass(frozen=True, eq=False)
+class Totals:
+    """Total light of N objects within their Kron ellipses.
 
-    Returns
-    -------
-    flux_N, area_N, radius_N : ndarray of float64, shape (N,)
-        [flux]; [pixel] area of the ellipse; [pixel] radius that holds half of the flux.
+    Parameters
+    ----------
+    flux : ndarray of float64, shape (N,)
+        [flux]
+    area : ndarray of float64, shape (N,)
+        [pixel^2] of the ellipse.
+    radius : ndarray of float64, shape (N,)
+        [pixel] that holds half of the flux.
+    """
+
+    flux: Floats
+    area: Floats
+    radius: Floats
+
+
+def measure_total(image: SkyImage, found: Detections) -> Totals:
+    """Measure the total flux within Kron ellipses (MAG_AUTO), neighbours' pixels left out.
 
     References
     ----------
@@ -143,7 +157,7 @@ def measure_total(image: SkyImage, found: Detections) -> tuple[Floats, Floats, F
     radius, _ = sep.flux_radius(
         image.pixels, *place, 6.0 * found.a, 0.5, normflux=np.maximum(flux, 1e-300), subpix=5, **own
     )
-    return flux, np.pi * found.a * found.b * scale**2, radius
+    return Totals(flux, np.pi * found.a * found.b * scale**2, radius)
 
 
 def find_stars(mag_N: Floats, radius_N: Floats, saturated: float) -> npt.NDArray[np.bool_]:
@@ -168,7 +182,20 @@ def find_stars(mag_N: Floats, radius_N: Floats, saturated: float) -> npt.NDArray
 
 
 def find_stellar_radius(mag_N: Floats, radius_N: Floats, saturated: float) -> float:
-    """Return the half-light radius [pixel] of stars: the one within whose ridge's width most bright objects lie."""
+    """Find the half-light radius of stars: the one within whose ridge's width most bright objects lie.
+
+    Parameters
+    ----------
+    mag_N, radius_N : ndarray of float64, shape (N,)
+        [mag] total magnitude; [pixel] half-light radius.
+    saturated : float
+        [mag] stars brighter than this are saturated.
+
+    Returns
+    -------
+    float
+        [pixel]; NaN where no object is bright enough.
+    """
     low, high = saturated + STELLAR_RANGE[0], saturated + STELLAR_RANGE[1]
     radii = np.sort(radius_N[(mag_N > low) & (mag_N < high) & (radius_N > 0.5)])
     if not len(radii):
@@ -183,6 +210,14 @@ def measure_seeing(image: SkyImage, found: Detections, stars_N: npt.NDArray[np.b
 
     That is the FWHM of a Gaussian; of a Moffat profile, whose wings hold more light, it is more than the FWHM (by a
     quarter for beta = 3).
+
+    Parameters
+    ----------
+    image : SkyImage
+    found : Detections
+        N objects.
+    stars_N : ndarray of bool, shape (N,)
+        Unsaturated stars.
     """
     x, y = found.x[stars_N], found.y[stars_N]
     flux, _, _ = load_sep().sum_circle(image.pixels, x, y, 10.0, subpix=5)
@@ -194,7 +229,14 @@ def measure_seeing(image: SkyImage, found: Detections, stars_N: npt.NDArray[np.b
 
 
 def match_seeing(image: SkyImage, fwhm: float, target: float) -> SkyImage:
-    """Blur an image with the Gaussian that takes its FWHM [pixel] to the target's; the noise map is left as it is."""
+    """Blur an image with the Gaussian that takes its seeing to the target's; the noise map is left as it is.
+
+    Parameters
+    ----------
+    image : SkyImage
+    fwhm, target : float
+        [pixel] full widths at half maximum; an image no sharper than the target stays as it is.
+    """
     sigma = np.sqrt(max(target**2 - fwhm**2, 0.0)) / _SIGMA_TO_FWHM
     return SkyImage(gaussian_filter(image.pixels, sigma) if sigma else image.pixels, image.noise, image.bad)
 
@@ -228,7 +270,16 @@ def measure_apertures(image: SkyImage, found: Detections, radius: float) -> tupl
 
 
 def measure_empty_noise(image: SkyImage, found: Detections, radius: float) -> float:
-    """Return the noise of a circle's sum on empty sky, in units of the local noise of a pixel."""
+    """Measure the noise of a circle's sum on empty sky, in units of the local noise of a pixel.
+
+    Parameters
+    ----------
+    image : SkyImage
+    found : Detections
+        What the sky is not empty of.
+    radius : float
+        [pixel] of the circle.
+    """
     step = int(np.ceil(2 * radius))
     shape = image.pixels.shape
     grids = np.mgrid[step : shape[0] - step : step, step : shape[1] - step : step]
@@ -242,7 +293,18 @@ def measure_empty_noise(image: SkyImage, found: Detections, radius: float) -> fl
 def measure_growth(
     image: SkyImage, found: Detections, stars_N: npt.NDArray[np.bool_], radii: tuple[float, float]
 ) -> float:
-    """Return the median ratio of stars' flux in the larger of two circles to that in the smaller."""
+    """Measure the median ratio of stars' flux in the larger of two circles to that in the smaller.
+
+    Parameters
+    ----------
+    image : SkyImage
+    found : Detections
+        N objects.
+    stars_N : ndarray of bool, shape (N,)
+        Unsaturated stars; those without flux in the smaller circle are left out.
+    radii : (float, float)
+        [pixel] of the smaller and the larger circle.
+    """
     small, large = (
         load_sep().sum_circle(image.pixels, found.x[stars_N], found.y[stars_N], radius, subpix=5)[0] for radius in radii
     )

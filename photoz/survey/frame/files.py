@@ -9,40 +9,49 @@ import numpy.typing as npt
 from astropy.io import fits
 from scipy.ndimage import affine_transform
 
-from photoz.settings.config import Config
 from photoz.storage import join, open_atomic
 from photoz.survey.frame.measure import SATURATED, FrameSources, Image, fill_name, make_nominal_wcs
+from photoz.survey.settings import Frame, Survey
 
 
-def write_frame(config: Config, images: Mapping[str, Image], sources: FrameSources) -> list[str]:
+def write_frame(
+    images: Mapping[str, Image], sources: FrameSources, frame: Frame, survey: Survey, *, folder: str
+) -> list[str]:
     """Write a frame as a tile of the survey: images and masks on ``survey.pixel_scale``, and the catalogue.
 
     Parameters
     ----------
-    config : Config
     images : mapping of str to ndarray of float32, shape (Y, X)
         From `read_frame`.
     sources : FrameSources
         From `measure_frame`.
+    frame : Frame
+        Its ``centre`` and ``pixel_scale`` [arcsec / pixel].
+    survey : Survey
+        File names, bands and ``pixel_scale`` of what is written.
+    folder : str
+        Path or URL to write into, ``locations.survey``.
 
     Returns
     -------
     list of str
         Locations of what was written.
     """
-    zoom = config.frame.pixel_scale / config.survey.pixel_scale
+    zoom = frame.pixel_scale / survey.pixel_scale
     written = []
-    for band in config.survey.image_bands:
+    for band in survey.image_bands:
         image = resample_image(images[band], zoom)
         mask = resample_mask(sources.saturated, image.shape, zoom)
-        header = _make_header(config, band, image.shape)
-        for pattern, data in ((config.survey.image_file, image), (config.survey.mask_file, mask)):
-            written.append(_write_fits(_locate(config, pattern, band), [fits.PrimaryHDU(data, header)]))
+        header = _make_header(band, image.shape, frame, survey)
+        for pattern, data in ((survey.image_file, image), (survey.mask_file, mask)):
+            written.append(
+                _write_fits(join(folder, fill_name(pattern, frame.centre, band)), [fits.PrimaryHDU(data, header)])
+            )
     table = fits.BinTableHDU.from_columns([_make_column(*item) for item in sources.columns.items()], name="OBJECTS")
     primary = fits.PrimaryHDU()
     for key, card in sources.cards.items():
         primary.header[key] = card
-    return [*written, _write_fits(_locate(config, config.survey.catalogue_file, ""), [primary, table])]
+    return [*written, _write_fits(join(folder, fill_name(survey.catalogue_file, frame.centre)), [primary, table])]
 
 
 def resample_image(image: npt.NDArray[Any], zoom: float) -> Image:
@@ -66,7 +75,16 @@ def resample_image(image: npt.NDArray[Any], zoom: float) -> Image:
 
 
 def resample_mask(mask: npt.NDArray[np.bool_], shape: tuple[int, ...], zoom: float) -> npt.NDArray[np.uint8]:
-    """Resample a mask onto the grid of `resample_image`, ``SATURATED`` where it is set."""
+    """Resample a mask onto the grid of `resample_image`, ``SATURATED`` where it is set.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (Y, X)
+    shape : (int, int)
+        Of the resampled image.
+    zoom : float
+        As `resample_image` was given it.
+    """
     fine = mask if mask.shape == shape else _transform(mask.astype(np.float32), zoom, order=1) > 0
     return np.where(fine, SATURATED, 0).astype(np.uint8)
 
@@ -77,17 +95,13 @@ def _transform(image: npt.NDArray[Any], zoom: float, *, order: int) -> npt.NDArr
     return np.asarray(affine_transform(image, [1 / zoom] * 2, offset, output_shape=shape, order=order, mode="nearest"))
 
 
-def _make_header(config: Config, band: str, shape: Sequence[int]) -> fits.Header:
-    header = make_nominal_wcs(config, shape, config.survey.pixel_scale).to_header()
-    header["OBJECT"] = (fill_name(config, config.survey.tile), "tile; its position is nominal")
+def _make_header(band: str, shape: Sequence[int], frame: Frame, survey: Survey) -> fits.Header:
+    header = make_nominal_wcs(shape, centre=frame.centre, pixel_scale=survey.pixel_scale).to_header()
+    header["OBJECT"] = (fill_name(survey.tile, frame.centre), "tile; its position is nominal")
     header["FILTER"] = band
-    header["PHOTZP"] = (config.survey.zeropoint, "[mag(AB)] zero point")
-    header["FRAMEPIX"] = (config.frame.pixel_scale, "[arcsec] pixel scale before resampling, as set")
+    header["PHOTZP"] = (survey.zeropoint, "[mag(AB)] zero point")
+    header["FRAMEPIX"] = (frame.pixel_scale, "[arcsec] pixel scale before resampling, as set")
     return header
-
-
-def _locate(config: Config, pattern: str, band: str) -> str:
-    return join(config.locations.survey, fill_name(config, pattern, band))
 
 
 def _make_column(name: str, values: npt.NDArray[Any]) -> fits.Column:

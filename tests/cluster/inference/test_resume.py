@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import pytest
 from conftest import save_untrained
+from ingested import find_survey
 from runs import (
     FAR_APART,
     ManyPartitions,
@@ -38,7 +39,6 @@ from photoz.ingest.tile import ingest_tile
 from photoz.settings import config_to_dict
 from photoz.settings.config import Config
 from photoz.storage import read_json, write_json
-from photoz.survey.files import find_tiles
 
 TILES = name_tiles(4)
 
@@ -80,8 +80,8 @@ def test_a_tile_with_other_pixels_redoes_its_partitions_alone(survey: ManyPartit
         pixels = np.random.default_rng(99).normal(0, 1, (64, 64)).astype(np.float32)
         ra, dec = (float(part) for part in changed.split("_"))
         write_image(tmp_path / "survey" / f"KiDS_DR4.0_{changed}_{band}_sci.fits", pixels, make_wcs(ra, dec, (64, 64)))
-    tile = next(tile for tile in find_tiles(config) if tile.name.endswith(changed))
-    assert ingest_tile(config, tile)["status"] == "done"
+    tile = next(tile for tile in find_survey(config) if tile.name.endswith(changed))
+    assert ingest_tile(config, tile).status == "done"
     assert count_done(config) == 1
     after = read_all(config.locations.catalogue)
     differs = ~np.isclose(before["z_phot"].to_numpy(), after["z_phot"].to_numpy(), rtol=0, atol=0, equal_nan=True)

@@ -3,12 +3,18 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from astropy.table import Table
 from tiny_survey import make_config
 
 from photoz.errors import SurveyFileError
-from photoz.survey.spectra import SPECTROSCOPIC_SCHEMA, read_gama
+from photoz.settings.config import Config
+from photoz.survey.spectra import SPECTROSCOPIC_SCHEMA, read_redshifts
+
+
+def read(config: Config) -> pa.Table:
+    return read_redshifts(config.locations.survey, config.crossmatch)
 
 
 @pytest.fixture
@@ -23,22 +29,22 @@ def gama(tmp_path: Path) -> Path:
 
 
 def test_keeps_reliable_redshifts_of_galaxies_once(gama: Path) -> None:
-    spectra = read_gama(make_config(gama))
+    spectra = read(make_config(gama))
     assert spectra.schema.equals(SPECTROSCOPIC_SCHEMA, check_metadata=True)
     assert spectra["ra"].to_pylist() == [180.0, 182.0]
     np.testing.assert_allclose(spectra["z_spec"].to_numpy(), [0.1, 0.3], rtol=1e-6)
 
 
 def test_table_without_a_column_of_duplicates(gama: Path) -> None:
-    assert len(read_gama(make_config(gama, crossmatch={"duplicate": ""}))) == 3
+    assert len(read(make_config(gama, crossmatch={"duplicate": ""}))) == 3
 
 
 def test_errors_name_file_column_and_setting(gama: Path) -> None:
     with pytest.raises(
         SurveyFileError, match=r"gkvScienceCatv02\.fits lacks the column REDSHIFT \(crossmatch\.redshift\)"
     ):
-        read_gama(make_config(gama, crossmatch={"redshift": "REDSHIFT"}))
+        read(make_config(gama, crossmatch={"redshift": "REDSHIFT"}))
     with pytest.raises(SurveyFileError, match=r"none of 6 rows has NQ >= 9"):
-        read_gama(make_config(gama, crossmatch={"min_quality": 9}))
+        read(make_config(gama, crossmatch={"min_quality": 9}))
     with pytest.raises(SurveyFileError, match=r"other\.fits is missing"):
-        read_gama(make_config(gama, crossmatch={"file": "other.fits"}))
+        read(make_config(gama, crossmatch={"file": "other.fits"}))

@@ -1,0 +1,108 @@
+"""Staged sources: a tile's selected rows and what is known of them, in a file each until they are partitioned."""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from photoz.storage import is_store_trouble, join, open_atomic
+
+METADATA_KEY = b"photoz.ingest"
+
+
+@dataclass(frozen=True)
+class StagedRecord:
+    """What is known of staged rows, kept as JSON in the metadata of their Parquet file.
+
+    Parameters
+    ----------
+    key : dict
+        What the rows depend on: the catalogue's file and the settings that shape them.
+    sha256 : str
+        Of the catalogue.
+    rows : int
+        Of the catalogue.
+    rejected : int or None
+        Rows selected and left out, since they have no position; None in a record of a version that did not look.
+    offsets : dict of str to (float or None)
+        [mag] image band -> zero-point offset of the catalogue's header.
+    extinction : float or None
+        [mag] mean of the tile's sources in the band of ``mag_auto``.
+    photoz : str
+        Version that wrote it.
+    """
+
+    key: dict[str, Any] = field(default_factory=dict)
+    sha256: str = ""
+    rows: int = 0
+    rejected: int | None = None
+    offsets: dict[str, float | None] = field(default_factory=dict)
+    extinction: float | None = None
+    photoz: str = ""
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A file of staged rows: what is known of them, and how many there are."""
+
+    record: StagedRecord
+    num_rows: int
+
+
+def staging_location(sources: str) -> str:
+    """Return the folder in which the tiles' selected sources are staged until they are partitioned."""
+    return f"{sources.rstrip('/')}_staging"
+
+
+def staged_location(sources: str, name: str) -> str:
+    """Return where a tile's selected sources are staged, as Parquet."""
+    return join(staging_location(sources), f"{name}.parquet")
+
+
+def read_staged(location: str) -> Staged | None:
+    """Read what is known of staged rows; None where there are none, or damaged ones.
+
+    Raises
+    ------
+    OSError
+        The disk or store does not answer.
+    """
+    try:
+        with fsspec.open(location, "rb") as file:
+            parquet = pq.ParquetFile(file)
+            values = json.loads((parquet.schema_arrow.metadata or {}).get(METADATA_KEY, b"{}"))
+            return Staged(_make_record(values), parquet.metadata.num_rows)
+    except (OSError, ValueError) as error:
+        if is_store_trouble(error):
+            raise
+        return None
+
+
+def write_staged(table: pa.Table, location: str, record: StagedRecord) -> None:
+    """Write the rows so that half a file is never seen.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Schema `photoz.schema.make_source_schema`.
+    location : str
+        From `staged_location`.
+    record : StagedRecord
+    """
+    table = table.replace_schema_metadata({METADATA_KEY: json.dumps(asdict(record))})
+    with open_atomic(location) as file:
+        pq.write_table(table, file, compression="zstd")
+
+
+def read_extinction(sources: str, name: str) -> float | None:
+    """Read the mean extinction of a tile's sources [mag] that ingest recorded; None where it did not."""
+    staged = read_staged(staged_location(sources, name))
+    return None if staged is None else staged.record.extinction
+
+
+def _make_record(values: dict[str, Any]) -> StagedRecord:
+    known = {each.name for each in fields(StagedRecord)}
+    return StagedRecord(**{name: value for name, value in values.items() if name in known})
