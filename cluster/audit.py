@@ -4,10 +4,10 @@ from functools import partial
 from typing import Any
 
 from cluster.engines import join_cluster, run_tasks
-from cluster.ledger import RUN_FOLDER
 from photoz.audit import audit_ids, audit_partition, plan_audit, plan_buckets, summarize_audit
+from photoz.catalogue.records import locate_in_run
 from photoz.settings.config import Config
-from photoz.storage import join, remove, write_json
+from photoz.storage import remove, write_json
 
 
 def audit_catalogue(config: Config) -> dict[str, Any]:
@@ -39,5 +39,5 @@ def audit_catalogue(config: Config) -> dict[str, Any]:
         if spill:
             remove(spill)
     report = summarize_audit(config, tasks, results, id_results)
-    write_json(join(config.locations.catalogue, RUN_FOLDER, "audit.json"), report)
+    write_json(locate_in_run(config.locations.catalogue, "audit.json"), report)
     return report

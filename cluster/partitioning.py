@@ -1,7 +1,5 @@
 """Partitioning on the sky and margins: `hats-import`, on Dask, which is how that library spreads its work."""
 
-import hashlib
-import json
 import logging
 import tempfile
 import warnings
@@ -17,6 +15,7 @@ from hats_import.pipeline import pipeline_with_client
 from cluster.engines import dask_client, insist, wait_to_retry
 from cluster.seal import compute_checksums, find_changed
 from photoz.catalogue.hats import MARGIN, PRIMARY
+from photoz.content import compute_key
 from photoz.errors import CatalogueError
 from photoz.ingest.staging import staging_location
 from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER, make_source_schema
@@ -194,7 +193,7 @@ def _compute_key(config: Config, staged: list[str]) -> str:
         "settings": config_to_dict(config)["sources"],
         "files": {file.rpartition("/")[2]: compute_checksum(file) for file in staged},
     }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return compute_key(content)
 
 
 def _holds(config: Config, target: str, key: str) -> bool:

@@ -1,12 +1,10 @@
 """Completing a catalogue whose partitions are written: metadata, margin, run record; what makes it open comes last."""
 
-import hashlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -15,15 +13,7 @@ import pyarrow.parquet as pq
 
 from cluster.engines import run_tasks
 from cluster.inference.stages import Plan
-from cluster.ledger import (
-    RUN_FOLDER,
-    Record,
-    describe_versions,
-    list_begun_files,
-    list_remaining_files,
-    locate_output,
-    read_record,
-)
+from cluster.ledger import describe_versions, list_begun_files, list_remaining_files, locate_output
 from cluster.seal import compute_checksums, find_changed
 from cluster.telemetry import RunTelemetry
 from photoz.catalogue.hats import (
@@ -36,39 +26,127 @@ from photoz.catalogue.hats import (
     read_partition,
 )
 from photoz.catalogue.margins import plan_margins, write_margins
-from photoz.errors import CatalogueError, PhotozError
+from photoz.catalogue.records import Record, locate_in_run, read_records, read_run_file
+from photoz.content import compute_key
+from photoz.errors import CatalogueError
 from photoz.schema import make_field
 from photoz.settings import config_to_dict
 from photoz.settings.config import Config
-from photoz.storage import exists, find_files, join, open_atomic, read_json, remove, write_json
-from photoz.tiles.fetch import choose_threads
+from photoz.storage import exists, find_files, join, open_atomic, remove, write_json
 
 logger = logging.getLogger(__name__)
 
-_READS, _GROUP = 32, 1000  # records read at one time from a store, and asked for together
+_SEAL = "published.json"
+_GROUP = 1000  # partitions whose failures are held at one time
+_FAILURES = pa.schema(
+    [
+        make_field("order", pa.int32(), unit="", description="HEALPix order of the partition"),
+        make_field("pixel", pa.int64(), unit="", description="HEALPix pixel of the partition"),
+        make_field("stage", pa.string(), unit="", description="read, cutout or estimate"),
+        make_field("subject", pa.string(), unit="", description="the tile or the object_id"),
+        make_field("rows", pa.int64(), unit="", description="rows it cost their image or estimate"),
+        make_field("tries", pa.int32(), unit="", description="times the partition was tried"),
+        make_field("error", pa.string(), unit="", description="what was said"),
+    ]
+)
 
 
-def publish(plan: Plan, partitions: list[Partition]) -> None:
+@dataclass(frozen=True)
+class Done:
+    """What the completion records of all partitions say together, read once.
+
+    Parameters
+    ----------
+    partitions : tuple of Partition
+        In the order of the source catalogue.
+    rows_of, sha256_of : tuple
+        Of each partition: its rows, and the SHA-256 of its file.
+    rows, estimated : int
+        In all.
+    flags : dict
+        Flag name -> rows that carry it.
+    failures : int
+        Tiles and rows that were set aside; each stands in ``run/failures.parquet``.
+    """
+
+    partitions: tuple[Partition, ...]
+    rows_of: tuple[int, ...]
+    sha256_of: tuple[str, ...]
+    estimated: int
+    flags: dict[str, int]
+    failures: int
+
+    @property
+    def rows(self) -> int:
+        """Rows in all."""
+        return sum(self.rows_of)
+
+
+def sum_up_records(location: str, partitions: Sequence[Partition]) -> Done:
+    """Read the records of all partitions, once, and write ``run/failures.parquet`` from them on the way.
+
+    Records are dropped as they are read: a survey whose every row had a problem must not have to fit into memory.
+
+    Parameters
+    ----------
+    location : str
+        The photo-z catalogue.
+    partitions : sequence of Partition
+        All of the source catalogue.
+
+    Raises
+    ------
+    CatalogueError
+        A partition has no record that can be read.
+    """
+    rows, checksums = [], []
+    sums, flags = Counter[str](), Counter[str]()
+    with open_atomic(locate_in_run(location, "failures.parquet")) as file, pq.ParquetWriter(file, _FAILURES) as writer:
+        for group in _list_groups(partitions):
+            failures: list[dict[str, Any]] = []
+            for record in _read_all(location, group):
+                rows.append(record.rows)
+                checksums.append(record.sha256)
+                sums["estimated"] += record.estimated
+                flags.update(record.flags)
+                failures += [asdict(record.partition) | problem for problem in record.problems]
+            sums["failures"] += len(failures)
+            writer.write_table(pa.Table.from_pylist(failures, schema=_FAILURES))
+    return Done(tuple(partitions), tuple(rows), tuple(checksums), sums["estimated"], dict(flags), sums["failures"])
+
+
+def _list_groups(partitions: Sequence[Partition]) -> Iterator[Sequence[Partition]]:
+    for at in range(0, len(partitions), _GROUP):
+        yield partitions[at : at + _GROUP]
+
+
+def _read_all(location: str, partitions: Sequence[Partition]) -> Iterator[Record]:
+    for partition, record in zip(partitions, read_records(location, partitions), strict=True):
+        if record is None:
+            raise CatalogueError(f"partition {partition.name} has no completion record: run the job again")
+        yield record
+
+
+def publish(plan: Plan, done: Done) -> None:
     """Complete the catalogue: metadata of the primary table, the margin, and last what makes it open as one."""
-    config = plan.config
-    for stale in list_remaining_files(config):
+    config, location = plan.config, plan.config.locations.catalogue
+    for stale in list_remaining_files(location, done.partitions):
         logger.info("removing %s, which the source catalogue no longer has", stale)
         remove(stale)
-    for begun in list_begun_files(config):
+    for begun in list_begun_files(location):
         remove(begun)
-    rows = [(record.partition, record.rows) for record in _read_records(config, partitions)]
     info = {"photoz_run": config.run.name, "photoz_estimator": config.inference.estimator}
-    finish_catalogue(config.locations.catalogue, rows, info=info)
+    finish_catalogue(location, zip(done.partitions, done.rows_of, strict=True), info=info)
     margin = config.sources.margin_arcsec > 0
-    remove(join(config.locations.catalogue, MARGIN))
+    remove(join(location, MARGIN))
     if margin:
-        write_margin(config, partitions)
-    files = compute_checksums(config, config.locations.catalogue, _list_published(config))
-    write_json(_locate_seal(config), {"key": _compute_publish_key(config, partitions), "files": files})
-    finish_collection(config.locations.catalogue, name=config.run.name, margin=margin)
+        write_margin(config, done.partitions)
+    files = compute_checksums(config, location, _list_published(location))
+    write_json(locate_in_run(location, _SEAL), {"key": _compute_publish_key(config, done), "files": files})
+    finish_collection(location, name=config.run.name, margin=margin)
 
 
-def write_margin(config: Config, partitions: list[Partition]) -> None:
+def write_margin(config: Config, partitions: Sequence[Partition]) -> None:
     """Write the margin of the finished primary table: the neighbours' rows within ``sources.margin_arcsec``."""
     location = config.locations.catalogue.rstrip("/")
     results = run_tasks(
@@ -79,86 +157,70 @@ def write_margin(config: Config, partitions: list[Partition]) -> None:
     finish_margin(location, margins, threshold=config.sources.margin_arcsec, schema=schema)
 
 
-def is_published(config: Config) -> bool:
-    """Tell whether the catalogue was completed."""
-    return exists(join(config.locations.catalogue, "collection.properties"))
+def is_published(location: str) -> bool:
+    """Tell whether a photo-z catalogue was completed."""
+    return exists(join(location, "collection.properties"))
 
 
-def explain_unpublished(config: Config, partitions: list[Partition]) -> str:
+def explain_unpublished(config: Config, done: Done) -> str:
     """Say why a catalogue must be completed (again), or return "" when it was, and is still what was completed.
 
     The partitions' own files are not looked at: `cluster.ledger.explain_remaining` does that.
     """
-    if not is_published(config):
+    location = config.locations.catalogue
+    if not is_published(location):
         return "it is not complete"
-    try:
-        seal = read_json(_locate_seal(config))
-    except (FileNotFoundError, PhotozError):
+    seal = read_run_file(location, _SEAL)
+    if "files" not in seal:
         return "what it was completed with is not known"
-    if seal.get("key") != _compute_publish_key(config, partitions):
+    if seal.get("key") != _compute_publish_key(config, done):
         return "its partitions or its margin are no longer those it was completed with"
-    changed = find_changed(config, config.locations.catalogue, seal["files"])
+    changed = find_changed(config, location, seal["files"])
     return f"{changed[0]} and {len(changed) - 1} other files are missing or damaged" if changed else ""
 
 
-def _locate_seal(config: Config) -> str:
-    return join(config.locations.catalogue, RUN_FOLDER, "published.json")
-
-
-def _compute_publish_key(config: Config, partitions: list[Partition]) -> str:
+def _compute_publish_key(config: Config, done: Done) -> str:
     """Compute the key of what the metadata and the margin depend on."""
-    digest = hashlib.sha256(f"{config.run.name} {config.inference.estimator} {config.sources.margin_arcsec}".encode())
-    for record in _read_records(config, partitions):
-        digest.update(f"{record.partition.name} {record.rows} {record.sha256}".encode())
-    return digest.hexdigest()
+    partitions = zip((part.name for part in done.partitions), done.rows_of, done.sha256_of, strict=True)
+    settings = [config.run.name, config.inference.estimator, config.sources.margin_arcsec]
+    return compute_key({"settings": settings, "partitions": list(partitions)})
 
 
-def _list_published(config: Config) -> list[str]:
+def _list_published(location: str) -> list[str]:
     """List the margin's files and all metadata, but not the partitions' files: each record has its own's checksum."""
-    names = find_files(config.locations.catalogue)
+    names = find_files(location)
     metadata = [name for name in names if name.startswith(f"{PRIMARY}/") and "/Npix=" not in name]
     return metadata + [name for name in names if name.startswith(f"{MARGIN}/")]
 
 
-def unpublish(config: Config) -> None:
-    """Take back what makes the catalogue and its margin open: its partitions are about to be replaced."""
-    remove(join(config.locations.catalogue, "collection.properties"))
-    for table in (locate_output(config), join(config.locations.catalogue, MARGIN)):
+def unpublish(location: str) -> None:
+    """Take back what makes a catalogue and its margin open: its partitions are about to be replaced."""
+    remove(join(location, "collection.properties"))
+    for table in (locate_output(location), join(location, MARGIN)):
         for name in ("hats.properties", "properties", "partition_info.csv", "dataset/_metadata"):
             remove(join(table, name))
 
 
-def _read_records(config: Config, partitions: list[Partition]) -> Iterator[Record]:
-    """Read the partitions' records, from a store many at one time: each waits for it."""
-    location = config.locations.catalogue
-    with ThreadPoolExecutor(choose_threads(location, _READS)) as pool:
-        for at in range(0, len(partitions), _GROUP):
-            group = partitions[at : at + _GROUP]
-            for partition, record in zip(group, pool.map(partial(read_record, location), group), strict=True):
-                if record is None:
-                    raise CatalogueError(f"partition {partition.name} has no completion record: run the job again")
-                yield record
+def write_run_record(plan: Plan, done: Done, telemetry: RunTelemetry) -> dict[str, Any]:
+    """Write the run record beside the catalogue, and return it.
 
-
-def write_run_record(plan: Plan, partitions: list[Partition], telemetry: RunTelemetry) -> dict[str, Any]:
-    """Sum up the partitions' records and write the run record, and what failed, beside the catalogue."""
-    rows, estimated, flags = 0, 0, Counter[str]()
-    failures = []
-    for record in _read_records(plan.config, partitions):
-        rows += record.rows
-        estimated += record.estimated
-        flags.update(record.flags)
-        failures += [asdict(record.partition) | problem for problem in record.problems]
-    write_failures(plan.config, failures)
+    Parameters
+    ----------
+    plan : Plan
+    done : Done
+        From `sum_up_records`.
+    telemetry : RunTelemetry
+        Of this run alone; earlier ones may have done a part of the partitions.
+    """
     summary = {
         "run": plan.config.run.name,
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(telemetry.started)),
-        "partitions": len(partitions),
-        "rows": rows,
-        "estimated": estimated,
-        "completeness": estimated / rows if rows else 1.0,
-        "flags": dict(flags),
-        "failures": len(failures),
+        "partitions": len(done.partitions),
+        "rows": done.rows,
+        "estimated": done.estimated,
+        "completeness": done.estimated / done.rows if done.rows else 1.0,
+        "flags": done.flags,
+        "failures": done.failures,
         "this_run": telemetry.summarize(),
         "run_key": plan.run_key,
         "estimator": plan.estimator,
@@ -166,22 +228,5 @@ def write_run_record(plan: Plan, partitions: list[Partition], telemetry: RunTele
         "versions": describe_versions(),
         "config": config_to_dict(plan.config),
     }
-    write_json(join(plan.config.locations.catalogue, RUN_FOLDER, "run.json"), summary)
+    write_json(locate_in_run(plan.config.locations.catalogue, "run.json"), summary)
     return summary
-
-
-def write_failures(config: Config, failures: list[dict[str, Any]]) -> None:
-    """Write ``failures.parquet``: the tiles and rows that were set aside, how often tried, and what was said."""
-    schema = pa.schema(
-        [
-            make_field("order", pa.int32(), unit="", description="HEALPix order of the partition"),
-            make_field("pixel", pa.int64(), unit="", description="HEALPix pixel of the partition"),
-            make_field("stage", pa.string(), unit="", description="read, cutout or estimate"),
-            make_field("subject", pa.string(), unit="", description="the tile or the object_id"),
-            make_field("rows", pa.int64(), unit="", description="rows it cost their image or estimate"),
-            make_field("tries", pa.int32(), unit="", description="times the partition was tried"),
-            make_field("error", pa.string(), unit="", description="what was said"),
-        ]
-    )
-    with open_atomic(join(config.locations.catalogue, RUN_FOLDER, "failures.parquet")) as file:
-        pq.write_table(pa.Table.from_pylist(failures, schema=schema), file)

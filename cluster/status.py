@@ -3,22 +3,16 @@
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Literal
 
-import msgspec
-from fsspec.core import url_to_fs
-
-from cluster.ledger import RUN_FOLDER, Record
 from cluster.lock import SECONDS_TO_EXPIRE
 from cluster.publish import is_published
 from photoz.catalogue.hats import Partition, list_partitions
+from photoz.catalogue.records import read_run_file, scan_records
 from photoz.errors import CatalogueError, PhotozError
 from photoz.settings.config import Config
-from photoz.storage import join, read_json
 
 _RECENT = 600.0  # seconds that count as "the last ten minutes"
-_TIMES = ("LastModified", "mtime", "updated", "last_modified")  # what stores call the time of an object's last change
 _SHOWN = 5  # problems told by name
 
 
@@ -96,14 +90,14 @@ def read_status(config: Config) -> RunStatus:
         No run has begun there.
     """
     location = config.locations.catalogue
-    folder = join(location, RUN_FOLDER)
-    owner = _read(join(folder, "owner.json"))
+    owner = read_run_file(location, "owner.json")
     if not owner:
         raise CatalogueError(f"no run has begun at {location!r}: set locations.catalogue, or start jobs/infer_dr4.py")
     now = time.time()
     partitions = _list_source_partitions(config)
-    times, records = _read_records(join(folder, "records"), partitions)
-    total = len(partitions) if partitions is not None else _read(join(folder, "run.json")).get("partitions")
+    found = [each for each in scan_records(location) if partitions is None or each[0].partition in partitions]
+    times, records = [time for _, time in found], [record for record, _ in found]
+    total = len(partitions) if partitions is not None else read_run_file(location, "run.json").get("partitions")
     sums: Counter[str] = Counter()
     for record in records:
         sums.update({name.removesuffix("_stage_s"): s for name, s in record.sums.items() if name.endswith("_stage_s")})
@@ -118,9 +112,9 @@ def read_status(config: Config) -> RunStatus:
         stage_seconds=dict(sums),
         last_done=max(times, default=0.0),
         recent=sum(now - each <= _RECENT for each in times),
-        holder=_read(join(folder, "lock.json")),
-        published=is_published(config),
-        audit=_read(join(folder, "audit.json")),
+        holder=read_run_file(location, "lock.json"),
+        published=is_published(location),
+        audit=read_run_file(location, "audit.json"),
         now=now,
     )
 
@@ -195,40 +189,3 @@ def _list_source_partitions(config: Config) -> set[Partition] | None:
         return set(list_partitions(config.locations.sources))
     except (PhotozError, OSError):
         return None
-
-
-def _read_records(folder: str, partitions: set[Partition] | None) -> tuple[list[float], list[Record]]:
-    """Read all records at once, with the time each was written; stores answer many requests faster than one by one."""
-    filesystem, path = url_to_fs(folder)
-    filesystem.invalidate_cache()
-    found = {name: info for name, info in filesystem.find(path, detail=True).items() if name.endswith(".json")}
-    times, records = [], []
-    # Not `cat`, which takes names for patterns. A record that is gone by now comes out as an exception.
-    contents = filesystem.cat_ranges(list(found), None, None, on_error="return") if found else []
-    for name, content in zip(found, contents, strict=True):
-        try:
-            record = msgspec.json.decode(content, type=Record)
-        except (msgspec.DecodeError, TypeError):  # the run would do this partition again, and so it is not done
-            continue
-        if partitions is None or record.partition in partitions:
-            times.append(_find_time(found[name]))
-            records.append(record)
-    return times, records
-
-
-def _find_time(info: dict[str, Any]) -> float:
-    for key in _TIMES:
-        match info.get(key):
-            case datetime() as when:
-                return when.timestamp()
-            case float() | int() as when:
-                return float(when)
-    return 0.0
-
-
-def _read(location: str) -> dict[str, Any]:
-    try:
-        found = read_json(location)
-    except (FileNotFoundError, PhotozError):
-        return {}
-    return found if isinstance(found, dict) else {}

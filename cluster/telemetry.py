@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from cluster.ledger import Record
+from photoz.catalogue.records import Record
 
 logger = logging.getLogger(__name__)
 

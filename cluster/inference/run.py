@@ -37,18 +37,19 @@ from cluster.inference.stages import (
     read_stage,
     write_stage,
 )
-from cluster.ledger import RUN_FOLDER, Record, check_output, compute_run_key, describe_weights, explain_remaining
+from cluster.ledger import check_output, compute_run_key, describe_weights, explain_remaining
 from cluster.lock import Lock, find_holder, hold_lock
-from cluster.publish import explain_unpublished, publish, unpublish, write_run_record
+from cluster.publish import Done, explain_unpublished, publish, sum_up_records, unpublish, write_run_record
 from cluster.reruns import begin, counting
 from cluster.telemetry import Progress, RunTelemetry
 from photoz.catalogue.hats import Partition, list_partitions
+from photoz.catalogue.records import Record, has_records, locate_in_run
 from photoz.errors import CatalogueError
 from photoz.estimators import load_estimator
 from photoz.estimators.base import check_bands
 from photoz.settings import configure_storage
 from photoz.settings.config import Config
-from photoz.storage import is_store_trouble, join, list_folder
+from photoz.storage import is_store_trouble, join
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ def infer_catalogue(config: Config) -> dict[str, Any]:
     """
     plan = insist(lambda: plan_run(config), config, "planning the run")
     partitions = insist(lambda: list_partitions(config.locations.sources), config, "listing the partitions")
-    folder, join_in = join(config.locations.catalogue, RUN_FOLDER), config.inference.join
+    folder, join_in = locate_in_run(config.locations.catalogue), config.inference.join
     with ExitStack() as stack:
         stack.enter_context(join_cluster(config))
         telemetry = RunTelemetry()  # of the cluster, for its metrics
@@ -83,27 +84,34 @@ def infer_catalogue(config: Config) -> dict[str, Any]:
         if join_in:
             help_holder(plan, partitions, telemetry, find_holder(folder))
         lock = stack.enter_context(hold_lock(folder, run_key=plan.run_key, wait=join_in))
-        complete_catalogue(plan, partitions, telemetry, lock)
+        done = complete_catalogue(plan, partitions, telemetry, lock)
         telemetry.reruns += count_reruns(config, process_partition, since=telemetry.started)
-        return insist(lambda: write_run_record(plan, partitions, telemetry), config, "the run's record")
+        return insist(lambda: write_run_record(plan, done, telemetry), config, "the run's record")
 
 
-def complete_catalogue(plan: Plan, partitions: list[Partition], telemetry: RunTelemetry, lock: Lock) -> None:
+def complete_catalogue(plan: Plan, partitions: list[Partition], telemetry: RunTelemetry, lock: Lock) -> Done:
     """Do what remains and publish, as the one run that holds the output's lock."""
     config = plan.config
+
+    def sum_up() -> Done:
+        return insist(lambda: sum_up_records(config.locations.catalogue, partitions), config, "reading the records")
+
     remaining = insist(lambda: find_remaining(plan, partitions), config, "looking at what is done")
     logger.info("%d of %d partitions to do", len(remaining), len(partitions))
     # What this run did beside another may have come after that one had read the files to publish them.
     if not remaining and not telemetry.partitions:
-        reason = insist(lambda: explain_unpublished(config, partitions), config, "looking at what is published")
+        done = sum_up()
+        reason = insist(lambda: explain_unpublished(config, done), config, "looking at what is published")
         if not reason:
-            return
+            return done
         logger.info("the catalogue must be completed: %s", reason)
-    insist(lambda: unpublish(config), config, "closing the catalogue")
+    insist(lambda: unpublish(config.locations.catalogue), config, "closing the catalogue")
     estimate_all(plan, remaining, telemetry)
     insist(lock.check, config, "looking at the lock")
     try:
-        insist(lambda: publish(plan, partitions), config, "completing the catalogue")
+        done = sum_up()
+        insist(lambda: publish(plan, done), config, "completing the catalogue")
+        return done
     except Exception as error:
         if not isinstance(error, OSError) and not is_store_trouble(error):
             raise
@@ -166,7 +174,8 @@ def plan_run(config: Config) -> Plan:
     location = join(config.locations.models, config.inference.estimator)
     estimator = load_estimator(location)
     check_bands(estimator, config)
-    check_output(config)
+    owner = {"run": config.run.name, "estimator": config.inference.estimator, "survey": config.survey.name}
+    check_output(config.locations.catalogue, owner)
     weights = describe_weights(location)
     return Plan(
         config=config,
@@ -174,14 +183,14 @@ def plan_run(config: Config) -> Plan:
         image_bands=estimator.image_bands,
         cutout_size=estimator.cutout_size,
         weights=weights,
-        run_key=compute_run_key(config, weights),
+        run_key=compute_run_key(config.survey, config.inference, weights),
     )
 
 
 def find_remaining(plan: Plan, partitions: list[Partition]) -> list[Partition]:
     """Find the partitions that are not done, not done with these inputs, or whose file does not verify."""
     config = plan.config
-    if not list_folder(join(config.locations.catalogue, RUN_FOLDER, "records"), "*.json"):
+    if not has_records(config.locations.catalogue):
         return partitions
     check = partial(_check_partition, plan=plan)
     reasons: Counter[str] = Counter()
@@ -197,7 +206,7 @@ def find_remaining(plan: Plan, partitions: list[Partition]) -> list[Partition]:
 
 def _check_partition(partition: Partition, *, plan: Plan) -> dict[str, Any]:
     try:
-        reason = explain_remaining(plan.config, partition, compute_key(partition, plan))
+        reason = explain_remaining(plan.config.locations.catalogue, partition, compute_key(partition, plan))
     except Exception as error:  # noqa: BLE001 - whatever keeps it from being checked, doing it again is safe
         logger.warning("%s could not be checked: %s", partition.name, error)
         reason = "it could not be checked"

@@ -12,16 +12,9 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
-from cluster.ledger import (
-    Record,
-    compute_partition_key,
-    describe_weights,
-    explain_remaining,
-    locate_output,
-    read_record,
-    write_record,
-)
+from cluster.ledger import compute_partition_key, describe_weights, explain_remaining, locate_output
 from photoz.catalogue.hats import Partition, read_partition, write_partition
+from photoz.catalogue.records import Record, read_record, write_record
 from photoz.errors import EstimatorError
 from photoz.estimators import Estimator
 from photoz.inference import estimate_rows, prepare_estimator, read_cutouts
@@ -85,7 +78,7 @@ class Work:
 def compute_key(partition: Partition, plan: Plan) -> str:
     """Compute the content key that a partition has now."""
     images = bool(plan.image_bands)
-    return compute_partition_key(plan.config, partition, plan.run_key, images=images, give_up=plan.give_up)
+    return compute_partition_key(plan.config.locations, partition, plan.run_key, images=images, give_up=plan.give_up)
 
 
 def read_stage(partition: Partition, plan: Plan) -> Work:
@@ -95,7 +88,7 @@ def read_stage(partition: Partition, plan: Plan) -> Work:
     configure_storage(config)
     with _measured("read_stage", {}) as sums:
         key = compute_key(partition, plan)
-        if not explain_remaining(config, partition, key):
+        if not explain_remaining(config.locations.catalogue, partition, key):
             return Work(partition, key=key, rows=None)
         sources = read_partition(config.locations.sources, partition)
         rows = read_cutouts(sources, config, plan, give_up=plan.give_up, problems=problems)
@@ -126,7 +119,7 @@ def write_stage(work: Work, plan: Plan) -> Record:
         assert done is not None, "another run has just done this partition"
         return replace(done, sums={}, shared=True)
     with _measured("write_stage", work.sums) as sums:
-        rows, sha256 = write_partition(locate_output(plan.config), work.partition, work.rows)
+        rows, sha256 = write_partition(locate_output(location), work.partition, work.rows)
     flags_N = work.rows["flags"].to_numpy()
     record = Record(
         order=work.partition.order,

@@ -1,17 +1,16 @@
 """Fit an estimator that reads magnitudes alone: one task, on Ray where Ray is the engine, else in this process."""
 
-import hashlib
 import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import msgspec
 import torch
 
 from cluster.engines import MALLOC_SETTINGS, find_resources, ray_cluster
 from cluster.training.plan import is_trained
+from photoz.content import compute_key
 from photoz.errors import ConfigError, PhotozError
 from photoz.estimators.base import MANIFEST, list_photometric, load_class
 from photoz.settings import configure_storage
@@ -72,7 +71,7 @@ def compute_photometric_key(config: Config, set_hash: str) -> str:
         raise ConfigError(f"training.fit holds settings of {strange}: those that are fitted so are {known}")
     kind: Any = load_class(name)
     parts = [name, {**kind.DEFAULTS, **fit.get(name, {})}, config.run.seed, config.survey.bands, set_hash]
-    return hashlib.blake2b(msgspec.json.encode(parts, order="sorted"), digest_size=16).hexdigest()
+    return compute_key(parts)
 
 
 def fit_and_save(config: Config, location: str, record: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """What a training is, apart from Ray: its plan and key, what is refused before any work is done, what is written."""
 
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from photoz.content import compute_key
 from photoz.errors import ConfigError, EstimatorError, TrainingError
 from photoz.estimators.base import MANIFEST, read_manifest
 from photoz.estimators.networks.hybrid import HybridEstimator
@@ -143,7 +143,7 @@ def compute_training_key(config: Config, layout: InputLayout, set_hash: str) -> 
     unread = (*_SPREADING, *_OF_OTHERS)
     settings = {name: value for name, value in config_to_dict(config)["training"].items() if name not in unread}
     parts = [settings, config.run.seed, layout.bands, layout.image_bands, layout.pixel_scale, set_hash]
-    return hashlib.blake2b(msgspec.json.encode(parts, order="sorted"), digest_size=16).hexdigest()
+    return compute_key(parts)
 
 
 def is_trained(config: Config, location: str, key: str) -> bool:

@@ -12,6 +12,7 @@ from hats.pixel_math.spatial_index import compute_spatial_index
 from photoz.audit.columns import find_unequal_rows
 from photoz.audit.findings import Finding, make_finding
 from photoz.catalogue.hats import Partition
+from photoz.catalogue.records import Record
 from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER, Flag, make_catalogue_schema
 
 PASSED_THROUGH = ("ra", "dec", "mag_auto", "tile")
@@ -38,13 +39,10 @@ def count_nulls(table: pa.Table) -> dict[str, int]:
     return {name: table[name].null_count for name in table.column_names if table[name].null_count}
 
 
-def check_record(partition: Partition, counted: dict[str, Any], record: dict[str, Any]) -> Iterator[Finding]:
+def check_record(partition: Partition, counted: dict[str, Any], record: Record) -> Iterator[Finding]:
     """Compare what was counted in a file with its completion record."""
-    wrong = {
-        key: (counted[key], record[key])
-        for key in ("rows", "estimated", "flags")
-        if key in record and counted[key] != record[key]
-    }
+    recorded = {"rows": record.rows, "estimated": record.estimated, "flags": record.flags}
+    wrong = {key: (counted[key], value) for key, value in recorded.items() if counted[key] != value}
     if wrong:
         told = "; ".join(f"{key} {_differ(found, recorded)}" for key, (found, recorded) in wrong.items())
         yield make_finding("records", partition.name, f"file against record: {told}", count=len(wrong))

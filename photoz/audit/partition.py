@@ -21,10 +21,11 @@ from photoz.audit.ids import compare_ids, locate_spill, spill_ids
 from photoz.audit.margins import audit_margin
 from photoz.audit.plan import AuditTask
 from photoz.catalogue.hats import PRIMARY, Partition, locate_partition
-from photoz.errors import CatalogueError, PhotozError
+from photoz.catalogue.records import Record, read_record
+from photoz.errors import CatalogueError
 from photoz.schema import make_source_schema
 from photoz.settings.config import Config
-from photoz.storage import compute_checksum, exists, join, read_json
+from photoz.storage import compute_checksum, exists, join
 
 
 def audit_partition(config: Config, task: AuditTask) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def _audit_rows(config: Config, task: AuditTask, result: dict[str, Any]) -> None
     if not is_comparable(table, task.algorithm):
         return
     result |= count_values(table)
-    findings += check_record(task.partition, result, record)
+    findings += check_record(task.partition, result, record) if record is not None else ()
     findings += check_positions(task.partition, table)
     findings += check_flags(task.partition, table)
     findings += check_densities(task.partition, table, task.algorithm)
@@ -95,28 +96,20 @@ def _read_sources(config: Config, task: AuditTask, findings: list[Finding]) -> p
         return None
 
 
-def _read_record(config: Config, partition: Partition, findings: list[Finding]) -> dict[str, Any]:
-    """Read a partition's completion record, which the run leaves as JSON beside the catalogue; {} without one."""
-    location = join(config.locations.catalogue, "run", "records", f"{partition.name}.json")
-    try:
-        record = read_json(location)
-    except (FileNotFoundError, PhotozError):
-        record = None
-    if not isinstance(record, dict) or "sha256" not in record:
+def _read_record(config: Config, partition: Partition, findings: list[Finding]) -> Record | None:
+    record = read_record(config.locations.catalogue, partition)
+    if record is None:
         findings.append(make_finding("records", partition.name, "there is no completion record that can be read"))
-        return {}
     return record
 
 
-def _read_rows(
-    config: Config, partition: Partition, record: dict[str, Any], findings: list[Finding]
-) -> pa.Table | None:
+def _read_rows(config: Config, partition: Partition, record: Record | None, findings: list[Finding]) -> pa.Table | None:
     location = join(config.locations.catalogue, PRIMARY)
     file = locate_partition(location, partition)
     if not exists(file):
         findings.append(make_finding("files", partition.name, f"there is no file {file}"))
         return None
-    if record and compute_checksum(file) != record["sha256"]:
+    if record is not None and compute_checksum(file) != record.sha256:
         detail = f"the SHA-256 of {file} is not that of its completion record"
         findings.append(make_finding("checksums", partition.name, detail))
     try:

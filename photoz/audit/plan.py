@@ -12,6 +12,7 @@ from hats.catalog import PartitionInfo, TableProperties
 
 from photoz.catalogue.hats import MARGIN, PRIMARY, Partition, list_partitions, locate_partition
 from photoz.catalogue.neighbours import Owners, find_margin_order
+from photoz.catalogue.records import locate_in_run
 from photoz.errors import CatalogueError
 from photoz.schema import find_algorithm
 from photoz.settings.config import Config
@@ -73,7 +74,7 @@ def plan_audit(config: Config) -> list[AuditTask]:
     margin_order = choose_margin_order(location)
     owners = Owners({*sources, *listed})
     around = [*owners.list_edge_pixels(), *read_partition_list(join(location, MARGIN))] if margin_order >= 0 else []
-    spill = join(location, "run", f"audit-{uuid.uuid4().hex}")
+    spill = locate_in_run(location, f"audit-{uuid.uuid4().hex}")
     buckets = count_buckets(_count_rows(config.locations.sources), config.engine.memory_gib)
     in_sources, in_catalogue = set(sources), set(listed)
     algorithm = _find_algorithm(location, [*listed, *sources])  # the list may be spoiled

@@ -9,7 +9,6 @@ References
 .. [1] HATS, IVOA Note, https://www.ivoa.net/documents/Notes/HATS/
 """
 
-import hashlib
 import io
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -26,6 +25,7 @@ from hats.catalog.dataset.collection_properties import CollectionProperties
 from hats.pixel_math import HealpixPixel
 
 from photoz import __version__
+from photoz.content import hash_bytes
 from photoz.errors import CatalogueError
 from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER
 from photoz.storage import compute_checksum, exists, join, make_upath, open_atomic
@@ -152,7 +152,7 @@ def write_table(folder: str, partition: Partition, table: pa.Table) -> tuple[int
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     content = buffer.getbuffer()
-    location, sha256 = locate_partition(folder, partition), hashlib.sha256(content).hexdigest()
+    location, sha256 = locate_partition(folder, partition), hash_bytes([content])
     with open_atomic(location) as file:
         file.write(content)
     if compute_checksum(location) != sha256:

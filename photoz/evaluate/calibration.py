@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from photoz.catalogue.hats import list_partitions, read_partition
+from photoz.catalogue.records import read_run_record
 from photoz.errors import PhotozError
 from photoz.estimators.base import load_recalibration, read_manifest
 from photoz.evaluate.metrics import FloatArray
@@ -25,7 +26,6 @@ from photoz.pdf import (
 from photoz.pdf.recalibration import Recalibration
 from photoz.schema import LEVELS, NO_IMAGE, QUANTILES, Flag, find_algorithm
 from photoz.settings.config import Config
-from photoz.storage import exists, join, read_json
 from photoz.training.set import read_split
 
 logger = logging.getLogger(__name__)
@@ -161,9 +161,7 @@ def _measure(
 
 def _find_recalibration(location: str) -> tuple[Recalibration, tuple[str, ...]] | None:
     """Find how the catalogue's estimator recalibrates, and its bands, by the folder that the run record names."""
-    file_name = join(location, "run", "run.json")
-    record = read_json(file_name) if exists(file_name) else {}
-    folder = record.get("estimator") if isinstance(record, dict) else None
+    folder = read_run_record(location).get("estimator")
     if not isinstance(folder, str):
         return None
     try:

@@ -1,7 +1,5 @@
 """The image part of a tile's ingest: its bands on one pixel grid, written to the tile store a stripe at a time."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ import msgspec
 import numpy as np
 
 import photoz
+from photoz.content import compute_key
 from photoz.errors import SurveyFileError
 from photoz.ingest.catalogue import name_catalogue
 from photoz.ingest.outcome import PartOutcome
@@ -215,11 +214,10 @@ def _store_stripes(images: TileImages, scales: Mapping[str, float], writer: Tile
 def _describe_tile(tile: TileFiles, images: TileImages, survey: Survey, stored: _Stored) -> dict[str, Any]:
     """Make the attributes of the stored tile; its checksum is of the files' contents and of what shaped the pixels."""
     key, bands, grid = stored.key, images.bands, images.grid
-    content = json.dumps([stored.digests, {name: key[name] for name in key if name != "sources"}], sort_keys=True)
     return {
         "name": tile.name,
         "survey": survey.name,
-        "checksum": hashlib.sha256(content.encode()).hexdigest(),
+        "checksum": compute_key([stored.digests, {name: key[name] for name in key if name != "sources"}]),
         "key": key,
         "sha256": stored.digests,
         "headers": {band: info.header for band, info in images.files["image"].items()},

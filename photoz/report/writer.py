@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+from photoz.catalogue.records import read_run_record
 from photoz.errors import PhotozError
 from photoz.evaluate.evaluation import Evaluation, list_rows
 from photoz.evaluate.metrics import STATISTICS, Measurement
@@ -16,7 +17,7 @@ from photoz.report.page import Picture, render_page
 from photoz.report.selection import draw_selection, make_selection_context, measure_selection, summarize_selection
 from photoz.report.tables import format_csv
 from photoz.settings.config import Config
-from photoz.storage import exists, join, list_folder, open_atomic, read_json, write_json
+from photoz.storage import join, list_folder, open_atomic, read_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -103,15 +104,6 @@ def read_histories(config: Config) -> Histories:
         if isinstance(epochs, list) and epochs and all(isinstance(epoch, dict) for epoch in epochs):
             histories[name] = epochs
     return histories
-
-
-def read_run_record(catalogue: str) -> dict[str, Any]:
-    """Read the record that inference leaves beside a catalogue; empty when there is none."""
-    location = join(catalogue, "run", "run.json")
-    if not exists(location):
-        return {}
-    record = read_json(location)
-    return record if isinstance(record, dict) else {}
 
 
 def _write_picture(config: Config, name: str, title: str, caption: str, figure: Any) -> Picture:

@@ -1,6 +1,5 @@
 """Read columns of a FITS table from any location, verified."""
 
-import hashlib
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
 
+from photoz.content import hash_bytes
 from photoz.errors import SurveyFileError
 from photoz.survey.fits import (
     OnesComplementSum,
@@ -75,7 +75,7 @@ def read_table(location: str, columns: dict[str, str]) -> FitsTable:
             _verify_unit(unit, data, name)
             _require_columns(unit.columns.names, columns, name)
             values = {column: _to_native(unit.data[column]) for column in columns}
-        return FitsTable(name, values, units[0].header.copy(), unit.header.copy(), hashlib.sha256(data).hexdigest())
+        return FitsTable(name, values, units[0].header.copy(), unit.header.copy(), hash_bytes([data]))
 
 
 def list_columns(location: str) -> list[str]:

@@ -1,6 +1,5 @@
 """The training set: sources matched with spectroscopic redshifts, with cutouts, one Parquet file a partition."""
 
-import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,10 +14,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from photoz.catalogue.hats import MARGIN, Partition, locate_partition, locate_primary, read_partition
+from photoz.content import compute_key, hash_bytes
 from photoz.errors import TileError, TrainingError
 from photoz.inputs import CUTOUT, attach_cutouts
 from photoz.photometry import MagnitudeScaling, MagnitudeSums
 from photoz.schema import NO_IMAGE, make_training_schema
+from photoz.settings import config_to_dict
 from photoz.settings.config import Config
 from photoz.storage import compute_checksum, exists, join, list_folder, open_atomic
 from photoz.tiles import open_tile
@@ -171,15 +172,20 @@ def _compute_key(config: Config, task: MatchTask) -> str:
     """Hash everything a part depends on: settings, source partition, spectra, the tiles' contents."""
     source = locate_partition(locate_primary(config.locations.sources), task.partition)
     tiles = read_partition(config.locations.sources, task.partition, columns=["tile"])["tile"].unique().to_pylist()
-    spectra = [np.ascontiguousarray(task.spectra[name].to_numpy()).tobytes() for name in ("ra", "dec", "z_spec")]
-    parts = [
-        msgspec.json.encode([FORMAT_VERSION, config.training.cutout_size, config.run.seed]),
-        msgspec.json.encode([config.crossmatch, config.survey.bands, config.survey.image_bands]),
-        compute_checksum(source).encode(),
-        *(f"{name}:{_tile_checksum(config, name)}".encode() for name in sorted(tiles)),
-        *spectra,
-    ]
-    return _digest(parts)
+    spectra = {name: np.ascontiguousarray(task.spectra[name].to_numpy()) for name in ("ra", "dec", "z_spec")}
+    return compute_key(
+        {
+            "format": FORMAT_VERSION,
+            "cutout_size": config.training.cutout_size,
+            "seed": config.run.seed,
+            "crossmatch": config_to_dict(config.crossmatch),
+            "bands": config.survey.bands,
+            "image_bands": config.survey.image_bands,
+            "sources": compute_checksum(source),
+            "tiles": {name: _tile_checksum(config, name) for name in tiles},
+            "spectra": {name: hash_bytes([values.tobytes()]) for name, values in spectra.items()},
+        }
+    )
 
 
 def _tile_checksum(config: Config, name: str) -> str:
@@ -187,13 +193,6 @@ def _tile_checksum(config: Config, name: str) -> str:
         return open_tile(config.locations.tiles, name).checksum
     except TileError:
         return "none"
-
-
-def _digest(parts: Sequence[bytes]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "big") + part)
-    return digest.hexdigest()
 
 
 def list_parts(config: Config) -> list[str]:
@@ -215,8 +214,8 @@ def compute_set_hash(config: Config) -> str:
     keys = []
     for part in list_parts(config):
         with fsspec.open(part, "rb") as file:
-            keys.append((pq.read_schema(file).metadata or {}).get(_KEY, b""))
-    return _digest(sorted(keys))
+            keys.append((pq.read_schema(file).metadata or {}).get(_KEY, b"").decode())
+    return compute_key(sorted(keys))
 
 
 def read_split(config: Config, split: str, columns: Sequence[str]) -> Iterator[pa.Table]:

@@ -22,8 +22,8 @@ from cluster.engines import (
     join_cluster,
     run_tasks,
 )
-from cluster.ledger import Record
 from cluster.telemetry import RunTelemetry
+from photoz.catalogue.records import Record
 from photoz.errors import CatalogueError, ConfigError
 from photoz.settings.config import Config
 from photoz.settings.engine import Engine

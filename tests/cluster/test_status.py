@@ -10,10 +10,10 @@ import pytest
 from runs import ManyPartitions, change, make_survey, name_tiles, write_toml
 
 from cluster.inference.run import infer_catalogue
-from cluster.ledger import RUN_FOLDER, locate_record
 from cluster.lock import hold_lock
 from cluster.status import format_status, read_status
 from photoz.catalogue.hats import list_partitions
+from photoz.catalogue.records import locate_in_run, locate_record
 from photoz.errors import CatalogueError
 from photoz.settings.config import Config
 from photoz.storage import join, read_json, remove, write_json
@@ -47,7 +47,7 @@ def lose(config: Config, partitions: int) -> None:
 def test_a_finished_run(config: Config, survey: ManyPartitions) -> None:
     status = read_status(config)
     assert (status.state, status.done, status.total) == ("finished", 4, 4)
-    record = read_json(join(config.locations.catalogue, RUN_FOLDER, "run.json"))
+    record = read_json(locate_in_run(config.locations.catalogue, "run.json"))
     assert (status.rows, status.estimated) == (record["rows"], record["estimated"])
     assert status.rows == len(survey.object_ids)
     assert len(status.problems) == record["failures"] > 0
@@ -61,7 +61,7 @@ def test_a_finished_run(config: Config, survey: ManyPartitions) -> None:
 
 def test_a_run_at_work_and_a_dead_one(config: Config) -> None:
     lose(config, 3)
-    folder = join(config.locations.catalogue, RUN_FOLDER)
+    folder = locate_in_run(config.locations.catalogue)
     with hold_lock(folder):
         status = read_status(config)
         lock = read_json(join(folder, "lock.json"))
@@ -86,7 +86,7 @@ def test_a_run_of_another_source_catalogue_counts_only_its_own(config: Config) -
     lost = change(config, locations__sources=str(Path(config.locations.catalogue).parent / "gone"))
     status = read_status(lost)
     assert (status.state, status.done, status.total) == ("finished", 4, 4)  # the run record tells how many there were
-    remove(join(config.locations.catalogue, RUN_FOLDER, "run.json"))
+    remove(locate_in_run(config.locations.catalogue, "run.json"))
     assert read_status(lost).total is None
     assert "4 done, of an unknown number" in format_status(read_status(lost))
 

@@ -14,8 +14,8 @@ from faulty import SlowDown, inject
 from runs import ManyPartitions, change, make_survey, name_tiles
 
 from cluster.inference.run import infer_catalogue
-from cluster.ledger import Record
 from cluster.telemetry import Progress, RunTelemetry
+from photoz.catalogue.records import Record
 from photoz.settings.config import Config
 from photoz.storage import list_folder, read_json
 from photoz.telemetry import count, gather, timed

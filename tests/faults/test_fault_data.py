@@ -19,8 +19,8 @@ import cluster.inference.run
 import photoz.inputs
 from cluster.inference.run import infer_catalogue
 from cluster.inference.stages import Plan
-from cluster.ledger import Record
 from photoz.catalogue.hats import Partition
+from photoz.catalogue.records import Record
 from photoz.errors import CatalogueError
 from photoz.schema import Flag
 from photoz.settings.config import Config

@@ -11,10 +11,10 @@ from killed_jobs import kill_when, start_job
 from runs import ManyPartitions, assert_same_rows, change, make_survey, name_tiles, read_all
 
 from cluster.inference.run import infer_catalogue
-from cluster.ledger import RUN_FOLDER
 from cluster.local import Head, start_head
+from photoz.catalogue.records import locate_in_run
 from photoz.settings.config import Config
-from photoz.storage import join, list_folder, read_json, remove
+from photoz.storage import list_folder, read_json, remove
 
 pytestmark = pytest.mark.faults
 
@@ -37,13 +37,13 @@ def head() -> Iterator[Head]:
 
 
 def count_records(config: Config) -> int:
-    return len(list_folder(join(config.locations.catalogue, RUN_FOLDER, "records"), "N*.json"))
+    return len(list_folder(locate_in_run(config.locations.catalogue, "records"), "N*.json"))
 
 
 def works(config: Config, process: int) -> bool:
     """Tell whether a process holds the output's lock."""
     try:
-        return bool(read_json(join(config.locations.catalogue, RUN_FOLDER, "lock.json"))["process"] == process)
+        return bool(read_json(locate_in_run(config.locations.catalogue, "lock.json"))["process"] == process)
     except FileNotFoundError:
         return False
 

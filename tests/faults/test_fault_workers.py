@@ -19,8 +19,8 @@ from runs import ManyPartitions, assert_same_rows, change, make_survey, name_til
 
 from cluster.engines import use_own_token
 from cluster.inference.run import infer_catalogue
-from cluster.ledger import Record
 from cluster.reruns import counting
+from photoz.catalogue.records import Record
 from photoz.errors import CatalogueError
 from photoz.settings.config import Config
 from photoz.storage import list_folder, read_json

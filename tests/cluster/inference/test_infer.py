@@ -12,6 +12,7 @@ from cluster.ledger import compute_run_key
 from photoz.catalogue.hats import list_partitions, locate_partition, locate_primary
 from photoz.errors import CatalogueError, EstimatorError
 from photoz.schema import NO_IMAGE, Flag, make_catalogue_schema
+from photoz.settings.inference import Inference
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +147,7 @@ def test_a_missing_tile_costs_only_its_images(ready_survey: ReadySurvey, tmp_pat
 def test_another_precision_is_another_content(ready_survey: ReadySurvey) -> None:
     config = ready_survey.config
     keys = {
-        compute_run_key(change(config, inference__precision=precision), {"weights.safetensors": "5e"})
+        compute_run_key(config.survey, Inference(precision=precision), {"weights.safetensors": "5e"})
         for precision in ("float32", "bfloat16")
     }
     assert len(keys) == 2

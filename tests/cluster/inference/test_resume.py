@@ -161,7 +161,7 @@ def test_a_second_run_refuses_and_the_lock_of_a_killed_one_is_taken_over(config:
     with hold_elsewhere(config, plan_run(config).run_key) as other:
         with pytest.raises(CatalogueError, match=f"process {other.pid} on .* --set inference.join=true"):
             infer_catalogue(config)
-        assert is_published(config)
+        assert is_published(config.locations.catalogue)
         with pytest.raises(CatalogueError, match="another estimator, other settings or other code"):
             infer_catalogue(change(config, inference__join=True, inference__batch_size=5))
         other.kill()
@@ -203,7 +203,7 @@ def test_two_runs_share_an_output(survey: ManyPartitions, finished: Config, tmp_
         assert run.returncode == 0
     assert sum(int(done) for done, _ in answers) >= len(TILES)
     assert [int(rows) for _, rows in answers] == [len(survey.object_ids)] * 2
-    assert is_published(config)
+    assert is_published(config.locations.catalogue)
     assert_same_rows(read_all(config.locations.catalogue), read_all(finished.locations.catalogue))
 
 
@@ -265,7 +265,7 @@ def test_a_run_whose_lock_was_taken_does_not_publish(config: Config, monkeypatch
     )
     with pytest.raises(CatalogueError, match="another run took the output over"):
         infer_catalogue(config)
-    assert not is_published(config)
+    assert not is_published(config.locations.catalogue)
     assert json.loads(Path(lock).read_text())["token"] == "another"
 
 
@@ -275,7 +275,7 @@ def test_the_catalogue_is_closed_while_partitions_are_redone(config: Config, mon
 
     def watch(plan, partitions):
         for record in estimate(plan, partitions):
-            seen.append(is_published(config))
+            seen.append(is_published(config.locations.catalogue))
             with pytest.raises(CatalogueError, match="no finished catalogue"):
                 list_partitions(config.locations.catalogue)
             yield record
@@ -283,7 +283,7 @@ def test_the_catalogue_is_closed_while_partitions_are_redone(config: Config, mon
     monkeypatch.setattr(cluster.inference.run, "estimate_partitions", watch)
     assert count_done(change(config, inference__batch_size=8)) == len(TILES)
     assert seen == [False] * len(TILES)
-    assert is_published(config)
+    assert is_published(config.locations.catalogue)
 
 
 def test_what_makes_it_open_appears_last(config: Config) -> None:
