@@ -7,7 +7,7 @@ import numpy as np
 
 from cluster.engines import join_cluster, run_tasks
 from photoz.catalogue.hats import Partition
-from photoz.nz.distribution import Distribution, Sums, choose_edges, make_distribution
+from photoz.nz.distribution import Distribution, Sums, choose_equal_edges, make_distribution
 from photoz.nz.tomography import StackTask, count_partition, describe_nz, make_z_edges, plan_nz, stack_partition
 from photoz.settings.config import Config
 
@@ -55,4 +55,4 @@ def _find_edges(config: Config, partitions: list[Partition]) -> tuple[float, ...
     counts = np.zeros(1, dtype=np.int64)
     for result in results:
         counts = counts + result["counts"]
-    return tuple(float(edge) for edge in choose_edges(counts, config.nz.bins))
+    return tuple(float(edge) for edge in choose_equal_edges(counts, config.nz.bins))

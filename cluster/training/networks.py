@@ -261,7 +261,7 @@ def _count_threads(settings: Training) -> int:
 
 
 def _open_split(plan: TrainingPlan, split: str) -> Any:
-    parts = list_parts(plan.config)
+    parts = list_parts(plan.config.locations.training)
     filesystem = pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(fsspec.url_to_fs(parts[0])[0]))
     columns = list_columns(plan.layout.bands, images=bool(plan.layout.image_bands))
     shuffle = ray.data.FileShuffleConfig(seed=plan.config.run.seed) if split == "train" else None

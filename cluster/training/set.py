@@ -52,7 +52,7 @@ def build_training_set(config: Config) -> dict[str, Any]:
 
 def _remove_stale(config: Config, wanted: set[str]) -> None:
     names = {location.rsplit("/", 1)[-1] for location in wanted}
-    for location in list_folder(set_location(config), "part-*.parquet"):
+    for location in list_folder(set_location(config.locations.training), "part-*.parquet"):
         if location.rsplit("/", 1)[-1] not in names:
             logger.info("removing %s: its partition is not in the source catalogue any more", location)
             remove(location)

@@ -1,25 +1,21 @@
 """Write a comparison's tables and its HTML page."""
 
-import base64
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from importlib.resources import files
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from photoz.comparison.run import Outcome, Result
 from photoz.comparison.settings import Comparison
-from photoz.evaluate.metrics import STATISTICS, Metrics
+from photoz.evaluate.metrics import STATISTICS, Bin, Metrics
 from photoz.plots import Sample as Points
 from photoz.plots import plot_binned, plot_redshifts, render_png
 from photoz.plots.style import Z_SPEC
-from photoz.report.page import format_maths
-from photoz.report.tables import format_measurement
+from photoz.report.tables import Row, describe_statistics
+from photoz.report.template import encode_png, format_cell, render_template
 from photoz.storage import join, open_atomic
 
 COLUMNS = {
@@ -72,16 +68,16 @@ def write_comparison(config: Comparison, outcome: Outcome) -> str:
     return join(config.output, "index.html")
 
 
-def make_row(result: Result, outcome: Outcome) -> dict[str, Any]:
+def make_row(result: Result, outcome: Outcome) -> Row:
     """Return one row of ``metrics.csv``; a figure that does not apply is NaN."""
-    row: dict[str, Any] = {"estimator": result.name, "n_train": outcome.train_rows, "n_test": len(outcome.test)}
+    row: Row = {"estimator": result.name, "n_train": outcome.train_rows, "n_test": len(outcome.test)}
     row |= {column: result.metrics[name].value for column, name in COLUMNS.items()}
     row |= {"crps": result.crps, "cde_loss": result.cde_loss, "train_s": result.train_s}
     row["estimate_s_per_million"] = 1e6 * result.estimate_s / len(outcome.test)
     return row
 
 
-def format_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+def format_csv(rows: Sequence[Row]) -> str:
     """Format rows of the same keys as CSV; NaN becomes an empty cell.
 
     >>> format_csv([{"a": 1, "b": float("nan")}])
@@ -97,21 +93,13 @@ def format_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def render_page(config: Comparison, outcome: Outcome) -> str:
     """Render the comparison as one HTML page that needs no other file."""
-    environment = Environment(
-        loader=PackageLoader("photoz.comparison", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["maths"] = format_maths
-    return environment.get_template("page.html").render(
+    return render_template(
+        "photoz.comparison",
         config=config,
         outcome=outcome,
         million=1e6 / len(outcome.test),
-        style=Markup(files("photoz.report").joinpath("style.css").read_text(encoding="utf-8")),
-        accuracy=_describe(_ACCURACY),
-        further=_describe(_FURTHER),
+        accuracy=describe_statistics(_ACCURACY),
+        further=describe_statistics(_FURTHER),
         densities=_OF_DENSITIES,
         cell=_format_cell,
         pictures=list(_draw(outcome)),
@@ -119,45 +107,37 @@ def render_page(config: Comparison, outcome: Outcome) -> str:
     )
 
 
-def _describe(names: Sequence[str]) -> list[tuple[str, str, str]]:
-    return [(name, STATISTICS[name].symbol, STATISTICS[name].description) for name in names]
-
-
 def _format_cell(result: Result, name: str) -> str:
     """Format a figure of a result, to break only before its error; a dash where it does not apply."""
     if name == "completeness":
         return f"{result.metrics.completeness:.2%}"
     if name in STATISTICS:
-        return format_measurement(name, result.metrics[name]).replace("± ", "±\u00a0").replace(" %", "\u00a0%")
+        return format_cell(name, result.metrics[name])
     value = {"crps": result.crps, "cde_loss": result.cde_loss}[name]
     return f"{value:.{4 if name == 'crps' else 2}f}".replace("-", "−") if math.isfinite(value) else "–"
 
 
 def _draw(outcome: Outcome) -> Iterable[tuple[str, str, list[str]]]:
     """Title, caption and data URIs of each group of figures."""
-    bins: dict[str, dict[str, Any]] = {}
+    bins: dict[str, dict[str, Sequence[Bin]]] = {}
     for result in outcome.results:
         for label, found in result.bins.items():
             bins.setdefault(label, {})[result.name] = found
     labels = {label: Z_SPEC if label == "z_spec" else f"{label.replace('-', '−')} [mag]" for label in bins}
-    yield "Accuracy in bins", _BINS_CAPTION, [_encode(plot_binned(bins, labels))]
+    yield "Accuracy in bins", _BINS_CAPTION, [encode_png(render_png(plot_binned(bins, labels)))]
     z_spec = np.asarray(outcome.test.z_N, dtype=np.float64)
     points = [Points(result.name, result.z_phot_N.astype(np.float64), z_spec) for result in outcome.results]
     groups = [points[start : start + _PANELS] for start in range(0, len(points), _PANELS)]
-    figures = [_encode(plot_redshifts(few)) for few in groups]
+    figures = [encode_png(render_png(plot_redshifts(few))) for few in groups]
     yield "Photometric against spectroscopic redshift", _REDSHIFTS_CAPTION, figures
 
 
-def _encode(figure: Any) -> str:
-    return "data:image/png;base64," + base64.b64encode(render_png(figure)).decode()
-
-
-def _make_resources(result: Result) -> dict[str, Any]:
+def _make_resources(result: Result) -> Row:
     usage = {"train_s": result.train_s, "train_mib": result.train_mib, "estimate_s": result.estimate_s}
     return {"estimator": result.name, **usage, "estimate_mib": result.estimate_mib}
 
 
-def _list_bins(outcome: Outcome) -> list[dict[str, Any]]:
+def _list_bins(outcome: Outcome) -> list[Row]:
     return [
         {"estimator": result.name, "quantity": label, "low": b.low, "high": b.high, **_flatten(b.metrics)}
         for result in outcome.results
@@ -166,7 +146,7 @@ def _list_bins(outcome: Outcome) -> list[dict[str, Any]]:
     ] or [{"estimator": ""}]
 
 
-def _list_removed(outcome: Outcome) -> Iterable[dict[str, Any]]:
+def _list_removed(outcome: Outcome) -> Iterable[Row]:
     for result in outcome.results:
         if result.without:
             yield {"estimator": result.name, "removed": "", **_flatten(result.metrics)}
@@ -174,8 +154,8 @@ def _list_removed(outcome: Outcome) -> Iterable[dict[str, Any]]:
             yield {"estimator": result.name, "removed": band, **_flatten(metrics)}
 
 
-def _flatten(metrics: Metrics) -> dict[str, Any]:
-    row: dict[str, Any] = {"count": metrics.count}
+def _flatten(metrics: Metrics) -> Row:
+    row: Row = {"count": metrics.count}
     for column, name in COLUMNS.items():
         row[column], row[f"{column}_error"] = metrics[name]
     return row

@@ -3,10 +3,10 @@
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +18,14 @@ from photoz.comparison.settings import Comparison, check_comparison, list_bands
 from photoz.errors import ConfigError
 from photoz.estimators.base import Inputs, list_photometric, load_class
 from photoz.estimators.photometric.base import PhotometricEstimator, Sample
-from photoz.evaluate.binning import choose_edges
+from photoz.evaluate.binning import choose_round_edges
 from photoz.evaluate.metrics import Bin, FloatArray, Metrics, compute_binned, compute_metrics
 from photoz.pdf import compute_cde_losses, compute_crps
 from photoz.storage import join, open_atomic
 
 logger = logging.getLogger(__name__)
 
+Value = TypeVar("Value")
 _ROWS = 20_000  # galaxies whose p(z) is in memory at a time
 
 
@@ -71,12 +72,12 @@ class Outcome:
     results: Sequence[Result]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Usage:
-    """Seconds and memory that a block took."""
+    """What a call took: wall time [s], and memory [MiB] that the process grew by; NaN where the system does not say."""
 
-    seconds: float = 0.0
-    mib: float = field(default=float("nan"))
+    seconds: float
+    mib: float
 
 
 def compare_estimators(config: Comparison) -> Outcome:
@@ -120,12 +121,11 @@ def choose_estimators(config: Comparison) -> list[str]:
 def compare_one(config: Comparison, name: str, catalogue: PlainCatalogue, train: Sample, test: Sample) -> Result:
     """Fit one estimator, save it, and measure it on the test galaxies."""
     kind: Any = load_class(name)
-    with measure_usage() as fitting:
-        estimator: PhotometricEstimator = kind.fit(train, seed=config.seed, **config.fit.get(name, {}))
+    fit: Callable[[], PhotometricEstimator] = partial(kind.fit, train, seed=config.seed, **config.fit.get(name, {}))
+    estimator, fitting = measure_usage(fit)
     estimator.save(join(config.output, "models", name))
     inputs = make_inputs(test)
-    with measure_usage() as estimating:
-        estimates = estimator.estimate(inputs)
+    estimates, estimating = measure_usage(partial(estimator.estimate, inputs))
     z_N = estimates.z_phot_N
     object_id = catalogue.object_id.filter(pa.array(~catalogue.train_N))
     table = pa.table({"object_id": object_id, "z_spec": test.z_N, "z_phot": z_N, "flags": estimates.flags_N})
@@ -207,7 +207,7 @@ def _measure_in_bins(config: Comparison, z_N: npt.NDArray[np.float32], test: Sam
     options = {"resamples": config.resamples, "seed": config.seed}
     bins = {}
     for label, values in list_quantities(test).items():
-        edges = choose_edges(values, config.bins)
+        edges = choose_round_edges(values, config.bins)
         bins[label] = compute_binned(z_N, test.z_N, values, edges, **options) if edges.size else []
     return bins
 
@@ -226,15 +226,15 @@ def _remove_bands(config: Comparison, estimator: PhotometricEstimator, test: Sam
     return found
 
 
-@contextmanager
-def measure_usage() -> Iterator[Usage]:
-    """Measure a block: wall seconds, and how far the process's memory rose above where it stood (Linux only)."""
-    usage = Usage()
+def measure_usage(action: Callable[[], Value]) -> tuple[Value, Usage]:
+    """Call a function; return what it returns, and what it took.
+
+    Memory is how far the process rose above where it stood, at most; only Linux tells.
+    """
     before = _reset_peak()
     start = time.perf_counter()
-    yield usage
-    usage.seconds = time.perf_counter() - start
-    usage.mib = max(0.0, _read_status("VmHWM") - before)
+    value = action()
+    return value, Usage(time.perf_counter() - start, max(0.0, _read_status("VmHWM") - before))
 
 
 def _reset_peak() -> float:

@@ -41,7 +41,7 @@ def assign_bins(values: npt.ArrayLike, edges: npt.ArrayLike) -> npt.NDArray[np.i
     return index
 
 
-def choose_edges(values: npt.ArrayLike, bins: int, *, least: int = 15) -> npt.NDArray[np.float64]:
+def choose_round_edges(values: npt.ArrayLike, bins: int, *, least: int = 15) -> npt.NDArray[np.float64]:
     """Choose round, equally spaced bin edges whose outer bins reach to the extremes.
 
     The spacing follows the central 98 %, so that a few extreme values do not stretch it; yet every value lies in a bin.
@@ -52,6 +52,8 @@ def choose_edges(values: npt.ArrayLike, bins: int, *, least: int = 15) -> npt.ND
         NaN is ignored.
     bins : int
         About how many bins; fewer when there would be fewer than ``least`` values a bin on average.
+    least : int
+        Values a bin on average, at least.
 
     Returns
     -------
@@ -60,7 +62,7 @@ def choose_edges(values: npt.ArrayLike, bins: int, *, least: int = 15) -> npt.ND
 
     Examples
     --------
-    >>> choose_edges([float(x) for x in range(101)], 4, least=1).tolist()
+    >>> choose_round_edges([float(x) for x in range(101)], 4, least=1).tolist()
     [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]
     """
     array = np.asarray(values, dtype=np.float64)

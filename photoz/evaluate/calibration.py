@@ -1,4 +1,8 @@
-"""Whether the p(z) of a photo-z catalogue comes true for the test galaxies, and what recalibration did for it."""
+"""Whether the p(z) of a photo-z catalogue comes true for the test galaxies, and what recalibration did for it.
+
+Calibration here is a measurement: how often the redshifts lie where p(z) says. What makes p(z) come true, on training
+galaxies set aside for it, is recalibration (`photoz.pdf.recalibration`).
+"""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -25,7 +29,6 @@ from photoz.pdf import (
 )
 from photoz.pdf.recalibration import Recalibration
 from photoz.schema import LEVELS, NO_IMAGE, QUANTILES, Flag, find_algorithm
-from photoz.settings.config import Config
 from photoz.training.set import read_split
 
 logger = logging.getLogger(__name__)
@@ -90,36 +93,36 @@ class Calibrations:
         return bool(np.isfinite(self.pit_before).any())
 
 
-def measure_calibration(config: Config, location: str, galaxies: Galaxies) -> Calibrations | None:
+def measure_calibration(location: str, galaxies: Galaxies, training: str) -> Calibrations | None:
     """Measure the p(z) of a catalogue on the test galaxies; None for a catalogue without p(z).
 
     Parameters
     ----------
-    config : Config
-        The training set is read for the magnitudes that recalibration goes by.
     location : str
         Photo-z catalogue (HATS), read a partition at a time.
     galaxies : Galaxies
+    training : str
+        Folder of the training set, read for the magnitudes that recalibration goes by.
 
     Returns
     -------
     Calibrations or None
     """
-    algorithm, quantiles_NQ, flags_N = _read_quantiles(location, galaxies)
-    if not algorithm:
+    stored = _read_stored(location, galaxies)
+    if stored is None:
         return None
-    members = _list_groups(galaxies)
+    quantiles_NQ, members = stored.quantiles_NQ, _list_groups(galaxies)
     groups, pit_N = _measure(quantiles_NQ, galaxies.z_spec, members, recalibrated=True)
     before_N, found = np.full(len(galaxies), np.nan), _find_recalibration(location)
     if found is not None:
         recalibration, bands = found
-        magnitudes_NF = _read_magnitudes(config, galaxies, bands)
-        whole_N = np.isfinite(magnitudes_NF).all(axis=1) & ((flags_N & (NO_IMAGE | Flag.PHOTOMETRY_ONLY)) == 0)
+        magnitudes_NF = _read_magnitudes(training, galaxies, bands)
+        whole_N = np.isfinite(magnitudes_NF).all(axis=1) & ((stored.flags_N & (NO_IMAGE | Flag.PHOTOMETRY_ONLY)) == 0)
         levels_NQ = recalibration.unmap_levels(make_coordinates(magnitudes_NF, bands))
         raw_NQ = np.where(whole_N[:, None], move_quantiles(quantiles_NQ, levels_NQ), np.nan)
         earlier, before_N = _measure(raw_NQ, galaxies.z_spec, members, recalibrated=False)
         groups = [*groups, *earlier]
-    return Calibrations(algorithm, groups, pit_N, before_N)
+    return Calibrations(stored.algorithm, groups, pit_N, before_N)
 
 
 def _list_groups(galaxies: Galaxies) -> dict[str, npt.NDArray[np.bool_]]:
@@ -173,16 +176,25 @@ def _find_recalibration(location: str) -> tuple[Recalibration, tuple[str, ...]] 
     return (recalibration, tuple(bands)) if recalibration is not None and isinstance(bands, list) else None
 
 
-def _read_quantiles(location: str, galaxies: Galaxies) -> tuple[str, FloatArray, npt.NDArray[np.int32]]:
-    """Read name of the algorithm, quantiles and flags of the test galaxies; the first row counts."""
+@dataclass(frozen=True, eq=False)
+class _Stored:
+    """What a catalogue holds of the T test galaxies: quantiles (NaN where there are none), flags, and whose p(z)."""
+
+    algorithm: str
+    quantiles_NQ: FloatArray
+    flags_N: npt.NDArray[np.int32]
+
+
+def _read_stored(location: str, galaxies: Galaxies) -> _Stored | None:
+    """Read p(z) and flags of the test galaxies, of which the first row counts; None where there is no p(z)."""
+    partitions = list_partitions(location)
+    names = read_partition(location, partitions[0]).column_names if partitions else []
+    algorithm = find_algorithm(names)
+    if not algorithm:
+        return None
     quantiles_NQ, flags_N = np.full((len(galaxies), len(LEVELS)), np.nan), np.zeros(len(galaxies), np.int32)
-    algorithm = ""
-    for partition in list_partitions(location):
-        if not algorithm:
-            algorithm = find_algorithm(read_partition(location, partition).column_names)
-            if not algorithm:
-                break
-        column = f"{algorithm}_{QUANTILES}"
+    column = f"{algorithm}_{QUANTILES}"
+    for partition in partitions:
         table = read_partition(location, partition, columns=["object_id", column, "flags"])
         index, rows = _match(table["object_id"], galaxies)
         lists = table[column].take(pa.array(rows)).combine_chunks()
@@ -190,12 +202,12 @@ def _read_quantiles(location: str, galaxies: Galaxies) -> tuple[str, FloatArray,
         decoded_NQ = decode_quantiles(lists.flatten().to_numpy().reshape(-1, len(LEVELS)))
         quantiles_NQ[index[fresh]] = decoded_NQ[fresh]
         flags_N[index[fresh]] = table["flags"].to_numpy()[rows[fresh]]
-    return algorithm, quantiles_NQ, flags_N
+    return _Stored(algorithm, quantiles_NQ, flags_N)
 
 
-def _read_magnitudes(config: Config, galaxies: Galaxies, bands: Sequence[str]) -> FloatArray:
+def _read_magnitudes(training: str, galaxies: Galaxies, bands: Sequence[str]) -> FloatArray:
     magnitudes_NF = np.full((len(galaxies), len(bands)), np.nan)
-    for table in read_split(config, "test", ["object_id", *(f"mag_{band}" for band in bands)]):
+    for table in read_split(training, "test", ["object_id", *(f"mag_{band}" for band in bands)]):
         index, rows = _match(table["object_id"], galaxies)
         columns: Iterator[FloatArray] = (table[f"mag_{band}"].to_numpy()[rows] for band in bands)
         magnitudes_NF[index] = np.stack(list(columns), axis=1)

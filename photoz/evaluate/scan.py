@@ -4,7 +4,9 @@ A catalogue is read partition by partition, so memory does not grow with it.
 """
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +17,12 @@ from photoz.catalogue.hats import Partition, list_partitions, read_partition
 from photoz.errors import CatalogueError, ConfigError, TrainingError
 from photoz.evaluate.metrics import FloatArray
 from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER, Flag
-from photoz.settings.config import Config
 from photoz.training.set import read_split, set_location
+from photoz.training.settings import Crossmatch
 
 logger = logging.getLogger(__name__)
+
+IntArray = npt.NDArray[np.int64]
 
 Z_EDGES: FloatArray = np.linspace(-0.1, 3.0, 621)
 """Bins of the redshift distribution of a whole catalogue."""
@@ -56,6 +60,51 @@ class Galaxies:
         return len(self.z_spec)
 
 
+def _no_cells() -> IntArray:
+    return np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class SkyMap:
+    """Rows by HEALPix cell; the cells grow coarser where they become many.
+
+    Parameters
+    ----------
+    order : int
+        HEALPix order of the cells.
+    cells, counts : ndarray of int64, shape (C,)
+        Cells (NESTED) with a row, and how many.
+    """
+
+    order: int = _FINEST_ORDER
+    cells: IntArray = field(default_factory=_no_cells)
+    counts: IntArray = field(default_factory=_no_cells)
+
+    def add(self, healpix_N: IntArray) -> Self:
+        """Return the map with more rows, given by their pixels of order 29 (NESTED)."""
+        cells, counts = np.unique(healpix_N >> 2 * (HEALPIX_ORDER - self.order), return_counts=True)
+        sky = self._merge(self.order, np.concatenate([self.cells, cells]), np.concatenate([self.counts, counts]))
+        while sky.cells.size > _MOST_CELLS:
+            sky = sky.coarsen()
+        return sky
+
+    def finish(self) -> Self:
+        """Return the finest map that can be drawn and holds enough rows a cell to show structure."""
+        sky = self
+        while sky.order and (sky.cells.size > _MOST_DRAWN or sky.counts.sum() < _LEAST_IN_CELL * sky.cells.size):
+            sky = sky.coarsen()
+        return sky
+
+    def coarsen(self) -> Self:
+        """Return the map one order up: four cells become one."""
+        return self._merge(self.order - 1, self.cells >> 2, self.counts)
+
+    @classmethod
+    def _merge(cls, order: int, cells: IntArray, counts: IntArray) -> Self:
+        merged, place = np.unique(cells, return_inverse=True)
+        return cls(order, merged, np.bincount(place, weights=counts, minlength=merged.size).astype(np.int64))
+
+
 @dataclass(frozen=True, eq=False)
 class Scan:
     """What one pass over a catalogue keeps.
@@ -68,10 +117,8 @@ class Scan:
         Rows of the whole catalogue with each bit of `photoz.schema.Flag`.
     z_counts : ndarray of float64, shape (620,)
         Rows by z_phot between ``Z_EDGES``.
-    sky_order : int
-        HEALPix order of the map's cells.
-    sky_cells, sky_counts : ndarray of int64, shape (C,)
-        Cells (NESTED) with a row, and how many.
+    sky : SkyMap
+        Rows of the whole catalogue by HEALPix cell.
     partitions : list of Partition
     z_phot : ndarray of float64, shape (T,)
         Of each test galaxy; NaN where the catalogue has none or does not hold the galaxy.
@@ -85,17 +132,33 @@ class Scan:
     estimated: int
     flags: dict[str, int]
     z_counts: FloatArray
-    sky_order: int
-    sky_cells: npt.NDArray[np.int64]
-    sky_counts: npt.NDArray[np.int64]
+    sky: SkyMap
     partitions: list[Partition]
     z_phot: FloatArray
     found: npt.NDArray[np.bool_]
     repeated: int
 
 
-def read_test_galaxies(config: Config) -> Galaxies:
+def read_test_galaxies(
+    training: str, *, bands: Sequence[str], colour: tuple[str, str], crossmatch: Crossmatch
+) -> Galaxies:
     """Read identifiers, redshifts and magnitudes of the training set's test split, without its cutouts.
+
+    Parameters
+    ----------
+    training : str
+        Folder of the training set, ``locations.training``.
+    bands : sequence of str
+        Of the survey, with a magnitude in the training set.
+    colour : (str, str)
+        Bands whose difference of magnitudes is the colour, ``evaluation.colour``.
+    crossmatch : Crossmatch
+        Names the split in the message where its share is empty.
+
+    Returns
+    -------
+    Galaxies
+        Rows without a finite z_spec are left out.
 
     Raises
     ------
@@ -104,22 +167,22 @@ def read_test_galaxies(config: Config) -> Galaxies:
     TrainingError
         There is no training set, a file of it is damaged, or no test galaxy has a redshift.
     """
-    blue, red = config.evaluation.colour
-    unknown = [band for band in (blue, red) if band not in config.survey.bands]
+    blue, red = colour
+    unknown = [band for band in colour if band not in bands]
     if unknown:
-        raise ConfigError(f"evaluation.colour has {unknown}, which survey.bands {list(config.survey.bands)} lacks")
+        raise ConfigError(f"evaluation.colour has {unknown}, which survey.bands {list(bands)} lacks")
     columns = ["object_id", "z_spec", "mag_auto", f"mag_{blue}", f"mag_{red}"]
     try:
-        table = pa.concat_tables(read_split(config, "test", columns))
+        table = pa.concat_tables(read_split(training, "test", columns))
     except (pa.ArrowException, KeyError) as error:
         raise TrainingError(
-            f"the training set {set_location(config)} cannot be read ({error}): make it again with jobs/train_dr4.py"
+            f"the training set {set_location(training)} cannot be read ({error}): make it again with jobs/train_dr4.py"
         ) from error
     table = table.filter(pc.is_finite(table["z_spec"]))
     if len(table) == 0:
         raise TrainingError(
-            f"the training set {set_location(config)} has no galaxy with a redshift in its test split: "
-            f"crossmatch.fractions = {config.crossmatch.fractions} (train, valid, calib, test) must leave some for it"
+            f"the training set {set_location(training)} has no galaxy with a redshift in its test split: "
+            f"crossmatch.fractions = {crossmatch.fractions} (train, valid, calib, test) must leave some for it"
         )
     return _make_galaxies(table, (f"mag_{blue}", f"mag_{red}"))
 
@@ -145,7 +208,7 @@ def scan_catalogue(location: str, galaxies: Galaxies) -> Scan:
     partitions = list_partitions(location)
     for partition in partitions[:1]:
         _check_columns(location, partition)
-    counts, z_counts, sky = dict.fromkeys((flag.name or "" for flag in Flag), 0), np.zeros(len(Z_EDGES) - 1), _Sky()
+    counts, z_counts, sky = dict.fromkeys((flag.name or "" for flag in Flag), 0), np.zeros(len(Z_EDGES) - 1), SkyMap()
     z_phot, found = np.full(len(galaxies), np.nan), np.zeros(len(galaxies), dtype=bool)
     rows = estimated = repeated = 0
     for partition in partitions:
@@ -156,12 +219,21 @@ def scan_catalogue(location: str, galaxies: Galaxies) -> Scan:
         for flag in Flag:
             counts[flag.name or ""] += int(np.count_nonzero(flags & flag.value))
         z_counts += np.histogram(z[np.isfinite(z)], Z_EDGES)[0]
-        sky.add(table[HEALPIX_COLUMN].to_numpy())
+        sky = sky.add(table[HEALPIX_COLUMN].to_numpy())
         repeated += _take(table["object_id"], z, galaxies, (z_phot, found))
     if repeated:
         logger.warning("%s holds %d test galaxies more than once; the first row counts", location, repeated)
-    order, cells, in_cell = sky.finish()
-    return Scan(rows, estimated, counts, z_counts, order, cells, in_cell, partitions, z_phot, found, repeated)
+    return Scan(
+        rows=rows,
+        estimated=estimated,
+        flags=counts,
+        z_counts=z_counts,
+        sky=sky.finish(),
+        partitions=partitions,
+        z_phot=z_phot,
+        found=found,
+        repeated=repeated,
+    )
 
 
 def _check_columns(location: str, partition: Partition) -> None:
@@ -208,33 +280,3 @@ def _take(
     index, first = np.unique(index, return_index=True)
     z_phot[index], found[index] = z[matched[first]], True
     return total - len(index)
-
-
-class _Sky:
-    """Counts rows by HEALPix cell, coarsening the cells when they become many."""
-
-    def __init__(self) -> None:
-        self._order = _FINEST_ORDER
-        self._cells = np.empty(0, dtype=np.int64)
-        self._counts = np.empty(0, dtype=np.int64)
-
-    def add(self, healpix: npt.NDArray[np.int64]) -> None:
-        cells, counts = np.unique(healpix >> 2 * (HEALPIX_ORDER - self._order), return_counts=True)
-        self._merge(np.concatenate([self._cells, cells]), np.concatenate([self._counts, counts]))
-        while self._cells.size > _MOST_CELLS:
-            self._coarsen()
-
-    def finish(self) -> tuple[int, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        while self._order and (
-            self._cells.size > _MOST_DRAWN or self._counts.sum() < _LEAST_IN_CELL * self._cells.size
-        ):
-            self._coarsen()
-        return self._order, self._cells, self._counts
-
-    def _coarsen(self) -> None:
-        self._order -= 1
-        self._merge(self._cells >> 2, self._counts)
-
-    def _merge(self, cells: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> None:
-        self._cells, place = np.unique(cells, return_inverse=True)
-        self._counts = np.bincount(place, weights=counts, minlength=self._cells.size).astype(np.int64)

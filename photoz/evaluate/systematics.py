@@ -4,34 +4,41 @@ A tile has one seeing and one depth, so everything is compared tile by tile: the
 the mean normalised difference of its test galaxies.
 """
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from astropy.io import fits
 
 from photoz.catalogue.hats import list_partitions, read_partition
-from photoz.evaluate.evaluation import Evaluation, Result
+from photoz.evaluate.conditions import Conditions, read_conditions
+from photoz.evaluate.evaluation import CatalogueAccuracy
 from photoz.evaluate.metrics import FloatArray, Metrics, compute_dz, compute_metrics
 from photoz.evaluate.scan import Galaxies
-from photoz.ingest.staging import read_extinction
 from photoz.schema import find_algorithm
 from photoz.settings.config import Config
-from photoz.tiles import read_attributes
-
-logger = logging.getLogger(__name__)
 
 KEPT = (1.0, 0.99, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5)
 """Shares of the test galaxies that are kept, those nearest to the training sample first."""
 LEAST_TILES = 4
 """Fewer tiles say nothing about a trend."""
-_APERTURE = math.pi  # square arcsec: a diameter of 2 arcsec, as the survey quotes its depth
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Number, sum and sum of squares of a quantity in one tile."""
+
+    count: int = 0
+    total: float = 0.0
+    square: float = 0.0
+
+    def add(self, values: FloatArray) -> "Sums":
+        """Return the sums with more values; those that are not finite are left out."""
+        values = values[np.isfinite(values)]
+        return Sums(self.count + len(values), self.total + float(values.sum()), self.square + float((values**2).sum()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +50,10 @@ class TileMeans:
     error: FloatArray
 
     @classmethod
-    def from_sums(cls, count: FloatArray, total: FloatArray, square: FloatArray) -> "TileMeans":
-        """Compute means and their errors from sums of the values and of their squares."""
+    def from_sums(cls, tiles: Sequence[Sums]) -> "TileMeans":
+        """Compute the means of tiles and their errors."""
+        count = np.array([sums.count for sums in tiles], dtype=np.float64)
+        total, square = np.array([sums.total for sums in tiles]), np.array([sums.square for sums in tiles])
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = total / count
             variance = np.maximum(square / count - mean**2, 0) * count / (count - 1)
@@ -87,115 +96,125 @@ class TileScan:
 
 
 @dataclass(frozen=True, eq=False)
+class DistanceCut:
+    """What a cut in the distance from the training sample leaves of the test galaxies.
+
+    Parameters
+    ----------
+    kept : float
+        Share of the galaxies whose distance is known.
+    largest : float
+        Distance of the farthest galaxy kept; beyond 1 the flag ``OUTSIDE_TRAINING`` is set.
+    metrics : Metrics
+        Of the galaxies kept.
+    """
+
+    kept: float
+    largest: float
+    metrics: Metrics
+
+
+@dataclass(frozen=True, eq=False)
 class Systematics:
     """Trends with the conditions, and accuracy against the cut in distance.
 
     Parameters
     ----------
     scan : TileScan
-    conditions : mapping of str to ndarray of float64, shape (T,)
-        By name with unit, as ``seeing in r [arcsec]``; NaN where a tile does not say.
+    conditions : Conditions
+        Of the scan's tiles.
     trends : mapping of str to (Trend, Trend)
         By condition that varies between tiles: of z_phot and of dz.
     uniformity : (float, int)
         Chi square of the tiles' mean dz about their common mean, and degrees of freedom.
-    cuts : sequence of (float, float, Metrics)
-        Share kept, largest distance kept, and accuracy; empty where no distance was measured.
-    absent : sequence of str
-        What the files do not say, in words.
+    cuts : sequence of DistanceCut
+        Those that keep most first; empty where no distance was measured.
     """
 
     scan: TileScan
-    conditions: Mapping[str, FloatArray]
+    conditions: Conditions
     trends: Mapping[str, tuple[Trend, Trend]]
     uniformity: tuple[float, int]
-    cuts: Sequence[tuple[float, float, Metrics]]
-    absent: Sequence[str]
+    cuts: Sequence[DistanceCut]
 
 
-def measure_systematics(config: Config, evaluation: Evaluation, result: Result) -> Systematics:
+def measure_systematics(config: Config, result: CatalogueAccuracy, galaxies: Galaxies) -> Systematics:
     """Read a catalogue once more, a partition at a time, and its tiles' attributes, and fit the trends.
+
+    Parameters
+    ----------
+    config : Config
+    result : CatalogueAccuracy
+        Of the catalogue.
+    galaxies : Galaxies
+        The test galaxies that it was measured on.
+
+    Returns
+    -------
+    Systematics
 
     Raises
     ------
     CatalogueError
         A partition is missing or damaged.
     """
-    scan = scan_tiles(result.location, evaluation.galaxies, result.scan.z_phot)
-    conditions, absent = read_conditions(config, scan.tiles)
+    scan = scan_tiles(result.location, galaxies, result.scan.z_phot)
+    conditions = read_conditions(scan.tiles, config.locations, config.survey, config.evaluation)
     trends = {
         name: (fit_trend(values, scan.redshift), fit_trend(values, scan.difference))
-        for name, values in conditions.items()
+        for name, values in conditions.values.items()
         if varies(values)
     }
-    cuts = measure_cuts(config, evaluation.galaxies, result.scan.z_phot, scan.distance)
-    return Systematics(scan, conditions, trends, compute_chi_square(scan.difference), cuts, absent)
+    options = {"resamples": config.evaluation.resamples, "seed": config.run.seed}
+    cuts = measure_cuts(scan.distance, result.scan.z_phot, galaxies.z_spec, **options)
+    return Systematics(scan, conditions, trends, compute_chi_square(scan.difference), cuts)
 
 
 def scan_tiles(location: str, galaxies: Galaxies, z_phot: FloatArray) -> TileScan:
-    """Sum z_phot and dz by tile; ``z_phot`` are the test galaxies' redshifts, which decide what counts as found."""
-    sums: dict[str, _Sums] = {}
+    """Sum z_phot and dz by tile.
+
+    Parameters
+    ----------
+    location : str
+        Photo-z catalogue (HATS).
+    galaxies : Galaxies
+    z_phot : ndarray of float64, shape (T,)
+        The test galaxies' redshifts, as one pass over the catalogue found them.
+
+    Returns
+    -------
+    TileScan
+        Tiles sorted by name. A test galaxy counts where it comes first.
+    """
+    redshift: dict[str, Sums] = {}
+    difference: dict[str, Sums] = {}
     distance = np.full(len(galaxies), np.nan)
     dz = compute_dz(z_phot, galaxies.z_spec)
     seen = np.zeros(len(galaxies), dtype=bool)
-    columns: list[str] | None = None
-    for partition in list_partitions(location):
-        if columns is None:
-            columns = _choose_columns(read_partition(location, partition).column_names)
-        table = read_partition(location, partition, columns=columns)
+    partitions = list_partitions(location)
+    algorithm = find_algorithm(read_partition(location, partitions[0]).column_names) if partitions else ""
+    measured = f"{algorithm}_training_distance" if algorithm else ""
+    for partition in partitions:
+        table = read_partition(location, partition, columns=["object_id", "tile", "z_phot", *filter(None, [measured])])
         position = pc.index_in(table["object_id"].cast(pa.string()), value_set=galaxies.object_id)
         index = pc.fill_null(position, -1).to_numpy()
         z = table["z_phot"].to_numpy().astype(np.float64)
-        if len(columns) > 3:
+        if measured:
             matched = index >= 0
-            distance[index[matched]] = table[columns[3]].to_numpy()[matched]
+            distance[index[matched]] = table[measured].to_numpy()[matched]
         for name, rows in _group(table["tile"]):
             found = index[rows][index[rows] >= 0]
             found = found[~seen[found]]
             seen[found] = True
-            sums.setdefault(name, _Sums()).add(z[rows], dz[found])
-    names = sorted(sums)
-    arrays = np.array([[*sums[name].redshift, *sums[name].difference] for name in names]).reshape(len(names), 6).T
-    return TileScan(names, TileMeans.from_sums(*arrays[:3]), TileMeans.from_sums(*arrays[3:]), distance)
-
-
-def read_conditions(config: Config, tiles: Sequence[str]) -> tuple[dict[str, FloatArray], list[str]]:
-    """Read seeing and depth of every band from the tiles' attributes, and the extinction from what ingest staged.
-
-    Parameters
-    ----------
-    config : Config
-        ``evaluation.seeing_key`` and ``noise_key`` name the header keywords.
-    tiles : sequence of str
-
-    Returns
-    -------
-    (dict of str to ndarray, list of str)
-        Conditions that vary between tiles, each of shape (T,), NaN where a tile lacks it; and what is absent, in words.
-    """
-    attributes = [read_attributes(config.locations.tiles, name) for name in tiles]
-    conditions: dict[str, FloatArray] = {}
-    absent: list[str] = []
-    for what, unit, key in (
-        ("seeing", "arcsec", config.evaluation.seeing_key),
-        ("5-sigma depth", "mag", config.evaluation.noise_key),
-    ):
-        found = {
-            f"{what} in {band} [{unit}]": np.array([_read_header(each, band, key) for each in attributes], dtype=float)
-            for band in config.survey.image_bands
-        }
-        found = {name: values for name, values in found.items() if np.isfinite(values).any()}
-        if what != "seeing":
-            found = {name: _compute_depth(config, values) for name, values in found.items()}
-        if not found:
-            absent.append(f"no image header has {key or 'a keyword'} ({what})")
-        conditions |= found
-    extinction = np.array([read_extinction(config.locations.sources, name) for name in tiles], dtype=float)
-    if np.isfinite(extinction).any():
-        conditions[f"extinction in {config.survey.mag_auto_band} [mag]"] = extinction
-    else:
-        absent.append("ingest recorded no extinction")
-    return conditions, absent
+            redshift[name] = redshift.get(name, Sums()).add(z[rows])
+            difference[name] = difference.get(name, Sums()).add(dz[found])
+    names = sorted(redshift)
+    return TileScan(
+        names,
+        TileMeans.from_sums([redshift[name] for name in names]),
+        TileMeans.from_sums([difference[name] for name in names]),
+        distance,
+    )
 
 
 def varies(condition_T: FloatArray) -> bool:
@@ -245,45 +264,35 @@ def compute_chi_square(means: TileMeans) -> tuple[float, int]:
 
 
 def measure_cuts(
-    config: Config, galaxies: Galaxies, z_phot: FloatArray, distance: FloatArray
-) -> list[tuple[float, float, Metrics]]:
-    """Measure the accuracy of the test galaxies nearest to the training sample: several shares, and up to 1."""
+    distance: FloatArray, z_phot: FloatArray, z_spec: FloatArray, *, resamples: int, seed: int
+) -> list[DistanceCut]:
+    """Measure the accuracy of the test galaxies nearest to the training sample: several shares, and up to 1.
+
+    Parameters
+    ----------
+    distance, z_phot, z_spec : ndarray of float64, shape (T,)
+        Galaxies with NaN in the first two are left out.
+    resamples, seed : int
+        As in `photoz.evaluate.metrics.compute_metrics`.
+
+    Returns
+    -------
+    list of DistanceCut
+        Those that keep most first; empty where no galaxy has a distance.
+    """
     known = np.isfinite(distance) & np.isfinite(z_phot)
     if not known.any():
         return []
-    options = {"resamples": config.evaluation.resamples, "seed": config.run.seed}
-    inside = float((distance[known] <= 1).mean())  # without the flag OUTSIDE_TRAINING
-    limits = [(share, float(np.quantile(distance[known], share))) for share in KEPT]
+    distance, z_phot, z_spec = distance[known], z_phot[known], z_spec[known]
+    inside = float((distance <= 1).mean())  # without the flag OUTSIDE_TRAINING
+    limits = [(share, float(np.quantile(distance, share))) for share in KEPT]
     limits = sorted({*limits, (inside, 1.0)} if 0 < inside < 1 else limits, reverse=True)
-    return [
-        (
-            share,
-            limit,
-            compute_metrics(
-                z_phot[known & (distance <= limit)], galaxies.z_spec[known & (distance <= limit)], **options
-            ),
-        )
-        for share, limit in limits
-    ]
-
-
-@dataclass
-class _Sums:
-    """Number, sum and sum of squares of z_phot and of dz in one tile."""
-
-    redshift: FloatArray = field(default_factory=lambda: np.zeros(3))
-    difference: FloatArray = field(default_factory=lambda: np.zeros(3))
-
-    def add(self, z: FloatArray, dz: FloatArray) -> None:
-        for into, values in ((self.redshift, z), (self.difference, dz)):
-            values = values[np.isfinite(values)]
-            into += (len(values), values.sum(), (values**2).sum())
-
-
-def _choose_columns(names: Sequence[str]) -> list[str]:
-    algorithm = find_algorithm(names)
-    distance = [f"{algorithm}_training_distance"] if algorithm else []
-    return ["object_id", "tile", "z_phot", *distance]
+    cuts = []
+    for share, limit in limits:
+        near = distance <= limit
+        metrics = compute_metrics(z_phot[near], z_spec[near], resamples=resamples, seed=seed)
+        cuts.append(DistanceCut(share, limit, metrics))
+    return cuts
 
 
 def _group(column: pa.ChunkedArray) -> list[tuple[str, npt.NDArray[np.int64]]]:
@@ -291,20 +300,6 @@ def _group(column: pa.ChunkedArray) -> list[tuple[str, npt.NDArray[np.int64]]]:
     names, place = np.unique(column.to_numpy().astype(str), return_inverse=True)
     order = np.argsort(place, kind="stable")
     return list(zip(names.tolist(), np.split(order, np.cumsum(np.bincount(place))[:-1]), strict=True))
-
-
-def _read_header(attributes: Mapping[str, Any], band: str, key: str) -> float:
-    text = attributes.get("headers", {}).get(band, "")
-    value = fits.Header.fromstring(text, sep="\n").get(key) if key else None
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
-
-
-def _compute_depth(config: Config, noise_T: FloatArray) -> FloatArray:
-    """5-sigma limit in an aperture of 2 arcsec [mag] from the standard deviation of a pixel of empty sky."""
-    pixels = _APERTURE / config.survey.pixel_scale**2
-    with np.errstate(invalid="ignore", divide="ignore"):
-        depth_T: FloatArray = config.survey.zeropoint - 2.5 * np.log10(5 * noise_T * math.sqrt(pixels))
-    return depth_T
 
 
 def _solve_slope(terms: FloatArray) -> FloatArray:

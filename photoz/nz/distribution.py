@@ -33,7 +33,7 @@ def count_redshifts(z_N: npt.ArrayLike) -> Integers:
     return np.bincount(place_N, minlength=cells + 1)
 
 
-def choose_edges(counts: Integers, bins: int) -> Floats:
+def choose_equal_edges(counts: Integers, bins: int) -> Floats:
     """Choose edges between which equally many redshifts lie, to 1e-4.
 
     Parameters
@@ -49,7 +49,7 @@ def choose_edges(counts: Integers, bins: int) -> Floats:
 
     Examples
     --------
-    >>> choose_edges(count_redshifts([0.10, 0.15, 0.20, 0.25]), 2).tolist()
+    >>> choose_equal_edges(count_redshifts([0.10, 0.15, 0.20, 0.25]), 2).tolist()
     [0.0999, 0.15005, 0.2501]
     """
     below = np.cumsum(counts)

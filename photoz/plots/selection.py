@@ -1,32 +1,30 @@
 """Redshifts against the conditions of the observation, and accuracy against the distance from the training sample."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from photoz.evaluate.metrics import FloatArray, Metrics
+from photoz.evaluate.metrics import FloatArray
+from photoz.evaluate.systematics import DistanceCut, TileMeans
 from photoz.plots.style import COLOURS, GREY, MARKERS, WIDTH, draw_nothing, styled
 
 MOST_POINTS = 40
 """Tiles drawn one by one; more are averaged in groups of neighbours."""
 
-Means = tuple[FloatArray, FloatArray, FloatArray]  # galaxies, mean, error, each (T,)
-
 
 @styled
-def plot_conditions(conditions: Mapping[str, FloatArray], redshift: Means, difference: Means) -> Figure:
+def plot_conditions(conditions: Mapping[str, FloatArray], redshift: TileMeans, difference: TileMeans) -> Figure:
     """Plot the tiles' mean z_phot and mean dz against conditions.
 
     Parameters
     ----------
     conditions : mapping of str to ndarray of float64, shape (T,)
         By axis label; one column of panels each.
-    redshift, difference : tuple of ndarray
-        Galaxies, mean and its error in each tile.
+    redshift, difference : TileMeans
+        Of z_phot and of dz.
 
     Returns
     -------
@@ -47,7 +45,7 @@ def plot_conditions(conditions: Mapping[str, FloatArray], redshift: Means, diffe
 
 
 @styled
-def plot_distance_cut(cuts: Mapping[str, Sequence[tuple[float, float, Metrics]]]) -> Figure:
+def plot_distance_cut(cuts: Mapping[str, Sequence[DistanceCut]]) -> Figure:
     """Plot SMAD and outliers of the galaxies kept, against the share kept; by estimator."""
     figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -56,10 +54,15 @@ def plot_distance_cut(cuts: Mapping[str, Sequence[tuple[float, float, Metrics]]]
         (right, "outlier_fraction_005", r"fraction $|\Delta z| > 0.05$"),
     ):
         for number, (estimator, rows) in enumerate(cuts.items()):
-            style: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
-            values = np.array([metrics[name] for _, _, metrics in rows]).reshape(-1, 2)
-            shares = np.array([100 * share for share, _, _ in rows])
-            axes.errorbar(shares, values[:, 0], np.nan_to_num(values[:, 1]), markersize=4, label=estimator, **style)
+            axes.errorbar(
+                [100 * cut.kept for cut in rows],
+                [cut.metrics[name].value for cut in rows],
+                np.nan_to_num([cut.metrics[name].error for cut in rows]),
+                color=COLOURS[number % len(COLOURS)],
+                marker=MARKERS[number % len(MARKERS)],
+                markersize=4,
+                label=estimator,
+            )
         axes.set(xlabel="kept, nearest to the training sample first [%]", ylabel=label)
         axes.set_ylim(bottom=0)
         axes.invert_xaxis()
@@ -67,26 +70,26 @@ def plot_distance_cut(cuts: Mapping[str, Sequence[tuple[float, float, Metrics]]]
     return figure
 
 
-def _draw_means(axes: Axes, values: FloatArray, means: Means, colour: str) -> None:
-    used = np.isfinite(values) & np.isfinite(means[1])
-    count, mean, error = (array[used] for array in means)
-    x = values[used]
+def _draw_means(axes: Axes, values: FloatArray, means: TileMeans, colour: str) -> None:
+    used = np.isfinite(values) & np.isfinite(means.mean)
+    x, drawn = values[used], TileMeans(means.count[used], means.mean[used], means.error[used])
     if x.size == 0:
         draw_nothing(axes, "not known")
         return
     if x.size > MOST_POINTS:
-        x, mean, error = _average_groups(x, (count, mean, error))
+        x, drawn = _average_groups(x, drawn)
+    mean, error = drawn.mean, drawn.error
     common = np.average(mean, weights=np.where(error > 0, error, np.inf) ** -2.0) if (error > 0).any() else mean.mean()
     axes.axhline(float(common), color=GREY, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
     axes.errorbar(x, mean, np.nan_to_num(error), fmt="o", markersize=3.5, color=colour, linewidth=0.9)
 
 
-def _average_groups(x: FloatArray, means: Means, *, groups: int = 12) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Averages over groups of tiles with similar x: x, mean and error."""
-    count, mean, error = means
+def _average_groups(x: FloatArray, means: TileMeans, *, groups: int = 12) -> tuple[FloatArray, TileMeans]:
+    """Averages over groups of tiles with similar x: x, and the means over the galaxies of each group."""
+    count, mean, error = means.count, means.mean, means.error
     parts = np.array_split(np.argsort(x, kind="stable"), groups)
     total = np.array([count[part].sum() for part in parts])
     middle = np.array([np.average(x[part], weights=count[part]) for part in parts])
     value = np.array([np.average(mean[part], weights=count[part]) for part in parts])
     square = np.array([((count[part] * np.nan_to_num(error[part])) ** 2).sum() for part in parts])
-    return middle, value, np.sqrt(square) / total
+    return middle, TileMeans(total, value, np.sqrt(square) / total)

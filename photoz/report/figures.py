@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from photoz.evaluate.evaluation import Evaluation
+from photoz.evaluate.evaluation import Accuracy
 from photoz.evaluate.scan import Z_EDGES
 from photoz.plots import (
     Quantity,
@@ -24,7 +24,6 @@ from photoz.plots import (
     plot_sky,
 )
 from photoz.plots.style import Z_PHOT, Z_SPEC
-from photoz.settings.config import Config
 
 Histories = Mapping[str, Sequence[Mapping[str, Any]]]
 _COLUMNS = 3  # estimators side by side in a figure
@@ -40,13 +39,14 @@ class Plate:
     figure: Figure
 
 
-def draw_plates(config: Config, evaluation: Evaluation, histories: Histories) -> Iterator[Plate]:
+def draw_plates(accuracy: Accuracy, colour: tuple[str, str], histories: Histories) -> Iterator[Plate]:
     """Draw every figure, one at a time, so that only one is held in memory.
 
     Parameters
     ----------
-    config : Config
-    evaluation : Evaluation
+    accuracy : Accuracy
+    colour : (str, str)
+        Bands whose difference of magnitudes is the colour.
     histories : mapping of str to sequence of mapping
         Training histories by estimator, as `photoz.plots.plot_history` takes them; may be empty.
 
@@ -54,14 +54,15 @@ def draw_plates(config: Config, evaluation: Evaluation, histories: Histories) ->
     ------
     Plate
     """
-    samples = [Sample(r.label, r.scan.z_phot, evaluation.galaxies.z_spec) for r in evaluation.results]
+    samples = [Sample(r.label, r.scan.z_phot, accuracy.galaxies.z_spec) for r in accuracy.results]
     yield from _draw_redshifts(samples)
-    yield from _draw_accuracy(config, evaluation, samples)
+    labels = label_quantities(colour)
+    yield from _draw_accuracy(accuracy, samples, labels)
     for number, sample in enumerate(samples, start=1):
         suffix = "" if len(samples) == 1 else f"-{number}-{make_file_name(sample.label)}"
-        yield from _draw_in_bins(config, evaluation, sample, suffix)
-    yield from _draw_calibration(evaluation)
-    yield from _draw_catalogue(evaluation, samples)
+        yield from _draw_in_bins(accuracy, sample, labels, suffix)
+    yield from _draw_calibration(accuracy)
+    yield from _draw_catalogue(accuracy, samples)
     if histories:
         yield Plate(
             "training",
@@ -72,9 +73,9 @@ def draw_plates(config: Config, evaluation: Evaluation, histories: Histories) ->
         )
 
 
-def label_quantities(config: Config) -> dict[str, str]:
+def label_quantities(colour: tuple[str, str]) -> dict[str, str]:
     """Return the axis label of each quantity that accuracy is binned in."""
-    blue, red = config.evaluation.colour
+    blue, red = colour
     return {"mag_auto": "$r$ [mag]", "z_spec": Z_SPEC, "z_phot": Z_PHOT, "colour": f"${blue} - {red}$ [mag]"}
 
 
@@ -99,7 +100,7 @@ def _draw_redshifts(samples: Sequence[Sample]) -> Iterator[Plate]:
         )
 
 
-def _draw_accuracy(config: Config, evaluation: Evaluation, samples: Sequence[Sample]) -> Iterator[Plate]:
+def _draw_accuracy(accuracy: Accuracy, samples: Sequence[Sample], labels: Mapping[str, str]) -> Iterator[Plate]:
     yield Plate(
         "residual-histogram",
         "Distribution of the normalised differences",
@@ -107,8 +108,7 @@ def _draw_accuracy(config: Config, evaluation: Evaluation, samples: Sequence[Sam
         "SMAD. What lies above them in the wings is what a Gaussian error would not foresee.",
         plot_residual_histogram(samples),
     )
-    labels = label_quantities(config)
-    bins = {name: {result.label: result.bins[name] for result in evaluation.results} for name in labels}
+    bins = {name: {result.label: result.bins[name] for result in accuracy.results} for name in labels}
     yield Plate(
         "binned",
         "Accuracy in bins",
@@ -118,8 +118,8 @@ def _draw_accuracy(config: Config, evaluation: Evaluation, samples: Sequence[Sam
     )
 
 
-def _draw_in_bins(config: Config, evaluation: Evaluation, sample: Sample, suffix: str) -> Iterator[Plate]:
-    labels, galaxies = label_quantities(config), evaluation.galaxies
+def _draw_in_bins(accuracy: Accuracy, sample: Sample, labels: Mapping[str, str], suffix: str) -> Iterator[Plate]:
+    galaxies = accuracy.galaxies
     magnitude = Quantity(labels["mag_auto"], galaxies.mag_auto)
     colour = Quantity(labels["colour"], galaxies.colour)
     yield Plate(
@@ -138,8 +138,8 @@ def _draw_in_bins(config: Config, evaluation: Evaluation, sample: Sample, suffix
     )
 
 
-def _draw_calibration(evaluation: Evaluation) -> Iterator[Plate]:
-    found = [(result.label, result.calibration) for result in evaluation.results if result.calibration is not None]
+def _draw_calibration(accuracy: Accuracy) -> Iterator[Plate]:
+    found = [(result.label, result.calibration) for result in accuracy.results if result.calibration is not None]
     for number, (label, calibration) in enumerate(found, start=1):
         suffix = "" if len(found) == 1 else f"-{number}-{make_file_name(label)}"
         before = (
@@ -158,8 +158,8 @@ def _draw_calibration(evaluation: Evaluation) -> Iterator[Plate]:
         )
 
 
-def _draw_catalogue(evaluation: Evaluation, samples: Sequence[Sample]) -> Iterator[Plate]:
-    first = evaluation.results[0]
+def _draw_catalogue(accuracy: Accuracy, samples: Sequence[Sample]) -> Iterator[Plate]:
+    first = accuracy.results[0]
     whole = (rf"{Z_PHOT}, all of {first.label}", first.scan.z_counts, Z_EDGES)
     yield Plate(
         "redshift-distribution",
@@ -169,7 +169,7 @@ def _draw_catalogue(evaluation: Evaluation, samples: Sequence[Sample]) -> Iterat
         plot_redshift_distribution(samples, whole),
     )
     partitions = [(partition.order, partition.pixel) for partition in first.scan.partitions]
-    sky = SkyCounts(first.scan.sky_order, first.scan.sky_cells, first.scan.sky_counts, partitions)
+    sky = SkyCounts(first.scan.sky.order, first.scan.sky.cells, first.scan.sky.counts, partitions)
     yield Plate(
         "sky",
         "Sky coverage",

@@ -3,10 +3,14 @@
 import csv
 import io
 import math
+from collections.abc import Sequence
 
-from photoz.evaluate.evaluation import Evaluation, list_rows
-from photoz.evaluate.metrics import STATISTICS, Measurement
+from photoz.evaluate.calibration import Calibration
+from photoz.evaluate.evaluation import Accuracy
+from photoz.evaluate.metrics import STATISTICS, Measurement, Metrics
 
+Row = dict[str, str | int | float | None]
+"""Of ``metrics.csv``, by column."""
 PAPER = ("mean_difference", "bias_mean", "std", "smad")
 """The figures of the paper's table (arXiv 2312.08043)."""
 BY_COLOUR = ("bias_mean", "std", "smad", "outlier_fraction_005")
@@ -55,7 +59,7 @@ def format_measurement(name: str, measurement: Measurement) -> str:
     return shown + (" %" if percent else "")
 
 
-def format_table(evaluation: Evaluation) -> str:
+def format_table(accuracy: Accuracy) -> str:
     """Format the accuracy table as aligned plain text for a terminal, one column a catalogue.
 
     Returns
@@ -63,7 +67,7 @@ def format_table(evaluation: Evaluation) -> str:
     str
         Several lines; below them how the first catalogue's SMAD differs from that of each other one.
     """
-    results = evaluation.results
+    results = accuracy.results
     lines = [["", *(result.label for result in results)]]
     lines.append(["galaxies", *(f"{result.metrics.count:,}" for result in results)])
     for name, shown in _PLAIN.items():
@@ -74,15 +78,15 @@ def format_table(evaluation: Evaluation) -> str:
         for line in lines
     ]
     text.insert(1, "-" * len(text[0]))
-    for label, difference in evaluation.differences.items():
+    for label, difference in accuracy.differences.items():
         shown = format_measurement("bias_smad", difference["smad"])
         text.append(f"SMAD of {results[0].label} minus that of {label}, same galaxies: {shown}")
     return "\n".join(line.rstrip() for line in text)
 
 
-def format_csv(evaluation: Evaluation) -> str:
+def format_metrics(accuracy: Accuracy) -> str:
     """Format every figure, overall and in bins, as CSV; a figure that does not exist is an empty field."""
-    rows = list_rows(evaluation)
+    rows = list_rows(accuracy)
     buffer = io.StringIO()
     names = dict.fromkeys(name for row in rows for name in row)  # of all rows, in the order they come
     writer = csv.DictWriter(buffer, fieldnames=list(names), restval="", lineterminator="\n")
@@ -92,9 +96,42 @@ def format_csv(evaluation: Evaluation) -> str:
     return buffer.getvalue()
 
 
-def describe_statistics() -> list[tuple[str, str, str]]:
-    """List name, symbol and definition of each figure of the table, in its order."""
-    return [(name, STATISTICS[name].symbol, STATISTICS[name].description) for name in (*PAPER, *FURTHER)]
+def list_rows(accuracy: Accuracy) -> list[Row]:
+    """List the metrics as flat rows, one for each catalogue and bin (``quantity`` is "all" for the whole sample).
+
+    The rows of p(z) follow, with other keys: ``quantity`` is "p(z), all", "p(z), faintest fifth, before
+    recalibration" and so on.
+    """
+    rows: list[Row] = []
+    for result in accuracy.results:
+        rows.append(_make_row(result.label, ("all", None, None, None), result.metrics))
+        for quantity, bins in result.bins.items():
+            rows += [_make_row(result.label, (quantity, b.low, b.high, b.centre), b.metrics) for b in bins]
+    for result in accuracy.results:
+        if result.calibration is not None:
+            rows += [_make_pdf_row(result.label, group) for group in result.calibration.groups]
+    return rows
+
+
+def describe_statistics(names: Sequence[str]) -> list[tuple[str, str, str]]:
+    """List name, symbol and definition of figures of merit, in their order."""
+    return [(name, STATISTICS[name].symbol, STATISTICS[name].description) for name in names]
+
+
+def _make_pdf_row(label: str, group: Calibration) -> Row:
+    quantity = f"p(z), {group.group}" + ("" if group.recalibrated else ", before recalibration")
+    row: Row = {"catalogue": label, "quantity": quantity, "rows": group.count, "count": group.count, "pit_ks": group.ks}
+    names = ("coverage_68", "coverage_95", "crps", "cde_loss")
+    return row | {name: getattr(group, name) for name in names}
+
+
+def _make_row(label: str, place: tuple[str, float | None, float | None, float | None], metrics: Metrics) -> Row:
+    quantity, low, high, centre = place
+    row: Row = {"catalogue": label, "quantity": quantity, "low": low, "high": high, "median": centre}
+    row |= {"rows": metrics.rows, "count": metrics.count, "completeness": metrics.completeness}
+    for name in STATISTICS:
+        row[name], row[f"{name}_error"] = metrics[name]
+    return row
 
 
 def _count_digits(value: float, error: float) -> int:

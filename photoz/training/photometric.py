@@ -37,7 +37,7 @@ def read_sample(config: Config, split: str = "train") -> Sample:
     names = [*(f"mag_{band}" for band in bands), *(f"magerr_{band}" for band in bands), "z_spec"]
     count = len(bands)
     blocks, dark = [np.empty((0, len(names)), dtype=np.float32)], [np.empty((0, count), dtype=np.bool_)]
-    for table in read_split(config, split, [*names, "not_detected"]):
+    for table in read_split(config.locations.training, split, [*names, "not_detected"]):
         blocks.append(np.stack([table[name].to_numpy() for name in names], axis=1))
         dark.append(table["not_detected"].to_numpy()[:, None] >> np.arange(count) & 1 == 1)
     values_NC, dark_NF = np.concatenate(blocks), np.concatenate(dark)

@@ -36,7 +36,7 @@ def calibrate_estimator(estimator: HybridEstimator, config: Config) -> HybridEst
     if not estimator.gives_pdf:
         return estimator
     columns = list_columns(estimator.bands, images=bool(estimator.image_bands))
-    tables = (table for table in read_split(config, "calib", columns) if len(table))
+    tables = (table for table in read_split(config.locations.training, "calib", columns) if len(table))
     galaxies = ((make_inputs(table, estimator.bands), table["z_spec"].to_numpy()) for table in tables)
     distance = fit_distance(estimator, config)
     return replace(estimator, recalibration=fit_recalibration(estimator, galaxies), distance=distance)
@@ -44,7 +44,7 @@ def calibrate_estimator(estimator: HybridEstimator, config: Config) -> HybridEst
 
 def fit_distance(estimator: HybridEstimator, config: Config) -> ColourDistance:
     """Fit the distance from the training galaxies."""
-    tables = read_split(config, "train", [f"mag_{band}" for band in estimator.bands])
+    tables = read_split(config.locations.training, "train", [f"mag_{band}" for band in estimator.bands])
     blocks = [np.stack([column.to_numpy() for column in table.columns], axis=1) for table in tables]
     return ColourDistance.fit(np.concatenate(blocks), estimator.scaling, seed=config.run.seed)
 

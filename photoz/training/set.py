@@ -70,14 +70,14 @@ def plan_matching(config: Config, partitions: Sequence[Partition], spectra: pa.T
     return tasks
 
 
-def set_location(config: Config) -> str:
-    """Return the folder of the training set's Parquet files."""
-    return join(config.locations.training, "set")
+def set_location(training: str) -> str:
+    """Return the folder of the training set's Parquet files, within ``locations.training``."""
+    return join(training, "set")
 
 
 def locate_part(config: Config, partition: Partition) -> str:
     """Return the Parquet file of one partition of the training set."""
-    return join(set_location(config), f"part-{partition.order}-{partition.pixel}.parquet")
+    return join(set_location(config.locations.training), f"part-{partition.order}-{partition.pixel}.parquet")
 
 
 def write_part(config: Config, task: MatchTask) -> dict[str, Any]:
@@ -195,32 +195,47 @@ def _tile_checksum(config: Config, name: str) -> str:
         return "none"
 
 
-def list_parts(config: Config) -> list[str]:
-    """List the files of the training set.
+def list_parts(training: str) -> list[str]:
+    """List the files of the training set within ``locations.training``.
 
     Raises
     ------
     TrainingError
         There is none.
     """
-    parts = list_folder(set_location(config), "part-*.parquet")
+    parts = list_folder(set_location(training), "part-*.parquet")
     if not parts:
-        raise TrainingError(f"no training set at {set_location(config)!r}: run jobs/train_dr4.py, which makes it")
+        raise TrainingError(f"no training set at {set_location(training)!r}: run jobs/train_dr4.py, which makes it")
     return parts
 
 
 def compute_set_hash(config: Config) -> str:
     """Hash the whole training set from the keys its parts record."""
     keys = []
-    for part in list_parts(config):
+    for part in list_parts(config.locations.training):
         with fsspec.open(part, "rb") as file:
             keys.append((pq.read_schema(file).metadata or {}).get(_KEY, b"").decode())
     return compute_key(sorted(keys))
 
 
-def read_split(config: Config, split: str, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """Read some columns of one split, a row group at a time."""
-    for part in list_parts(config):
+def read_split(training: str, split: str, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Read some columns of one split, a row group at a time.
+
+    Parameters
+    ----------
+    training : str
+        ``locations.training``, where the training set lies.
+    split : str
+        One of `SPLITS`.
+    columns : sequence of str
+        In the order they are to have.
+
+    Yields
+    ------
+    pyarrow.Table
+        The rows of a row group that belong to the split; there may be none.
+    """
+    for part in list_parts(training):
         with fsspec.open(part, "rb") as file:
             parquet = pq.ParquetFile(file)
             for group in range(parquet.num_row_groups):
@@ -230,21 +245,25 @@ def read_split(config: Config, split: str, columns: Sequence[str]) -> Iterator[p
 
 def count_splits(config: Config) -> dict[str, int]:
     """Count the galaxies of each split."""
-    return {split: sum(len(table) for table in read_split(config, split, ["object_id"])) for split in SPLITS}
+    return {
+        split: sum(len(table) for table in read_split(config.locations.training, split, ["object_id"]))
+        for split in SPLITS
+    }
 
 
 def fit_magnitude_scaling(config: Config) -> MagnitudeScaling:
     """Derive means, spreads and band differences from the training split, read a row group at a time."""
     bands = config.survey.bands
     sums = MagnitudeSums.empty(len(bands))
-    for table in read_split(config, "train", [f"mag_{band}" for band in bands]):
+    for table in read_split(config.locations.training, "train", [f"mag_{band}" for band in bands]):
         sums = sums.add(np.stack([column.to_numpy() for column in table.columns], axis=1))
     return MagnitudeScaling.fit(sums, bands)
 
 
 def read_redshifts(config: Config, split: str) -> npt.NDArray[np.float64]:
     """Read the redshifts of one split, shape (N,)."""
-    blocks = [np.empty(0), *(table["z_spec"].to_numpy() for table in read_split(config, split, ["z_spec"]))]
+    tables = read_split(config.locations.training, split, ["z_spec"])
+    blocks = [np.empty(0), *(table["z_spec"].to_numpy() for table in tables)]
     return np.concatenate(blocks).astype(np.float64)
 
 

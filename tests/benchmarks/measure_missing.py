@@ -61,7 +61,7 @@ def parse_options() -> argparse.Namespace:
 def read_test(config: Config, estimator: HybridEstimator, most: int) -> tuple[Inputs, np.ndarray]:
     columns = list_columns(estimator.bands, images=bool(estimator.image_bands))
     tables, count = [], 0
-    for table in read_split(config, "test", columns):
+    for table in read_split(config.locations.training, "test", columns):
         tables.append(table)
         count += len(table)
         if 0 < most <= count:

@@ -30,7 +30,9 @@ def main() -> None:
     print("| network | packed float32: max, 99 % | packed bf16 | bf16 by autocast |\n|---|---|---|---|")
     for name in options.estimator:
         estimator = load_estimator(join(config.locations.models, name)).without_pdf()
-        rows = pa.concat_tables(read_split(config, "train", list_columns(estimator.bands, images=True)))
+        rows = pa.concat_tables(
+            read_split(config.locations.training, "train", list_columns(estimator.bands, images=True))
+        )
         rows = rows.slice(0, GALAXIES).combine_chunks()
         inputs = make_inputs(rows, estimator.bands)
         eager_N = estimator.estimate(inputs).z_phot_N

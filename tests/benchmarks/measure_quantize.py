@@ -79,7 +79,7 @@ def main() -> None:
 
 def read_tests(config: Config, estimator: Estimator, tiles: int) -> pa.Table:
     columns = [*list_columns(estimator.bands, images=True), "tile", "ra", "dec"]
-    table = pa.concat_tables(read_split(config, "test", columns)).combine_chunks()
+    table = pa.concat_tables(read_split(config.locations.training, "test", columns)).combine_chunks()
     chosen = sorted(pc.unique(table["tile"]).to_pylist())[:tiles]
     return table.filter(pc.is_in(table["tile"], pa.array(chosen)))
 

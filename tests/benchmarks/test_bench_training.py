@@ -48,7 +48,9 @@ def spread(config: Config, **training: Any) -> Config:
 def prepare_batches(plan: TrainingPlan, device: torch.device) -> list[Any]:
     """Prepare the training galaxies in memory, in batches of the settings' size."""
     size, batches = plan.config.training.batch_size, []
-    table = pa.concat_tables(read_split(plan.config, "train", list_columns(BANDS, images=True))).combine_chunks()
+    table = pa.concat_tables(
+        read_split(plan.config.locations.training, "train", list_columns(BANDS, images=True))
+    ).combine_chunks()
     for start in range(0, len(table) - size + 1, size):
         rows = table.slice(start, size)
         z_N = rows["z_spec"].to_numpy()

@@ -225,9 +225,7 @@ def test_usage_sees_time_and_memory():
     measure = """
 import numpy as np
 from photoz.comparison.run import measure_usage
-with measure_usage() as usage:
-    held = np.ones(30_000_000)
-    held += 1
+held, usage = measure_usage(lambda: np.ones(30_000_000) + 1)
 print(usage.seconds, usage.mib)
 """
     result = subprocess.run([sys.executable, "-c", measure], capture_output=True, text=True, check=True)

@@ -15,18 +15,25 @@ import pytest
 from tiny_catalogues import Sky, make_config, make_estimates, make_sky, write_photoz, write_training_set
 
 from photoz.errors import CatalogueError, ConfigError, EvaluationError, TrainingError
-from photoz.evaluate.evaluation import evaluate_catalogues, list_rows
+from photoz.evaluate.evaluation import evaluate_catalogues
 from photoz.evaluate.metrics import STATISTICS, Measurement
-from photoz.evaluate.scan import read_test_galaxies, scan_catalogue
-from photoz.report import format_csv, format_table, write_report
+from photoz.evaluate.scan import Galaxies, read_test_galaxies, scan_catalogue
+from photoz.report import format_metrics, format_table, write_report
 from photoz.report.published import PUBLISHED
-from photoz.report.tables import format_measurement
+from photoz.report.tables import format_measurement, list_rows
+from photoz.settings.config import Config
 
 ROOT = Path(__file__).parents[2]
 
 
 def take(sky: Sky, rows) -> Sky:
     return Sky(*(getattr(sky, name)[rows] for name in ("object_id", "ra", "dec", "z_spec", "mag", "colour")))
+
+
+def read_galaxies(config: Config) -> Galaxies:
+    return read_test_galaxies(
+        config.locations.training, bands=config.survey.bands, colour=("g", "r"), crossmatch=config.crossmatch
+    )
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +75,7 @@ def test_catalogue_is_joined_with_the_test_split_alone(survey, evaluation):
 def test_whole_catalogue_is_counted(survey, evaluation):
     _, _, sky, z_phot, _ = survey
     scan = evaluation.results[0].scan
-    assert scan.rows == scan.sky_counts.sum() == len(sky.ra)
+    assert scan.rows == scan.sky.counts.sum() == len(sky.ra)
     assert scan.estimated == np.isfinite(z_phot).sum() == scan.z_counts.sum()
     assert scan.flags["ESTIMATE_FAILED"] == np.isnan(z_phot).sum()
     assert scan.flags["MASKED_PIXELS"] == 16
@@ -94,7 +101,7 @@ def test_missing_galaxies_count_against_completeness(survey, tmp_path, caplog):
     folder, _, sky, z_phot, test = survey
     kept = np.arange(len(sky.ra)) % 3 > 0
     write_photoz(str(tmp_path / "catalogue"), take(sky, kept), z_phot[kept])
-    galaxies = read_test_galaxies(make_config(folder))
+    galaxies = read_galaxies(make_config(folder))
     scan = scan_catalogue(str(tmp_path / "catalogue"), galaxies)
     assert scan.found.sum() == (kept & test).sum()
     assert np.isnan(scan.z_phot[~scan.found]).all()
@@ -107,7 +114,7 @@ def test_repeated_ids_are_counted_and_the_first_row_is_used(survey, tmp_path, ca
     doubled = np.concatenate([np.arange(len(sky.ra)), [1]])
     write_training_set(str(tmp_path / "training"), take(sky, doubled), np.full(len(doubled), "test"))
     with caplog.at_level(logging.WARNING):
-        galaxies = read_test_galaxies(make_config(tmp_path))
+        galaxies = read_galaxies(make_config(tmp_path))
         scan = scan_catalogue(str(tmp_path / "catalogue"), galaxies)
     assert (galaxies.repeated, len(galaxies)) == (1, len(sky.ra))
     assert scan.repeated == 3
@@ -177,7 +184,7 @@ def test_csv_and_json_hold_every_figure(survey, evaluation, page):
     assert len(rows) == len(list_rows(evaluation))
     assert {row["quantity"] for row in rows} == {"all", "mag_auto", "z_spec", "z_phot", "colour", "colour_half"}
     assert float(rows[0]["smad"]) == evaluation.results[0].metrics["smad"].value
-    assert "nan" not in format_csv(evaluation)
+    assert "nan" not in format_metrics(evaluation)
     summary = json.loads((folder / "report" / "metrics.json").read_text(), parse_constant=pytest.fail)
     assert summary["test_galaxies"] == 400
     assert set(summary["catalogues"][0]["metrics"]) == set(STATISTICS)

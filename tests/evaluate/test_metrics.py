@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from photoz.errors import EvaluationError
-from photoz.evaluate.binning import assign_bins, choose_edges
+from photoz.evaluate.binning import assign_bins, choose_round_edges
 from photoz.evaluate.metrics import (
     STATISTICS,
     compute_binned,
@@ -148,7 +148,7 @@ def test_bins_hold_every_galaxy_once():
     generator = np.random.default_rng(2)
     spec, quantity = generator.uniform(0, 0.5, 500), generator.normal(18, 1, 500)
     quantity[:7] = np.nan
-    edges = choose_edges(quantity, 6)
+    edges = choose_round_edges(quantity, 6)
     bins = compute_binned(spec, spec, quantity, edges, resamples=0)
     assert sum(bin.metrics.rows for bin in bins) == 493
     assert (edges[0], edges[-1]) == (np.nanmin(quantity), np.nanmax(quantity))
@@ -164,7 +164,7 @@ def test_empty_bin_is_kept_and_empty():
 
 @given(arrays(np.float64, st.integers(0, 300), elements=st.floats(-100, 100)), st.integers(1, 12))
 def test_edges_increase_and_span_the_values(sample, bins):
-    edges = choose_edges(sample, bins)
+    edges = choose_round_edges(sample, bins)
     if edges.size:
         assert (np.diff(edges) > 0).all()
         assert (assign_bins(sample, edges) >= 0).all()

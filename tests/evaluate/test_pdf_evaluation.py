@@ -14,7 +14,6 @@ from tiny_catalogues import make_config, make_sky, write_photoz, write_training_
 from photoz.estimators import Pdfs
 from photoz.evaluate.calibration import measure_calibration
 from photoz.evaluate.evaluation import evaluate_catalogues
-from photoz.evaluate.scan import read_test_galaxies
 from photoz.pdf import Recalibration, make_coordinates
 from photoz.plots import plot_calibration
 from photoz.report import write_report
@@ -89,14 +88,14 @@ def test_a_catalogue_without_densities_has_no_calibration(evaluation) -> None:
     assert evaluation.results[1].calibration is None
 
 
-def test_without_the_estimators_folder_there_is_no_before(survey) -> None:
+def test_without_the_estimators_folder_there_is_no_before(survey, evaluation) -> None:
     folder, config = survey
     file = folder / "catalogue" / "run" / "run.json"
     kept = file.read_text()
     try:
         for text in ("{}", json.dumps({"estimator": str(folder / "nowhere")})):
             file.write_text(text)
-            calibration = measure_calibration(config, str(folder / "catalogue"), read_test_galaxies(config))
+            calibration = measure_calibration(str(folder / "catalogue"), evaluation.galaxies, config.locations.training)
             assert not calibration.compares
             assert all(group.recalibrated for group in calibration.groups)
     finally:
@@ -108,7 +107,7 @@ def test_report_shows_calibration_once_for_the_catalogue_that_has_it(
 ) -> None:
     folder, config = survey
     # The other figures take a minute and are tested elsewhere.
-    monkeypatch.setattr("photoz.report.writer.draw_plates", lambda _, shown, __: _draw_calibration(shown))
+    monkeypatch.setattr("photoz.report.writer.draw_plates", lambda shown, *_: _draw_calibration(shown))
     one = replace(evaluation, results=evaluation.results[:1], differences={})
     page = Path(write_report(config, one)).read_text(encoding="utf-8")
     assert page.count("Does p(z) come true?") == 1

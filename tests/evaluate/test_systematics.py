@@ -13,13 +13,13 @@ from tiny_catalogues import make_config, make_estimates, make_sky, write_photoz,
 
 from photoz.catalogue.hats import list_partitions, locate_partition, locate_primary, read_partition, write_partition
 from photoz.estimators.base import Estimates, Pdfs
+from photoz.evaluate.conditions import read_conditions
 from photoz.evaluate.evaluation import evaluate_catalogues
 from photoz.evaluate.systematics import (
     TileMeans,
     compute_chi_square,
     fit_trend,
     measure_systematics,
-    read_conditions,
 )
 from photoz.inference import make_table
 from photoz.ingest.staging import METADATA_KEY, read_extinction, staged_location
@@ -81,7 +81,7 @@ def measured(survey):
     folder = survey[0]
     config = make_config(folder, evaluation={"resamples": 10})
     evaluation = evaluate_catalogues(config)
-    return config, evaluation, measure_systematics(config, evaluation, evaluation.results[0])
+    return config, evaluation, measure_systematics(config, evaluation.results[0], evaluation.galaxies)
 
 
 def test_means_by_tile_are_those_of_the_galaxies(survey, measured):
@@ -106,30 +106,30 @@ def test_a_trend_with_seeing_is_found_and_tiles_without_headers_are_left_out(mea
     assert redshift.tiles == difference.tiles == TILES - 1
     assert difference.slope == pytest.approx(0.1 / 1.23, abs=0.03)
     assert difference.significance > 3
-    assert "seeing in u [arcsec]" in found.conditions
+    assert "seeing in u [arcsec]" in found.conditions.values
 
 
 def test_depth_is_that_of_the_sky_noise_and_constant_depth_has_no_trend(measured):
     _, _, found = measured
     # 5 sigma in an aperture of 1 arcsec radius: pi / 0.2^2 = 78.5 pixels
     expected = -2.5 * math.log10(5 * 1e-12 * math.sqrt(math.pi / 0.04))
-    assert found.conditions["5-sigma depth in u [mag]"][0] == pytest.approx(expected)
+    assert found.conditions.values["5-sigma depth in u [mag]"][0] == pytest.approx(expected)
     assert "5-sigma depth in u [mag]" not in found.trends
 
 
 def test_what_headers_do_not_say_is_told(survey):
     folder = survey[0]
     config = make_config(folder, evaluation={"seeing_key": "PSF_FWHM", "noise_key": ""})
-    conditions, absent = read_conditions(config, [name_tile(0), "nowhere"])
-    assert list(conditions) == ["extinction in r [mag]"]
-    assert "PSF_FWHM" in absent[0]
-    assert "depth" in absent[1]
-    _, absent = read_conditions(config, ["nowhere"])
-    assert absent[2] == "ingest recorded no extinction"
+    sections = (config.locations, config.survey, config.evaluation)
+    conditions = read_conditions([name_tile(0), "nowhere"], *sections)
+    assert list(conditions.values) == ["extinction in r [mag]"]
+    assert "PSF_FWHM" in conditions.absent[0]
+    assert "depth" in conditions.absent[1]
+    assert read_conditions(["nowhere"], *sections).absent[2] == "ingest recorded no extinction"
 
 
 def test_ingest_records_the_extinction(ready_survey, measured):
-    assert measured[2].conditions["extinction in r [mag]"][3] == pytest.approx(0.08)
+    assert measured[2].conditions.values["extinction in r [mag]"][3] == pytest.approx(0.08)
     recorded = [read_extinction(ready_survey.config.locations.sources, f"KIDS_{ra}_-0.5") for ra in ("180.0", "180.5")]
     assert all(0 < value < 1 for value in recorded)
 
@@ -138,12 +138,12 @@ def test_cuts_keep_the_nearest(survey, measured):
     _, _, z_phot, _, test_N, distance_N = survey
     cuts = measured[2].cuts
     known = test_N & np.isfinite(z_phot)
-    assert cuts[0][2].count == known.sum()
-    share, _, metrics = next(cut for cut in cuts if cut[1] == 1.0)
-    assert metrics.count == (known & (distance_N <= 1)).sum() == pytest.approx(share * known.sum())
-    share, limit, metrics = cuts[-1]
-    assert (share, metrics.count) == (0.5, (known & (distance_N <= limit)).sum())
-    assert limit == pytest.approx(np.median(distance_N[known]), abs=1e-3)
+    assert cuts[0].metrics.count == known.sum()
+    flagged = next(cut for cut in cuts if cut.largest == 1.0)
+    assert flagged.metrics.count == (known & (distance_N <= 1)).sum() == pytest.approx(flagged.kept * known.sum())
+    last = cuts[-1]
+    assert (last.kept, last.metrics.count) == (0.5, (known & (distance_N <= last.largest)).sum())
+    assert last.largest == pytest.approx(np.median(distance_N[known]), abs=1e-3)
 
 
 def test_straight_line_and_its_jackknife_error():

@@ -21,7 +21,7 @@ from photoz.estimators.base import Estimates, Pdfs
 from photoz.inference import make_table
 from photoz.nz.distribution import (
     assign_tomographic_bins,
-    choose_edges,
+    choose_equal_edges,
     compute_shares,
     count_redshifts,
     draw_bootstrap_weights,
@@ -91,7 +91,7 @@ def test_place_redshifts():
 @settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.floats(-0.5, 8, width=32), min_size=1, max_size=60), st.integers(1, 7))
 def test_every_redshift_lies_in_one_of_equally_full_bins(z, bins):
-    edges = choose_edges(count_redshifts(z), bins)
+    edges = choose_equal_edges(count_redshifts(z), bins)
     bin_N = assign_tomographic_bins(z, edges)
     assert bin_N.min() >= 1
     assert bin_N.max() <= bins
@@ -102,9 +102,9 @@ def test_every_redshift_lies_in_one_of_equally_full_bins(z, bins):
 def test_edges_of_parts_are_those_of_the_whole():
     z = np.random.default_rng(1).gamma(4, 0.06, 5000)
     parts = sum(count_redshifts(part) for part in np.array_split(z, 7))
-    np.testing.assert_array_equal(choose_edges(parts, 4), choose_edges(count_redshifts(z), 4))
-    np.testing.assert_allclose(choose_edges(parts, 4)[1:-1], np.quantile(z, [0.25, 0.5, 0.75]), atol=3e-4)
-    assert choose_edges(count_redshifts([]), 2).tolist() == [0, 0, 0]
+    np.testing.assert_array_equal(choose_equal_edges(parts, 4), choose_equal_edges(count_redshifts(z), 4))
+    np.testing.assert_allclose(choose_equal_edges(parts, 4)[1:-1], np.quantile(z, [0.25, 0.5, 0.75]), atol=3e-4)
+    assert choose_equal_edges(count_redshifts([]), 2).tolist() == [0, 0, 0]
 
 
 def test_bins_hold_their_lower_edge_and_the_last_its_upper():

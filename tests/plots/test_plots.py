@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from photoz.evaluate.binning import choose_edges
+from photoz.evaluate.binning import choose_round_edges
 from photoz.evaluate.metrics import compute_binned
 from photoz.plots import (
     Quantity,
@@ -39,7 +39,7 @@ def make_sample(count: int, label: str = "combined", seed: int = 0) -> Sample:
 
 def draw_all(samples: list[Sample]) -> dict[str, Figure]:
     quantity = np.linspace(16, 20, samples[0].z_spec.size)
-    edges = choose_edges(quantity, 5)
+    edges = choose_round_edges(quantity, 5)
     bins = {
         s.label: compute_binned(s.z_phot, s.z_spec, quantity, edges, resamples=10) if edges.size else []
         for s in samples

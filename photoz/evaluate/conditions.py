@@ -1,0 +1,132 @@
+"""What is known of a survey's tiles: seeing, depth and extinction, from image headers and from what ingest kept."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+
+from photoz.evaluate.metrics import FloatArray
+from photoz.evaluate.settings import Evaluation
+from photoz.ingest.staging import read_extinction
+from photoz.settings.run import Locations
+from photoz.survey.settings import Survey
+from photoz.tiles import read_attributes
+
+_APERTURE = math.pi  # square arcsec: a diameter of 2 arcsec, as the survey quotes its depth
+
+
+@dataclass(frozen=True, eq=False)
+class Conditions:
+    """The conditions of T tiles.
+
+    Parameters
+    ----------
+    values : mapping of str to ndarray of float64, shape (T,)
+        By name with unit, as ``seeing in r [arcsec]``; NaN where a tile does not say.
+    absent : sequence of str
+        What the files do not say, in words.
+    """
+
+    values: Mapping[str, FloatArray]
+    absent: Sequence[str]
+
+
+def read_conditions(tiles: Sequence[str], locations: Locations, survey: Survey, settings: Evaluation) -> Conditions:
+    """Read seeing and depth of every band from the tiles' attributes, and the extinction from what ingest staged.
+
+    Parameters
+    ----------
+    tiles : sequence of str
+        Names; one that is nowhere has no conditions.
+    locations : Locations
+        ``tiles`` and ``sources`` are read.
+    survey, settings
+        As in `collect_conditions`.
+
+    Returns
+    -------
+    Conditions
+    """
+    attributes = [read_attributes(locations.tiles, name) for name in tiles]
+    extinction = np.array([read_extinction(locations.sources, name) for name in tiles], dtype=float)
+    return collect_conditions(attributes, extinction, survey, settings)
+
+
+def collect_conditions(
+    attributes: Sequence[Mapping[str, Any]], extinction_T: FloatArray, survey: Survey, settings: Evaluation
+) -> Conditions:
+    """Collect the conditions that any tile says.
+
+    Parameters
+    ----------
+    attributes : sequence of mapping
+        Of each tile's Zarr group: ``headers`` holds the text of a FITS header by band; {} for a tile that is not there.
+    extinction_T : ndarray of float64, shape (T,)
+        [mag] NaN where ingest recorded none.
+    survey : Survey
+        Bands, pixel scale and zero point of the images.
+    settings : Evaluation
+        ``seeing_key`` and ``noise_key`` name the header keywords; "" for none.
+
+    Returns
+    -------
+    Conditions
+    """
+    bands, absent = survey.image_bands, []
+    seeing = _read_bands(attributes, bands, settings.seeing_key)
+    noise = _read_bands(attributes, bands, settings.noise_key)
+    conditions = {f"seeing in {band} [arcsec]": values_T for band, values_T in seeing.items()}
+    for band, noise_T in noise.items():
+        depth_T = compute_depth(noise_T, pixel_scale=survey.pixel_scale, zeropoint=survey.zeropoint)
+        conditions[f"5-sigma depth in {band} [mag]"] = depth_T
+    for what, key, found in (("seeing", settings.seeing_key, seeing), ("5-sigma depth", settings.noise_key, noise)):
+        if not found:
+            absent.append(f"no image header has {key or 'a keyword'} ({what})")
+    if np.isfinite(extinction_T).any():
+        conditions[f"extinction in {survey.mag_auto_band} [mag]"] = extinction_T
+    else:
+        absent.append("ingest recorded no extinction")
+    return Conditions(conditions, absent)
+
+
+def compute_depth(noise_T: FloatArray, *, pixel_scale: float, zeropoint: float) -> FloatArray:
+    """Compute the 5-sigma limit in an aperture of 2 arcsec across.
+
+    Parameters
+    ----------
+    noise_T : ndarray of float64, shape (T,)
+        [flux] standard deviation of a pixel of empty sky, taken as independent of its neighbours'.
+    pixel_scale : float
+        [arcsec / pixel]
+    zeropoint : float
+        [mag(AB)] of a flux of 1.
+
+    Returns
+    -------
+    ndarray of float64, shape (T,)
+        [mag(AB)] NaN where the noise is NaN or negative.
+
+    Examples
+    --------
+    >>> compute_depth(np.array([0.2 / 5 / np.pi**0.5]), pixel_scale=0.2, zeropoint=25.0).round(6).tolist()
+    [25.0]
+    """
+    pixels = _APERTURE / pixel_scale**2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        depth_T: FloatArray = zeropoint - 2.5 * np.log10(5 * noise_T * math.sqrt(pixels))
+    return depth_T
+
+
+def _read_bands(attributes: Sequence[Mapping[str, Any]], bands: Sequence[str], key: str) -> dict[str, FloatArray]:
+    """Read a keyword of every tile's header by band, shape (T,); bands that no tile tells it for are left out."""
+    values = {band: np.array([_read_header(each, band, key) for each in attributes], dtype=float) for band in bands}
+    return {band: values_T for band, values_T in values.items() if np.isfinite(values_T).any()}
+
+
+def _read_header(attributes: Mapping[str, Any], band: str, key: str) -> float:
+    text = attributes.get("headers", {}).get(band, "")
+    value = fits.Header.fromstring(text, sep="\n").get(key) if key else None
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan

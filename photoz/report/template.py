@@ -1,0 +1,54 @@
+"""What the HTML pages share: one environment of templates, one style, figures as cells and as data URIs."""
+
+import base64
+import re
+from importlib.resources import files
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from photoz.evaluate.metrics import Measurement
+from photoz.report.tables import format_measurement
+
+_SUBSCRIPT = re.compile("([zσ])_(phot|spec|IQR)")
+
+
+def render_template(package: str, **content: object) -> str:
+    """Render the template ``page.html`` of a package, which may use the filters ``maths`` and ``measurement``.
+
+    ``style``, the pages' common CSS, is added to the content.
+    """
+    environment = Environment(
+        loader=PackageLoader(package, "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["maths"] = format_maths
+    environment.filters["measurement"] = format_cell
+    style = Markup(files("photoz.report").joinpath("style.css").read_text(encoding="utf-8"))
+    return environment.get_template("page.html").render(style=style, **content)
+
+
+def format_maths(text: str) -> Markup:
+    """Write the subscripts of our symbols as subscripts.
+
+    >>> str(format_maths("z_phot > 3σ_IQR"))
+    'z<sub>phot</sub> &gt; 3σ<sub>IQR</sub>'
+    """
+    return Markup(_SUBSCRIPT.sub(r"\1<sub>\2</sub>", str(escape(text))))
+
+
+def format_cell(name: str, measurement: Measurement) -> str:
+    """Format a figure that breaks, where a narrow screen must break it, before its error.
+
+    >>> format_cell("outlier_fraction_005", Measurement(0.0331, 0.0013)).replace("\u00a0", "~")
+    '3.31 ±~0.13~%'
+    """
+    return format_measurement(name, measurement).replace("± ", "±\u00a0").replace(" %", "\u00a0%")
+
+
+def encode_png(image: bytes) -> str:
+    """Return a PNG as a data URI, so that a page needs no other file."""
+    return "data:image/png;base64," + base64.b64encode(image).decode()
