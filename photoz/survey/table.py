@@ -13,8 +13,6 @@ from astropy.io import fits
 from photoz.content import hash_bytes
 from photoz.errors import SurveyFileError
 from photoz.survey.fits import (
-    OnesComplementSum,
-    add_ones_complement,
     base_name,
     parse_fits,
     quiet_astropy,
@@ -72,7 +70,7 @@ def read_table(location: str, columns: dict[str, str]) -> FitsTable:
     with parse_fits(io.BytesIO(data), location) as units, quiet_astropy():
         with refuse_damaged(f"{name} is no valid FITS table"):
             unit = _find_table(units, name)
-            _verify_unit(unit, data, name)
+            _verify_unit(unit, len(data), name)
             _require_columns(unit.columns.names, columns, name)
             values = {column: _to_native(unit.data[column]) for column in columns}
         return FitsTable(name, values, units[0].header.copy(), unit.header.copy(), hash_bytes([data]))
@@ -97,20 +95,22 @@ def _find_table(units: fits.HDUList, name: str) -> fits.BinTableHDU:
     raise SurveyFileError(f"{name} holds no table: is it the right file?")
 
 
-def _verify_unit(unit: fits.BinTableHDU, data: bytes, name: str) -> None:
+def _verify_unit(unit: fits.BinTableHDU, size: int, name: str) -> None:
+    """Hold the table against the file's bytes and the checksums that its header states, before any of it is used."""
     places = unit.fileinfo()
-    start, end = places["datLoc"], places["datLoc"] + places["datSpan"]
-    if len(data) < end:
-        raise SurveyFileError(f"{name} is truncated: {len(data)} bytes, and its header promises {end}; fetch it again")
-    sums = []
-    for first, last in ((places["hdrLoc"], start), (start, end)):
-        part = OnesComplementSum()
-        part.update(memoryview(data)[first:last])
-        sums.append(part.value)
-    stated, checksum = unit.header.get("DATASUM"), unit.header.get("CHECKSUM")
-    if stated not in (None, "") and int(str(stated)) != sums[1]:
-        raise SurveyFileError(f"{name} is corrupt: DATASUM is {stated} and its data sum to {sums[1]}; fetch it again")
-    if checksum not in (None, "") and add_ones_complement(*sums) not in (0, 0xFFFFFFFF):
+    end = places["datLoc"] + places["datSpan"]
+    if size < end:
+        raise SurveyFileError(f"{name} is truncated: {size} bytes, and its header promises {end}; fetch it again")
+    datasum, checksum = unit.header.get("DATASUM"), unit.header.get("CHECKSUM")
+    # An empty one states nothing (FITS Standard 4.0, section 4.4.2.7), which astropy would take for a wrong one; and
+    # without DATASUM it would take the data's sum for 0.
+    if datasum in (None, ""):
+        return
+    if not unit.verify_datasum():
+        raise SurveyFileError(
+            f"{name} is corrupt: DATASUM is {datasum} and its data sum to {unit.add_datasum()}; fetch it again"
+        )
+    if checksum not in (None, "") and not unit.verify_checksum():
         raise SurveyFileError(f"{name} is corrupt: its header and data do not fit CHECKSUM; fetch it again")
 
 

@@ -1,4 +1,7 @@
-"""Read many ranges of stored objects at once: from the local disk, by obstore, or by whatever fsspec opens."""
+"""Read many ranges of stored objects at once: from the local disk, by obstore, or by whatever fsspec opens.
+
+Kept beside fsspec's own reading because a store gives 2,303 cutouts/s so and 131 by s3fs (docs/benchmarks/reading.md).
+"""
 
 import asyncio
 import os

@@ -152,7 +152,23 @@ class Tile:
         return window
 
     def read_mask_window(self, y0: int, y1: int, x0: int, x1: int) -> npt.NDArray[np.uint8]:
-        """Read the mask: bit *i* is set where band *i* is masked; shape (y1 - y0, x1 - x0). Raises as `read_window`."""
+        """Read the mask.
+
+        Parameters
+        ----------
+        y0, y1, x0, x1 : int
+            [pixel] half-open ranges of rows and columns within the tile.
+
+        Returns
+        -------
+        ndarray of uint8, shape (y1 - y0, x1 - x0)
+            Bit *i* is set where band *i* is masked; bands from the eighth on share the last bit.
+
+        Raises
+        ------
+        TileError
+            A chunk is missing or damaged.
+        """
         mask: npt.NDArray[np.uint8] = self._read("mask", (slice(y0, y1), slice(x0, x1)))
         return mask
 

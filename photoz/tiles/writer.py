@@ -48,13 +48,14 @@ class TileWriter:
         self._tiles = tiles
         self._layout = layout
         invalidate_tile(tiles, template.name)
-        # An array's shards are all written, blank ones too, so that a lost one can be told from a blank one.
-        zarr.config.set({"array.write_empty_chunks": True})
         self._group = zarr.create_group(store=tile_location(tiles, template.name), overwrite=True, zarr_format=3)
-        self._create("image", (len(template.bands), *template.shape), "float32", np.nan)
-        self._create("mask", template.shape, "uint8", 255)
+        stack = (len(template.bands), *template.shape)
+        self._arrays = {
+            "image": self._create("image", stack, "float32", np.nan),
+            "mask": self._create("mask", template.shape, "uint8", 255),
+        }
         if template.weights:
-            self._create("weight", (len(template.bands), *template.shape), "float32", np.nan)
+            self._arrays["weight"] = self._create("weight", stack, "float32", np.nan)
 
     @property
     def stripe(self) -> int:
@@ -83,24 +84,24 @@ class TileWriter:
 
     def _write_rows(self, y0: int, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         for name, stripe in arrays.items():
-            array = self._group[name]
+            array = self._arrays[name]
             for x0 in range(0, stripe.shape[-1], self._layout.shard):
                 block = stripe[..., x0 : x0 + self._layout.shard]
                 if name == "image" and self._layout.quantize:
                     block = quantize(block, self._layout.quantize)
-                array[..., y0 : y0 + block.shape[-2], x0 : x0 + block.shape[-1]] = block  # type: ignore[index]
+                array[..., y0 : y0 + block.shape[-2], x0 : x0 + block.shape[-1]] = block
 
     def finish(self, attributes: Mapping[str, Any]) -> None:
         """Record what the tile is and that it is complete, in one last write."""
         own = {"format": FORMAT, "bands": list(self.template.bands), "complete": True}
         self._group.update_attributes({**attributes, **own})
 
-    def _create(self, name: str, shape: tuple[int, ...], dtype: str, fill: float) -> None:
+    def _create(self, name: str, shape: tuple[int, ...], dtype: str, fill: float) -> zarr.Array[Any]:
         shard = (*shape[:-2], self._layout.shard, self._layout.shard)
         chunk = (*shape[:-2], self._layout.chunk, self._layout.chunk)
         # A mask compresses to next to nothing, so that one request reads a shard of it whole.
         compress = name == "mask" or self._layout.codec == "zstd"
-        self._group.create_array(
+        return self._group.create_array(
             name,
             shape=shape,
             dtype=dtype,
@@ -108,6 +109,8 @@ class TileWriter:
             shards=None if name == "mask" else shard,
             fill_value=fill,
             compressors=_make_codecs(compress, self._layout.checksum),
+            # Blank shards are written too, so that a lost one can be told from a blank one.
+            config={"write_empty_chunks": True},
         )
 
 
@@ -146,7 +149,13 @@ def quantize(image_BYX: npt.NDArray[np.float32], fraction: float) -> npt.NDArray
 
 
 def invalidate_tile(tiles: str, name: str) -> None:
-    """Mark a tile as unfinished, so that nobody reads what no longer fits the survey's files or the settings."""
+    """Mark a tile as unfinished, so that nobody reads what no longer fits the survey's files or the settings.
+
+    Raises
+    ------
+    TileError
+        What is there is no tile that can be marked.
+    """
     if read_attributes(tiles, name).get("complete"):
         try:
             zarr.open_group(store=tile_location(tiles, name), mode="r+").update_attributes({"complete": False})

@@ -126,6 +126,14 @@ def test_truncated_shard_is_an_error(tmp_path: Path) -> None:
         read(open_tile(str(tmp_path), "T"))
 
 
+def test_blank_shards_are_stored_and_zarrs_own_settings_left_alone(tmp_path: Path) -> None:
+    before = zarr.config.get("array.write_empty_chunks")
+    write(str(tmp_path), blank=True)
+    assert zarr.config.get("array.write_empty_chunks") == before
+    shards = [file.relative_to(tmp_path / "T.zarr/image/c/0") for file in (tmp_path / "T.zarr/image").rglob("c/*/*/*")]
+    assert sorted(map(str, shards)) == [f"{row}/{column}" for row in range(3) for column in range(3)]
+
+
 def test_lost_shard_is_an_error_and_a_blank_one_is_not(tmp_path: Path) -> None:
     write(str(tmp_path), blank=True)
     assert np.isnan(open_tile(str(tmp_path), "T").read_window(40, 60, 40, 60)).all()

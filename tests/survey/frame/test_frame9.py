@@ -30,7 +30,7 @@ from photoz.survey.frame.files import write_frame
 from photoz.survey.frame.measure import measure_frame, read_frame
 from photoz.tiles import open_tile
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 FRAME = Path(os.environ.get("PHOTOZ_SHARED", ROOT.parent / "shared")) / "data" / "frame9"
 CORNER, SIDE = (1000, 1450), 800
 """[pixel] first row and column, and side, of the part that is used: two galaxy groups, stars, no saturated one."""
