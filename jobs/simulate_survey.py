@@ -17,7 +17,7 @@ logger = logging.getLogger("photoz.jobs.simulate_survey")
 
 def main(config: Config) -> None:
     """Plan the tiles, render them over the cores, write the tables."""
-    plans = plan_survey(config)
+    plans = plan_survey(config.simulation, config.survey)
     for result in run_tasks(partial(simulate_tile, config), plans, config, label="tiles"):
         logger.info("%(tile)s: %(galaxies)d bright galaxies, %(files)d files, %(seconds).1f s", result)
     write_survey_tables(config, plans)

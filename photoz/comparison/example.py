@@ -31,7 +31,8 @@ def write_sdss_example(location: str) -> int:
     """
     from photoz.simulate.seds import read_sdss_galaxies  # needs photoz[demo], which says so
 
-    z_N, maggies_NF, ivar_NF, _ = read_sdss_galaxies()
+    galaxies = read_sdss_galaxies()
+    z_N, maggies_NF, ivar_NF = galaxies.redshift_N, galaxies.maggies_NF, galaxies.ivar_NF
     kept_N = (z_N > 0.001) & (z_N < 0.6)
     seen_NF = (maggies_NF > 0) & (ivar_NF > 0)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -6,7 +6,7 @@ Galactic extinction; so they are fainter than total magnitudes, by more for larg
 magnitude and error alike: 99 for a band that was observed and gives no magnitude, -99 for a band not observed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -14,10 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import gamma, gammainccinv
 
-from photoz.settings.config import Config
 from photoz.simulate.render import compute_halo_radius, draw_psf, find_halo_stars
 from photoz.simulate.seds import Floats
-from photoz.simulate.sky import Centre, Sources, compute_extinction, make_rng, make_wcs
+from photoz.simulate.sky import Centre, Recipe, Sources, compute_extinction, make_rng, make_wcs
 
 BRIGHT_HALO, FAINT_HALO = 4, 2
 """Bits of MASK. The KiDS-Bright cut (28668) refuses the first and lets the second pass."""
@@ -28,12 +27,12 @@ _STRIP_END = 0.9  # of the tile's width: inside what the tile owns, overlaps exc
 _STAR_CONFUSION = 0.01  # of point-like or faint sources whose class is wrong
 
 
-def measure_sources(config: Config, centre: Centre, sources: Sources, scene: Sources) -> dict[str, npt.NDArray[Any]]:
+def measure_sources(recipe: Recipe, centre: Centre, sources: Sources, scene: Sources) -> dict[str, npt.NDArray[Any]]:
     """Measure a tile's own sources.
 
     Parameters
     ----------
-    config : Config
+    recipe : Recipe
     centre : (float, float)
         [deg] of the tile.
     sources : Sources
@@ -46,15 +45,14 @@ def measure_sources(config: Config, centre: Centre, sources: Sources, scene: Sou
     dict of str to ndarray, each of length N
         Columns of the catalogue.
     """
-    rng = make_rng(config.run.seed, centre, "photometry")
-    x, y = make_wcs(centre, config.simulation.pixels, config.survey.pixel_scale).all_world2pix(
-        sources.ra, sources.dec, 1
-    )
+    survey, simulation = recipe.survey, recipe.simulation
+    rng = make_rng(recipe.seed, centre, "photometry")
+    x, y = make_wcs(centre, simulation.pixels, survey.pixel_scale).all_world2pix(sources.ra, sources.dec, 1)
     ra = sources.ra + 0.02 / 3600 * rng.standard_normal(len(sources)) / np.cos(np.radians(sources.dec))
     dec = sources.dec + 0.02 / 3600 * rng.standard_normal(len(sources))
     columns: dict[str, npt.NDArray[Any]] = {
         "ID": np.array([format_id(*position) for position in zip(ra, dec, strict=True)]),
-        "KIDS_TILE": np.full(len(sources), config.survey.tile.format(ra=f"{centre[0]:.1f}", dec=f"{centre[1]:.1f}")),
+        "KIDS_TILE": np.full(len(sources), survey.tile.format(ra=f"{centre[0]:.1f}", dec=f"{centre[1]:.1f}")),
         "RAJ2000": ra,
         "DECJ2000": dec,
         "ALPHA_J2000": ra,
@@ -62,10 +60,10 @@ def measure_sources(config: Config, centre: Centre, sources: Sources, scene: Sou
         "Xpos": x.astype(np.float32),
         "Ypos": y.astype(np.float32),
     }
-    columns |= _measure_auto(config, centre, rng, sources)
-    columns |= _classify(config, rng, sources)
-    columns |= _flag_haloes(config, centre, sources, scene)
-    columns |= _measure_gaap(config, rng, sources, find_unobserved(config, centre, x))
+    columns |= _measure_auto(recipe, centre, rng, sources)
+    columns |= _classify(rng, sources, survey.bands.index("r"))
+    columns |= _flag_haloes(survey.bands, centre, sources, scene)
+    columns |= _measure_gaap(recipe, rng, sources, find_unobserved(recipe, centre, x))
     return columns
 
 
@@ -82,12 +80,24 @@ def format_id(ra: float, dec: float) -> str:
     return f"KiDSDR4 J{hours}{'-' if dec < 0 else '+'}{degrees}"
 
 
-def find_unobserved(config: Config, centre: Centre, x_N: Floats) -> npt.NDArray[np.bool_]:
-    """Tell which bands were not observed at pixel columns x (1-based), shape (N, B).
+def find_unobserved(recipe: Recipe, centre: Centre, x_N: Floats) -> npt.NDArray[np.bool_]:
+    """Tell which bands were not observed.
 
     One near-infrared band, another from tile to tile, is missing in a strip of columns on the tile's western side.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    centre : (float, float)
+        [deg] of the tile.
+    x_N : ndarray of float64
+        [pixel] columns of the image, 1-based.
+
+    Returns
+    -------
+    ndarray of bool, shape (N, B)
     """
-    bands, simulation = config.survey.bands, config.simulation
+    bands, simulation = recipe.survey.bands, recipe.simulation
     missing = np.zeros((len(x_N), len(bands)), dtype=bool)
     near = [band for band in bands if band in NEAR_INFRARED]
     if near:
@@ -98,17 +108,17 @@ def find_unobserved(config: Config, centre: Centre, x_N: Floats) -> npt.NDArray[
 
 
 def _measure_auto(
-    config: Config, centre: Centre, rng: np.random.Generator, sources: Sources
+    recipe: Recipe, centre: Centre, rng: np.random.Generator, sources: Sources
 ) -> dict[str, npt.NDArray[Any]]:
-    r_band = config.survey.bands.index("r")
-    seeing, _ = draw_psf(config, centre, "r")
+    r_band = recipe.survey.bands.index("r")
+    seeing = draw_psf(recipe, centre, "r").seeing
     size = np.hypot(sources.radius, seeing / 2)  # arcsec, half-light radius as seen
     extinction = compute_extinction(sources.ra, sources.dec, ("r",))[:, 0]
     total = 10.0 ** (-0.4 * (sources.magnitude[:, r_band] + extinction))
-    sky = 10.0 ** (-0.4 * config.simulation.depth["r"]) / 5 * np.maximum(2.5 * size, 1.0)
+    sky = 10.0 ** (-0.4 * recipe.simulation.depth["r"]) / 5 * np.maximum(2.5 * size, 1.0)
     error = np.hypot(sky / total, 0.005)
     magnitude = -2.5 * np.log10(np.maximum(total * (1 + error * rng.standard_normal(len(sources))), sky / 5))
-    pixel = config.survey.pixel_scale
+    pixel = recipe.survey.pixel_scale
     return {
         "MAG_AUTO": magnitude.astype(np.float32),
         "MAGERR_AUTO": (1.0857 * error).astype(np.float32),
@@ -117,8 +127,8 @@ def _measure_auto(
     }
 
 
-def _classify(config: Config, rng: np.random.Generator, sources: Sources) -> dict[str, npt.NDArray[Any]]:
-    wrong = (rng.random(len(sources)) < _STAR_CONFUSION) & (sources.magnitude[:, config.survey.bands.index("r")] > 19)
+def _classify(rng: np.random.Generator, sources: Sources, r_band: int) -> dict[str, npt.NDArray[Any]]:
+    wrong = (rng.random(len(sources)) < _STAR_CONFUSION) & (sources.magnitude[:, r_band] > 19)
     wrong &= sources.star | (sources.radius < 0.3)
     star = sources.star ^ wrong
     spread = np.abs(0.02 * rng.standard_normal(len(sources)))
@@ -129,9 +139,9 @@ def _classify(config: Config, rng: np.random.Generator, sources: Sources) -> dic
     }
 
 
-def _flag_haloes(config: Config, centre: Centre, sources: Sources, scene: Sources) -> dict[str, npt.NDArray[Any]]:
-    r_band = config.survey.bands.index("r")
-    stars = scene.select(find_halo_stars(config, scene))
+def _flag_haloes(bands: Sequence[str], centre: Centre, sources: Sources, scene: Sources) -> dict[str, npt.NDArray[Any]]:
+    r_band = bands.index("r")
+    stars = scene.select(find_halo_stars(scene, bands))
     stretch = np.cos(np.radians(centre[1]))
     distance_NS = 3600 * np.hypot((sources.ra[:, None] - stars.ra) * stretch, sources.dec[:, None] - stars.dec)
     radius_S = compute_halo_radius(stars.magnitude[:, r_band])
@@ -144,9 +154,9 @@ def _flag_haloes(config: Config, centre: Centre, sources: Sources, scene: Source
 
 
 def _measure_gaap(
-    config: Config, rng: np.random.Generator, sources: Sources, missing_NB: npt.NDArray[np.bool_]
+    recipe: Recipe, rng: np.random.Generator, sources: Sources, missing_NB: npt.NDArray[np.bool_]
 ) -> dict[str, npt.NDArray[Any]]:
-    survey, simulation = config.survey, config.simulation
+    survey, simulation = recipe.survey, recipe.simulation
     aperture_N = np.clip(np.hypot(_APERTURES[0], 0.6 * sources.radius), *_APERTURES)
     flux_NB = 10.0 ** (-0.4 * sources.magnitude) * compute_aperture_share(sources, aperture_N)
     depth_B = np.array([simulation.depth[band] for band in survey.bands])
@@ -211,8 +221,8 @@ def _divide(numerator: Floats, denominator: Floats) -> Floats:
     return np.divide(numerator, denominator, out=np.ones_like(numerator), where=denominator > 0)
 
 
-def select_bright(config: Config, columns: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
-    """Select the rows of a catalogue that the KiDS-Bright file lists (masked ones too, as there)."""
+def select_bright(columns: Mapping[str, npt.NDArray[Any]], limit: float) -> npt.NDArray[np.bool_]:
+    """Select the rows of a catalogue that the KiDS-Bright file lists, masked ones too: galaxies of r_auto < limit."""
     calibrated = columns["MAG_AUTO"] - columns["EXTINCTION_r"]
     galaxy = (columns["SG_FLAG"] == 1) & (columns["SG2DPHOT"] == 0) & (columns["CLASS_STAR"] < 0.5)
-    return np.asarray(galaxy & (calibrated < config.selection.mag_auto_below))
+    return np.asarray(galaxy & (calibrated < limit))

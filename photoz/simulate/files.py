@@ -6,16 +6,17 @@ EXPTIME, SEEING, PHOTZP); a release header was not at hand to compare with, so d
 """
 
 import io
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
 
-from photoz.settings.config import Config
 from photoz.simulate.render import BandImage
-from photoz.simulate.sky import Centre, make_wcs
+from photoz.simulate.sky import Centre, Recipe, make_wcs
 from photoz.storage import join, open_atomic
 
 Card = tuple[Any, str]
@@ -33,7 +34,21 @@ def format_centre(value: float) -> str:
 
 
 def format_name(pattern: str, centre: Centre, band: str = "") -> str:
-    """Fill a file or tile name pattern of ``config.survey``; a glob's choice ``[01]`` becomes its first character."""
+    """Fill a file or tile name pattern of the survey's settings; a glob's choice ``[01]`` becomes its first character.
+
+    Parameters
+    ----------
+    pattern : str
+        May hold ``{ra}``, ``{dec}`` and ``{band}``.
+    centre : (float, float)
+        [deg] of the tile.
+    band : str
+
+    Examples
+    --------
+    >>> format_name("KiDS_DR4.[01]_{ra}_{dec}_{band}.fits", (180.0, -0.5), "r")
+    'KiDS_DR4.0_180.0_-0.5_r.fits'
+    """
     name = pattern.format(ra=format_centre(centre[0]), dec=format_centre(centre[1]), band=band)
     while "[" in name:
         before, _, rest = name.partition("[")
@@ -42,27 +57,60 @@ def format_name(pattern: str, centre: Centre, band: str = "") -> str:
     return name
 
 
-def write_band(config: Config, centre: Centre, band: str, image: BandImage) -> list[str]:
-    """Write the science, weight and flag image of a band; return the locations."""
-    header = make_header(config, centre, band, image)
-    parts: dict[str, tuple[npt.NDArray[Any], str, str]] = {
-        config.survey.image_file: (image.image, "maggy", "science image; AB: m = PHOTZP - 2.5 log10"),
-        config.survey.weight_file: (image.weight, "maggy**-2", "inverse variance of the sky noise"),
-        config.survey.mask_file: (image.mask, "", "flags: 1 core, 2 halo of a bright star"),
-    }
+@dataclass(frozen=True, eq=False)
+class _Part:
+    pattern: str
+    data: npt.NDArray[Any]
+    unit: str
+    content: str
+
+
+def write_band(folder: str, recipe: Recipe, centre: Centre, image: BandImage) -> list[str]:
+    """Write the science, weight and flag image of a band.
+
+    Parameters
+    ----------
+    folder : str
+        Location of the survey's files.
+    recipe : Recipe
+    centre : (float, float)
+        [deg] of the tile.
+    image : BandImage
+
+    Returns
+    -------
+    list of str
+        Locations of the three files.
+    """
+    survey = recipe.survey
+    header = make_header(recipe, centre, image)
+    parts = (
+        _Part(survey.image_file, image.image, "maggy", "science image; AB: m = PHOTZP - 2.5 log10"),
+        _Part(survey.weight_file, image.weight, "maggy**-2", "inverse variance of the sky noise"),
+        _Part(survey.mask_file, image.mask, "", "flags: 1 core, 2 halo of a bright star"),
+    )
     written = []
-    for pattern, (data, unit, content) in parts.items():
+    for part in parts:
         own = header.copy()
-        own["CONTENT"] = content
-        own["BUNIT"] = unit
-        location = join(config.locations.survey, format_name(pattern, centre, band))
-        written.append(write_image(location, data, own, compress=config.simulation.compress))
+        own["CONTENT"] = part.content
+        own["BUNIT"] = part.unit
+        location = join(folder, format_name(part.pattern, centre, image.band))
+        written.append(write_image(location, part.data, own, compress=recipe.simulation.compress))
     return written
 
 
-def make_header(config: Config, centre: Centre, band: str, image: BandImage) -> fits.Header:
-    """Make the header of a band's images: projection, calibration and how the data were made."""
-    header = make_wcs(centre, config.simulation.pixels, config.survey.pixel_scale).to_header()
+def make_header(recipe: Recipe, centre: Centre, image: BandImage) -> fits.Header:
+    """Make the header of a band's images: projection, calibration and how the data were made.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    centre : (float, float)
+        [deg] of the tile.
+    image : BandImage
+    """
+    band = image.band
+    header = make_wcs(centre, recipe.simulation.pixels, recipe.survey.pixel_scale).to_header()
     for old, new in (("PC1_1", "CD1_1"), ("PC2_2", "CD2_2")):  # KiDS coadds carry a CD matrix
         header.rename_keyword(old, new)
     header["CD1_2"], header["CD2_1"] = 0.0, 0.0
@@ -71,18 +119,18 @@ def make_header(config: Config, centre: Centre, band: str, image: BandImage) -> 
     cards: dict[str, Card] = {
         "SIMULATE": (True, "simulated data, not an observation"),
         "ORIGIN": ("photoz.simulate", "software that made this file"),
-        "OBJECT": (format_name(config.survey.tile, centre), "tile"),
+        "OBJECT": (format_name(recipe.survey.tile, centre), "tile"),
         "TELESCOP": ("VST", "telescope that is imitated"),
         "INSTRUME": ("OMEGACAM", "instrument that is imitated"),
         "FILTER": (f"OCAM_{band}_SDSS", "filter that is imitated"),
-        "RESPONSE": (config.simulation.responses[band], "kcorrect response that was used"),
-        "PHOTZP": (config.survey.zeropoint, "[mag(AB)] zero point"),
+        "RESPONSE": (recipe.simulation.responses[band], "kcorrect response that was used"),
+        "PHOTZP": (recipe.survey.zeropoint, "[mag(AB)] zero point"),
         "EXPTIME": (_EXPOSURE[band], "[s] nominal"),
         "GAIN": (image.gain, "[electron / maggy]"),
         "SKYNOISE": (image.sky_noise, "[maggy] standard deviation of empty sky"),
-        "SEEING": (image.seeing, "[arcsec] FWHM of the PSF"),
-        "PSFELL": (image.ellipticity, "shear of the PSF"),
-        "SEED": (config.run.seed, "of the simulation"),
+        "SEEING": (image.psf.seeing, "[arcsec] FWHM of the PSF"),
+        "PSFELL": (math.hypot(*image.psf.shear), "shear of the PSF"),
+        "SEED": (recipe.seed, "of the simulation"),
     }
     for key, card in cards.items():
         header[key] = card
@@ -90,25 +138,57 @@ def make_header(config: Config, centre: Centre, band: str, image: BandImage) -> 
 
 
 def write_image(location: str, data: npt.NDArray[Any], header: fits.Header, *, compress: bool) -> str:
-    """Write one image with checksums, plain or tile-compressed; return its location."""
+    """Write one image with checksums.
+
+    Parameters
+    ----------
+    location : str
+        Of the plain image; a compressed one has ``.fz`` behind it.
+    data : ndarray, shape (Y, X)
+        Numbers of any kind that FITS has.
+    header : Header
+    compress : bool
+        Tile-compressed, floats rounded to a sixteenth of their noise.
+
+    Returns
+    -------
+    str
+        Location of the file.
+    """
     if not compress:
         return write_fits(location, [fits.PrimaryHDU(data, header)])
-    compressed = fits.CompImageHDU(data, header, **_choose_compression(data))
-    return write_fits(f"{location}.fz", [fits.PrimaryHDU(), compressed])
+    return write_fits(f"{location}.fz", [fits.PrimaryHDU(), _compress(data, header)])
 
 
-def _choose_compression(data: npt.NDArray[Any]) -> dict[str, Any]:
+def _compress(data: npt.NDArray[Any], header: fits.Header) -> fits.CompImageHDU:
     if data.dtype.kind != "f":
-        return {"compression_type": "RICE_1"}
+        return fits.CompImageHDU(data, header, compression_type="RICE_1")
     if data.min() == data.max():  # nothing to measure a noise on: keep the values as they are
-        return {"compression_type": "GZIP_2", "quantize_level": 0}
-    return {"compression_type": "RICE_1", "quantize_level": 16, "quantize_method": 1, "dither_seed": 1}
+        return fits.CompImageHDU(data, header, compression_type="GZIP_2", quantize_level=0)
+    rounding = {"quantize_level": 16, "quantize_method": 1, "dither_seed": 1}
+    return fits.CompImageHDU(data, header, compression_type="RICE_1", **rounding)
 
 
 def write_table(
     location: str, columns: Mapping[str, npt.NDArray[Any]], *, name: str, cards: Mapping[str, Card] | None = None
 ) -> str:
-    """Write columns as a binary table after a primary header with the given cards; return its location."""
+    """Write columns as a binary table after a primary header.
+
+    Parameters
+    ----------
+    location : str
+        Of the file.
+    columns : mapping of str to ndarray, each of length N
+    name : str
+        Of the table's extension.
+    cards : mapping of str to (value, comment), optional
+        Of the primary header.
+
+    Returns
+    -------
+    str
+        Location of the file.
+    """
     primary = fits.PrimaryHDU()
     for key, card in {"SIMULATE": (True, "simulated data, not an observation"), **(cards or {})}.items():
         primary.header[key] = card

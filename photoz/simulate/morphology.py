@@ -65,7 +65,18 @@ class Shapes:
 def draw_shapes(
     library: SedLibrary, rng: np.random.Generator, index_N: npt.NDArray[np.intp], redshift_N: Floats
 ) -> Shapes:
-    """Draw the profiles of galaxies of the library at the redshifts they were moved to."""
+    """Draw the profiles of galaxies of the library at the redshifts they were moved to.
+
+    Parameters
+    ----------
+    library : SedLibrary
+        Must have a band "r".
+    rng : numpy.random.Generator
+    index_N : ndarray of int
+        Galaxies of the library.
+    redshift_N : ndarray of float64
+        Above 0.
+    """
     u_N, g_N, r_N = library.absolute_N3[index_N].T
     # The relation holds at z = 0.1, so its luminosity is the galaxy's there; sizes then evolve at given mass.
     r_N = r_N - LUMINOSITY_EVOLUTION * (REFERENCE_REDSHIFT - library.redshift_N[index_N])
@@ -132,9 +143,22 @@ def draw_bulge_fraction(
     early_N: npt.NDArray[np.bool_],
     galaxies: tuple[npt.NDArray[np.intp], Floats],
 ) -> Floats:
-    """Draw the bulge's share of the flux in every band, shape (N, B); 1 for early types.
+    """Draw the bulge's share of the flux in every band.
 
     A late type's share in r is log-normal, at most that of its old templates, and has their colours.
+
+    Parameters
+    ----------
+    library : SedLibrary
+    rng : numpy.random.Generator
+    early_N : ndarray of bool
+    galaxies : (ndarray of int, ndarray of float64)
+        Of length N: galaxies of the library, and the redshifts they were moved to.
+
+    Returns
+    -------
+    ndarray of float64, shape (N, B)
+        From 0 to 1; 1 for early types.
     """
     old_NB = compute_fluxes(library, *galaxies, old_only=True) / compute_fluxes(library, *galaxies)
     old_r_N = old_NB[:, library.bands.index("r")]

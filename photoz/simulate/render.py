@@ -6,17 +6,18 @@ sources their photon noise. Bright stars have the aureole that scattering makes,
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import galsim
 import numpy as np
 import numpy.typing as npt
+from astropy.wcs import WCS
 from scipy.special import gamma
 
-from photoz.settings.config import Config
 from photoz.simulate.seds import Floats
-from photoz.simulate.sky import Centre, Sources, compute_extinction, make_rng, make_wcs
+from photoz.simulate.sky import Centre, Recipe, Sources, compute_extinction, make_rng, make_wcs
 
 MOFFAT_BETA = 3.5
 HALO_LIMIT = 14.5
@@ -34,99 +35,180 @@ _SKY = {"u": 22.5, "g": 22.3, "r": 21.2, "i": 20.0}
 _PARAMETERS = galsim.GSParams(folding_threshold=1e-2, maxk_threshold=5e-3, kvalue_accuracy=1e-4, maximum_fft_size=8192)
 
 
+@dataclass(frozen=True)
+class Psf:
+    """A tile's point-spread function in one band.
+
+    Parameters
+    ----------
+    seeing : float
+        [arcsec] FWHM.
+    shear : (float, float)
+        Its two components.
+    """
+
+    seeing: float
+    shear: tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """How one band of a tile is looked at.
+
+    Parameters
+    ----------
+    bands : tuple of str
+        Of the sources' magnitudes.
+    band : str
+        The one looked at.
+    wcs : WCS
+    pixel_scale : float
+        [arcsec / pixel]
+    sky_noise : float
+        [maggies] standard deviation of a pixel of empty sky.
+    """
+
+    bands: tuple[str, ...]
+    band: str
+    wcs: WCS
+    pixel_scale: float
+    sky_noise: float
+
+    @property
+    def column(self) -> int:
+        """Of the band in the sources' magnitudes."""
+        return self.bands.index(self.band)
+
+
 @dataclass(frozen=True, eq=False)
 class BandImage:
     """One band of a tile.
 
     Parameters
     ----------
+    band : str
     image, weight : ndarray of float32, shape (Y, X)
-        Flux at zero point 0, and inverse variance of the sky noise.
+        [maggies] flux, and [maggies^-2] inverse variance of the sky noise.
     mask : ndarray of uint8, shape (Y, X)
-    seeing : float
-        [arcsec] FWHM.
-    ellipticity : float
+        `CORE_BIT` and `HALO_BIT`.
+    psf : Psf
     gain : float
-        Electrons per unit flux.
+        [electron / maggy]
     sky_noise : float
-        Standard deviation of a pixel of empty sky.
+        [maggies] standard deviation of a pixel of empty sky.
     """
 
+    band: str
     image: npt.NDArray[np.float32]
     weight: npt.NDArray[np.float32]
     mask: npt.NDArray[np.uint8]
-    seeing: float
-    ellipticity: float
+    psf: Psf
     gain: float
     sky_noise: float
 
 
-def render_band(config: Config, centre: Centre, band: str, sources: Sources) -> BandImage:
+def render_band(recipe: Recipe, centre: Centre, band: str, sources: Sources) -> BandImage:
     """Render one band of a tile.
 
     Parameters
     ----------
-    config : Config
+    recipe : Recipe
     centre : (float, float)
         [deg] of the tile.
     band : str
-        One of ``config.survey.image_bands``.
+        One of the survey's image bands.
     sources : Sources
         Everything near enough to be seen, the neighbouring tiles' too.
     """
-    pixels, number = config.simulation.pixels, config.survey.bands.index(band)
-    seeing, shear = draw_psf(config, centre, band)
-    image = galsim.ImageF(pixels, pixels, init_value=0.0)
-    draw_sources(config, centre, band, (sources, make_psf(seeing, shear)), image)
-    sigma = compute_sky_noise(config, band)
-    gain = 10.0 ** (-0.4 * _SKY[band]) * config.survey.pixel_scale**2 / sigma**2
-    rng = make_rng(config.run.seed, centre, "noise", number)
+    view = make_view(recipe, centre, band)
+    psf = draw_psf(recipe, centre, band)
+    image = galsim.ImageF(recipe.simulation.pixels, recipe.simulation.pixels, init_value=0.0)
+    draw_sources(image, view, sources, make_psf(psf))
+    sigma = view.sky_noise
+    gain = 10.0 ** (-0.4 * _SKY[band]) * view.pixel_scale**2 / sigma**2
+    rng = make_rng(recipe.seed, centre, "noise", view.column)
     noisy = image.array
     noise = rng.standard_normal(noisy.shape, dtype=np.float32)
     noisy += noise * np.sqrt(np.float32(sigma**2) + np.maximum(noisy, 0) / np.float32(gain))
     return BandImage(
+        band=band,
         image=noisy,
         weight=np.full(noisy.shape, 1.0 / sigma**2, dtype=np.float32),
-        mask=make_mask(config, centre, sources),
-        seeing=seeing,
-        ellipticity=math.hypot(*shear),
+        mask=make_mask(view, sources, recipe.simulation.pixels),
+        psf=psf,
         gain=gain,
         sky_noise=sigma,
     )
 
 
-def compute_sky_noise(config: Config, band: str) -> float:
-    """Compute the standard deviation of a pixel of empty sky from the band's 5-sigma depth."""
-    area = math.pi * (_APERTURE_RADIUS / config.survey.pixel_scale) ** 2
-    return float(10.0 ** (-0.4 * config.simulation.depth[band]) / 5.0 / math.sqrt(area))
+def make_view(recipe: Recipe, centre: Centre, band: str) -> View:
+    """Tell how a band of a tile is looked at.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    centre : (float, float)
+        [deg] of the tile.
+    band : str
+        One of the survey's.
+    """
+    simulation, scale = recipe.simulation, recipe.survey.pixel_scale
+    return View(
+        bands=recipe.survey.bands,
+        band=band,
+        wcs=make_wcs(centre, simulation.pixels, scale),
+        pixel_scale=scale,
+        sky_noise=compute_sky_noise(simulation.depth[band], scale),
+    )
 
 
-def draw_psf(config: Config, centre: Centre, band: str) -> tuple[float, tuple[float, float]]:
-    """Draw a tile's seeing [arcsec] and the two components of its shear."""
-    rng = make_rng(config.run.seed, centre, "psf", config.survey.bands.index(band))
-    seeing = config.simulation.seeing[band] * math.exp(0.06 * float(np.clip(rng.standard_normal(), -2, 2)))
+def compute_sky_noise(depth: float, pixel_scale: float) -> float:
+    """Compute the standard deviation of a pixel of empty sky [maggies] for a depth [mag(AB)], 5 sigma in 2 arcsec."""
+    area = math.pi * (_APERTURE_RADIUS / pixel_scale) ** 2
+    return float(10.0 ** (-0.4 * depth) / 5.0 / math.sqrt(area))
+
+
+def draw_psf(recipe: Recipe, centre: Centre, band: str) -> Psf:
+    """Draw a tile's point-spread function in one band.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    centre : (float, float)
+        [deg] of the tile.
+    band : str
+        One of the survey's image bands.
+    """
+    rng = make_rng(recipe.seed, centre, "psf", recipe.survey.bands.index(band))
+    seeing = recipe.simulation.seeing[band] * math.exp(0.06 * float(np.clip(rng.standard_normal(), -2, 2)))
     g1, g2 = 0.01 * rng.standard_normal(2)
-    return seeing, (float(g1), float(g2))
+    return Psf(seeing, (float(g1), float(g2)))
 
 
-def make_psf(seeing: float, shear: tuple[float, float]) -> galsim.GSObject:
-    """Make the point-spread function for a seeing [arcsec]."""
-    return galsim.Moffat(beta=MOFFAT_BETA, fwhm=seeing, gsparams=_PARAMETERS).shear(g1=shear[0], g2=shear[1])
+def make_psf(psf: Psf) -> galsim.GSObject:
+    """Make the profile of a point source."""
+    g1, g2 = psf.shear
+    return galsim.Moffat(beta=MOFFAT_BETA, fwhm=psf.seeing, gsparams=_PARAMETERS).shear(g1=g1, g2=g2)
 
 
-def draw_sources(
-    config: Config, centre: Centre, band: str, scene: tuple[Sources, galsim.GSObject], image: galsim.Image
-) -> None:
-    """Add sources to an image without noise, dimmed by Galactic extinction as in the real sky."""
-    sources, psf = scene
-    column, scale = config.survey.bands.index(band), config.survey.pixel_scale
-    wcs = make_wcs(centre, config.simulation.pixels, scale)
-    x_N, y_N = wcs.all_world2pix(sources.ra, sources.dec, 1)
-    extinction_N = compute_extinction(sources.ra, sources.dec, (band,))[:, 0]
+def draw_sources(image: galsim.Image, view: View, sources: Sources, psf: galsim.GSObject) -> None:
+    """Add sources to an image without noise, dimmed by Galactic extinction as in the real sky.
+
+    Parameters
+    ----------
+    image : galsim.Image
+        [maggies] changed in place.
+    view : View
+    sources : Sources
+    psf : galsim.GSObject
+        Profile of a point source of unit flux.
+    """
+    column, scale = view.column, view.pixel_scale
+    x_N, y_N = view.wcs.all_world2pix(sources.ra, sources.dec, 1)
+    extinction_N = compute_extinction(sources.ra, sources.dec, (view.band,))[:, 0]
     flux_N = 10.0 ** (-0.4 * (sources.magnitude[:, column] + extinction_N))
-    sigma = compute_sky_noise(config, band)
-    halo_N = find_halo_stars(config, sources)
-    size_N = np.where(halo_N, _HALO_STAMP, choose_stamp_size(sources, column, flux_N / sigma, scale))
+    halo_N = find_halo_stars(sources, view.bands)
+    size_N = np.where(halo_N, _HALO_STAMP, choose_stamp_size(sources, column, flux_N / view.sky_noise, scale))
     inside_N = (
         np.maximum(np.abs(x_N - image.center.x), np.abs(y_N - image.center.y)) < (image.array.shape[0] + size_N) / 2
     )
@@ -138,9 +220,9 @@ def draw_sources(
         _add_stamp(profile * float(flux_N[number]), image, position, (int(size_N[number]), scale))
 
 
-def find_halo_stars(config: Config, sources: Sources) -> npt.NDArray[np.bool_]:
-    """Tell which sources are stars so bright that they have an aureole and a masked halo."""
-    return np.asarray(sources.star & (sources.magnitude[:, config.survey.bands.index("r")] < HALO_LIMIT))
+def find_halo_stars(sources: Sources, bands: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Tell which sources, whose magnitudes are in these bands, are stars with an aureole and a masked halo."""
+    return np.asarray(sources.star & (sources.magnitude[:, bands.index("r")] < HALO_LIMIT))
 
 
 def choose_stamp_size(sources: Sources, column: int, significance_N: Floats, scale: float) -> npt.NDArray[np.int64]:
@@ -177,7 +259,18 @@ def _find_extent(index_N: Floats, radius_N: Floats, level_N: Floats) -> Floats:
 
 
 def make_profile(sources: Sources, number: int, column: int, psf: galsim.GSObject) -> galsim.GSObject:
-    """Make the profile of one source in one band, convolved with the PSF, of unit flux."""
+    """Make the profile of one source in one band, convolved with the PSF, of unit flux.
+
+    Parameters
+    ----------
+    sources : Sources
+    number : int
+        Which of them.
+    column : int
+        Of the band.
+    psf : galsim.GSObject
+        Profile of a point source of unit flux; lengths in arcsec.
+    """
     if sources.star[number]:
         return psf
     share = float(sources.bulge_fraction[number, column])
@@ -228,13 +321,25 @@ def compute_halo_radius(magnitude_N: Floats) -> Floats:
     return np.asarray(np.where(magnitude_N < HALO_LIMIT, 12.0 * 10.0 ** (0.1 * (HALO_LIMIT - magnitude_N)), 0.0))
 
 
-def make_mask(config: Config, centre: Centre, sources: Sources) -> npt.NDArray[np.uint8]:
-    """Make the flag image of a tile: discs around the bright stars."""
-    pixels, scale = config.simulation.pixels, config.survey.pixel_scale
+def make_mask(view: View, sources: Sources, pixels: int) -> npt.NDArray[np.uint8]:
+    """Make the flag image of a tile: discs around the bright stars.
+
+    Parameters
+    ----------
+    view : View
+    sources : Sources
+    pixels : int
+        [pixel] side of the image.
+
+    Returns
+    -------
+    ndarray of uint8, shape (Y, X)
+        `CORE_BIT` and `HALO_BIT`, or 0.
+    """
     mask = np.zeros((pixels, pixels), dtype=np.uint8)
-    bright = sources.select(find_halo_stars(config, sources))
-    radius_N = compute_halo_radius(bright.magnitude[:, config.survey.bands.index("r")]) / scale
-    x_N, y_N = make_wcs(centre, pixels, scale).all_world2pix(bright.ra, bright.dec, 0)
+    bright = sources.select(find_halo_stars(sources, view.bands))
+    radius_N = compute_halo_radius(bright.magnitude[:, view.bands.index("r")]) / view.pixel_scale
+    x_N, y_N = view.wcs.all_world2pix(bright.ra, bright.dec, 0)
     for x, y, radius in zip(x_N, y_N, radius_N, strict=True):
         _set_disc(mask, (x, y), radius, HALO_BIT)
         _set_disc(mask, (x, y), radius / 4, CORE_BIT)

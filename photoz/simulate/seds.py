@@ -81,6 +81,27 @@ class SedLibrary:
         return len(self.redshift_N)
 
 
+@dataclass(frozen=True, eq=False)
+class SdssGalaxies:
+    """N galaxies of the SDSS main sample as observed, in F bands: u g r i z J H K.
+
+    Parameters
+    ----------
+    redshift_N : ndarray of float64
+    maggies_NF : ndarray of float64
+        [maggies] dereddened AB fluxes; 0 where 2MASS saw nothing.
+    ivar_NF : ndarray of float64
+        [maggies^-2] their inverse variances with an error floor; 0 where 2MASS saw nothing.
+    petrosian_N : ndarray of float64
+        [mag(AB)] dereddened Petrosian r magnitude; NaN or infinite where that flux is not positive.
+    """
+
+    redshift_N: Floats
+    maggies_NF: Floats
+    ivar_NF: Floats
+    petrosian_N: Floats
+
+
 @lru_cache(maxsize=2)
 def load_library(bands: tuple[str, ...], responses: tuple[str, ...]) -> SedLibrary:
     """Fit the SDSS galaxies and tabulate the output bands; some 3 s, then kept in the process.
@@ -100,11 +121,12 @@ def load_library(bands: tuple[str, ...], responses: tuple[str, ...]) -> SedLibra
         nredshift=round(HIGHEST_REDSHIFT / REDSHIFT_STEP) + 1,
         cosmo=COSMOLOGY,
     )
-    redshift_N, maggies_NF, ivar_NF, petrosian_N = read_sdss_galaxies()
+    galaxies = read_sdss_galaxies()
+    redshift_N, petrosian_N = galaxies.redshift_N, galaxies.petrosian_N
     coefficients_NT = corrector.fit_coeffs(
         redshift=redshift_N.astype(np.float32),
-        maggies=maggies_NF.astype(np.float32),
-        ivar=ivar_NF.astype(np.float32),
+        maggies=galaxies.maggies_NF.astype(np.float32),
+        ivar=galaxies.ivar_NF.astype(np.float32),
     ).astype(np.float64)
     modulus_N = compute_distance_modulus(redshift_N)
     rest_N3 = _project(corrector.Amatrix(np.zeros(1))[0, :3], coefficients_NT)
@@ -127,15 +149,8 @@ def load_library(bands: tuple[str, ...], responses: tuple[str, ...]) -> SedLibra
     )
 
 
-def read_sdss_galaxies() -> tuple[Floats, Floats, Floats, Floats]:
-    """Read the galaxies that the kcorrect package carries.
-
-    Returns
-    -------
-    redshift_N, maggies_NF, ivar_NF, petrosian_N : ndarray of float64
-        Redshift; dereddened AB fluxes [maggies] in u g r i z J H K and their inverse variances with an error floor
-        (0 where 2MASS saw nothing); dereddened Petrosian r magnitude.
-    """
+def read_sdss_galaxies() -> SdssGalaxies:
+    """Read the galaxies that the kcorrect package carries."""
     path = os.path.join(os.path.dirname(kcorrect.__file__), "data", "test", "gst_tests_small.fits")  # noqa: PTH118, PTH120
     table = np.asarray(fits.getdata(path, 1))
     dimming_NF = 10.0 ** (0.4 * table["EXTINCTION"].astype(np.float64))
@@ -149,7 +164,7 @@ def read_sdss_galaxies() -> tuple[Floats, Floats, Floats, Floats]:
     ivar_NF[seen] = 1.0 / (1.0 / ivar_NF[seen] + (_ERROR_FLOOR * maggies_NF)[seen] ** 2)
     with np.errstate(divide="ignore", invalid="ignore"):
         petrosian_N = 22.5 - 2.5 * np.log10(table["PETROFLUX"][:, 2] * dimming_NF[:, 2])
-    return table["Z"].astype(np.float64), maggies_NF, ivar_NF, petrosian_N
+    return SdssGalaxies(table["Z"].astype(np.float64), maggies_NF, ivar_NF, petrosian_N)
 
 
 def _read_twomass(table: npt.NDArray[np.void]) -> tuple[Floats, Floats]:

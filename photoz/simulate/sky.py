@@ -15,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 from astropy.wcs import WCS
 
-from photoz.settings.config import Config
 from photoz.simulate.morphology import draw_shapes
 from photoz.simulate.population import draw_galaxies
 from photoz.simulate.seds import Floats, compute_fluxes, load_library
+from photoz.simulate.settings import Simulation
 from photoz.simulate.stars import draw_stars
+from photoz.survey.settings import Survey
 
 Centre = tuple[float, float]
 
@@ -43,6 +44,23 @@ _EXTINCTION = {
     "H": 0.460,
     "Ks": 0.310,
 }
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that a simulated survey is made from: what depends on nothing else is the same in every run.
+
+    Parameters
+    ----------
+    simulation : Simulation
+    survey : Survey
+        Whose bands, pixel scale, file names and sentinels are imitated.
+    seed : int
+    """
+
+    simulation: Simulation
+    survey: Survey
+    seed: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,13 +109,34 @@ def join_sources(parts: Sequence[Sources]) -> Sources:
 
 
 def make_rng(seed: int, centre: Centre, stream: str, band: int = 0) -> np.random.Generator:
-    """Make the random generator of one stream of a tile: it depends on nothing but these arguments."""
+    """Make the random generator of one stream of a tile: it depends on nothing but these arguments.
+
+    Parameters
+    ----------
+    seed : int
+        Of the run.
+    centre : (float, float)
+        [deg] of the tile; one decimal counts, as in the names of its files.
+    stream : str
+        One of `STREAMS`.
+    band : int
+        Number of the band, for streams that have one each.
+    """
     key = (round(centre[0] * 10), round((centre[1] + 90) * 10), STREAMS[stream], band)
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
 def make_wcs(centre: Centre, pixels: int, pixel_scale: float) -> WCS:
     """Make the tangential projection of a tile, north up and east left.
+
+    Parameters
+    ----------
+    centre : (float, float)
+        [deg] of the tile, which falls on the middle of the image.
+    pixels : int
+        [pixel] side of the image.
+    pixel_scale : float
+        [arcsec / pixel]
 
     Examples
     --------
@@ -106,6 +145,7 @@ def make_wcs(centre: Centre, pixels: int, pixel_scale: float) -> WCS:
     (50.5, 50.5)
     """
     wcs = WCS(naxis=2)
+    # Set one by one: a header's cards would round the scale to 14 digits.
     wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
     wcs.wcs.cunit = ["deg", "deg"]
     wcs.wcs.crval = centre
@@ -117,11 +157,10 @@ def make_wcs(centre: Centre, pixels: int, pixel_scale: float) -> WCS:
 
 
 @lru_cache(maxsize=16)
-def _make_sources(config_key: bytes, centre: Centre) -> Sources:
-    config = msgspec.json.decode(config_key, type=Config)
-    simulation = config.simulation
-    scale = config.survey.pixel_scale
-    wcs = make_wcs(centre, simulation.pixels, scale)
+def _make_sources(recipe_key: bytes, centre: Centre) -> Sources:
+    recipe = msgspec.json.decode(recipe_key, type=Recipe)
+    simulation = recipe.simulation
+    wcs = make_wcs(centre, simulation.pixels, recipe.survey.pixel_scale)
     kinds = {
         "bright": simulation.galaxies_per_tile,
         "faint": simulation.faint_per_tile,
@@ -129,29 +168,43 @@ def _make_sources(config_key: bytes, centre: Centre) -> Sources:
     }
     parts = []
     for kind, number in kinds.items():
-        rng = make_rng(config.run.seed, centre, kind)
+        rng = make_rng(recipe.seed, centre, kind)
         x, y = rng.uniform(0.5, simulation.pixels + 0.5, (2, number))
         ra, dec = wcs.all_pix2world(x, y, 1)
         draw = _draw_stars if kind == "stars" else _draw_galaxies
-        parts.append(draw(config, rng, kind, (ra, dec)))
+        parts.append(draw(recipe, rng, kind, (ra, dec)))
     sources = join_sources(parts)
     return sources.select(find_owner(sources.ra, sources.dec, simulation.centres) == simulation.centres.index(centre))
 
 
-def make_sources(config: Config, centre: Centre) -> Sources:
+def make_sources(recipe: Recipe, centre: Centre) -> Sources:
     """Draw the sources that a tile centre owns: bright galaxies, faint galaxies, stars.
 
     Parameters
     ----------
-    config : Config
+    recipe : Recipe
     centre : (float, float)
-        [deg] one of ``config.simulation.centres``.
+        [deg] one of the simulation's centres.
     """
-    return _make_sources(msgspec.json.encode(config), centre)
+    # Each tile is seen by its neighbours too, so they are kept; settings hold tables, which cannot be a cache's key.
+    return _make_sources(msgspec.json.encode(recipe), centre)
 
 
 def find_owner(ra_N: Floats, dec_N: Floats, centres: Sequence[Centre]) -> npt.NDArray[np.intp]:
-    """Find the nearest tile centre of positions [deg], as an index into the centres."""
+    """Find the nearest tile centre of positions.
+
+    Parameters
+    ----------
+    ra_N, dec_N : ndarray of float64
+        [deg]
+    centres : sequence of (float, float)
+        [deg]
+
+    Returns
+    -------
+    ndarray of int, shape (N,)
+        Index into the centres.
+    """
     ra_C, dec_C = np.array(centres).T
     offset_NC = (np.asarray(ra_N)[:, None] - ra_C + 180) % 360 - 180
     distance_NC = (offset_NC * np.cos(np.radians(dec_C))) ** 2 + (np.asarray(dec_N)[:, None] - dec_C) ** 2
@@ -164,13 +217,26 @@ def compute_reddening(ra_N: Floats, dec_N: Floats) -> Floats:
 
 
 def compute_extinction(ra_N: Floats, dec_N: Floats, bands: Sequence[str]) -> Floats:
-    """Compute the Galactic extinction [mag] in every band, shape (N, B)."""
+    """Compute the Galactic extinction.
+
+    Parameters
+    ----------
+    ra_N, dec_N : ndarray of float64
+        [deg]
+    bands : sequence of str
+        Of u g r i Z Y J H Ks.
+
+    Returns
+    -------
+    ndarray of float64, shape (N, B)
+        [mag]
+    """
     factor_B = np.array([_EXTINCTION[band] for band in bands])
     return np.asarray(compute_reddening(ra_N, dec_N)[:, None] * factor_B, dtype=np.float64)
 
 
-def _draw_galaxies(config: Config, rng: np.random.Generator, kind: str, position: tuple[Floats, Floats]) -> Sources:
-    simulation, bands = config.simulation, config.survey.bands
+def _draw_galaxies(recipe: Recipe, rng: np.random.Generator, kind: str, position: tuple[Floats, Floats]) -> Sources:
+    simulation, bands = recipe.simulation, recipe.survey.bands
     library = load_library(bands, tuple(simulation.responses[band] for band in bands))
     bright = kind == "bright"
     index_N, redshift_N = draw_galaxies(
@@ -192,8 +258,8 @@ def _draw_galaxies(config: Config, rng: np.random.Generator, kind: str, position
     )
 
 
-def _draw_stars(config: Config, rng: np.random.Generator, kind: str, position: tuple[Floats, Floats]) -> Sources:
-    number, bands = len(position[0]), config.survey.bands
+def _draw_stars(recipe: Recipe, rng: np.random.Generator, kind: str, position: tuple[Floats, Floats]) -> Sources:
+    number, bands = len(position[0]), recipe.survey.bands
     blank = np.zeros(number)
     return Sources(
         ra=position[0],

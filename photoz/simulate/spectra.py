@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from photoz.settings.config import Config
-from photoz.simulate.sky import Centre, Sources, compute_extinction, make_rng
+from photoz.simulate.sky import Centre, Recipe, Sources, compute_extinction, make_rng
 
 SPECTROSCOPIC_LIMIT = 20.2
 """[mag(AB)] of r: a little beyond the bright sample, so that some rows have no counterpart in it."""
@@ -24,13 +23,13 @@ _STARS = 0.05  # of the stars of 17 < r < 20 that were taken for galaxies
 
 
 def observe_spectra(
-    config: Config, centre: Centre, sources: Sources, catalogue: Mapping[str, npt.NDArray[Any]]
+    recipe: Recipe, centre: Centre, sources: Sources, catalogue: Mapping[str, npt.NDArray[Any]]
 ) -> dict[str, npt.NDArray[Any]]:
     """Observe a tile's sources spectroscopically.
 
     Parameters
     ----------
-    config : Config
+    recipe : Recipe
     centre : (float, float)
         [deg] of the tile.
     sources : Sources
@@ -43,15 +42,15 @@ def observe_spectra(
     dict of str to ndarray
         Columns of the table.
     """
-    rng = make_rng(config.run.seed, centre, "spectra")
-    magnitude = sources.magnitude[:, config.survey.bands.index("r")]
-    chosen = rng.random(len(sources)) < np.where(sources.star, _STARS, config.simulation.spectroscopic_fraction)
+    rng = make_rng(recipe.seed, centre, "spectra")
+    magnitude = sources.magnitude[:, recipe.survey.bands.index("r")]
+    chosen = rng.random(len(sources)) < np.where(sources.star, _STARS, recipe.simulation.spectroscopic_fraction)
     chosen &= (magnitude < SPECTROSCOPIC_LIMIT) & ~(sources.star & (magnitude < 17))
     rows = np.flatnonzero(chosen)
     again = rows[rng.random(len(rows)) < _DUPLICATES]
     every = np.concatenate([rows, again])
-    redshift, quality = _measure_redshifts(rng, sources.redshift[every], config.simulation.highest_redshift)
-    number = config.simulation.centres.index(centre)
+    redshift, quality = _measure_redshifts(rng, sources.redshift[every], recipe.simulation.highest_redshift)
+    number = recipe.simulation.centres.index(centre)
     stretch = np.cos(np.radians(sources.dec[every]))
     extinction = compute_extinction(sources.ra[every], sources.dec[every], ("r",))[:, 0]
     return {

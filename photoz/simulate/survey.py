@@ -17,9 +17,11 @@ from photoz.settings.config import Config
 from photoz.simulate.catalogue import measure_sources, select_bright
 from photoz.simulate.files import Card, format_name, write_band, write_table
 from photoz.simulate.render import render_band
-from photoz.simulate.sky import Centre, join_sources, make_sources
+from photoz.simulate.settings import Simulation
+from photoz.simulate.sky import Centre, Recipe, join_sources, make_sources
 from photoz.simulate.spectra import observe_spectra
 from photoz.storage import join
+from photoz.survey.settings import Survey
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +49,15 @@ class TilePlan:
     neighbours: tuple[Centre, ...]
 
 
-def plan_survey(config: Config) -> list[TilePlan]:
+@dataclass(frozen=True)
+class TableRows:
+    """Rows written to the KiDS-Bright file and to the GAMA-like table."""
+
+    bright: int
+    spectra: int
+
+
+def plan_survey(simulation: Simulation, survey: Survey) -> list[TilePlan]:
     """Plan the tiles of the survey.
 
     Raises
@@ -55,12 +65,11 @@ def plan_survey(config: Config) -> list[TilePlan]:
     ConfigError
         Two centres give the same file names, or a band has no response, depth or seeing.
     """
-    _check(config)
-    simulation = config.simulation
-    side = simulation.pixels * config.survey.pixel_scale / 3600
+    _check(simulation, survey)
+    side = simulation.pixels * survey.pixel_scale / 3600
     return [
         TilePlan(
-            name=format_name(config.survey.tile, centre),
+            name=format_name(survey.tile, centre),
             centre=centre,
             neighbours=tuple(other for other in simulation.centres if other != centre and _touch(centre, other, side)),
         )
@@ -74,8 +83,7 @@ def _touch(one: Centre, other: Centre, side: float) -> bool:
     return abs(offset * np.cos(np.radians(one[1]))) < reach and abs(one[1] - other[1]) < reach
 
 
-def _check(config: Config) -> None:
-    simulation, survey = config.simulation, config.survey
+def _check(simulation: Simulation, survey: Survey) -> None:
     names = [format_name(survey.tile, centre) for centre in simulation.centres]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -87,73 +95,75 @@ def _check(config: Config) -> None:
             raise ConfigError(f"simulation.{table} lacks the bands {lacking} of the survey: add them")
 
 
+def make_recipe(config: Config) -> Recipe:
+    """Take from the settings what a simulated survey is made from."""
+    return Recipe(config.simulation, config.survey, config.run.seed)
+
+
 def simulate_tile(config: Config, plan: TilePlan) -> dict[str, Any]:
     """Render a tile and write its images and its catalogue.
 
     Returns
     -------
     dict
-        "tile", "files" (number written), "galaxies" (in the catalogue, r < 20), "rows", "seconds".
+        For the engine's progress: "tile", "files" (number written), "galaxies" (in the catalogue, r < 20), "rows",
+        "seconds".
     """
     start = time.perf_counter()
-    own = make_sources(config, plan.centre)
-    scene = join_sources([own, *(make_sources(config, centre) for centre in plan.neighbours)])
+    recipe, folder = make_recipe(config), config.locations.survey
+    own = make_sources(recipe, plan.centre)
+    scene = join_sources([own, *(make_sources(recipe, centre) for centre in plan.neighbours)])
     files: list[str] = []
-    for band in config.survey.image_bands:
-        files += write_band(config, plan.centre, band, render_band(config, plan.centre, band, scene))
-    columns = measure_sources(config, plan.centre, own, scene)
-    files.append(_write_catalogue(config, plan, columns))
+    for band in recipe.survey.image_bands:
+        files += write_band(folder, recipe, plan.centre, render_band(recipe, plan.centre, band, scene))
+    columns = measure_sources(recipe, plan.centre, own, scene)
+    files.append(_write_catalogue(folder, recipe.survey, plan, columns))
     return {
         "tile": plan.name,
         "files": len(files),
-        "galaxies": int(np.count_nonzero(select_bright(config, columns))),
+        "galaxies": int(np.count_nonzero(select_bright(columns, config.selection.mag_auto_below))),
         "rows": len(own),
         "seconds": time.perf_counter() - start,
     }
 
 
-def _write_catalogue(config: Config, plan: TilePlan, columns: dict[str, npt.NDArray[Any]]) -> str:
+def _write_catalogue(folder: str, survey: Survey, plan: TilePlan, columns: dict[str, npt.NDArray[Any]]) -> str:
     cards: dict[str, Card] = {"OBJECT": (plan.name, "tile")}
-    for band in config.survey.image_bands:
-        key = config.survey.zeropoint_offset.format(BAND=band.upper(), band=band)
+    for band in survey.image_bands:
+        key = survey.zeropoint_offset.format(BAND=band.upper(), band=band)
         cards[key] = (0.0, "[mag] homogenisation offset")
-    return write_table(_locate_catalogue(config, plan), columns, name="OBJECTS", cards=cards)
+    return write_table(_locate_catalogue(folder, survey, plan), columns, name="OBJECTS", cards=cards)
 
 
-def _locate_catalogue(config: Config, plan: TilePlan) -> str:
-    return join(config.locations.survey, format_name(config.survey.catalogue_file, plan.centre))
+def _locate_catalogue(folder: str, survey: Survey, plan: TilePlan) -> str:
+    return join(folder, format_name(survey.catalogue_file, plan.centre))
 
 
-def write_survey_tables(config: Config, plans: Sequence[TilePlan]) -> dict[str, Any]:
-    """Write the KiDS-Bright file and the GAMA-like table from the tiles' catalogues, one tile at a time.
-
-    Returns
-    -------
-    dict
-        "bright" and "spectra": rows written.
-    """
+def write_survey_tables(config: Config, plans: Sequence[TilePlan]) -> TableRows:
+    """Write the KiDS-Bright file and the GAMA-like table from the tiles' catalogues, one tile at a time."""
+    recipe, folder = make_recipe(config), config.locations.survey
     bright, spectra = [], []
     for plan in plans:
-        columns = _read_catalogue(config, plan)
-        bright.append(_make_bright_sample(config, columns))
-        spectra.append(observe_spectra(config, plan.centre, make_sources(config, plan.centre), columns))
+        columns = _read_catalogue(_locate_catalogue(folder, recipe.survey, plan))
+        bright.append(_make_bright_sample(columns, config.selection.mag_auto_below))
+        spectra.append(observe_spectra(recipe, plan.centre, make_sources(recipe, plan.centre), columns))
     tables = {BRIGHT_SAMPLE_FILE: _concatenate(bright), config.crossmatch.file: _concatenate(spectra)}
     for name, columns in tables.items():
-        write_table(join(config.locations.survey, name), columns, name="CATALOGUE")
-    rows = {"bright": len(tables[BRIGHT_SAMPLE_FILE]["ID"]), "spectra": len(tables[config.crossmatch.file]["uberID"])}
-    logger.info("wrote %(bright)d bright galaxies and %(spectra)d spectra", rows)
+        write_table(join(folder, name), columns, name="CATALOGUE")
+    rows = TableRows(len(tables[BRIGHT_SAMPLE_FILE]["ID"]), len(tables[config.crossmatch.file]["uberID"]))
+    logger.info("wrote %d bright galaxies and %d spectra", rows.bright, rows.spectra)
     return rows
 
 
-def _read_catalogue(config: Config, plan: TilePlan) -> dict[str, npt.NDArray[Any]]:
-    with fsspec.open(_locate_catalogue(config, plan), "rb") as file, fits.open(file) as hdus:
+def _read_catalogue(location: str) -> dict[str, npt.NDArray[Any]]:
+    with fsspec.open(location, "rb") as file, fits.open(file) as hdus:
         table = hdus[1].data
         return {name: np.array(table[name]) for name in table.names}
 
 
-def _make_bright_sample(config: Config, columns: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+def _make_bright_sample(columns: dict[str, npt.NDArray[Any]], limit: float) -> dict[str, npt.NDArray[Any]]:
     """Make the rows of the KiDS-Bright file; ``zphot_ANNz2`` is NaN, since no ANNz2 was run on a simulation."""
-    which = select_bright(config, columns)
+    which = select_bright(columns, limit)
     names = ("ID", "RAJ2000", "DECJ2000", "MAGERR_AUTO", "MASK")
     rows = {name: columns[name][which] for name in names}
     rows["MAG_AUTO_CALIB"] = (columns["MAG_AUTO"] - columns["EXTINCTION_r"])[which].astype(np.float32)

@@ -35,7 +35,8 @@ def bright(library: SedLibrary):
 
 def test_galaxies_at_their_own_redshift_have_their_own_magnitudes() -> None:
     own = load_library(("u", "g", "r", "i", "z"), tuple(f"sdss_{band}0" for band in "ugriz"))
-    _, maggies, ivar, _ = read_sdss_galaxies()
+    galaxies = read_sdss_galaxies()
+    maggies, ivar = galaxies.maggies_NF, galaxies.ivar_NF
     model = compute_fluxes(own, np.arange(len(own)), own.redshift_N)
     with np.errstate(divide="ignore", invalid="ignore"):
         difference = -2.5 * np.log10(maggies[own.row_N, :5] / model)

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from photoz.errors import ConfigError
 from photoz.settings.config import Config, convert_config
 from photoz.simulate.catalogue import find_unobserved, format_id
-from photoz.simulate.render import compute_halo_radius, compute_sky_noise, draw_sources, make_psf
+from photoz.simulate.render import Psf, compute_halo_radius, compute_sky_noise, draw_sources, make_psf, make_view
 from photoz.simulate.sky import compute_extinction, find_owner, make_sources, make_wcs
-from photoz.simulate.survey import plan_survey, simulate_tile, write_survey_tables
+from photoz.simulate.survey import TilePlan, make_recipe, plan_survey, simulate_tile, write_survey_tables
 
 CENTRES = [[180.0, -0.5], [180.1, -0.5]]
 BANDS = ("u", "g", "r", "i", "Z", "Y", "J", "H", "Ks")
@@ -36,10 +36,14 @@ def make_config(folder: Path, *, seed: int = 1, survey: dict | None = None, **si
     )
 
 
+def plan(config: Config) -> list[TilePlan]:
+    return plan_survey(config.simulation, config.survey)
+
+
 def write_survey(config: Config, *, backwards: bool = False) -> Path:
-    plans = plan_survey(config)
-    for plan in reversed(plans) if backwards else plans:
-        simulate_tile(config, plan)
+    plans = plan(config)
+    for tile in reversed(plans) if backwards else plans:
+        simulate_tile(config, tile)
     write_survey_tables(config, plans)
     return Path(config.locations.survey)
 
@@ -112,12 +116,12 @@ def test_a_seed_gives_the_same_bytes_in_any_order(config: Config, folder: Path, 
 
 def test_another_seed_gives_another_sky(folder: Path, tmp_path: Path) -> None:
     config = make_config(tmp_path, seed=2)
-    assert not np.isin(make_sources(config, (180.0, -0.5)).ra, read_catalogue(folder)["RAJ2000"]).any()
+    assert not np.isin(make_sources(make_recipe(config), (180.0, -0.5)).ra, read_catalogue(folder)["RAJ2000"]).any()
 
 
 def test_images_hold_the_flux_the_catalogue_says(tmp_path: Path) -> None:
     config = make_config(tmp_path, pixels=1200, galaxies_per_tile=40, faint_per_tile=0, stars_per_tile=6)
-    simulate_tile(config, plan_survey(config)[0])
+    simulate_tile(config, plan(config)[0])
     folder = Path(config.locations.survey)
     table = read_catalogue(folder)
     image = fits.getdata(folder / "KiDS_DR4.0_180.0_-0.5_r_sci.fits").astype(np.float64)
@@ -137,15 +141,16 @@ def test_images_hold_the_flux_the_catalogue_says(tmp_path: Path) -> None:
 
 def test_no_light_is_lost_in_drawing(tmp_path: Path) -> None:
     config = make_config(tmp_path, pixels=1024, galaxies_per_tile=400, stars_per_tile=0, faint_per_tile=0)
-    sources = make_sources(config, (180.0, -0.5))
+    sources = make_sources(make_recipe(config), (180.0, -0.5))
     x, y = make_wcs((180.0, -0.5), 1024, 0.2).all_world2pix(sources.ra, sources.dec, 1)
     central = np.flatnonzero(np.maximum(np.abs(x - 512), np.abs(y - 512)) < 200)
     assert len(central) > 20
-    psf = make_psf(0.7, (0.0, 0.0))
+    view = make_view(make_recipe(config), (180.0, -0.5), "r")
+    psf = make_psf(Psf(0.7, (0.0, 0.0)))
     for number in central[:20]:
         one = sources.select(np.arange(len(sources)) == number)
         image = galsim.ImageF(1024, 1024, init_value=0.0)
-        draw_sources(config, (180.0, -0.5), "r", (one, psf), image)
+        draw_sources(image, view, one, psf)
         dimmed = one.magnitude[0, 2] + compute_extinction(one.ra, one.dec, ("r",))[0, 0]
         assert -2.5 * np.log10(image.array.sum(dtype=np.float64)) == pytest.approx(dimmed, abs=0.03)
 
@@ -154,7 +159,7 @@ def test_noise_is_that_of_the_depth(config: Config, folder: Path) -> None:
     for band in "ugri":
         image = fits.getdata(folder / f"KiDS_DR4.0_180.0_-0.5_{band}_sci.fits")
         weight = fits.getdata(folder / f"KiDS_DR4.0_180.0_-0.5_{band}_wei.fits")
-        sigma = compute_sky_noise(config, band)
+        sigma = compute_sky_noise(config.simulation.depth[band], 0.2)
         # Pixel differences cancel the light of sources but for their own photon noise.
         measured = 1.4826 * np.median(np.abs(np.diff(image.astype(np.float64), axis=1))) / np.sqrt(2)
         assert measured == pytest.approx(sigma, rel=0.15)
@@ -163,14 +168,14 @@ def test_noise_is_that_of_the_depth(config: Config, folder: Path) -> None:
 
 def test_sentinels_are_distinct_and_stand_in_both_columns(tmp_path: Path) -> None:
     config = make_config(tmp_path, faint_per_tile=150, missing_band_fraction=0.2, failed_fraction=0.02)
-    simulate_tile(config, plan_survey(config)[0])
+    simulate_tile(config, plan(config)[0])
     table = read_catalogue(Path(config.locations.survey))
     magnitude = np.stack([table[f"MAG_GAAP_{band}"] for band in BANDS], axis=1)
     error = np.stack([table[f"MAGERR_GAAP_{band}"] for band in BANDS], axis=1)
     for sentinel in (99.0, -99.0):
         assert ((magnitude == sentinel) == (error == sentinel)).all()
         assert (magnitude == sentinel).any()
-    missing = find_unobserved(config, (180.0, -0.5), table["Xpos"].astype(np.float64))
+    missing = find_unobserved(make_recipe(config), (180.0, -0.5), table["Xpos"].astype(np.float64))
     assert ((magnitude == -99) == missing).all()
     assert missing.any(0).sum() == 1
     measured = np.abs(magnitude) < 90
@@ -180,9 +185,9 @@ def test_sentinels_are_distinct_and_stand_in_both_columns(tmp_path: Path) -> Non
 
 def test_haloes_cover_the_bright_stars(tmp_path: Path) -> None:
     config = make_config(tmp_path, pixels=400, stars_per_tile=60)
-    simulate_tile(config, plan_survey(config)[0])
+    simulate_tile(config, plan(config)[0])
     folder = Path(config.locations.survey)
-    sources = make_sources(config, (180.0, -0.5))
+    sources = make_sources(make_recipe(config), (180.0, -0.5))
     table = read_catalogue(folder)
     mask = fits.getdata(folder / "KiDS_DR4.0_180.0_-0.5_r_msk.fits")
     bright = sources.star & (sources.magnitude[:, 2] < 14.5)
@@ -197,12 +202,12 @@ def test_haloes_cover_the_bright_stars(tmp_path: Path) -> None:
 def test_catalogues_are_excised_where_images_overlap(tmp_path: Path) -> None:
     # Coarse pixels make small images overlap: 300 of 1.25 arcsec span 0.104 deg.
     config = make_config(tmp_path, survey={"pixel_scale": 1.25}, galaxies_per_tile=200, stars_per_tile=0)
-    one, other = (make_sources(config, tuple(centre)) for centre in CENTRES)
+    one, other = (make_sources(make_recipe(config), tuple(centre)) for centre in CENTRES)
     assert one.ra.max() < 180.05
     assert other.ra.min() >= 180.05 - 1e-9
     assert (find_owner(one.ra, one.dec, config.simulation.centres) == 0).all()
-    assert plan_survey(config)[0].neighbours == ((180.1, -0.5),)
-    assert plan_survey(make_config(tmp_path))[0].neighbours == ()
+    assert plan(config)[0].neighbours == ((180.1, -0.5),)
+    assert plan(make_config(tmp_path))[0].neighbours == ()
 
 
 def test_bright_sample_and_spectra(config: Config, folder: Path) -> None:
@@ -223,9 +228,9 @@ def test_good_spectra_are_right_and_bad_ones_often_wrong(tmp_path: Path) -> None
     from photoz.simulate.spectra import observe_spectra
 
     config = make_config(tmp_path, galaxies_per_tile=3000, stars_per_tile=300)
-    sources = make_sources(config, (180.0, -0.5))
+    sources = make_sources(make_recipe(config), (180.0, -0.5))
     blank = {"MAG_AUTO": sources.magnitude[:, 2], "MASK": np.zeros(len(sources), dtype=np.int32)}
-    table = observe_spectra(config, (180.0, -0.5), sources, blank)
+    table = observe_spectra(make_recipe(config), (180.0, -0.5), sources, blank)
     nearest = np.hypot(table["RAcen"][:, None] - sources.ra, table["Deccen"][:, None] - sources.dec).argmin(1)
     error = np.abs(table["Z"] - sources.redshift[nearest])
     good = table["NQ"] >= 3
@@ -241,7 +246,7 @@ def test_compressed_images_read_back(config: Config, folder: Path, tmp_path: Pat
     for kind in ("sci", "wei", "msk"):
         plain = fits.getdata(folder / f"KiDS_DR4.0_180.0_-0.5_r_{kind}.fits")
         compressed = fits.getdata(packed / f"KiDS_DR4.0_180.0_-0.5_r_{kind}.fits.fz", 1)
-        tolerance = compute_sky_noise(config, "r") / 8 if kind == "sci" else 0
+        tolerance = compute_sky_noise(config.simulation.depth["r"], 0.2) / 8 if kind == "sci" else 0
         assert np.abs(plain.astype(np.float64) - compressed).max() <= tolerance
 
 
@@ -271,9 +276,9 @@ def test_identifiers_hold_the_position(ra: float, dec: float) -> None:
 
 def test_centres_that_share_a_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"180\.0_-0\.5"):
-        plan_survey(make_config(tmp_path, centres=[[180.0, -0.5], [180.01, -0.5]]))
+        plan(make_config(tmp_path, centres=[[180.0, -0.5], [180.01, -0.5]]))
 
 
 def test_a_band_without_a_depth_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="depth"):
-        plan_survey(make_config(tmp_path, depth={"u": 24.0}))
+        plan(make_config(tmp_path, depth={"u": 24.0}))
