@@ -123,11 +123,7 @@ def load_library(bands: tuple[str, ...], responses: tuple[str, ...]) -> SedLibra
     )
     galaxies = read_sdss_galaxies()
     redshift_N, petrosian_N = galaxies.redshift_N, galaxies.petrosian_N
-    coefficients_NT = corrector.fit_coeffs(
-        redshift=redshift_N.astype(np.float32),
-        maggies=galaxies.maggies_NF.astype(np.float32),
-        ivar=galaxies.ivar_NF.astype(np.float32),
-    ).astype(np.float64)
+    coefficients_NT = _fit_coefficients(corrector, galaxies)
     modulus_N = compute_distance_modulus(redshift_N)
     rest_N3 = _project(corrector.Amatrix(np.zeros(1))[0, :3], coefficients_NT)
     with np.errstate(divide="ignore"):
@@ -147,6 +143,12 @@ def load_library(bands: tuple[str, ...], responses: tuple[str, ...]) -> SedLibra
         response_ZBT=np.asarray(corrector.AmatrixOut(grid_Z), dtype=np.float64),
         old_T=np.asarray(corrector.templates.m300 < _YOUNG_FRACTION * corrector.templates.mremain),
     )
+
+
+def _fit_coefficients(corrector: kcorrect.kcorrect.Kcorrect, galaxies: SdssGalaxies) -> Floats:
+    columns = {"redshift": galaxies.redshift_N, "maggies": galaxies.maggies_NF, "ivar": galaxies.ivar_NF}
+    fitted_NT = corrector.fit_coeffs(**{name: values.astype(np.float32) for name, values in columns.items()})
+    return np.asarray(fitted_NT, dtype=np.float64)
 
 
 def read_sdss_galaxies() -> SdssGalaxies:
