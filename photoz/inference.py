@@ -12,8 +12,6 @@ import torch
 
 from photoz.errors import EstimatorError
 from photoz.estimators import Estimates, Estimator, Inputs, Pdfs, load_estimator
-from photoz.estimators.networks.hybrid import HybridEstimator
-from photoz.estimators.networks.paper import PaperEstimator
 from photoz.inputs import ALL_ROWS, Problem, attach_cutouts, make_inputs
 from photoz.pdf import decode_quantiles, encode_quantiles, summarize_quantiles
 from photoz.schema import QUANTILES, QUANTILES_TYPE, Flag, make_catalogue_schema
@@ -59,9 +57,7 @@ def prepare_estimator(location: str, config: Config) -> Estimator:
     """Load an estimator for the precision, threads and outputs that the settings say, in this process."""
     keep_memory()
     torch.set_num_threads(config.inference.threads)
-    estimator = load_estimator(location)
-    if isinstance(estimator, HybridEstimator | PaperEstimator):
-        estimator = estimator.pack(config.inference.precision)
+    estimator = load_estimator(location).prepare(config.inference.precision)
     return estimator if config.inference.pdf else estimator.without_pdf()
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from tiny_survey import make_config, write_survey
 
 from cluster.engines import use_own_token
 from cluster.partitioning import partition_sources
-from photoz.estimators.networks.hybrid import HybridEstimator, make_layout
+from photoz.estimators.registry import load_class
 from photoz.photometry import MagnitudeScaling
 from photoz.settings.config import Config
 
@@ -85,7 +86,8 @@ def ready_survey(tmp_path_factory: pytest.TempPathFactory) -> ReadySurvey:
 def save_untrained(config: Config, name: str, *, seed: int = 0) -> None:
     """Save an estimator with fresh weights where the settings look for a trained one."""
     torch.manual_seed(seed)
-    layout = make_layout(config, name)
+    kind: Any = load_class(name)
+    layout = kind.make_layout(config.survey, config.training)
     bands = len(layout.bands)
     scaling = MagnitudeScaling(np.full(bands, 20.0), np.ones(bands), np.zeros(bands - 1))
-    HybridEstimator(layout, scaling, layout.make_network()).save(f"{config.locations.models}/{name}")
+    kind(layout, scaling, kind.make_network(layout)).save(f"{config.locations.models}/{name}")

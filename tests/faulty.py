@@ -20,7 +20,7 @@ import pytest
 import cluster.inference.run
 import cluster.inference.stages
 import photoz.catalogue.hats
-import photoz.estimators.base
+import photoz.estimators.registry
 import photoz.ingest.staging
 import photoz.ingest.tile
 import photoz.inputs
@@ -193,7 +193,7 @@ class Poison:
     """Put `PoisonedEstimator` in the place of the network."""
 
     def install(self) -> None:
-        photoz.estimators.base._CLASSES["hybrid"] = "faulty:PoisonedEstimator"
+        photoz.estimators.registry.CLASSES["hybrid"] = "faulty:PoisonedEstimator"
 
 
 def find_poisoned(magnitudes_N: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

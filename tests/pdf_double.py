@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from photoz.estimators import Estimates, Inputs, Pdfs, base
+from photoz.estimators import Estimates, Inputs, Pdfs, folder, registry
 from photoz.schema import LEVELS, Flag
 
 SPREAD = 0.03
@@ -23,6 +23,7 @@ def make_quantiles(centre_N: np.ndarray, spread: float = SPREAD) -> np.ndarray:
 class DoubleEstimator:
     """Gives a Gaussian p(z) about a redshift made of the r magnitude; rows without it have none."""
 
+    trained = "fitted"
     name = "double"
     image_bands: tuple[str, ...] = ()
     cutout_size = 0
@@ -30,6 +31,9 @@ class DoubleEstimator:
 
     def __init__(self, bands: tuple[str, ...]) -> None:
         self.bands = bands
+
+    def prepare(self, precision: str) -> "DoubleEstimator":
+        return self
 
     def estimate(self, inputs: Inputs, *, batch_size: int = 256) -> Estimates:
         magnitudes_N = inputs.magnitudes_NF[:, self.bands.index("r")].astype(np.float64)
@@ -43,16 +47,16 @@ class DoubleEstimator:
     def save(self, location: str) -> None:
         Path(location).mkdir(parents=True, exist_ok=True)
         manifest = {"estimator": self.name, "bands": self.bands, "image_bands": [], "cutout_size": 0}
-        Path(location, base.MANIFEST).write_text(json.dumps(manifest))
+        Path(location, folder.MANIFEST).write_text(json.dumps(manifest))
 
     @classmethod
     def load(cls, location: str) -> "DoubleEstimator":
-        return cls(tuple(base.read_manifest(location)["bands"]))
+        return cls(tuple(folder.read_manifest(location)["bands"]))
 
 
 @contextmanager
 def known() -> Iterator[None]:
     """Let `photoz.estimators.load_estimator` know the double, in this process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(base._CLASSES, "double", "pdf_double:DoubleEstimator")
+        patch.setitem(registry.CLASSES, "double", "pdf_double:DoubleEstimator")
         yield

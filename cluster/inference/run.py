@@ -173,7 +173,7 @@ def plan_run(config: Config) -> Plan:
     list_partitions(config.locations.sources)
     location = join(config.locations.models, config.inference.estimator)
     estimator = load_estimator(location)
-    check_bands(estimator, config)
+    check_bands(estimator, config.survey)
     owner = {"run": config.run.name, "estimator": config.inference.estimator, "survey": config.survey.name}
     check_output(config.locations.catalogue, owner)
     weights = describe_weights(location)

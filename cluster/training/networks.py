@@ -21,6 +21,7 @@ from cluster.engines import MALLOC_SETTINGS, find_resources, ray_cluster
 from cluster.training.photometric import train_photometric
 from cluster.training.plan import (
     TrainingPlan,
+    Weights,
     check_resources,
     check_training_set,
     compute_training_key,
@@ -31,8 +32,7 @@ from cluster.training.plan import (
     write_estimator,
 )
 from photoz.errors import TrainingError
-from photoz.estimators.base import list_photometric
-from photoz.estimators.networks.layout import make_layout
+from photoz.estimators.registry import load_class
 from photoz.inputs import make_inputs
 from photoz.settings import configure_storage
 from photoz.settings.config import Config
@@ -40,7 +40,6 @@ from photoz.storage import join, remove
 from photoz.training.batches import Batch, prepare_batch
 from photoz.training.epoch import LossSum, Predictions, make_optimizer, make_schedule, train_epoch, validate
 from photoz.training.history import EpochRecord
-from photoz.training.objectives import make_objective
 from photoz.training.set import compute_set_hash, count_splits, list_columns, list_parts
 from photoz.training.settings import Training
 from photoz.training.state import TrainingState, restore
@@ -70,18 +69,18 @@ def train_estimator(config: Config) -> str:
     ConfigError
         The workers would leave Ray no CPU to read the training set with, or need GPUs that are not there.
     """
-    if config.training.estimator in list_photometric():
+    kind: Any = load_class(config.training.estimator)
+    if kind.trained == "fitted":
         return train_photometric(config)
-    config = resolve_settings(config)
-    layout = make_layout(config, config.training.estimator)
+    config = resolve_settings(config, kind)
     location = join(config.locations.models, config.training.estimator)
     set_hash = compute_set_hash(config)
-    key = compute_training_key(config, layout, set_hash)
+    key = compute_training_key(config, kind.make_layout(config.survey, config.training), set_hash)
     if is_trained(config, location, key):
         logger.info("%s is trained already with these settings on this training set", location)
         return location
     check_training_set(config, count_splits(config))
-    plan = plan_training(config, layout)
+    plan = plan_training(config, kind)
     with ray_cluster(config.engine):
         check_resources(config.training, find_resources(config.engine))
         state = run_training(plan, name=f"{config.training.estimator}-{key[:12]}")
@@ -91,7 +90,7 @@ def train_estimator(config: Config) -> str:
     return location
 
 
-def _save_on_ray(plan: TrainingPlan, weights: dict[str, torch.Tensor], location: str, record: dict[str, Any]) -> None:
+def _save_on_ray(plan: TrainingPlan, weights: Weights, location: str, record: dict[str, Any]) -> None:
     """Have a worker, which may have the GPU, recalibrate the estimator and write its folder."""
     settings = plan.config.training
     task = ray.remote(_save_in_worker).options(
@@ -100,9 +99,7 @@ def _save_on_ray(plan: TrainingPlan, weights: dict[str, torch.Tensor], location:
     ray.get(task.remote(plan, weights, location, record))
 
 
-def _save_in_worker(
-    plan: TrainingPlan, weights: dict[str, torch.Tensor], location: str, record: dict[str, Any]
-) -> None:
+def _save_in_worker(plan: TrainingPlan, weights: Weights, location: str, record: dict[str, Any]) -> None:
     configure_storage(plan.config)
     torch.set_num_threads(plan.config.training.threads_per_worker or os.cpu_count() or 1)
     save_estimator(plan, weights, location, record)
@@ -168,7 +165,7 @@ def train_worker(settings: dict[str, Any]) -> None:
         _log_first("taking up the training after epoch %d", state.epoch)
     while not state.is_finished(max_epochs=config.training.max_epochs, patience=config.training.patience):
         record = _run_epoch(plan, state.epoch + 1, network, optimizer, schedule)
-        state.add(record, bare)
+        state = state.add(record, bare)
         _log_first("%s", record.describe(config.training.max_epochs))
         _report(state, bare, optimizer, schedule)
 
@@ -184,11 +181,11 @@ def _configure_logging() -> None:
 
 
 def _run_epoch(plan: TrainingPlan, epoch: int, network: Any, optimizer: Any, schedule: Any) -> EpochRecord:
-    settings, start = plan.config.training, time.monotonic()
+    start = time.monotonic()
     # Each worker turns its images by its own numbers, and each epoch by others, also after a restart.
     rank = ray.train.get_context().get_world_rank()
     generator = torch.Generator().manual_seed(plan.config.run.seed * 1_000_003 + epoch * 1_009 + rank)
-    objective = make_objective(plan.layout, settings)
+    objective = plan.make_objective()
     own = train_epoch(
         network, _stream(plan, "train", epoch), optimizer, schedule, objective=objective, generator=generator
     )
@@ -225,7 +222,7 @@ def _stream(plan: TrainingPlan, split: str, epoch: int) -> Iterator[Batch]:
             table["z_spec"].to_numpy(),
             scaling=plan.scaling,
             device=device,
-            fill=plan.layout.head is None,
+            fill=plan.kind.fills,
             weight_NK=plan.weigh(table["object_id"].to_pylist(), table["z_spec"].to_numpy()) if training else None,
         )
 

@@ -12,7 +12,8 @@ from cluster.engines import MALLOC_SETTINGS, find_resources, ray_cluster
 from cluster.training.plan import is_trained
 from photoz.content import compute_key
 from photoz.errors import ConfigError, PhotozError
-from photoz.estimators.base import MANIFEST, list_photometric, load_class
+from photoz.estimators.folder import MANIFEST
+from photoz.estimators.registry import list_fitted, load_class
 from photoz.settings import configure_storage
 from photoz.settings.config import Config
 from photoz.storage import join, remove
@@ -66,7 +67,7 @@ def compute_photometric_key(config: Config, set_hash: str) -> str:
     ConfigError
         ``training.fit`` names an estimator that is not fitted this way.
     """
-    name, fit, known = config.training.estimator, config.training.fit, list_photometric()
+    name, fit, known = config.training.estimator, config.training.fit, list_fitted()
     if strange := [each for each in fit if each not in known]:
         raise ConfigError(f"training.fit holds settings of {strange}: those that are fitted so are {known}")
     kind: Any = load_class(name)

@@ -1,7 +1,7 @@
 """What a training is, apart from Ray: its plan and key, what is refused before any work is done, what is written."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,14 +9,13 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from photoz.content import compute_key
 from photoz.errors import ConfigError, EstimatorError, TrainingError
-from photoz.estimators.base import MANIFEST, read_manifest
-from photoz.estimators.networks.hybrid import HybridEstimator
-from photoz.estimators.networks.layout import PAPER, InputLayout
-from photoz.estimators.networks.network import HybridNetwork, MaskedNetwork
-from photoz.estimators.networks.paper import PaperEstimator
+from photoz.estimators.folder import MANIFEST, read_manifest
+from photoz.estimators.networks.base import NetworkEstimator
+from photoz.estimators.networks.layout import InputLayout
 from photoz.photometry import MagnitudeScaling
 from photoz.plots import plot_history
 from photoz.plots.style import render_png
@@ -24,6 +23,7 @@ from photoz.settings import config_to_dict
 from photoz.settings.config import Config
 from photoz.storage import exists, join, open_atomic, remove
 from photoz.training.history import write_history
+from photoz.training.objectives import Objective
 from photoz.training.recalibrate import calibrate_estimator
 from photoz.training.set import fit_magnitude_scaling, read_redshifts
 from photoz.training.settings import Training
@@ -32,20 +32,11 @@ from photoz.training.weights import Smoothing, draw_bootstrap
 
 logger = logging.getLogger(__name__)
 
+Weights = Mapping[str, torch.Tensor]
+
 # How the work is spread changes no more than rounding, so these settings do not make another estimator.
 _SPREADING = ("workers", "use_gpu", "cpus_per_worker", "threads_per_worker", "overwrite", "max_failures", "hold_gib")
 _OF_OTHERS = ("fit",)  # settings that the networks do not read
-PAPERS_SETTINGS = {
-    "batch_size": 32,
-    "learning_rate": 1e-3,
-    "decay": 0.9,
-    "decay_steps": 10_000,
-    "adam_epsilon": 1e-7,
-    "huber_delta": 1e-4,
-    "patience": 10,
-    "smooth_nz_width": 0.0,
-}
-"""Of arXiv 2312.08043 and its authors' public code; ``max_epochs`` and what spreads the work remain the user's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +46,9 @@ class TrainingPlan:
     Parameters
     ----------
     config : Config
+        With the settings that the estimator's training has.
+    kind : type of NetworkEstimator
+        Class of the estimator: its network, and what that is trained for.
     layout : InputLayout
         What the network reads.
     scaling : MagnitudeScaling
@@ -66,42 +60,39 @@ class TrainingPlan:
     """
 
     config: Config
+    kind: type[NetworkEstimator]
     layout: InputLayout
     scaling: MagnitudeScaling
     target_scale: tuple[float, float] = (0.0, 1.0)
     smoothing: Smoothing | None = None
 
-    def make_network(self) -> HybridNetwork | MaskedNetwork:
+    def make_network(self) -> nn.Module:
         """Build the network with fresh weights, knowing the scale of its targets."""
-        network = self.layout.make_network()
-        if isinstance(network, MaskedNetwork):
-            network.target_scale.copy_(torch.tensor(self.target_scale))
-        return network
+        return self.kind.make_network(self.layout, self.target_scale)
 
-    def weigh(self, object_ids: Sequence[str], z_spec_N: npt.NDArray[np.floating]) -> npt.NDArray[np.float32] | None:
-        """Weigh training galaxies, shape (N, K); None for the paper's network, which weighs all alike."""
-        if self.layout.head is None:
-            return None
-        weight_NK = draw_bootstrap(object_ids, seed=self.config.run.seed, members=self.layout.head.members)
+    def make_objective(self) -> Objective:
+        """Return what the network is trained for."""
+        return self.kind.make_objective(self.layout, self.config.training)
+
+    def weigh(self, object_ids: Sequence[str], z_spec_N: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+        """Weigh training galaxies for each member, shape (N, K)."""
+        weight_NK = draw_bootstrap(object_ids, seed=self.config.run.seed, members=self.layout.members)
         return weight_NK if self.smoothing is None else weight_NK * self.smoothing.weigh(z_spec_N)
 
 
-def plan_training(config: Config, layout: InputLayout) -> TrainingPlan:
-    """Derive from the training split what every worker must know."""
-    scaling = fit_magnitude_scaling(config)
-    if layout.head is None:
-        return TrainingPlan(config, layout, scaling)
+def plan_training(config: Config, kind: type[NetworkEstimator]) -> TrainingPlan:
+    """Derive from the training split what every worker must know; the settings are those of `resolve_settings`."""
+    layout = kind.make_layout(config.survey, config.training)
     z_N = read_redshifts(config, "train")
     y_N, width = np.log1p(z_N), config.training.smooth_nz_width
+    scale = (float(y_N.mean()), float(y_N.std()) or 1.0)
     smoothing = Smoothing.fit(z_N, width=width) if width > 0 else None
-    return TrainingPlan(config, layout, scaling, (float(y_N.mean()), float(y_N.std()) or 1.0), smoothing)
+    return TrainingPlan(config, kind, layout, fit_magnitude_scaling(config), scale, smoothing)
 
 
-def resolve_settings(config: Config) -> Config:
-    """Return the settings a training has: the paper's where the estimator is the paper's, whatever was said."""
-    if config.training.estimator != PAPER:
-        return config
-    return msgspec.structs.replace(config, training=msgspec.structs.replace(config.training, **PAPERS_SETTINGS))
+def resolve_settings(config: Config, kind: type[NetworkEstimator]) -> Config:
+    """Return the settings with those of the training that the estimator has."""
+    return msgspec.structs.replace(config, training=kind.resolve_settings(config.training))
 
 
 def check_resources(settings: Training, available: dict[str, float]) -> None:
@@ -168,17 +159,14 @@ def is_trained(config: Config, location: str, key: str) -> bool:
     )
 
 
-def save_estimator(plan: TrainingPlan, weights: dict[str, torch.Tensor], location: str, record: dict[str, Any]) -> None:
+def save_estimator(plan: TrainingPlan, weights: Weights, location: str, record: dict[str, Any]) -> None:
     """Make the estimator of these weights, recalibrate it and write its folder."""
     network = plan.make_network()
     network.load_state_dict(weights)
     # Without a manifest the folder is no estimator: so a crash never leaves an old manifest with new weights.
     remove(join(location, MANIFEST))
-    if isinstance(network, MaskedNetwork):
-        estimator = HybridEstimator(plan.layout, plan.scaling, network, record)
-        calibrate_estimator(estimator, plan.config).save(location)
-    else:
-        PaperEstimator(plan.layout, plan.scaling, network, record).save(location)
+    estimator = plan.kind(plan.layout, plan.scaling, network, record)
+    calibrate_estimator(estimator, plan.config).save(location)
 
 
 def write_estimator(
@@ -187,7 +175,7 @@ def write_estimator(
     location: str,
     *,
     record: dict[str, Any],
-    save: Callable[[TrainingPlan, dict[str, torch.Tensor], str, dict[str, Any]], None] = save_estimator,
+    save: Callable[[TrainingPlan, Weights, str, dict[str, Any]], None] = save_estimator,
 ) -> None:
     """Write the best epoch's network as an estimator folder, and the history beside the training set.
 

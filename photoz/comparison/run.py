@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 from photoz.comparison.plain import PlainCatalogue, read_plain_catalogue
 from photoz.comparison.settings import Comparison, check_comparison, list_bands
 from photoz.errors import ConfigError
-from photoz.estimators.base import Inputs, list_photometric, load_class
+from photoz.estimators.base import Inputs
 from photoz.estimators.photometric.base import PhotometricEstimator, Sample
+from photoz.estimators.registry import list_fitted, load_class
 from photoz.evaluate.binning import choose_round_edges
 from photoz.evaluate.metrics import Bin, FloatArray, Metrics, compute_binned, compute_metrics
 from photoz.pdf import compute_cde_losses, compute_crps
@@ -106,7 +107,7 @@ def compare_estimators(config: Comparison) -> Outcome:
 
 def choose_estimators(config: Comparison) -> list[str]:
     """Return the names of the estimators to compare; raises `ConfigError` for one that this job cannot fit."""
-    known = list_photometric()
+    known = list_fitted()
     asked = config.estimators.split(",") if isinstance(config.estimators, str) else list(config.estimators)
     names = known if asked == ["all"] else asked
     strange = [name for name in [*names, *config.fit] if name not in known]
@@ -121,7 +122,9 @@ def choose_estimators(config: Comparison) -> list[str]:
 def compare_one(config: Comparison, name: str, catalogue: PlainCatalogue, train: Sample, test: Sample) -> Result:
     """Fit one estimator, save it, and measure it on the test galaxies."""
     kind: Any = load_class(name)
-    fit: Callable[[], PhotometricEstimator] = partial(kind.fit, train, seed=config.seed, **config.fit.get(name, {}))
+    fit: Callable[[], PhotometricEstimator[Any]] = partial(
+        kind.fit, train, seed=config.seed, **config.fit.get(name, {})
+    )
     estimator, fitting = measure_usage(fit)
     estimator.save(join(config.output, "models", name))
     inputs = make_inputs(test)
@@ -162,7 +165,7 @@ def make_inputs(sample: Sample) -> Inputs:
 
 
 def write_estimates(
-    config: Comparison, estimator: PhotometricEstimator, table: pa.Table, inputs: Inputs, z_grid: FloatArray
+    config: Comparison, estimator: PhotometricEstimator[Any], table: pa.Table, inputs: Inputs, z_grid: FloatArray
 ) -> tuple[float, float]:
     """Write ``estimates/<name>.parquet``, with p(z) where there is one; return mean CRPS and CDE loss (or NaN).
 
@@ -212,7 +215,7 @@ def _measure_in_bins(config: Comparison, z_N: npt.NDArray[np.float32], test: Sam
     return bins
 
 
-def _remove_bands(config: Comparison, estimator: PhotometricEstimator, test: Sample) -> dict[str, Metrics]:
+def _remove_bands(config: Comparison, estimator: PhotometricEstimator[Any], test: Sample) -> dict[str, Metrics]:
     """Metrics with each band of the test galaxies missing in turn."""
     found = {}
     for i, band in enumerate(test.bands):

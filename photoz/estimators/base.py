@@ -1,40 +1,17 @@
 """What every estimator is: the Protocol, its inputs and its outputs."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
-from typing import Protocol, Self
+from typing import ClassVar, Literal, Protocol, Self
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_arrays
 
 from photoz.errors import EstimatorError
-from photoz.pdf.recalibration import Recalibration
 from photoz.schema import LEVELS
-from photoz.settings.config import Config
+from photoz.survey.settings import Survey
 
-MANIFEST = "manifest.json"
-
-_ARRAYS = ("weights.safetensors", "arrays.safetensors")  # of the networks, and of those fitted to magnitudes
-
-# Estimator name in a manifest -> where its class lives. Modules are imported when asked for, since some need torch.
-_CLASSES = {
-    "hybrid": "photoz.estimators.networks.hybrid:HybridEstimator",
-    "photometry": "photoz.estimators.networks.hybrid:HybridEstimator",
-    "hybrid-paper": "photoz.estimators.networks.paper:PaperEstimator",
-    "annz": "photoz.estimators.photometric.annz:AnnzEstimator",
-    "boosted": "photoz.estimators.photometric.boosted:BoostedEstimator",
-    "cnn1d": "photoz.estimators.photometric.cnn1d:Cnn1dEstimator",
-    "fcnn": "photoz.estimators.photometric.fcnn:FcnnEstimator",
-    "gat": "photoz.estimators.photometric.gat:GatEstimator",
-    "knn": "photoz.estimators.photometric.knn:KnnEstimator",
-    "mlp": "photoz.estimators.mlp.estimator:MlpEstimator",
-    "template": "photoz.estimators.photometric.template:TemplateEstimator",
-}
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +126,12 @@ class Estimates:
 
 
 class Estimator(Protocol):
-    """A trained estimator: plain arrays in, redshifts out, a folder on disk."""
+    """A trained estimator: plain arrays in, redshifts out, a folder on disk; one that differs is a copy."""
+
+    trained: ClassVar[Literal["fitted", "spread"]]
+    """How it comes by its weights: *fitted* to arrays of magnitudes by one task
+    (`photoz.estimators.photometric.base.PhotometricEstimator`), or a network whose training is *spread* over workers
+    (`photoz.estimators.networks.base.NetworkEstimator`)."""
 
     @property
     def name(self) -> str:
@@ -174,6 +156,9 @@ class Estimator(Protocol):
     def without_pdf(self) -> Self:
         """Return an estimator of the same redshifts that gives no p(z), and takes less time."""
 
+    def prepare(self, precision: Precision) -> Self:
+        """Return an estimator that runs faster in this process, its products in a precision where it has a choice."""
+
     def estimate(self, inputs: Inputs, *, batch_size: int = 256) -> Estimates:
         """Estimate redshifts; a row that cannot be estimated comes out NaN with a flag, never as an exception."""
 
@@ -185,77 +170,8 @@ class Estimator(Protocol):
         """Read what `save` wrote; raises `EstimatorError` when it is not that."""
 
 
-def read_manifest(location: str) -> dict[str, object]:
-    """Read the manifest of an estimator folder.
-
-    Raises
-    ------
-    EstimatorError
-        There is none, or it is not JSON.
-    """
-    try:
-        with fsspec.open(f"{location}/{MANIFEST}", "rb") as file:
-            manifest: dict[str, object] = json.loads(file.read())
-    except FileNotFoundError as error:
-        raise EstimatorError(f"no trained estimator at {location!r}: run jobs/train_dr4.py first") from error
-    except ValueError as error:
-        raise EstimatorError(f"{location}/{MANIFEST} is not JSON: {error}; train the estimator again") from error
-    return manifest
-
-
-def load_estimator(location: str) -> Estimator:
-    """Load whichever estimator a folder holds.
-
-    Parameters
-    ----------
-    location : str
-        Folder, a path or any URL that fsspec opens.
-
-    Raises
-    ------
-    EstimatorError
-        There is no estimator, or its manifest names one that this version does not know.
-    """
-    name = read_manifest(location).get("estimator")
-    if name not in _CLASSES:
-        raise EstimatorError(f"{location!r} holds an estimator named {name!r}; known are {sorted(_CLASSES)}")
-    return load_class(str(name)).load(location)
-
-
-def load_recalibration(location: str) -> Recalibration | None:
-    """Load how the p(z) of the estimator in a folder is recalibrated, without the estimator.
-
-    Parameters
-    ----------
-    location : str
-        Folder, a path or any URL that fsspec opens.
-
-    Returns
-    -------
-    Recalibration or None
-        None for an estimator that has none.
-
-    Raises
-    ------
-    EstimatorError
-        There is no estimator, or its arrays are damaged.
-    """
-    read_manifest(location)
-    for name in _ARRAYS:
-        try:
-            with fsspec.open(f"{location}/{name}", "rb") as file:
-                arrays = load_arrays(file.read())
-        except FileNotFoundError:
-            continue
-        except SafetensorError as error:
-            raise EstimatorError(f"{location}/{name} is damaged: {error}; train the estimator again") from error
-        if any(key.startswith("recalibration_") for key in arrays):
-            return Recalibration.from_arrays(arrays)
-    return None
-
-
-def check_bands(estimator: Estimator, config: Config) -> None:
-    """Check that the survey in the settings has what an estimator reads.
+def check_bands(estimator: Estimator, survey: Survey) -> None:
+    """Check that a survey has what an estimator reads.
 
     An estimator may need some of the survey's bands only; their order is the estimator's own.
 
@@ -265,7 +181,6 @@ def check_bands(estimator: Estimator, config: Config) -> None:
         The survey lacks a band or an image band, or its pixel scale [arcsec] is not that of the training images (where
         the estimator has a ``pixel_scale``).
     """
-    survey = config.survey
     needs = (("bands", estimator.bands, survey.bands), ("image bands", estimator.image_bands, survey.image_bands))
     for what, own, there in needs:
         missing = [band for band in own if band not in there]
@@ -282,22 +197,6 @@ def check_bands(estimator: Estimator, config: Config) -> None:
         )
 
 
-def list_photometric() -> list[str]:
-    """List the estimators that are fitted to arrays of magnitudes (`photoz.estimators.photometric.base`), by name."""
-    networks = ("hybrid", "photometry", "hybrid-paper")
-    return sorted(name for name in _CLASSES if name not in networks)
-
-
-def load_class(name: str) -> type[Estimator]:
-    """Import the class of the estimators of that name.
-
-    Raises
-    ------
-    EstimatorError
-        There is none of that name.
-    """
-    if name not in _CLASSES:
-        raise EstimatorError(f"no estimator is named {name!r}; known are {sorted(_CLASSES)}")
-    module, _, attribute = _CLASSES[name].partition(":")
-    kind: type[Estimator] = getattr(import_module(module), attribute)
-    return kind
+def split_rows(count: int, size: int) -> Iterator[slice]:
+    """Yield runs of at most ``size`` of ``count`` rows."""
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from photoz.catalogue.hats import list_partitions, read_partition
 from photoz.catalogue.records import read_run_record
 from photoz.errors import PhotozError
-from photoz.estimators.base import load_recalibration, read_manifest
+from photoz.estimators.folder import load_recalibration, read_manifest
 from photoz.evaluate.metrics import FloatArray
 from photoz.evaluate.scan import Galaxies
 from photoz.pdf import (

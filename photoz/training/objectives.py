@@ -26,11 +26,6 @@ class Objective(Protocol):
         """Return estimates of ln(1 + z) and losses, shape (N,) each, of galaxies as they are."""
 
 
-def make_objective(layout: InputLayout, settings: Training) -> Objective:
-    """Choose the objective of a layout's network."""
-    return PaperObjective(settings) if layout.head is None else MaskedObjective(settings, layout)
-
-
 @dataclass(frozen=True)
 class PaperObjective:
     """Huber loss on ln(1 + z), images flipped and turned (arXiv 2312.08043)."""

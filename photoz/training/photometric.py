@@ -1,13 +1,13 @@
 """Fit an estimator that reads magnitudes alone to the survey's training set."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from photoz.estimators.base import Inputs, load_class
+from photoz.estimators.base import Inputs
 from photoz.estimators.photometric.base import PhotometricEstimator, Sample
+from photoz.estimators.registry import load_class
 from photoz.evaluate.metrics import compute_metrics
 from photoz.settings.config import Config
 from photoz.training.set import read_split
@@ -46,7 +46,7 @@ def read_sample(config: Config, split: str = "train") -> Sample:
     )
 
 
-def fit_photometric(config: Config, record: Mapping[str, Any]) -> PhotometricEstimator:
+def fit_photometric(config: Config, record: Mapping[str, Any]) -> PhotometricEstimator[Any]:
     """Fit the estimator that ``training.estimator`` names to the training split; measure it on the validation split.
 
     A method that chooses settings does so on galaxies of the training split that it holds back, so that the validation
@@ -70,13 +70,12 @@ def fit_photometric(config: Config, record: Mapping[str, Any]) -> PhotometricEst
     """
     kind: Any = load_class(config.training.estimator)
     settings = config.training.fit.get(config.training.estimator, {})
-    estimator: PhotometricEstimator = kind.fit(read_sample(config), seed=config.run.seed, **settings)
+    estimator: PhotometricEstimator[Any] = kind.fit(read_sample(config), seed=config.run.seed, **settings)
     valid = measure_estimator(estimator, read_sample(config, "valid"))
-    estimator.parts = replace(estimator.parts, record={**estimator.parts.record, **record, "valid": valid})
-    return estimator
+    return estimator.with_record({**record, "valid": valid})
 
 
-def measure_estimator(estimator: PhotometricEstimator, sample: Sample) -> dict[str, float | int | None]:
+def measure_estimator(estimator: PhotometricEstimator[Any], sample: Sample) -> dict[str, float | int | None]:
     """Return ``rows``, ``smad`` and ``r2`` of the estimates of a sample; None where they are not defined."""
     magnitudes_NF, errors_NF = (values.astype(np.float32) for values in (sample.magnitudes_NF, sample.errors_NF))
     flags_N = np.zeros(len(sample), dtype=np.int32)

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,20 +18,20 @@ from photoz.training.history import EpochRecord
 STATE_FILE = "state.pt"
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class TrainingState:
     """What early stopping and a resumed training need: the record so far and the best weights.
 
     Parameters
     ----------
-    records : list of EpochRecord
+    records : tuple of EpochRecord
         One an epoch done.
     best : dict of str to Tensor
         Weights of the epoch with the lowest validation loss, on the CPU; empty before the first.
     """
 
-    records: list[EpochRecord] = field(default_factory=list)
-    best: dict[str, Tensor] = field(default_factory=dict)
+    records: tuple[EpochRecord, ...] = ()
+    best: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def epoch(self) -> int:
@@ -43,8 +43,8 @@ class TrainingState:
         """The epoch with the lowest validation loss; the first of equals."""
         return min(self.records, key=lambda record: record.valid_loss)
 
-    def add(self, record: EpochRecord, network: nn.Module) -> None:
-        """Record an epoch, and keep the weights when its validation loss is the lowest.
+    def add(self, record: EpochRecord, network: nn.Module) -> Self:
+        """Return the state after an epoch more, whose weights are kept when its validation loss is the lowest.
 
         Raises
         ------
@@ -56,9 +56,10 @@ class TrainingState:
                 f"epoch {record.epoch}: loss {record.train_loss}, validation loss {record.valid_loss}: lower "
                 "training.learning_rate, and look for redshifts below -1 or infinite magnitudes in the training set"
             )
-        self.records.append(record)
-        if self.best_record is record:
-            self.best = {key: value.detach().cpu().clone() for key, value in network.state_dict().items()}
+        state = replace(self, records=(*self.records, record))
+        if state.best_record is not record:
+            return state
+        return replace(state, best={key: value.detach().cpu().clone() for key, value in network.state_dict().items()})
 
     def is_finished(self, *, max_epochs: int, patience: int) -> bool:
         """Tell whether all epochs are done, or the last ``patience`` of them were no better than one before."""
@@ -70,7 +71,7 @@ class TrainingState:
         """Write everything a resumed training needs into a local folder."""
         content = {
             "records": [record.to_dict() for record in self.records],
-            "best": self.best,
+            "best": dict(self.best),
             "network": network.state_dict(),
             "optimizer": optimizer.state_dict(),
             "schedule": schedule.state_dict(),
@@ -82,8 +83,8 @@ class TrainingState:
         """Read a folder that `save` wrote: the state, and the saved states for `restore`. Loads weights only."""
         content = torch.load(Path(folder) / STATE_FILE, map_location="cpu", weights_only=True)
         names = {item.name for item in dataclasses.fields(EpochRecord)}
-        records = [EpochRecord(**{name: values[name] for name in names}) for values in content["records"]]
-        return cls(records, content["best"]), content
+        records = (EpochRecord(**{name: values[name] for name in names}) for values in content["records"])
+        return cls(tuple(records), content["best"]), content
 
 
 def restore(content: Mapping[str, Any], network: nn.Module, optimizer: Adam, schedule: LambdaLR) -> None:

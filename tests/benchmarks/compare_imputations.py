@@ -29,9 +29,9 @@ import numpy as np
 from photoz.comparison import read_plain_catalogue
 from photoz.comparison.page import format_csv
 from photoz.comparison.run import make_inputs
-from photoz.estimators.base import load_class
 from photoz.estimators.photometric.base import Floats, Sample
 from photoz.estimators.photometric.features import FluxFeatures
+from photoz.estimators.registry import load_class
 from photoz.evaluate.metrics import compute_metrics
 from photoz.photometry import fill_missing_magnitudes, fit_band_differences
 

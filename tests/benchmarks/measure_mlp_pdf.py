@@ -21,7 +21,7 @@ from photoz.comparison import read_plain_catalogue
 from photoz.comparison.run import make_inputs
 from photoz.estimators.base import Inputs
 from photoz.estimators.distance import TrainingDistance
-from photoz.estimators.mlp.estimator import MlpEstimator, select_coverage
+from photoz.estimators.mlp.estimator import MlpEstimator, select_distinct
 from photoz.estimators.photometric.base import Sample
 from photoz.estimators.photometric.features import FluxFeatures
 from photoz.evaluate.metrics import compute_metrics
@@ -112,7 +112,7 @@ def print_coverage(train: Sample, test: Sample) -> None:
         limit = np.nanquantile(colours[0], 0.95)
         kept = train.take(colours[0] <= limit)
         features = FluxFeatures.fit(kept)
-        points, queries = (select_coverage(features.apply(s.magnitudes_NF, s.errors_NF)) for s in (kept, test))
+        points, queries = (select_distinct(features.apply(s.magnitudes_NF, s.errors_NF)) for s in (kept, test))
         outside_N = TrainingDistance.fit(points, seed=1).measure(queries) > 1
         red_N = colours[1] > limit
         shares = outside_N[red_N].mean(), outside_N[~red_N].mean()
@@ -123,11 +123,11 @@ def print_time(estimator: MlpEstimator, inputs: Inputs) -> None:
     """CPU time a galaxy, on one thread, of the whole and of its parts."""
     magnitudes_NF, errors_NF = inputs.magnitudes_NF.astype(np.float64), inputs.errors_NF.astype(np.float64)
     dark_NF = np.zeros(magnitudes_NF.shape, dtype=bool)
-    features_NC = estimator._model.features.apply(magnitudes_NF, errors_NF, dark_NF)
+    features_NC = estimator._model.ensemble.features.apply(magnitudes_NF, errors_NF, dark_NF)
     parts = {
         "z_phot alone": lambda: estimator._predict(magnitudes_NF, errors_NF),
         "levels of the recalibration": lambda: estimator._map_levels(magnitudes_NF, dark_NF),
-        "distance from the training sample": lambda: estimator._coverage.measure(select_coverage(features_NC)),
+        "distance from the training sample": lambda: estimator._model.distance.measure(select_distinct(features_NC)),
         "everything (`estimate`)": lambda: estimator.estimate(inputs),
     }
     print("\n| one thread | CPU µs a galaxy | galaxies a CPU second |\n|---|---|---|")

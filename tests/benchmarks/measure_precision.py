@@ -38,7 +38,7 @@ def main() -> None:
         eager_N = estimator.estimate(inputs).z_phot_N
         with torch.autocast("cpu", torch.bfloat16):
             autocast_N = estimator.estimate(inputs).z_phot_N
-        packed = [estimator.pack(precision).estimate(inputs).z_phot_N for precision in ("float32", "bfloat16")]
+        packed = [estimator.prepare(precision).estimate(inputs).z_phot_N for precision in ("float32", "bfloat16")]
         cells = [describe(np.abs(z_N - eager_N)) for z_N in (*packed, autocast_N)]
         print(f"| {name}, {len(inputs):,} galaxies | {' | '.join(cells)} |")
 

@@ -67,8 +67,8 @@ def main() -> None:
     smad = measure(exact_N, z_spec_N)
     print(f"{estimator.name}, {len(table):,} test galaxies of {len(pixels)} tiles, SMAD {smad:.5f}\n")
     print("| pixels, network | max change of z_phot | 99 % | SMAD | stored/raw, zstd |\n|---|---|---|---|---|")
-    show("float32, packed", estimator.pack("float32").estimate(inputs).z_phot_N, exact_N, z_spec_N)
-    show("float32, packed bf16", estimator.pack("bfloat16").estimate(inputs).z_phot_N, exact_N, z_spec_N)
+    show("float32, packed", estimator.prepare("float32").estimate(inputs).z_phot_N, exact_N, z_spec_N)
+    show("float32, packed bf16", estimator.prepare("bfloat16").estimate(inputs).z_phot_N, exact_N, z_spec_N)
     for fraction in FRACTIONS:
         rounded = {name: round_image(each.image_BYX, fraction) for name, each in pixels.items()}
         found = {name: replace(each, image_BYX=rounded[name]) for name, each in pixels.items()}

@@ -45,13 +45,17 @@ print(json.dumps(min(run() for _ in range(3))))
 """
 
 
+def choose_kind(name):
+    return PaperEstimator if name == "hybrid-paper" else HybridEstimator
+
+
 def make_layout(name):
     return InputLayout(BANDS, BANDS[:4], 36, 0.2, None if name == "hybrid-paper" else Head())
 
 
 def make_network(name):
     torch.manual_seed(0)
-    return make_layout(name).make_network().eval()
+    return choose_kind(name).make_network(make_layout(name)).eval()
 
 
 def make_tensors(name, device="cpu"):
@@ -149,8 +153,9 @@ def test_bench_estimate(bench_table, name, precision):
     cutouts_NBYX = rng.normal(size=(COUNT, 4, 36, 36)).astype(np.float32)
     inputs = Inputs(magnitudes_NF, np.full_like(magnitudes_NF, 0.1), cutouts_NBYX, np.zeros(COUNT, np.int32))
     scaling = MagnitudeScaling(np.full(9, 20.0), np.ones(9), np.zeros(8))
-    kind = PaperEstimator if name == "hybrid-paper" else HybridEstimator
-    estimator = kind(make_layout(name), scaling, make_network(name), device=torch.device("cpu")).pack(precision)
+    estimator = choose_kind(name)(make_layout(name), scaling, make_network(name), device=torch.device("cpu")).prepare(
+        precision
+    )
     network, tensors = pack_network(make_network(name), precision), make_tensors(name)
     seconds = side_by_side(
         {"estimate": lambda: estimator.estimate(inputs), "forward": run_network(network, tensors)}, rounds=4

@@ -15,13 +15,12 @@ from bench_table import Table
 from tiny_training import BANDS, make_config, write_training_set
 
 from cluster.training.plan import TrainingPlan, plan_training
-from photoz.estimators.networks.layout import make_layout
+from photoz.estimators.networks.hybrid import HybridEstimator
 from photoz.inputs import make_inputs
 from photoz.settings.config import Config
 from photoz.storage import join, read_json, remove
 from photoz.training.batches import prepare_batch
 from photoz.training.epoch import make_optimizer, make_schedule, train_epoch
-from photoz.training.objectives import make_objective
 from photoz.training.set import list_columns, read_split
 
 GALAXIES = 12_288
@@ -69,7 +68,7 @@ def time_bare_steps(plan: TrainingPlan) -> float:
     network = plan.make_network().to(device)
     optimizer = make_optimizer(network, settings)
     schedule = make_schedule(optimizer, settings)
-    objective, generator = make_objective(plan.layout, settings), torch.Generator().manual_seed(0)
+    objective, generator = plan.make_objective(), torch.Generator().manual_seed(0)
     batches = prepare_batches(plan, device)
     run: Callable[[list[Any]], Any] = lambda part: train_epoch(  # noqa: E731
         network, part, optimizer, schedule, objective=objective, generator=generator
@@ -86,7 +85,7 @@ def measure_bare(config: Config) -> float:
 
     from cluster.training.networks import WORKER_VARIABLES
 
-    plan = plan_training(config, make_layout(config, "hybrid"))
+    plan = plan_training(config, HybridEstimator)
     task = ray.remote(time_bare_steps).options(
         num_cpus=0, num_gpus=int(config.training.use_gpu), runtime_env={"env_vars": WORKER_VARIABLES}
     )
@@ -124,8 +123,7 @@ def test_bench_training_workers(bench_table: Table, config: Config, ray_cluster:
 def test_bench_training_gpu(bench_table: Table, config: Config, tmp_path: Path) -> None:
     """Without Ray: the steps alone, scaled to an epoch of the KiDS training set."""
     for precision in ("float32", "bfloat16"):
-        plan = plan_training(
-            spread(config, precision=precision, use_gpu=True, batch_size=256), make_layout(config, "hybrid")
-        )
+        settings = spread(config, precision=precision, use_gpu=True, batch_size=256)
+        plan = plan_training(settings, HybridEstimator)
         rate = float(np.median([time_bare_steps(plan) for _ in range(3)]))
         bench_table.add(f"an epoch of {KIDS:,} galaxies on the GPU, {precision}", KIDS / rate, "s")

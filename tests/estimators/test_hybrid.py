@@ -13,7 +13,7 @@ from photoz.errors import EstimatorError
 from photoz.estimators import Inputs, load_estimator, load_recalibration
 from photoz.estimators.base import check_bands
 from photoz.estimators.networks.colours import ColourDistance
-from photoz.estimators.networks.hybrid import HybridEstimator
+from photoz.estimators.networks.hybrid import HybridEstimator, PhotometryEstimator
 from photoz.estimators.networks.layout import InputLayout
 from photoz.estimators.networks.network import Head, HybridNetwork, MaskedNetwork, average_pool_same, max_pool_same
 from photoz.estimators.networks.paper import PaperEstimator
@@ -38,9 +38,9 @@ def make_estimator(*, images: bool = True, head: str = "mixture") -> HybridEstim
     torch.manual_seed(3)
     parts = {"mixture": 5, "binned": 60, "point": 0}[head]
     layout = InputLayout(BANDS, UGRI if images else (), 36 if images else 0, 0.2, Head(head, 4, parts))
-    network = layout.make_network()
-    network.target_scale.copy_(torch.tensor([0.2, 0.1]))
-    return HybridEstimator(layout, make_scaling(), network, {"seed": 3}, torch.device("cpu"))
+    kind = HybridEstimator if images else PhotometryEstimator
+    network = kind.make_network(layout, (0.2, 0.1))
+    return kind(layout, make_scaling(), network, {"seed": 3}, torch.device("cpu"))
 
 
 def make_scaling() -> MagnitudeScaling:
@@ -50,7 +50,7 @@ def make_scaling() -> MagnitudeScaling:
 def make_paper() -> PaperEstimator:
     torch.manual_seed(3)
     layout = InputLayout(BANDS, UGRI, 36, 0.2, None)
-    return PaperEstimator(layout, make_scaling(), layout.make_network(), {"seed": 3}, torch.device("cpu"))
+    return PaperEstimator(layout, make_scaling(), PaperEstimator.make_network(layout), {"seed": 3}, torch.device("cpu"))
 
 
 def assert_same(found, expected, rows=slice(None)) -> None:
@@ -368,7 +368,7 @@ def test_galaxies_unlike_the_training_set_are_flagged():
 def test_estimator_is_kept_in_any_store():
     estimator = make_estimator(images=False)
     estimator.save("memory://models/photometry")
-    assert HybridEstimator.load("memory://models/photometry").name == "photometry"
+    assert load_estimator("memory://models/photometry").name == "photometry"
 
 
 def test_refuses_another_format_and_damaged_weights(tmp_path):
@@ -387,11 +387,11 @@ def test_refuses_another_format_and_damaged_weights(tmp_path):
 
 
 def test_refuses_another_surveys_bands():
-    check_bands(make_estimator(), make_config())
+    check_bands(make_estimator(), make_config().survey)
     with pytest.raises(EstimatorError, match=r"'Ks'.*\('g', 'r'\)"):
-        check_bands(make_estimator(), make_config(bands=["g", "r"], image_bands=["g"]))
+        check_bands(make_estimator(), make_config(bands=["g", "r"], image_bands=["g"]).survey)
     with pytest.raises(EstimatorError, match=r"0\.2.*0\.3"):
-        check_bands(make_estimator(), make_config(pixel_scale=0.3))
+        check_bands(make_estimator(), make_config(pixel_scale=0.3).survey)
 
 
 def test_refuses_cutouts_of_another_shape():

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from photoz.estimators.base import Inputs, load_estimator
+from photoz.estimators import Inputs, load_estimator
 from photoz.estimators.mlp.ensemble import EnsembleRecipe, MixtureEnsemble
 from photoz.estimators.mlp.estimator import MlpEstimator, fit_ensemble
 from photoz.estimators.mlp.lacking import choose_dark, choose_lost, darken_bands, drop_bands
@@ -176,7 +176,7 @@ def test_member_does_not_see_the_galaxies_it_is_calibrated_on():
 
 
 def test_each_galaxy_is_judged_by_the_member_that_did_not_see_it():
-    sample, model = make_sample(60, seed=15), get_fitted()._model
+    sample, model = make_sample(60, seed=15), get_fitted()._model.ensemble
     fold_N = assign_folds(60, seed=1)
     pit_N, pit_NK = compute_unseen_pit(model, sample, fold_N), compute_member_pits(model, sample)
     for member in range(5):
@@ -200,7 +200,9 @@ def test_recalibration_moves_the_density_and_not_the_point():
     estimator, inputs = get_fitted(), make_inputs(make_sample(50, seed=13))
     sample = make_sample(1000, seed=14)
     samples = sample, replace(sample, z_N=sample.z_N + 0.02)
-    maps = [fit_recalibration(estimator._model, each, assign_folds(1000, 1), 1).to_arrays() for each in samples]
+    maps = [
+        fit_recalibration(estimator._model.ensemble, each, assign_folds(1000, 1), 1).to_arrays() for each in samples
+    ]
     first, second = (
         MlpEstimator(replace(estimator.parts, arrays={**estimator.parts.arrays, **arrays})).estimate(inputs)
         for arrays in maps

@@ -7,7 +7,7 @@ from test_hybrid import BANDS, UGRI, assert_same, make_inputs, make_scaling
 
 from photoz.estimators import Inputs
 from photoz.estimators.networks import packed
-from photoz.estimators.networks.hybrid import HybridEstimator
+from photoz.estimators.networks.hybrid import HybridEstimator, PhotometryEstimator
 from photoz.estimators.networks.layout import InputLayout
 from photoz.estimators.networks.network import Head, max_pool_same
 from photoz.estimators.networks.paper import PaperEstimator
@@ -23,7 +23,8 @@ def make_estimator(name: str, device: str = "cpu") -> HybridEstimator | PaperEst
     """
     torch.manual_seed(5)
     layout = InputLayout(BANDS, UGRI, 36, 0.2, {"paper": None, "point": Head("point", 4, 0), "hybrid": Head()}[name])
-    network = layout.make_network().eval()
+    kind = PaperEstimator if name == "paper" else HybridEstimator
+    network = kind.make_network(layout, (0.2, 0.08)).eval()
     with torch.no_grad():
         network.join[0].weight[:, : network.image.features] *= 0.02
         features_NF = torch.randn(200, 9 if name == "paper" else 32)
@@ -32,9 +33,6 @@ def make_estimator(name: str, device: str = "cpu") -> HybridEstimator | PaperEst
         last.weight *= (0.08 if name == "paper" else 1.0) / raw_N.std()
         if name == "paper":
             last.bias += 0.2
-        else:
-            network.target_scale.copy_(torch.tensor([0.2, 0.08]))
-    kind = PaperEstimator if name == "paper" else HybridEstimator
     return kind(layout, make_scaling(), network, device=torch.device(device))
 
 
@@ -61,7 +59,7 @@ def test_packed_network_gives_the_same_redshifts(name, precision, onednn, monkey
     estimator, inputs = make_estimator(name), make_galaxies()
     expected = estimator.estimate(inputs)
     assert np.std(expected.z_phot_N[np.isfinite(expected.z_phot_N)]) > 0.01  # else closeness says nothing
-    found = estimator.pack(precision).estimate(inputs, batch_size=48)  # it makes the largest maps of 32 at a time
+    found = estimator.prepare(precision).estimate(inputs, batch_size=48)  # it makes the largest maps of 32 at a time
     assert_close(found, expected, WITHIN[precision])
 
 
@@ -82,12 +80,12 @@ def test_packed_network_gives_the_same_redshifts_on_a_gpu(name, precision) -> No
         pytest.skip("no CUDA device")
     inputs = make_galaxies()
     expected = make_estimator(name).estimate(inputs)
-    assert_close(make_estimator(name, "cuda").pack(precision).estimate(inputs), expected, WITHIN[precision])
+    assert_close(make_estimator(name, "cuda").prepare(precision).estimate(inputs), expected, WITHIN[precision])
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_row_does_not_depend_on_the_others_of_its_batch(precision) -> None:
-    estimator, inputs = make_estimator("hybrid").pack(precision), make_inputs(40)
+    estimator, inputs = make_estimator("hybrid").prepare(precision), make_inputs(40)
     clean = estimator.estimate(inputs)
     inputs.cutouts_NBYX[1] = np.nan
     inputs.magnitudes_NF[2] = np.nan
@@ -96,15 +94,17 @@ def test_a_row_does_not_depend_on_the_others_of_its_batch(precision) -> None:
 
 def test_packing_leaves_the_weights_that_are_saved(tmp_path) -> None:
     estimator, inputs = make_estimator("hybrid"), make_inputs(4)
-    estimator.pack("bfloat16").save(str(tmp_path / "hybrid"))
+    estimator.prepare("bfloat16").save(str(tmp_path / "hybrid"))
     assert_same(HybridEstimator.load(str(tmp_path / "hybrid")).estimate(inputs), estimator.estimate(inputs))
 
 
 def test_photometry_alone_is_packed_to_itself() -> None:
     layout = InputLayout(BANDS, (), 0, 0.2, Head())
-    estimator = HybridEstimator(layout, make_scaling(), layout.make_network(), device=torch.device("cpu"))
+    estimator = PhotometryEstimator(
+        layout, make_scaling(), PhotometryEstimator.make_network(layout), device=torch.device("cpu")
+    )
     inputs = make_inputs(5, images=False)
-    assert_same(estimator.pack("bfloat16").estimate(inputs), estimator.estimate(inputs))
+    assert_same(estimator.prepare("bfloat16").estimate(inputs), estimator.estimate(inputs))
 
 
 def test_memory_can_be_kept_again_and_again() -> None:

@@ -9,14 +9,15 @@ import pyarrow as pa
 import pytest
 
 from photoz.errors import EstimatorError, TrainingError
-from photoz.estimators.base import Inputs, check_bands, list_photometric, load_class, load_estimator
+from photoz.estimators.base import Inputs, check_bands
 from photoz.estimators.photometric.base import PhotometricEstimator, Sample
+from photoz.estimators.registry import list_fitted, load_class, load_estimator
 from photoz.inference import estimate_partition
 from photoz.schema import Flag, make_source_schema
 from photoz.settings.config import Config, convert_config
 
 BANDS = ("u", "g", "r", "i", "z")
-NAMES = list_photometric()
+NAMES = list_fitted()
 FAST = {
     "annz": {"members": 3, "kept": 2, "max_epochs": 40, "batch_size": 32},
     "boosted": {"max_trees": 200},
@@ -169,13 +170,13 @@ def test_damaged_folder_is_refused(name, tmp_path):
 def test_survey_without_a_needed_band_is_refused():
     estimator = get_fitted("knn")  # reads z, which KiDS spells Z
     with pytest.raises(EstimatorError, match=r"lacks \['z'\]"):
-        check_bands(estimator, make_survey_config())
+        check_bands(estimator, make_survey_config().survey)
 
 
 def test_survey_with_further_bands_is_accepted():
     sample = make_sample(60)
     few = Sample(("g", "r", "i"), sample.magnitudes_NF[:, 1:4], sample.errors_NF[:, 1:4], sample.z_N)
-    check_bands(load_class("knn").fit(few), make_survey_config())
+    check_bands(load_class("knn").fit(few), make_survey_config().survey)
 
 
 @pytest.mark.parametrize("name", ["knn", "mlp"])

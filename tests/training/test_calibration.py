@@ -6,12 +6,12 @@ import numpy as np
 import torch
 
 from photoz.estimators import Inputs
-from photoz.estimators.networks.hybrid import HybridEstimator
+from photoz.estimators.networks.hybrid import HybridEstimator, PhotometryEstimator
 from photoz.estimators.networks.layout import InputLayout
 from photoz.estimators.networks.network import Head
+from photoz.estimators.networks.recalibrate import fit_recalibration, measure_pits
 from photoz.pdf import compute_ks, compute_pit
 from photoz.photometry import MagnitudeScaling
-from photoz.training.recalibrate import fit_recalibration, measure_pits
 
 BANDS = ("g", "r", "i", "H")
 SCALING = MagnitudeScaling(np.full(4, 20.0), np.ones(4), np.zeros(3))
@@ -21,12 +21,13 @@ def make_estimator(image_bands: tuple[str, ...] = ()) -> HybridEstimator:
     """An estimator that says N(0.25, 0.05) in ln(1 + z) of every galaxy."""
     torch.manual_seed(0)
     layout = InputLayout(BANDS, image_bands, 18 if image_bands else 0, 0.2, Head("mixture", 2, 1), ("H",))
-    network = layout.make_network()
+    kind = HybridEstimator if image_bands else PhotometryEstimator
+    network = kind.make_network(layout)
     with torch.no_grad():
         network.members.weight.zero_()
         network.members.bias.copy_(torch.tensor([0.0, 0.0, 0.0, np.log(0.5)]))
         network.target_scale.copy_(torch.tensor([0.25, 0.1]))
-    return HybridEstimator(layout, SCALING, network, device=torch.device("cpu"))
+    return kind(layout, SCALING, network, device=torch.device("cpu"))
 
 
 def make_galaxies(count: int, *, images: int = 0, seed: int = 0) -> tuple[Inputs, np.ndarray]:
@@ -40,7 +41,7 @@ def make_galaxies(count: int, *, images: int = 0, seed: int = 0) -> tuple[Inputs
 
 def test_recalibrated_densities_come_true_whatever_is_missing() -> None:
     estimator = make_estimator()
-    calibrated = replace(estimator, recalibration=fit_recalibration(estimator, [make_galaxies(2000, seed=1)]))
+    calibrated = replace(estimator, recalibration=fit_recalibration(estimator.model, [make_galaxies(2000, seed=1)]))
     inputs, z_spec_N = make_galaxies(4000)
     without_r = replace(inputs, magnitudes_NF=np.where(np.arange(4) == 1, np.nan, inputs.magnitudes_NF))
     for each in (inputs, without_r):
@@ -50,11 +51,11 @@ def test_recalibrated_densities_come_true_whatever_is_missing() -> None:
 
 
 def test_every_way_to_lack_something_has_a_number_of_its_own() -> None:
-    parts = list(measure_pits(make_estimator(), *make_galaxies(10)))
+    parts = list(measure_pits(make_estimator().model, *make_galaxies(10)))
     numbers = [set(pattern_N.tolist()) for _, _, pattern_N in parts]
     # Nothing; each of four bands (H stands for all without images); two bands.
     assert numbers == [{0}, {1}, {2}, {3}, {4}, {4}, {6}]
-    parts = list(measure_pits(make_estimator(("g", "r")), *make_galaxies(10, images=2)))
+    parts = list(measure_pits(make_estimator(("g", "r")).model, *make_galaxies(10, images=2)))
     numbers = {number for _, _, pattern_N in parts for number in pattern_N.tolist()}
     assert numbers == {0, 1, 2, 3, 4, 6, 7, *(16 + n for n in (0, 1, 2, 3, 4, 6)), 8, 9, 10}
     magnitude_N = parts[2][1][:, 0]
@@ -63,6 +64,6 @@ def test_every_way_to_lack_something_has_a_number_of_its_own() -> None:
 
 def test_few_or_no_galaxies_change_nothing() -> None:
     for galaxies in ([], [make_galaxies(3)]):
-        recalibration = fit_recalibration(make_estimator(), galaxies)
+        recalibration = fit_recalibration(make_estimator().model, galaxies)
         expected = make_estimator().recalibration.map_levels(np.zeros((1, 2)))
         np.testing.assert_allclose(recalibration.map_levels(np.zeros((1, 2))), expected)

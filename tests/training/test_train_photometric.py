@@ -19,7 +19,8 @@ from cluster.training.set import build_training_set
 from photoz.catalogue.hats import list_partitions, read_partition
 from photoz.errors import ConfigError, EstimatorError, TrainingError
 from photoz.estimators import load_estimator
-from photoz.estimators.base import check_bands, list_photometric
+from photoz.estimators.base import check_bands
+from photoz.estimators.registry import list_fitted
 from photoz.inference import estimate_partition
 from photoz.schema import Flag
 from photoz.settings.config import Config
@@ -54,13 +55,13 @@ def trained_on(ready_survey: ReadySurvey, tmp_path_factory: pytest.TempPathFacto
     return config
 
 
-@pytest.mark.parametrize("name", list_photometric())
+@pytest.mark.parametrize("name", list_fitted())
 def test_every_estimator_is_trained_on_the_survey_and_run_over_it(trained_on: Config, name: str) -> None:
     config = change(trained_on, training__estimator=name)
     location = train_estimator(config)
     estimator = load_estimator(location)
     assert (estimator.name, estimator.bands, estimator.cutout_size) == (name, config.survey.bands, 0)
-    check_bands(estimator, config)
+    check_bands(estimator, config.survey)
     sources = read_partition(config.locations.sources, list_partitions(config.locations.sources)[0])
     table = estimate_partition(sources, config, estimator)
     assert table["object_id"].to_pylist() == sources["object_id"].to_pylist()

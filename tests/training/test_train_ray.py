@@ -13,7 +13,7 @@ from cluster.training.networks import train_estimator
 from cluster.training.plan import check_resources, check_training_set, compute_training_key
 from photoz.errors import ConfigError, EstimatorError, TrainingError
 from photoz.estimators import Inputs, load_estimator
-from photoz.estimators.networks.hybrid import make_layout
+from photoz.estimators.networks.hybrid import PhotometryEstimator
 from photoz.settings import config_to_dict
 from photoz.training.settings import Training
 
@@ -100,7 +100,7 @@ def test_how_the_work_is_spread_makes_no_other_estimator(tmp_path):
     def key(**training):
         config = make_config(tmp_path, **training)
         assert config_to_dict(config)["training"]
-        return compute_training_key(config, make_layout(config, "photometry"), "hash")
+        return compute_training_key(config, PhotometryEstimator.make_layout(config.survey, config.training), "hash")
 
     assert key() == key(workers=7, max_failures=0, overwrite=True)
     assert len({key(), key(batch_size=64), key(learning_rate=0.1), key(precision="bfloat16")}) == 4

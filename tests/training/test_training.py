@@ -9,12 +9,13 @@ import torch
 
 from photoz.errors import TrainingError
 from photoz.estimators import Inputs
-from photoz.estimators.networks.layout import InputLayout, make_head
+from photoz.estimators.networks.hybrid import HybridEstimator
+from photoz.estimators.networks.layout import InputLayout
+from photoz.estimators.networks.paper import PaperEstimator
 from photoz.photometry import MagnitudeScaling, MagnitudeSums
 from photoz.training.batches import augment, prepare_batch, turn_images
 from photoz.training.epoch import Predictions, make_optimizer, make_schedule, train_epoch, validate
 from photoz.training.history import EpochRecord, write_history
-from photoz.training.objectives import make_objective
 from photoz.training.settings import Training
 from photoz.training.state import TrainingState, restore
 
@@ -50,13 +51,11 @@ def make_batch(count, *, images=False, seed=0):
 def make_training(*, images=False, paper=False, **settings):
     torch.manual_seed(1)
     chosen = Training(**settings)
-    head = None if paper else make_head(chosen)
-    layout = InputLayout(BANDS, BANDS[:4] if images else (), 36 if images else 0, 0.2, head)
-    network = layout.make_network()
-    if not paper:
-        network.target_scale.copy_(torch.tensor([0.2, 0.1]))
+    kind = PaperEstimator if paper else HybridEstimator
+    layout = InputLayout(BANDS, BANDS[:4] if images else (), 36 if images else 0, 0.2, kind.make_head(chosen))
+    network = kind.make_network(layout, (0.2, 0.1))
     optimizer = make_optimizer(network, chosen)
-    return network, optimizer, make_schedule(optimizer, chosen), make_objective(layout, chosen)
+    return network, optimizer, make_schedule(optimizer, chosen), kind.make_objective(layout, chosen)
 
 
 def test_turns_are_the_eight_symmetries_of_the_square():
@@ -180,7 +179,7 @@ def test_early_stopping_keeps_the_best_epoch():
         assert not state.is_finished(max_epochs=10, patience=2)
         with torch.no_grad():
             network.join[2].bias.fill_(epoch)
-        state.add(make_record(epoch, loss), network)
+        state = state.add(make_record(epoch, loss), network)
     assert state.is_finished(max_epochs=10, patience=2)
     assert state.best_record.epoch == 2
     assert state.best["join.2.bias"].item() == 2.0
@@ -197,12 +196,11 @@ def test_resumed_training_goes_on_as_if_nothing_had_happened(tmp_path):
         train_epoch(
             network, batches, optimizer, schedule, objective=objective, generator=torch.Generator().manual_seed(2)
         )
-        state.add(make_record(state.epoch + 1, 1.0), network)
+        return state.add(make_record(state.epoch + 1, 1.0), network)
 
-    state = TrainingState()
-    run(state, network, optimizer, schedule)
+    state = run(TrainingState(), network, optimizer, schedule)
     state.save(str(tmp_path), network, optimizer, schedule)
-    run(state, network, optimizer, schedule)
+    state = run(state, network, optimizer, schedule)
     other, optimizer2, schedule2, _ = make_training(decay_steps=3)
     again, content = TrainingState.read(str(tmp_path))
     restore(content, other, optimizer2, schedule2)

@@ -1,16 +1,15 @@
 """The best photometry-only estimator here: an ensemble of mixture-density networks, `MlpEstimator`."""
 
-import copy
 from collections.abc import Callable
-from dataclasses import asdict
-from typing import Any, ClassVar, Self
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from photoz.estimators.base import Inputs, Pdfs
+from photoz.estimators.base import Inputs, Pdfs, split_rows
 from photoz.estimators.distance import TrainingDistance
 from photoz.estimators.mixture import (
     Mixture,
@@ -30,9 +29,9 @@ from photoz.estimators.mlp.unseen import (
     number_patterns,
 )
 from photoz.estimators.networks.density import GaussianMixture, find_local_median
-from photoz.estimators.photometric.base import Floats, PhotometricEstimator, Sample, read_rows, split_rows
+from photoz.estimators.photometric.base import Floats, Parts, PhotometricEstimator, Sample, read_rows
 from photoz.estimators.photometric.features import FluxFeatures
-from photoz.estimators.photometric.fitting import choose_device, pack_network, unpack_network
+from photoz.estimators.tensors import choose_device, put_weights, take_weights
 from photoz.pdf.quantiles import make_coordinates
 from photoz.pdf.recalibration import Recalibration
 from photoz.training.smoothing import compute_smoothing_weights
@@ -41,7 +40,28 @@ _PART = 512  # galaxies whose densities are computed together: a few hundred val
 _MEMBER_STEPS = 12  # of Newton's, from the mean of a member's density; with 7, 1 % of the spreads are wrong by 0.01
 
 
-class MlpEstimator(PhotometricEstimator):
+@dataclass(frozen=True, eq=False)
+class MlpModel:
+    """A fitted ensemble and what stands after it.
+
+    Parameters
+    ----------
+    ensemble : EnsembleModel
+    members : int
+    reach : float
+        Of the local median, in units of the mixtures' values.
+    recalibration : Recalibration
+    distance : TrainingDistance
+    """
+
+    ensemble: EnsembleModel
+    members: int
+    reach: float
+    recalibration: Recalibration
+    distance: TrainingDistance
+
+
+class MlpEstimator(PhotometricEstimator[MlpModel]):
     """Networks on asinh magnitudes, colours, errors and missing-band masks, each giving p(ln(1+z)) as a mixture.
 
     The estimate is a median of the mean of the members' densities that far peaks do not pull on; p(z) is that mean,
@@ -59,24 +79,10 @@ class MlpEstimator(PhotometricEstimator):
     DEFAULTS: ClassVar[dict[str, Any]] = asdict(EnsembleRecipe())
     PACKAGES: ClassVar[tuple[str, ...]] = ("photoz", "numpy", "torch")
     FORMAT_VERSION: ClassVar[int] = 2
-
-    _with_pdf = True
-
-    @property
-    def gives_pdf(self) -> bool:
-        """Yes, unless it is what `without_pdf` returned."""
-        return self._with_pdf
-
-    def without_pdf(self) -> Self:
-        """Return an estimator of the same redshifts that gives no p(z), in a third of the time."""
-        points = copy.copy(self)
-        points._with_pdf = False
-        return points
+    PDF: ClassVar[bool] = True
 
     @classmethod
-    def _fit(
-        cls, sample: Sample, settings: dict[str, Any], seed: int
-    ) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]], dict[str, str]]:
+    def _fit(cls, sample: Sample, settings: dict[str, Any], seed: int) -> Parts:
         recipe = EnsembleRecipe(**settings)
         features = FluxFeatures.fit(sample)
         z_N = np.asarray(sample.z_N, dtype=np.float64)
@@ -99,21 +105,21 @@ class MlpEstimator(PhotometricEstimator):
         model = EnsembleModel(features, network.eval(), *target)
         recalibration = fit_recalibration(model, sample, fold_N, seed)
         photometry = sample.magnitudes_NF, sample.errors_NF, sample.not_detected_NF
-        coverage = TrainingDistance.fit(select_coverage(features.apply(*photometry)), seed=seed)
-        arrays = {**features.to_arrays(), "target": target, **pack_network(network)}
-        return settings, {**arrays, **recalibration.to_arrays(), **coverage.to_arrays()}, {}
+        distance = TrainingDistance.fit(select_distinct(features.apply(*photometry)), seed=seed)
+        arrays = {**features.to_arrays(), "target": target, **take_weights(network)}
+        arrays |= {**recalibration.to_arrays(), **distance.to_arrays()}
+        return Parts(sample.bands, settings, arrays)
 
-    def _prepare(self) -> None:
-        settings = {**self.parts.settings, "hidden": tuple(self.parts.settings["hidden"])}
-        arrays = self.parts.arrays
-        recipe = EnsembleRecipe(**settings)
-        network = MixtureEnsemble(4 * len(self.bands) - 1, recipe).to(choose_device()).eval()
-        unpack_network(network, arrays)
-        self._model = EnsembleModel(FluxFeatures.from_arrays(arrays), network, *map(float, arrays["target"]))
-        self._members = recipe.members
-        self._reach = recipe.reach / self._model.spread
-        self._recalibration = Recalibration.from_arrays(arrays)
-        self._coverage = TrainingDistance.from_arrays(arrays)
+    @classmethod
+    def _make_model(cls, parts: Parts) -> MlpModel:
+        recipe = EnsembleRecipe(**{**parts.settings, "hidden": tuple(parts.settings["hidden"])})
+        network = MixtureEnsemble(4 * len(parts.bands) - 1, recipe).to(choose_device()).eval()
+        put_weights(network, parts.arrays)
+        target = map(float, parts.arrays["target"])
+        ensemble = EnsembleModel(FluxFeatures.from_arrays(parts.arrays), network, *target)
+        recalibration = Recalibration.from_arrays(parts.arrays)
+        distance = TrainingDistance.from_arrays(parts.arrays)
+        return MlpModel(ensemble, recipe.members, recipe.reach / ensemble.spread, recalibration, distance)
 
     def _predict(self, magnitudes_NF: Floats, errors_NF: Floats) -> Floats:
         return self._predict_points(magnitudes_NF, errors_NF, np.zeros(magnitudes_NF.shape, dtype=bool))
@@ -122,17 +128,17 @@ class MlpEstimator(PhotometricEstimator):
         self, magnitudes_NF: Floats, errors_NF: Floats, not_detected_NF: npt.NDArray[np.bool_]
     ) -> Floats:
         with torch.inference_mode():
-            mixtures = self._model.mix(magnitudes_NF, errors_NF, not_detected_NF)
+            mixtures = self._model.ensemble.mix(magnitudes_NF, errors_NF, not_detected_NF)
             return self._to_redshift([self._find_points(mixture) for mixture in mixtures])
 
     def _predict_pdf(
         self, magnitudes_NF: Floats, errors_NF: Floats, not_detected_NF: npt.NDArray[np.bool_]
     ) -> tuple[Floats, Pdfs]:
-        features_NC = self._model.features.apply(magnitudes_NF, errors_NF, not_detected_NF)
+        features_NC = self._model.ensemble.features.apply(magnitudes_NF, errors_NF, not_detected_NF)
         levels = self._map_levels(magnitudes_NF, not_detected_NF)
         points, spreads, blocks = [], [], []
         with torch.inference_mode():
-            for mixture in self._model.mix_features(features_NC):
+            for mixture in self._model.ensemble.mix_features(features_NC):
                 points.append(self._find_points(mixture))
                 spreads.append(self._measure_spread(mixture))
                 blocks.append(mixture)
@@ -141,29 +147,30 @@ class MlpEstimator(PhotometricEstimator):
         pdfs = Pdfs(
             self._to_redshift([quantiles]).astype(np.float32),
             torch.cat(spreads).cpu().numpy(),
-            self._coverage.measure(select_coverage(features_NC)),
+            self._model.distance.measure(select_distinct(features_NC)),
         )
         return self._to_redshift(points), pdfs
 
     def _find_points(self, mixture: Mixture) -> Tensor:
         """Find the estimates, shape (N,): the local median that is found from the median."""
-        return find_local_median(GaussianMixture(*mixture), find_median(mixture), self._reach, steps=5)
+        return find_local_median(GaussianMixture(*mixture), find_median(mixture), self._model.reach, steps=5)
 
     def _map_levels(self, magnitudes_NF: Floats, not_detected_NF: npt.NDArray[np.bool_]) -> Tensor:
         """Compute where the calibrated quantiles lie in the raw densities, shape (N, Q)."""
         coordinates_NC = make_coordinates(magnitudes_NF, self.bands)
-        pattern_N = number_patterns(find_lacking(magnitudes_NF, not_detected_NF), self._recalibration.patterns_P)
-        levels_NQ = self._recalibration.map_levels(coordinates_NC, pattern_N)
+        pattern_N = number_patterns(find_lacking(magnitudes_NF, not_detected_NF), self._model.recalibration.patterns_P)
+        levels_NQ = self._model.recalibration.map_levels(coordinates_NC, pattern_N)
         return torch.from_numpy(levels_NQ.astype(np.float32)).to(choose_device())
 
     def _measure_spread(self, mixture: Mixture) -> Tensor:
         """Return the standard deviation in redshift of the medians of the members' own densities, shape (N,)."""
-        medians = find_median(split_members(mixture, self._members), steps=_MEMBER_STEPS).view(-1, self._members)
-        return torch.expm1(medians * self._model.spread + self._model.mean).std(dim=1, correction=0)
+        ensemble, members = self._model.ensemble, self._model.members
+        medians = find_median(split_members(mixture, members), steps=_MEMBER_STEPS).view(-1, members)
+        return torch.expm1(medians * ensemble.spread + ensemble.mean).std(dim=1, correction=0)
 
     def _to_redshift(self, blocks: list[Tensor]) -> Floats:
         values = torch.cat(blocks).double().cpu().numpy()
-        return np.asarray(np.expm1(values * self._model.spread + self._model.mean))
+        return np.asarray(np.expm1(values * self._model.ensemble.spread + self._model.ensemble.mean))
 
     def estimate_pdf(self, inputs: Inputs, z_grid: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Estimate the recalibrated probability density of the redshift.
@@ -182,21 +189,22 @@ class MlpEstimator(PhotometricEstimator):
         """
         self._check_shapes(inputs)
         z_Z = np.asarray(z_grid, dtype=np.float64)
-        grid = ((np.log1p(z_Z) - self._model.mean) / self._model.spread).astype(np.float32)
+        grid = ((np.log1p(z_Z) - self._model.ensemble.mean) / self._model.ensemble.spread).astype(np.float32)
         values = torch.from_numpy(grid).to(choose_device())
-        jacobian_Z = (1.0 / (self._model.spread * (1.0 + z_Z))).astype(np.float32)
+        jacobian_Z = (1.0 / (self._model.ensemble.spread * (1.0 + z_Z))).astype(np.float32)
         pdf_NZ = np.full((len(inputs), len(z_Z)), np.nan, dtype=np.float32)
         usable = np.flatnonzero(np.isfinite(inputs.magnitudes_NF).any(axis=1))
-        for rows in split_rows(usable, _PART):
+        for run in split_rows(len(usable), _PART):
+            rows = usable[run]
             magnitudes_NF, errors_NF, dark_NF = read_rows(inputs, rows)
             levels = self._map_levels(magnitudes_NF, dark_NF)
             with torch.inference_mode():
-                for mixture in self._model.mix(magnitudes_NF, errors_NF, dark_NF, _PART):
+                for mixture in self._model.ensemble.mix(magnitudes_NF, errors_NF, dark_NF, _PART):
                     pdf_NZ[rows] = compute_mapped_density(mixture, values, levels).cpu().numpy() * jacobian_Z
         return pdf_NZ
 
 
-def select_coverage(features_NC: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def select_distinct(features_NC: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Take the middle band's magnitude and the colours: with all magnitudes, a colour would count twice."""
     bands = (features_NC.shape[1] + 1) // 4
     return np.ascontiguousarray(features_NC[:, [bands // 2, *range(bands, 2 * bands - 1)]])

@@ -14,7 +14,7 @@ from photoz.estimators.mlp.ensemble import MixtureEnsemble
 from photoz.estimators.mlp.lacking import choose_dark, choose_lost, darken_bands, remove_bands
 from photoz.estimators.photometric.base import Floats, Sample
 from photoz.estimators.photometric.features import FluxFeatures
-from photoz.estimators.photometric.fitting import choose_device
+from photoz.estimators.tensors import choose_device
 from photoz.pdf.quantiles import make_coordinates
 from photoz.pdf.recalibration import Recalibration
 

@@ -1,69 +1,46 @@
 """The combined estimator (images and magnitudes), and the same network without images: `HybridEstimator`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from photoz.estimators.base import Estimates, Inputs, Pdfs
+from photoz.estimators.base import Estimates, Inputs, Pdfs, Precision, split_rows
+from photoz.estimators.folder import Arrays
+from photoz.estimators.networks.base import NetworkEstimator, check_shapes
 from photoz.estimators.networks.colours import ColourDistance
-from photoz.estimators.networks.density import Density, find_local_median, mix_bins, mix_gaussians
-from photoz.estimators.networks.folder import (
-    check_shapes,
-    choose_device,
-    read_network,
-    split_rows,
-    to_tensor,
-    write_network,
-)
-from photoz.estimators.networks.layout import InputLayout, ReadsLayout, make_layout
-from photoz.estimators.networks.masks import Photometry, encode, number_patterns
-from photoz.estimators.networks.network import MaskedNetwork
-from photoz.estimators.networks.packed import Precision, pack_network
-from photoz.estimators.networks.scaling import scale_cutouts
+from photoz.estimators.networks.density import Density, find_local_median
+from photoz.estimators.networks.layout import InputLayout
+from photoz.estimators.networks.model import MaskedModel, View
+from photoz.estimators.networks.network import Head, MaskedNetwork
+from photoz.estimators.networks.packed import pack_network
+from photoz.estimators.networks.recalibrate import fit_recalibration
 from photoz.pdf.quantiles import make_coordinates
 from photoz.pdf.recalibration import Recalibration
 from photoz.photometry import MagnitudeScaling
-from photoz.schema import NO_IMAGE, Flag
+from photoz.schema import Flag
 from photoz.telemetry import timed
-
-__all__ = ["HybridEstimator", "InputLayout", "make_layout"]
+from photoz.training.objectives import MaskedObjective
+from photoz.training.settings import Training
 
 REACH = 0.08
 """In ln(1 + z), of the local median: that of mlp, chosen on real galaxies (docs/benchmarks/mlp-levers.md)."""
-_BANDWISE = int(Flag.EMPTY_CUTOUT)  # says that some band is empty; which, the pixels tell
-
-
-class View(NamedTuple):
-    """What a network is shown of N galaxies, on its device."""
-
-    photometry: Photometry
-    images_NBYX: Tensor | None
-    seen_NB: Tensor | None
 
 
 @dataclass(frozen=True, eq=False)
-class HybridEstimator(ReadsLayout):
+class HybridEstimator(NetworkEstimator):
     """Redshifts and p(z) from cutouts and magnitudes by the combined network, or from magnitudes alone.
 
     It does without whatever is missing: single bands, the image or some of its bands, all magnitudes.
 
     Parameters
     ----------
-    layout : InputLayout
-        Bands and cutouts that the network reads, and what it gives.
-    scaling : MagnitudeScaling
-        Of the training galaxies.
-    network : MaskedNetwork
-        Trained; it is put in evaluation mode.
-    record : mapping
-        Anything that ``json`` writes, kept in the manifest: seed, hash of the training set, history.
-    device : torch.device
-        Where to run; the GPU where there is one.
+    layout, scaling, network, record, device
+        As in `NetworkEstimator`.
     recalibration : Recalibration
         Of p(z), fitted to galaxies that the network was not trained on.
     distance : ColourDistance or None
@@ -71,26 +48,16 @@ class HybridEstimator(ReadsLayout):
     with_pdf : bool
         False: redshifts alone.
     packed : MaskedNetwork or None
-        The network as `pack` lays it out; None: it runs as it is, and weights that change are seen.
+        The network as `prepare` lays it out; None: it runs as it is, and weights that change are seen.
     """
 
-    layout: InputLayout
-    scaling: MagnitudeScaling
     network: MaskedNetwork
-    record: Mapping[str, Any] = field(default_factory=dict)
-    device: torch.device = field(default_factory=choose_device)
     recalibration: Recalibration = field(default_factory=Recalibration.identity)
     distance: ColourDistance | None = None
     with_pdf: bool = True
     packed: MaskedNetwork | None = None
 
-    def __post_init__(self) -> None:
-        self.network.to(self.device).eval()
-
-    @property
-    def name(self) -> str:
-        """ "hybrid" with image bands, "photometry" without."""
-        return "hybrid" if self.layout.image_bands else "photometry"
+    name: ClassVar[str] = "hybrid"
 
     @property
     def gives_pdf(self) -> bool:
@@ -101,9 +68,53 @@ class HybridEstimator(ReadsLayout):
         """Return an estimator of the same redshifts that gives no p(z)."""
         return replace(self, with_pdf=False)
 
-    def pack(self, precision: Precision = "float32") -> Self:
+    def prepare(self, precision: Precision) -> Self:
         """Return an estimator of the same weights that runs faster; see `photoz.estimators.networks.packed`."""
         return replace(self, packed=pack_network(self.network, precision))
+
+    @property
+    def model(self) -> MaskedModel:
+        """From inputs to densities."""
+        return MaskedModel(self.layout, self.scaling, self.packed or self.network, self.device)
+
+    @classmethod
+    def make_head(cls, settings: Training) -> Head:
+        """Return the head that the settings ask for."""
+        parts = {"mixture": settings.components, "binned": settings.bins, "point": 0}[settings.head]
+        return Head(settings.head, settings.members, parts)
+
+    @classmethod
+    def make_network(cls, layout: InputLayout, target_scale: tuple[float, float] = (0.0, 1.0)) -> MaskedNetwork:
+        """Build the network with fresh weights, channels last in memory, knowing the scale of its targets."""
+        network = MaskedNetwork(
+            len(layout.bands), image_bands=len(layout.image_bands), cutout_size=layout.cutout_size, head=layout.head
+        )
+        network.target_scale.copy_(torch.tensor(target_scale))
+        return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+    @classmethod
+    def make_objective(cls, layout: InputLayout, settings: Training) -> MaskedObjective:
+        """Train it for densities that do without whatever is missing."""
+        return MaskedObjective(settings, layout)
+
+    def calibrate(
+        self,
+        galaxies: Iterable[tuple[Inputs, npt.NDArray[np.floating]]],
+        magnitudes: Iterable[npt.NDArray[np.floating]],
+        *,
+        seed: int,
+    ) -> Self:
+        """Return the estimator with the recalibration of its p(z) and the reference of its distance.
+
+        Parameters
+        ----------
+        galaxies, magnitudes, seed
+            As in `NetworkEstimator.calibrate`; an estimator without densities is returned as it is.
+        """
+        if not self.gives_pdf:
+            return self
+        distance = ColourDistance.fit(np.concatenate(list(magnitudes)), self.scaling, seed=seed)
+        return replace(self, recalibration=fit_recalibration(self.model, galaxies), distance=distance)
 
     def estimate(self, inputs: Inputs, *, batch_size: int = 256) -> Estimates:
         """Estimate redshifts of N galaxies.
@@ -141,12 +152,12 @@ class HybridEstimator(ReadsLayout):
         return Estimates.concatenate(parts)
 
     def _estimate_batch(self, inputs: Inputs) -> Estimates:
+        model = self.model
         with torch.inference_mode():
             with timed("prepare"):
-                view = self.show(inputs)
+                view = model.show(inputs)
             with timed("forward"):
-                raw_NKP = self.run(view)
-                points_NK, density = self.read(raw_NKP)
+                points_NK, density = model.read(model.run(view))
                 z_N = torch.expm1(self._find_points(points_NK, density)).cpu().numpy()
             known_N = np.isfinite(inputs.magnitudes_NF).any(axis=1)
             image_N = np.zeros(len(inputs), dtype=bool) if view.seen_NB is None else _any(view.seen_NB)
@@ -166,47 +177,6 @@ class HybridEstimator(ReadsLayout):
                 pdf = Pdfs(*(_blank(values, failed_N) for values in (quantiles_NQ, spread_N, distance_N)))
         return Estimates(_blank(z_N, failed_N), flags_N.astype(np.int32), pdf)
 
-    def show(self, inputs: Inputs) -> View:
-        """Prepare what the network is shown: an image that the flags deny is emptied."""
-        photometry = Photometry.prepare(inputs.magnitudes_NF, inputs.not_detected_NF, self.scaling, self.device)
-        if inputs.cutouts_NBYX is None or not self.image_bands:
-            return View(photometry, None, None)
-        cutouts_NBYX = to_tensor(inputs.cutouts_NBYX, self.device)
-        there_N = torch.from_numpy((inputs.flags_N & (int(NO_IMAGE) & ~_BANDWISE)) == 0).to(self.device)
-        images_NBYX, seen_NB = scale_cutouts(cutouts_NBYX)
-        images_NBYX[~there_N] = 0.0
-        return View(photometry, images_NBYX, seen_NB & there_N.unsqueeze(1))
-
-    def run(self, *views: View) -> Tensor:
-        """Run the network; further views of the same galaxies, one after another, share the image branch's work."""
-        features_MF = torch.cat([encode(view.photometry, view.seen_NB) for view in views])
-        raw_MKP: Tensor = (self.packed or self.network)(features_MF, views[0].images_NBYX)
-        return raw_MKP.float()
-
-    def read(self, raw_NKP: Tensor) -> tuple[Tensor, Density | None]:
-        """Read the members' points in ln(1 + z), shape (N, K), and the density in units of the targets' scale."""
-        centre, spread = self.network.target_scale
-        points_NK = centre + spread * raw_NKP[..., 0]
-        match self.network.head.kind:
-            case "mixture":
-                return points_NK, mix_gaussians(raw_NKP[..., 1:])
-            case "binned":
-                return points_NK, mix_bins(raw_NKP[..., 1:])
-        return points_NK, None
-
-    def compute_raw_pit(self, density: Density, z_spec_N: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-        """Compute the probability below redshifts before recalibration, shape (N,)."""
-        centre, spread = (float(value) for value in self.network.target_scale)
-        y_N = (np.log1p(np.asarray(z_spec_N, dtype=np.float64)) - centre) / spread
-        y_N1 = torch.from_numpy(y_N.astype(np.float32)).to(self.device).unsqueeze(1)
-        return density.compute_cdf(y_N1).squeeze(1).double().cpu().numpy()
-
-    def number_patterns(self, view: View) -> npt.NDArray[np.int64]:
-        """Number what is missing of each galaxy; see `photoz.estimators.networks.masks.number_patterns`."""
-        unimaged_F = torch.tensor(self.layout.find_unimaged(), device=self.device)
-        missing_NF = ~torch.isfinite(view.photometry.values_NF)
-        return number_patterns(missing_NF, view.seen_NB, unimaged_F).cpu().numpy()
-
     def _find_points(self, points_NK: Tensor, density: Density | None) -> Tensor:
         """Find the estimates of ln(1 + z), shape (N,): where there is a density, its local median.
 
@@ -221,7 +191,7 @@ class HybridEstimator(ReadsLayout):
 
     def _find_quantiles(self, inputs: Inputs, view: View, density: Density) -> npt.NDArray[np.float32]:
         coordinates_NC = make_coordinates(inputs.magnitudes_NF, self.bands)
-        levels_NQ = self.recalibration.map_levels(coordinates_NC, self.number_patterns(view))
+        levels_NQ = self.recalibration.map_levels(coordinates_NC, self.model.number_view(view))
         y_NQ = density.find_quantiles(torch.from_numpy(levels_NQ.astype(np.float32)).to(self.device))
         centre, spread = self.network.target_scale
         return torch.expm1(centre + spread * y_NQ).cpu().numpy()
@@ -231,34 +201,23 @@ class HybridEstimator(ReadsLayout):
             return np.full(len(inputs), np.nan, dtype=np.float32)
         return self.distance.measure(inputs.magnitudes_NF)
 
-    def save(self, location: str) -> None:
-        """Write ``weights.safetensors`` and, last, ``manifest.json`` into a folder (a path or any fsspec URL)."""
-        arrays = dict(self.recalibration.to_arrays())
-        if self.distance is not None:
-            arrays |= self.distance.to_arrays()
-        write_network(
-            location, self.name, self.layout, self.scaling, network=self.network, record=self.record, arrays=arrays
-        )
+    def to_arrays(self) -> Arrays:
+        """Return what is saved beside the weights: recalibration and distance."""
+        distance = {} if self.distance is None else self.distance.to_arrays()
+        return {**self.recalibration.to_arrays(), **distance}
 
     @classmethod
-    def load(cls, location: str) -> Self:
-        """Read what `save` wrote.
+    def from_arrays(cls, arrays: Arrays, scaling: MagnitudeScaling) -> dict[str, Any]:
+        """Return recalibration and distance from the arrays of `to_arrays`."""
+        distance = ColourDistance.from_arrays(arrays, scaling)
+        return {"recalibration": Recalibration.from_arrays(arrays), "distance": distance}
 
-        Raises
-        ------
-        EstimatorError
-            There is no estimator, its format is another version's, or its weights do not fit its manifest.
-        """
-        layout, scaling, network, record, arrays = read_network(location)
-        assert isinstance(network, MaskedNetwork)  # a layout with a head makes no other
-        return cls(
-            layout,
-            scaling,
-            network,
-            record,
-            recalibration=Recalibration.from_arrays(arrays),
-            distance=ColourDistance.from_arrays(arrays, scaling),
-        )
+
+class PhotometryEstimator(HybridEstimator):
+    """The same network without images: from magnitudes alone."""
+
+    name: ClassVar[str] = "photometry"
+    reads_images: ClassVar[bool] = False
 
 
 def _any(seen_NB: Tensor) -> npt.NDArray[np.bool_]:

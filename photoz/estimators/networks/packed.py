@@ -8,18 +8,18 @@ torch's own takes MKL's there, half as fast on a processor that is not Intel's. 
 """
 
 import copy
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from photoz.estimators.base import Precision
 from photoz.estimators.networks.network import HybridNetwork, MaskedNetwork, add_image
 
 _TYPICAL_SIDE = 12  # [pixel] of a map; told none, oneDNN may pack weights so that each call packs them anew (2.5 ms)
 _RUN = 32  # galaxies whose largest maps are made together on a CPU
 
-Precision = Literal["float32", "bfloat16"]
 N = TypeVar("N", HybridNetwork, MaskedNetwork)
 
 

@@ -1,78 +1,75 @@
 """The combined network as its paper has it: a point estimate, magnitudes filled, no masks. `PaperEstimator`."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from photoz.estimators.base import Estimates, Inputs
-from photoz.estimators.networks.folder import (
-    check_shapes,
-    choose_device,
-    read_network,
-    split_rows,
-    to_tensor,
-    write_network,
-)
-from photoz.estimators.networks.layout import PAPER, InputLayout, ReadsLayout
+from photoz.estimators.base import Estimates, Inputs, Precision, split_rows
+from photoz.estimators.networks.base import NetworkEstimator, check_shapes
+from photoz.estimators.networks.layout import InputLayout
 from photoz.estimators.networks.network import HybridNetwork
-from photoz.estimators.networks.packed import Precision, pack_network
+from photoz.estimators.networks.packed import pack_network
 from photoz.estimators.networks.scaling import scale_cutouts
-from photoz.photometry import MagnitudeScaling
+from photoz.estimators.tensors import to_tensor
 from photoz.schema import NO_IMAGE, Flag
 from photoz.telemetry import timed
+from photoz.training.objectives import PaperObjective
+from photoz.training.settings import Training
+
+PAPERS_SETTINGS = {
+    "batch_size": 32,
+    "learning_rate": 1e-3,
+    "decay": 0.9,
+    "decay_steps": 10_000,
+    "adam_epsilon": 1e-7,
+    "huber_delta": 1e-4,
+    "patience": 10,
+    "smooth_nz_width": 0.0,
+}
+"""Of arXiv 2312.08043 and its authors' public code; ``max_epochs`` and what spreads the work remain the user's."""
 
 
 @dataclass(frozen=True, eq=False)
-class PaperEstimator(ReadsLayout):
+class PaperEstimator(NetworkEstimator):
     """Redshifts from cutouts and magnitudes by the network of John William et al. 2023 (arXiv:2312.08043).
 
     Parameters
     ----------
-    layout : InputLayout
-        Bands and cutouts that the network reads.
-    scaling : MagnitudeScaling
-        Of the training galaxies.
-    network : HybridNetwork
-        Trained; it is put in evaluation mode.
-    record : mapping
-        Anything that ``json`` writes, kept in the manifest: seed, hash of the training set, history.
-    device : torch.device
-        Where to run; the GPU where there is one.
+    layout, scaling, network, record, device
+        As in `NetworkEstimator`.
     packed : HybridNetwork or None
-        The network as `pack` lays it out; None: it runs as it is, and weights that change are seen.
+        The network as `prepare` lays it out; None: it runs as it is, and weights that change are seen.
     """
 
-    layout: InputLayout
-    scaling: MagnitudeScaling
     network: HybridNetwork
-    record: Mapping[str, Any] = field(default_factory=dict)
-    device: torch.device = field(default_factory=choose_device)
     packed: HybridNetwork | None = None
 
-    def __post_init__(self) -> None:
-        self.network.to(self.device).eval()
+    name: ClassVar[str] = "hybrid-paper"
+    fills: ClassVar[bool] = True
 
-    @property
-    def name(self) -> str:
-        """ "hybrid-paper"."""
-        return PAPER
-
-    @property
-    def gives_pdf(self) -> bool:
-        """No: redshifts alone."""
-        return False
-
-    def without_pdf(self) -> Self:
-        """Return itself."""
-        return self
-
-    def pack(self, precision: Precision = "float32") -> Self:
+    def prepare(self, precision: Precision) -> Self:
         """Return an estimator of the same weights that runs faster; see `photoz.estimators.networks.packed`."""
         return replace(self, packed=pack_network(self.network, precision))
+
+    @classmethod
+    def resolve_settings(cls, settings: Training) -> Training:
+        """Return the paper's settings, whatever was said."""
+        return msgspec.structs.replace(settings, **PAPERS_SETTINGS)
+
+    @classmethod
+    def make_network(cls, layout: InputLayout, target_scale: tuple[float, float] = (0.0, 1.0)) -> HybridNetwork:
+        """Build the network with fresh weights, channels last in memory; its targets are not scaled."""
+        network = HybridNetwork(len(layout.bands), image_bands=len(layout.image_bands), cutout_size=layout.cutout_size)
+        return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+    @classmethod
+    def make_objective(cls, layout: InputLayout, settings: Training) -> PaperObjective:
+        """Train it for the paper's point estimate."""
+        return PaperObjective(settings)
 
     def estimate(self, inputs: Inputs, *, batch_size: int = 256) -> Estimates:
         """Estimate redshifts of N galaxies.
@@ -120,20 +117,3 @@ class PaperEstimator(ReadsLayout):
                 y_N = (self.packed or self.network)(torch.from_numpy(features_NF).to(self.device), images_NBYX)
                 z_N = torch.where(seen_NB.all(dim=1), torch.expm1(y_N.float()), torch.nan)
                 return z_N.cpu().numpy()
-
-    def save(self, location: str) -> None:
-        """Write ``weights.safetensors`` and, last, ``manifest.json`` into a folder (a path or any fsspec URL)."""
-        write_network(location, self.name, self.layout, self.scaling, network=self.network, record=self.record)
-
-    @classmethod
-    def load(cls, location: str) -> Self:
-        """Read what `save` wrote.
-
-        Raises
-        ------
-        EstimatorError
-            There is no estimator, its format is another version's, or its weights do not fit its manifest.
-        """
-        layout, scaling, network, record, _ = read_network(location)
-        assert isinstance(network, HybridNetwork)  # a layout without a head makes no other
-        return cls(layout, scaling, network, record)

@@ -1,5 +1,6 @@
 """A committee of small networks in the manner of ANNz2, the baseline of the paper: `AnnzEstimator`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -7,17 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from photoz.estimators.photometric.base import Floats, PhotometricEstimator, Sample
+from photoz.estimators.photometric.base import Floats, Parts, PhotometricEstimator, Sample
 from photoz.estimators.photometric.fcnn import Fcnn
-from photoz.estimators.photometric.fitting import (
-    Recipe,
-    choose_device,
-    fit_network,
-    make_defaults,
-    pack_network,
-    predict,
-    unpack_network,
-)
+from photoz.estimators.photometric.fitting import Recipe, fit_network, make_defaults, predict
+from photoz.estimators.tensors import choose_device, put_weights, take_weights
 from photoz.photometry import MagnitudeScaling, MagnitudeSums
 
 RECIPE = Recipe(optimizer="adam", learning_rate=1e-3, batch_size=256, max_epochs=50, patience=6)
@@ -61,7 +55,15 @@ def make_inputs(
     return np.column_stack([scaled_NF, known_NF]).astype(np.float32)
 
 
-class AnnzEstimator(PhotometricEstimator):
+@dataclass(frozen=True, eq=False)
+class Committee:
+    """The members that were kept, each with what it reads."""
+
+    scaling: MagnitudeScaling
+    members: Sequence[tuple[str, torch.nn.Module]]
+
+
+class AnnzEstimator(PhotometricEstimator[Committee]):
     """Several shallow networks with different seeds, inputs and sizes; the best by held-out error are averaged.
 
     References
@@ -75,9 +77,7 @@ class AnnzEstimator(PhotometricEstimator):
     PACKAGES: ClassVar[tuple[str, ...]] = ("photoz", "numpy", "torch")
 
     @classmethod
-    def _fit(
-        cls, sample: Sample, settings: dict[str, Any], seed: int
-    ) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]], dict[str, str]]:
+    def _fit(cls, sample: Sample, settings: dict[str, Any], seed: int) -> Parts:
         sums = MagnitudeSums.empty(len(sample.bands)).add(sample.magnitudes_NF)
         scaling = MagnitudeScaling.fit(sums, sample.bands)
         y_N = np.log1p(sample.z_N)
@@ -96,25 +96,25 @@ class AnnzEstimator(PhotometricEstimator):
                 torch.manual_seed(seed + i)
                 network = Fcnn(parts[0][0].shape[1], member.hidden)
                 loss = fit_network(network, parts[0], parts[1], recipe=recipe, seed=seed + i)
-            fitted.append((loss, member, pack_network(network, "")))
+            fitted.append((loss, member, take_weights(network, "")))
         fitted.sort(key=lambda entry: entry[0])
-        return _pack(settings, fitted[: settings["kept"]], scaling, target)
+        chosen, arrays = _pack(settings, fitted[: settings["kept"]], scaling)
+        return Parts(sample.bands, chosen, {**arrays, "target": target})
 
-    def _prepare(self) -> None:
-        arrays = self.parts.arrays
-        self._scaling = MagnitudeScaling.from_dict(
-            {key: arrays[key].tolist() for key in ("mean", "std", "band_differences")}
-        )
-        self._members = []
-        for i, (kind, hidden) in enumerate(self.parts.settings["chosen"]):
-            first = arrays[f"{i}.layers.0.weight"]
-            network = unpack_network(Fcnn(first.shape[1], tuple(hidden)), arrays, f"{i}.")
-            self._members.append((kind, network.to(choose_device()).eval()))
+    @classmethod
+    def _make_model(cls, parts: Parts) -> Committee:
+        scaling = {key: parts.arrays[key].tolist() for key in ("mean", "std", "band_differences")}
+        members = []
+        for i, (kind, hidden) in enumerate(parts.settings["chosen"]):
+            first = parts.arrays[f"{i}.layers.0.weight"]
+            network = put_weights(Fcnn(first.shape[1], tuple(hidden)), parts.arrays, f"{i}.")
+            members.append((kind, network.to(choose_device()).eval()))
+        return Committee(MagnitudeScaling.from_dict(scaling), members)
 
     def _predict(self, magnitudes_NF: Floats, errors_NF: Floats) -> Floats:
         values = [
-            predict(network, make_inputs(kind, magnitudes_NF, errors_NF, self._scaling))
-            for kind, network in self._members
+            predict(network, make_inputs(kind, magnitudes_NF, errors_NF, self._model.scaling))
+            for kind, network in self._model.members
         ]
         mean, spread = self.parts.arrays["target"]
         weights = np.asarray(self.parts.settings["weights"])
@@ -125,9 +125,8 @@ def _pack(
     settings: dict[str, Any],
     kept: list[tuple[float, Member, dict[str, npt.NDArray[Any]]]],
     scaling: MagnitudeScaling,
-    target: npt.NDArray[np.float64],
-) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]], dict[str, str]]:
-    """The committee: members weigh by the inverse of their held-out squared error."""
+) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    """Settings and arrays of the committee: members weigh by the inverse of their held-out squared error."""
     inverse = np.array([1.0 / max(loss, 1e-9) for loss, _, _ in kept])
     chosen = {
         **settings,
@@ -137,4 +136,4 @@ def _pack(
     arrays = {key: np.array(values) for key, values in scaling.to_dict().items()}
     for i, (_, _, weights) in enumerate(kept):
         arrays |= {f"{i}.{key}": values for key, values in weights.items()}
-    return chosen, {**arrays, "target": target}, {}
+    return chosen, arrays

@@ -2,28 +2,26 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_arrays
-from safetensors.numpy import save as save_arrays
 
 from photoz.errors import EstimatorError, TrainingError
-from photoz.estimators.base import MANIFEST, Estimates, Inputs, Pdfs, read_manifest
+from photoz.estimators.base import Estimates, Inputs, Pdfs, Precision, split_rows
+from photoz.estimators.folder import ARRAYS, read_arrays, read_bytes, read_manifest, write_folder
 from photoz.schema import Flag
-from photoz.storage import join, open_atomic, write_json
+from photoz.storage import join
 
-ARRAYS = "arrays.safetensors"
 LEAST_ROWS = 20
 """Fewer training galaxies than this are refused: a method that holds some of them back would have nothing left."""
 
 Floats = npt.NDArray[np.floating[Any]]
+M = TypeVar("M")
+"""What a method computes with, made of what is saved."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,17 +132,31 @@ class Parts:
     record: Mapping[str, Any] = field(default_factory=dict)
 
 
-class PhotometricEstimator(ABC):
+@dataclass(frozen=True, eq=False)
+class PhotometricEstimator(ABC, Generic[M]):
     """Base of the estimators that read magnitudes and their errors, and no images.
 
-    A method fills in `_fit` (a sample to arrays), `_prepare` (arrays to whatever computes) and `_predict`; one that
-    gives p(z) also `gives_pdf` and `_predict_pdf`.
+    A method fills in `_fit` (a sample to parts), `_make_model` (parts to whatever computes) and `_predict`; one that
+    gives p(z) also says so in `PDF` and fills in `_predict_pdf`.
+
+    Parameters
+    ----------
+    parts : Parts
+    with_pdf : bool
+        False: redshifts alone.
     """
 
+    parts: Parts
+    with_pdf: bool = True
+    _model: M = field(init=False, repr=False)
+
+    trained: ClassVar[Literal["fitted", "spread"]] = "fitted"
     name: ClassVar[str]
     """Of the method, as in the manifest."""
     DEFAULTS: ClassVar[Mapping[str, Any]] = {}
     """What `fit` can be told, with the values it takes otherwise."""
+    PDF: ClassVar[bool] = False
+    """Whether the method gives p(z)."""
     PACKAGES: ClassVar[tuple[str, ...]] = ("photoz", "numpy")
     """Distributions whose versions the manifest records."""
     FORMAT_VERSION: ClassVar[int] = 1
@@ -152,12 +164,11 @@ class PhotometricEstimator(ABC):
     ROWS: ClassVar[int] = 16_384
     """Galaxies in memory at a time: photometry is light, so batches may be larger than those of an image network."""
 
-    def __init__(self, parts: Parts) -> None:
-        self.parts = parts
-        self._prepare()
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_model", self._make_model(self.parts))  # as dataclasses do for frozen ones
 
-    def __reduce__(self) -> tuple[type[Self], tuple[Parts]]:
-        return type(self), (self.parts,)
+    def __reduce__(self) -> tuple[type[Self], tuple[Parts, bool]]:
+        return type(self), (self.parts, self.with_pdf)
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -176,12 +187,20 @@ class PhotometricEstimator(ABC):
 
     @property
     def gives_pdf(self) -> bool:
-        """No, unless a method says otherwise: redshifts alone."""
-        return False
+        """Whether the method gives p(z), and it is wanted."""
+        return self.PDF and self.with_pdf
 
     def without_pdf(self) -> Self:
-        """Return an estimator of the same redshifts that gives no p(z); this one, unless a method says otherwise."""
+        """Return an estimator of the same redshifts that gives no p(z)."""
+        return replace(self, with_pdf=False) if self.gives_pdf else self
+
+    def prepare(self, precision: Precision) -> Self:
+        """Return itself: there is nothing to lay out, and no choice of precision."""
         return self
+
+    def with_record(self, record: Mapping[str, Any]) -> Self:
+        """Return the same estimator with more in its record."""
+        return replace(self, parts=replace(self.parts, record={**self.parts.record, **record}))
 
     @classmethod
     def fit(cls, sample: Sample, *, seed: int = 1, **settings: Any) -> Self:
@@ -205,20 +224,19 @@ class PhotometricEstimator(ABC):
         if unknown:
             raise TrainingError(f"{cls.name} has no settings {sorted(unknown)}; it has {sorted(cls.DEFAULTS)}")
         usable = sample.check()
-        chosen, arrays, texts = cls._fit(usable, {**cls.DEFAULTS, **settings}, seed)
+        parts = cls._fit(usable, {**cls.DEFAULTS, **settings}, seed)
         record = {"seed": seed, "training_rows": len(usable), "training_set": usable.compute_digest()}
-        return cls(Parts(sample.bands, chosen, arrays, texts, record))
+        return cls(replace(parts, record=record))
 
     @classmethod
     @abstractmethod
-    def _fit(
-        cls, sample: Sample, settings: dict[str, Any], seed: int
-    ) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]], dict[str, str]]:
-        """Return settings (with what was chosen), arrays and texts of a fitted estimator."""
+    def _fit(cls, sample: Sample, settings: dict[str, Any], seed: int) -> Parts:
+        """Return the parts of a fitted estimator, whose settings say what was chosen, without a record."""
 
+    @classmethod
     @abstractmethod
-    def _prepare(self) -> None:
-        """Make whatever `_predict` computes with from ``self.parts``."""
+    def _make_model(cls, parts: Parts) -> M:
+        """Make whatever `_predict` computes with, ``self._model``."""
 
     @abstractmethod
     def _predict(self, magnitudes_NF: Floats, errors_NF: Floats) -> Floats:
@@ -262,7 +280,8 @@ class PhotometricEstimator(ABC):
         usable = np.flatnonzero(np.isfinite(inputs.magnitudes_NF).any(axis=1))
         z_N = np.full(len(inputs), np.nan, dtype=np.float32)
         pdf = Pdfs.missing(len(inputs)) if self.gives_pdf else None
-        for rows in split_rows(usable, max(batch_size, self.ROWS)):
+        for run in split_rows(len(usable), max(batch_size, self.ROWS)):
+            rows = usable[run]
             magnitudes_NF, errors_NF, dark_NF = read_rows(inputs, rows)
             if pdf is None:
                 z_N[rows] = self._predict_points(magnitudes_NF, errors_NF, dark_NF)
@@ -287,10 +306,6 @@ class PhotometricEstimator(ABC):
     def save(self, location: str) -> None:
         """Write arrays, texts and, last, ``manifest.json`` into a folder (a path or any fsspec URL)."""
         parts = self.parts
-        arrays = {key: np.ascontiguousarray(values) for key, values in parts.arrays.items()}
-        _write(join(location, ARRAYS), save_arrays(arrays))
-        for name, text in parts.texts.items():
-            _write(join(location, name), text.encode())
         manifest = {
             "format_version": self.FORMAT_VERSION,
             "estimator": self.name,
@@ -303,7 +318,7 @@ class PhotometricEstimator(ABC):
             "versions": {name: version(name) for name in self.PACKAGES},
             "record": dict(parts.record),
         }
-        write_json(join(location, MANIFEST), manifest)
+        write_folder(location, manifest, arrays={ARRAYS: parts.arrays}, texts=parts.texts)
 
     @classmethod
     def load(cls, location: str) -> Self:
@@ -323,16 +338,11 @@ class PhotometricEstimator(ABC):
                 f"{cls.FORMAT_VERSION} of {cls.name!r}: train it again, or use the photoz that wrote it"
             )
         try:
-            arrays = load_arrays(_read(join(location, ARRAYS)))
-            texts = {name: _read(join(location, name)).decode() for name in manifest["texts"]}
+            arrays = read_arrays(location, ARRAYS)
+            texts = {name: read_bytes(join(location, name)).decode() for name in manifest["texts"]}
             return cls(Parts(tuple(manifest["bands"]), manifest["settings"], arrays, texts, manifest["record"]))
-        except (FileNotFoundError, SafetensorError, UnicodeDecodeError, KeyError, ValueError) as error:
+        except (FileNotFoundError, UnicodeDecodeError, KeyError, ValueError) as error:
             raise EstimatorError(f"{location!r} is incomplete or damaged ({error!r}): train it again") from error
-
-
-def split_rows(rows: npt.NDArray[np.intp], size: int) -> Iterator[npt.NDArray[np.intp]]:
-    """Yield runs of at most ``size`` of the given row numbers."""
-    return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
 def _clean(errors_NF: Floats) -> Floats:
@@ -350,14 +360,3 @@ def read_rows(inputs: Inputs, rows: npt.NDArray[np.intp]) -> tuple[Floats, Float
 def _put(pdf: Pdfs, rows: npt.NDArray[np.intp], found: Pdfs) -> None:
     pdf.quantiles_NQ[rows], pdf.z_std_model_N[rows] = found.quantiles_NQ, found.z_std_model_N
     pdf.distance_N[rows] = found.distance_N
-
-
-def _write(location: str, content: bytes) -> None:
-    with open_atomic(location) as file:
-        file.write(content)
-
-
-def _read(location: str) -> bytes:
-    with fsspec.open(location, "rb") as file:
-        content: bytes = file.read()
-    return content

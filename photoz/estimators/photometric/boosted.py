@@ -5,10 +5,9 @@ from itertools import combinations
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from photoz.errors import EstimatorError
-from photoz.estimators.photometric.base import Floats, PhotometricEstimator, Sample
+from photoz.estimators.photometric.base import Floats, Parts, PhotometricEstimator, Sample
 from photoz.estimators.photometric.knn import count_threads
 from photoz.photometry import fill_missing_magnitudes, fit_band_differences
 
@@ -41,7 +40,7 @@ def make_tree_features(magnitudes_NF: Floats, errors_NF: Floats, differences: Fl
     return np.column_stack([magnitudes_NF, *colours, errors_NF]).astype(np.float32)
 
 
-class BoostedEstimator(PhotometricEstimator):
+class BoostedEstimator(PhotometricEstimator[Any]):
     """Trees of LightGBM fitted to ln(1 + z) with a Huber loss; their number by early stopping on held-out rows.
 
     References
@@ -64,38 +63,37 @@ class BoostedEstimator(PhotometricEstimator):
     PACKAGES: ClassVar[tuple[str, ...]] = ("photoz", "numpy", "lightgbm")
 
     @classmethod
-    def _fit(
-        cls, sample: Sample, settings: dict[str, Any], seed: int
-    ) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]], dict[str, str]]:
+    def _fit(cls, sample: Sample, settings: dict[str, Any], seed: int) -> Parts:
         lightgbm = import_lightgbm()
         differences = fit_band_differences(sample.magnitudes_NF)
+        parts = sample.split(settings["held_out"], seed)
         train, valid = (
-            lightgbm.Dataset(
-                make_tree_features(part.magnitudes_NF, part.errors_NF, differences), label=np.log1p(part.z_N)
-            )
-            for part in sample.split(settings["held_out"], seed)
+            (make_tree_features(part.magnitudes_NF, part.errors_NF, differences), np.log1p(part.z_N)) for part in parts
         )
-        valid.reference = train
+        fitted = lightgbm.Dataset(*train)
+        held = lightgbm.Dataset(*valid, reference=fitted)
         booster = lightgbm.train(
             make_parameters(settings, seed),
-            train,
+            fitted,
             num_boost_round=settings["max_trees"],
-            valid_sets=[valid],
+            valid_sets=[held],
             callbacks=[lightgbm.early_stopping(settings["patience"], verbose=False)],
         )
         text = booster.model_to_string(num_iteration=booster.best_iteration)
-        return {**settings, "trees": booster.best_iteration}, {"differences": differences}, {MODEL: text}
+        chosen = {**settings, "trees": booster.best_iteration}
+        return Parts(sample.bands, chosen, {"differences": differences}, {MODEL: text})
 
-    def _prepare(self) -> None:
+    @classmethod
+    def _make_model(cls, parts: Parts) -> Any:
         lightgbm = import_lightgbm()
         try:
-            self._booster = lightgbm.Booster(model_str=self.parts.texts[MODEL])
+            return lightgbm.Booster(model_str=parts.texts[MODEL])
         except lightgbm.basic.LightGBMError as error:
             raise EstimatorError(f"{MODEL} is damaged ({error}): train the estimator again") from error
 
     def _predict(self, magnitudes_NF: Floats, errors_NF: Floats) -> Floats:
         features_NF = make_tree_features(magnitudes_NF, errors_NF, self.parts.arrays["differences"])
-        return np.asarray(np.expm1(self._booster.predict(features_NF, num_threads=count_threads())))
+        return np.asarray(np.expm1(self._model.predict(features_NF, num_threads=count_threads())))
 
 
 def make_parameters(settings: dict[str, Any], seed: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from photoz.estimators.photometric.fitting import NetworkEstimator, Recipe, make_defaults
+from photoz.estimators.photometric.fitting import Recipe, SmallNetworkEstimator, make_defaults
 
 CLASSROOM = Recipe(optimizer="rmsprop", learning_rate=1e-6, batch_size=16)
 """The second source's. At this rate some 100,000 steps move a weight by at most 0.1, which
@@ -37,7 +37,7 @@ class Cnn1d(nn.Module):
         return values
 
 
-class Cnn1dEstimator(NetworkEstimator):
+class Cnn1dEstimator(SmallNetworkEstimator):
     """The second source's convolutional network (its test MSE 0.0225, R² 0.655)."""
 
     name: ClassVar[str] = "cnn1d"

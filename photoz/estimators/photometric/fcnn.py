@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from photoz.estimators.photometric.fitting import NetworkEstimator, Recipe, make_defaults
+from photoz.estimators.photometric.fitting import Recipe, SmallNetworkEstimator, make_defaults
 
 RECIPE = Recipe(optimizer="adam", learning_rate=1e-4, batch_size=256)
 """The second source's: learning rate 1e-4 on normalised inputs, mean squared error; its batch size is not given."""
@@ -34,7 +34,7 @@ class Fcnn(nn.Module):
         return values
 
 
-class FcnnEstimator(NetworkEstimator):
+class FcnnEstimator(SmallNetworkEstimator):
     """The second source's fully connected network (its test MSE 0.0066, R² 0.893)."""
 
     name: ClassVar[str] = "fcnn"

@@ -10,11 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from photoz.errors import EstimatorError
-from photoz.estimators.photometric.base import Floats, PhotometricEstimator, Sample
+from photoz.estimators.photometric.base import Floats, Parts, PhotometricEstimator, Sample
+from photoz.estimators.tensors import choose_device, put_weights, take_weights
 from photoz.photometry import MagnitudeScaling, MagnitudeSums
-
-_PREFIX = "network."
 
 
 @dataclass(frozen=True)
@@ -45,11 +43,6 @@ class Recipe:
 def make_defaults(recipe: Recipe) -> dict[str, Any]:
     """Return what a network's ``fit`` takes: the fields of its recipe, and the fraction of rows held out."""
     return {**asdict(recipe), "held_out": 0.15}
-
-
-def choose_device() -> torch.device:
-    """Return the GPU where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def fit_network(
@@ -107,7 +100,15 @@ def predict(network: nn.Module, features_NF: Floats, *, rows: int = 8192) -> npt
     return torch.cat(blocks).numpy() if blocks else np.empty(0)
 
 
-class NetworkEstimator(PhotometricEstimator):
+@dataclass(frozen=True, eq=False)
+class SmallNetwork:
+    """A fitted network on standardised magnitudes, with the scales of what goes in and comes out."""
+
+    scaling: MagnitudeScaling
+    network: nn.Module
+
+
+class SmallNetworkEstimator(PhotometricEstimator[SmallNetwork]):
     """Base of estimators that are one small network on standardised magnitudes, missing ones filled from neighbours."""
 
     PACKAGES: ClassVar[tuple[str, ...]] = ("photoz", "numpy", "torch")
@@ -118,9 +119,7 @@ class NetworkEstimator(PhotometricEstimator):
         """Build the network, from (N, bands) to (N,), with fresh weights."""
 
     @classmethod
-    def _fit(
-        cls, sample: Sample, settings: dict[str, Any], seed: int
-    ) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]], dict[str, str]]:
+    def _fit(cls, sample: Sample, settings: dict[str, Any], seed: int) -> Parts:
         sums = MagnitudeSums.empty(len(sample.bands)).add(sample.magnitudes_NF)
         scaling = MagnitudeScaling.fit(sums, sample.bands)
         y_N = np.log1p(sample.z_N)
@@ -135,48 +134,19 @@ class NetworkEstimator(PhotometricEstimator):
             recipe = Recipe(**{key: settings[key] for key in Recipe.__dataclass_fields__})
             loss = fit_network(network, *parts, recipe=recipe, seed=seed)
         arrays = {f"scaling.{key}": np.array(values) for key, values in scaling.to_dict().items()}
-        return {**settings, "validation_loss": loss}, {**arrays, "target": target, **pack_network(network)}, {}
+        arrays |= {"target": target, **take_weights(network)}
+        return Parts(sample.bands, {**settings, "validation_loss": loss}, arrays)
 
-    def _prepare(self) -> None:
-        arrays = self.parts.arrays
-        self._scaling = MagnitudeScaling.from_dict(
-            {
-                key.removeprefix("scaling."): values.tolist()
-                for key, values in arrays.items()
-                if key.startswith("scaling.")
-            }
-        )
-        self._network = unpack_network(self.make_network(len(self.bands)), arrays).to(choose_device()).eval()
+    @classmethod
+    def _make_model(cls, parts: Parts) -> SmallNetwork:
+        scaling = {key: parts.arrays[f"scaling.{key}"].tolist() for key in ("mean", "std", "band_differences")}
+        network = put_weights(cls.make_network(len(parts.bands)), parts.arrays).to(choose_device()).eval()
+        return SmallNetwork(MagnitudeScaling.from_dict(scaling), network)
 
     def _predict(self, magnitudes_NF: Floats, errors_NF: Floats) -> Floats:
         mean, spread = self.parts.arrays["target"]
-        y_N = predict(self._network, self._scaling.apply(magnitudes_NF))
+        y_N = predict(self._model.network, self._model.scaling.apply(magnitudes_NF))
         return np.asarray(np.expm1(y_N * spread + mean))
-
-
-def pack_network(network: nn.Module, prefix: str = _PREFIX) -> dict[str, npt.NDArray[Any]]:
-    """Return a network's weights as arrays, by name."""
-    return {f"{prefix}{key}": value.detach().cpu().numpy() for key, value in network.state_dict().items()}
-
-
-def unpack_network(network: nn.Module, arrays: Any, prefix: str = _PREFIX) -> nn.Module:
-    """Put the arrays of `pack_network` into a network of the same shape and return it.
-
-    Raises
-    ------
-    EstimatorError
-        Names or shapes do not fit.
-    """
-    state = {
-        key.removeprefix(prefix): torch.from_numpy(np.array(value))
-        for key, value in arrays.items()
-        if key.startswith(prefix)
-    }
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise EstimatorError(f"weights do not fit the network ({error}): train the estimator again") from error
-    return network
 
 
 def _to_tensors(pair: tuple[Floats, Floats]) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,7 @@
 """Mean redshift of the nearest training galaxies in scaled magnitudes: `KnnEstimator`."""
 
 import os
+from dataclasses import dataclass
 from itertools import product
 from typing import Any, ClassVar
 
@@ -9,7 +10,7 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from photoz.errors import TrainingError
-from photoz.estimators.photometric.base import Floats, PhotometricEstimator, Sample
+from photoz.estimators.photometric.base import Floats, Parts, PhotometricEstimator, Sample
 from photoz.photometry import fill_missing_magnitudes, fit_band_differences
 
 SCALINGS = ("minmax", "standard", "robust")
@@ -69,7 +70,16 @@ def make_features(magnitudes_NF: Floats, features: str) -> Floats:
     return np.column_stack([magnitudes_NF[:, middle], -np.diff(magnitudes_NF, axis=1)])
 
 
-class KnnEstimator(PhotometricEstimator):
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """The training galaxies to search in, their redshifts, shape (M,), and how many neighbours to take."""
+
+    tree: cKDTree
+    z_M: Floats
+    count: int
+
+
+class KnnEstimator(PhotometricEstimator[Neighbours]):
     """Mean redshift of the nearest neighbours; features, scaling and number are chosen on held-out rows.
 
     A missing magnitude is filled from the neighbouring bands first. The search is SciPy's k-d tree, built when the
@@ -87,9 +97,7 @@ class KnnEstimator(PhotometricEstimator):
     PACKAGES: ClassVar[tuple[str, ...]] = ("photoz", "numpy", "scipy")
 
     @classmethod
-    def _fit(
-        cls, sample: Sample, settings: dict[str, Any], seed: int
-    ) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]], dict[str, str]]:
+    def _fit(cls, sample: Sample, settings: dict[str, Any], seed: int) -> Parts:
         differences = fit_band_differences(sample.magnitudes_NF)
         filled_NF = fill_missing_magnitudes(sample.magnitudes_NF, differences)
         known_N = np.isfinite(filled_NF).all(axis=1)
@@ -109,13 +117,13 @@ class KnnEstimator(PhotometricEstimator):
             "points": ((values_NF - shift_F) / spread_F).astype(np.float32),
             "z": z_N.astype(np.float32),
         }
-        return chosen, arrays, {}
+        return Parts(sample.bands, chosen, arrays)
 
-    def _prepare(self) -> None:
-        arrays = self.parts.arrays
-        self._tree = cKDTree(np.asarray(arrays["points"], dtype=np.float64))
-        self._z_M = np.asarray(arrays["z"], dtype=np.float64)
-        self._k = min(int(self.parts.settings["neighbours"]), len(self._z_M))
+    @classmethod
+    def _make_model(cls, parts: Parts) -> Neighbours:
+        z_M = np.asarray(parts.arrays["z"], dtype=np.float64)
+        tree = cKDTree(np.asarray(parts.arrays["points"], dtype=np.float64))
+        return Neighbours(tree, z_M, min(int(parts.settings["neighbours"]), len(z_M)))
 
     def _predict(self, magnitudes_NF: Floats, errors_NF: Floats) -> Floats:
         arrays = self.parts.arrays
@@ -124,8 +132,8 @@ class KnnEstimator(PhotometricEstimator):
         points_NF = (values_NF - arrays["shift"]) / arrays["spread"]
         z_N = np.full(len(points_NF), np.nan)
         known = np.flatnonzero(np.isfinite(points_NF).all(axis=1))
-        nearest_NK = _find(self._tree, points_NF[known], self._k)
-        z_N[known] = self._z_M[nearest_NK].mean(axis=1)
+        nearest_NK = _find(self._model.tree, points_NF[known], self._model.count)
+        z_N[known] = self._model.z_M[nearest_NK].mean(axis=1)
         return z_N
 
 

@@ -7,13 +7,13 @@ the same formulae (a test compares them).
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from importlib.resources import as_file, files
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import minimize
 
 from photoz.errors import EstimatorError, TrainingError
@@ -210,7 +210,15 @@ def compute_prior(z_Z: Floats, magnitudes_N: Floats, prior: Mapping[str, float])
     return rows
 
 
-class TemplateEstimator(PhotometricEstimator):
+@dataclass(frozen=True, eq=False)
+class Templates:
+    """Redshifts of the grid, shape (Z,), and the templates' fluxes there, shape (Z, T, F)."""
+
+    z_Z: Floats
+    fluxes_ZTF: Floats
+
+
+class TemplateEstimator(PhotometricEstimator[Templates]):
     """Bayesian template fit: BPZ's spectra and prior; from the training sample come zero points, error floor and prior.
 
     Without those three, templates know nothing of the sample: BPZ untuned has twice the scatter.
@@ -229,9 +237,7 @@ class TemplateEstimator(PhotometricEstimator):
     PACKAGES: ClassVar[tuple[str, ...]] = ("photoz", "numpy", "scipy", "desc-bpz", "kcorrect")
 
     @classmethod
-    def _fit(
-        cls, sample: Sample, settings: dict[str, Any], seed: int
-    ) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]], dict[str, str]]:
+    def _fit(cls, sample: Sample, settings: dict[str, Any], seed: int) -> Parts:
         bands = sample.bands
         names = {**RESPONSES, **settings["responses"]}
         unknown = [band for band in bands if band not in names]
@@ -258,7 +264,7 @@ class TemplateEstimator(PhotometricEstimator):
         floors = {
             floor: cls._measure(Parts(bands, {**chosen, "floor": floor}, arrays), few) for floor in settings["floors"]
         }
-        return {**chosen, "floor": min(floors, key=lambda floor: floors[floor])}, arrays, {}
+        return Parts(bands, {**chosen, "floor": min(floors, key=lambda floor: floors[floor])}, arrays)
 
     @classmethod
     def _measure(cls, parts: Parts, sample: Sample) -> float:
@@ -266,26 +272,27 @@ class TemplateEstimator(PhotometricEstimator):
         z_N = cls(parts)._predict(np.asarray(sample.magnitudes_NF), np.asarray(sample.errors_NF))
         return float(np.nanmean(np.abs(z_N - sample.z_N) / (1 + sample.z_N)))
 
-    def _prepare(self) -> None:
-        self._z_Z = np.asarray(self.parts.arrays["z"], dtype=np.float64)
-        self._templates_ZTF = np.asarray(self.parts.arrays["templates"], dtype=np.float64)
+    @classmethod
+    def _make_model(cls, parts: Parts) -> Templates:
+        return Templates(*(np.asarray(parts.arrays[name], dtype=np.float64) for name in ("z", "templates")))
 
     def _predict(self, magnitudes_NF: Floats, errors_NF: Floats) -> Floats:
         z_N = np.empty(len(magnitudes_NF))
         for start in range(0, len(z_N), _BLOCK):
             rows = slice(start, start + _BLOCK)
-            z_N[rows] = _find_median(self._z_Z, self._compute_pdf(magnitudes_NF[rows], errors_NF[rows]))
+            z_N[rows] = _find_median(self._model.z_Z, self._compute_pdf(magnitudes_NF[rows], errors_NF[rows]))
         return z_N
 
     def _compute_pdf(self, magnitudes_NF: Floats, errors_NF: Floats) -> Floats:
         """Probability of each redshift of the grid, shape (N, Z), of sum 1; NaN where there is no prior magnitude."""
         settings, arrays = self.parts.settings, self.parts.arrays
         fluxes_NF, weights_NF = _make_fluxes(magnitudes_NF - arrays["offsets"], errors_NF, settings["floor"])
-        log_NZT = compute_log_likelihood(fluxes_NF, weights_NF, self._templates_ZTF)
+        log_NZT = compute_log_likelihood(fluxes_NF, weights_NF, self._model.fluxes_ZTF)
         log_NZT -= log_NZT.max(axis=(1, 2), keepdims=True)
         filled_NF = fill_missing_magnitudes(magnitudes_NF, arrays["differences"])
         reference_N = filled_NF[:, self.bands.index(settings["prior_band"])]
-        pdf_NZ = np.exp(log_NZT).sum(axis=2) * compute_prior(self._z_Z, np.nan_to_num(reference_N), settings["prior"])
+        prior_NZ = compute_prior(self._model.z_Z, np.nan_to_num(reference_N), settings["prior"])
+        pdf_NZ = np.exp(log_NZT).sum(axis=2) * prior_NZ
         total_N = pdf_NZ.sum(axis=1)
         total_N[~np.isfinite(reference_N) | (total_N <= 0)] = np.nan
         pdf: Floats = pdf_NZ / total_N[:, None]

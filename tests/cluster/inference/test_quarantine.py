@@ -16,7 +16,7 @@ from tiny_survey import IMAGE_BANDS, make_catalogue, make_wcs, write_catalogue, 
 
 import cluster.inference.run
 import cluster.inference.stages
-import photoz.estimators.base
+import photoz.estimators.registry
 import photoz.inference
 from cluster.inference.run import infer_catalogue
 from photoz.catalogue.hats import list_partitions
@@ -90,7 +90,7 @@ def serial(config: Config) -> pa.Table:
 
 def poison(patch: pytest.MonkeyPatch) -> None:
     """Have this process load the poisoned estimator, and no other that it holds already."""
-    patch.setitem(photoz.estimators.base._CLASSES, "hybrid", "faulty:PoisonedEstimator")
+    patch.setitem(photoz.estimators.registry.CLASSES, "hybrid", "faulty:PoisonedEstimator")
     patch.setattr(cluster.inference.stages, "_estimators", {})
 
 
@@ -207,10 +207,9 @@ class BrokenEstimator(HybridEstimator):
 
 @pytest.fixture
 def broken(monkeypatch: pytest.MonkeyPatch) -> type[BrokenEstimator]:
-    monkeypatch.setitem(photoz.estimators.base._CLASSES, "hybrid", f"{__name__}:BrokenEstimator")
+    monkeypatch.setitem(photoz.estimators.registry.CLASSES, "hybrid", f"{__name__}:BrokenEstimator")
     monkeypatch.setattr("cluster.engines.time.sleep", lambda seconds: None)
     monkeypatch.setattr(cluster.inference.stages, "_estimators", {})
-    monkeypatch.setattr(photoz.inference, "HybridEstimator", type(None))  # which would be packed
     return BrokenEstimator
 
 

@@ -1,0 +1,90 @@
+"""From inputs to densities, by a network that is told what is missing: `MaskedModel`."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from photoz.estimators.base import Inputs
+from photoz.estimators.networks.density import Density, mix_bins, mix_gaussians
+from photoz.estimators.networks.layout import InputLayout
+from photoz.estimators.networks.masks import Photometry, encode, number_patterns
+from photoz.estimators.networks.network import MaskedNetwork
+from photoz.estimators.networks.scaling import scale_cutouts
+from photoz.estimators.tensors import to_tensor
+from photoz.photometry import MagnitudeScaling
+from photoz.schema import NO_IMAGE, Flag
+
+_BANDWISE = int(Flag.EMPTY_CUTOUT)  # says that some band is empty; which, the pixels tell
+
+
+class View(NamedTuple):
+    """What a network is shown of N galaxies, on its device."""
+
+    photometry: Photometry
+    images_NBYX: Tensor | None
+    seen_NB: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class MaskedModel:
+    """A network of a layout with what stands before and after it. Call its methods in torch's inference mode.
+
+    Parameters
+    ----------
+    layout : InputLayout
+    scaling : MagnitudeScaling
+    network : MaskedNetwork
+        As it was trained, or as `photoz.estimators.networks.packed` lays it out.
+    device : torch.device
+        Where the network is.
+    """
+
+    layout: InputLayout
+    scaling: MagnitudeScaling
+    network: MaskedNetwork
+    device: torch.device
+
+    def show(self, inputs: Inputs) -> View:
+        """Prepare what the network is shown: an image that the flags deny is emptied."""
+        photometry = Photometry.prepare(inputs.magnitudes_NF, inputs.not_detected_NF, self.scaling, self.device)
+        if inputs.cutouts_NBYX is None or not self.layout.image_bands:
+            return View(photometry, None, None)
+        cutouts_NBYX = to_tensor(inputs.cutouts_NBYX, self.device)
+        there_N = torch.from_numpy((inputs.flags_N & (int(NO_IMAGE) & ~_BANDWISE)) == 0).to(self.device)
+        images_NBYX, seen_NB = scale_cutouts(cutouts_NBYX)
+        images_NBYX[~there_N] = 0.0
+        return View(photometry, images_NBYX, seen_NB & there_N.unsqueeze(1))
+
+    def run(self, *views: View) -> Tensor:
+        """Run the network; further views of the same galaxies, one after another, share the image branch's work."""
+        features_MF = torch.cat([encode(view.photometry, view.seen_NB) for view in views])
+        raw_MKP: Tensor = self.network(features_MF, views[0].images_NBYX)
+        return raw_MKP.float()
+
+    def read(self, raw_NKP: Tensor) -> tuple[Tensor, Density | None]:
+        """Read the members' points in ln(1 + z), shape (N, K), and the density in units of the targets' scale."""
+        centre, spread = self.network.target_scale
+        points_NK = centre + spread * raw_NKP[..., 0]
+        match self.network.head.kind:
+            case "mixture":
+                return points_NK, mix_gaussians(raw_NKP[..., 1:])
+            case "binned":
+                return points_NK, mix_bins(raw_NKP[..., 1:])
+        return points_NK, None
+
+    def compute_raw_pit(self, density: Density, z_spec_N: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        """Compute the probability below redshifts before recalibration, shape (N,)."""
+        centre, spread = (float(value) for value in self.network.target_scale)
+        y_N = (np.log1p(np.asarray(z_spec_N, dtype=np.float64)) - centre) / spread
+        y_N1 = torch.from_numpy(y_N.astype(np.float32)).to(self.device).unsqueeze(1)
+        return density.compute_cdf(y_N1).squeeze(1).double().cpu().numpy()
+
+    def number_view(self, view: View) -> npt.NDArray[np.int64]:
+        """Number what a view lacks of each galaxy; see `photoz.estimators.networks.masks.number_patterns`."""
+        unimaged_F = torch.tensor(self.layout.find_unimaged(), device=self.device)
+        missing_NF = ~torch.isfinite(view.photometry.values_NF)
+        return number_patterns(missing_NF, view.seen_NB, unimaged_F).cpu().numpy()

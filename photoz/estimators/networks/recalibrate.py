@@ -1,0 +1,96 @@
+"""Fit the recalibration of p(z) to galaxies held back for it, as they are and with inputs missing.
+
+mlp has a way of its own (`photoz.estimators.mlp.unseen`), since it holds no galaxies back: each galaxy is judged by the
+members that were not fitted to it.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from photoz.estimators.base import Inputs, split_rows
+from photoz.estimators.networks.model import MaskedModel, View
+from photoz.pdf.quantiles import make_coordinates
+from photoz.pdf.recalibration import Recalibration
+
+logger = logging.getLogger(__name__)
+
+_ROWS = 64  # galaxies at a time: each is looked at some 25 times at once, and 9,216 numbers come from its image
+
+
+def fit_recalibration(model: MaskedModel, galaxies: Iterable[tuple[Inputs, npt.NDArray[np.floating]]]) -> Recalibration:
+    """Fit the recalibration to the raw PIT of galaxies, as they are and with inputs dropped.
+
+    Parameters
+    ----------
+    model : MaskedModel
+        One with densities.
+    galaxies : iterable of (Inputs, ndarray of shape (N,))
+        Inputs and redshifts of galaxies that the network has not seen.
+    """
+    parts = [
+        part
+        for inputs, z_spec_N in galaxies
+        for rows in split_rows(len(inputs), _ROWS)
+        for part in measure_pits(model, inputs.take(rows), z_spec_N[rows])
+    ]
+    if not parts:
+        logger.warning("p(z) is not recalibrated: the training set has no split for it (crossmatch.fractions)")
+        return Recalibration.identity()
+    return Recalibration.fit(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+
+
+def measure_pits(
+    model: MaskedModel, inputs: Inputs, z_spec_N: npt.NDArray[np.floating]
+) -> Iterator[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int64]]]:
+    """Yield raw PIT, coordinates and pattern numbers of galaxies as they are, and of each way to drop some inputs."""
+    with torch.inference_mode():
+        for views in _list_views(model, inputs):
+            raw_VNKP = torch.stack(model.run(*views).chunk(len(views)))
+            for view, raw_NKP in zip(views, raw_VNKP, strict=True):
+                _, density = model.read(raw_NKP)
+                assert density is not None  # the caller has asked
+                magnitudes_NF = _hide(inputs.magnitudes_NF, view)
+                coordinates_NC = make_coordinates(magnitudes_NF, model.layout.bands)
+                yield model.compute_raw_pit(density, z_spec_N), coordinates_NC, model.number_view(view)
+
+
+def _list_views(model: MaskedModel, inputs: Inputs) -> Iterator[list[View]]:
+    """List what may be missing: bands, those without images, two bands; the image with each; all magnitudes.
+
+    Then an image band, alone and with its magnitude: a band that was not observed. The views of a list share the work
+    of the image branch.
+    """
+    whole = model.show(inputs)
+    rows, bands = whole.photometry.values_NF.shape
+    one_FF = torch.eye(bands, dtype=torch.bool, device=model.device)
+    choices = [torch.zeros_like(one_FF[0]), *one_FF]
+    unimaged = torch.tensor(model.layout.find_unimaged(), device=model.device)
+    if unimaged.any():
+        choices.append(unimaged)
+    dropped = [choice.expand(rows, bands) for choice in choices]
+    if bands > 2:
+        number = torch.arange(rows, device=model.device)
+        dropped.append(one_FF[number % bands] | one_FF[(number * 5 + 2) % bands])
+    views = [whole._replace(photometry=whole.photometry.drop(each)) for each in dropped]
+    if whole.seen_NB is None or whole.images_NBYX is None:
+        yield views
+        return
+    views += [view._replace(seen_NB=torch.zeros_like(whole.seen_NB)) for view in views]
+    views.append(whole._replace(photometry=whole.photometry.drop(torch.ones_like(dropped[0]))))
+    yield views
+    if len(model.layout.image_bands) < 2:
+        return
+    for place, band in enumerate(model.layout.image_bands):
+        keep_B = torch.arange(len(model.layout.image_bands), device=model.device) != place
+        images_NBYX, seen_NB = whole.images_NBYX * keep_B[:, None, None], whole.seen_NB & keep_B
+        poorer = whole.photometry.drop(one_FF[model.layout.bands.index(band)].expand(rows, bands))
+        yield [View(each, images_NBYX, seen_NB) for each in (whole.photometry, poorer)]
+
+
+def _hide(magnitudes_NF: npt.NDArray[np.float32], view: View) -> npt.NDArray[np.float32]:
+    """Return the magnitudes that a view shows, NaN for the others."""
+    return np.where(torch.isfinite(view.photometry.values_NF).cpu().numpy(), magnitudes_NF, np.nan)
