@@ -69,7 +69,7 @@ def kind(monkeypatch: pytest.MonkeyPatch) -> type[NetworkEstimator]:
 
 def read_batches(plan: TrainingPlan, split: str) -> Iterator[Batch]:
     """As a worker of Ray Train reads them, without Ray."""
-    for table in read_split(plan.config, split, list_columns(BANDS, images=True)):
+    for table in read_split(plan.config.locations.training, split, list_columns(BANDS, images=True)):
         z_N = table["z_spec"].to_numpy()
         options = {"scaling": plan.scaling, "device": torch.device("cpu"), "fill": plan.kind.fills}
         yield prepare_batch(make_inputs(table, BANDS), z_N, **options)
