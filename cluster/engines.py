@@ -17,10 +17,9 @@ from typing import Any, TypeVar
 from cluster.reruns import begin, counting
 from cluster.telemetry import Progress
 from photoz.errors import ConfigError, PhotozError
-from photoz.settings import JobSettings, configure_storage
 from photoz.settings.config import Config
 from photoz.settings.engine import Engine
-from photoz.storage import is_store_trouble
+from photoz.storage import StorageOptions, is_store_trouble, use_options
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +83,7 @@ def run_tasks(
     progress = Progress(len(tasks), label)
     for number in range(config.engine.retries + 1):
         final = number == config.engine.retries
-        attempt = Attempt(last if final and last else function, final, config.storage)
+        attempt = Attempt(last if final and last else function, final, config.storage_options)
         failures: list[Failure] = []
         for result in run(attempt, tasks, config, again):
             if isinstance(result, Failure):
@@ -161,11 +160,11 @@ class Attempt:
 
     function: Function[Any, Any]
     final: bool
-    storage: dict[str, dict[str, Any]]
+    storage: StorageOptions
 
     def __call__(self, task: Any) -> Any:
         """Call the function where the task is to run, with the run's storage options."""
-        configure_storage(JobSettings(storage=self.storage))
+        use_options(self.storage)
         try:
             return self.function(task)
         except Exception as error:

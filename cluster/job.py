@@ -9,8 +9,9 @@ from typing import TypeVar
 import msgspec
 
 from photoz.errors import PhotozError
-from photoz.settings import JobSettings, choose_config_file, config_to_dict, configure_storage, load_settings
+from photoz.settings import JobSettings, choose_config_file, config_to_dict, load_settings
 from photoz.settings.config import Config
+from photoz.storage import use_options
 
 logger = logging.getLogger("photoz")
 
@@ -48,7 +49,7 @@ def run_job_with(
     options = _parse_options(script, description, defaults)
     try:
         config = load_settings(kind, options.config, options.set)
-        configure_storage(config)
+        use_options(config.storage_options)
         if isinstance(config, Config):
             _start_log(config.run.name)
         if options.dry_run:

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
-import fsspec
 import pyarrow.parquet as pq
 
 import photoz
@@ -21,7 +20,17 @@ from photoz.inputs import ALL_ROWS
 from photoz.settings import config_to_dict
 from photoz.settings.inference import Inference
 from photoz.settings.run import Locations
-from photoz.storage import PART_SUFFIX, compute_checksum, exists, find_files, join, list_folder, read_json, write_json
+from photoz.storage import (
+    PART_SUFFIX,
+    compute_checksum,
+    exists,
+    find_files,
+    join,
+    list_folder,
+    open_file,
+    read_json,
+    write_json,
+)
 from photoz.survey.settings import Survey
 from photoz.tiles import open_tile
 
@@ -173,7 +182,7 @@ def locate_output(location: str) -> str:
 
 
 def _list_tiles(source_file: str) -> list[str]:
-    with fsspec.open(source_file, "rb") as file:
+    with open_file(source_file) as file:
         column = pq.read_table(file, columns=["tile"])["tile"]
     return sorted(column.unique().to_pylist())
 

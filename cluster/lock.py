@@ -14,11 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from photoz.errors import CatalogueError, PhotozError
-from photoz.storage import PART_SUFFIX, exists, is_store_trouble, join, read_json, remove, write_json
+from photoz.storage import (
+    PART_SUFFIX,
+    exists,
+    find_filesystem,
+    is_store_trouble,
+    join,
+    read_json,
+    remove,
+    write_json,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +117,7 @@ class Lock:
 
     def _ask_to_create(self, location: str) -> OSError | None:
         """Ask for the file; return a refusal that leaves open whether it exists or the store cannot do this."""
-        filesystem, path = url_to_fs(location)
+        filesystem, path = find_filesystem(location)
         filesystem.invalidate_cache()
         content = msgspec.json.encode(self._own | {"beat": time.time()})
         try:

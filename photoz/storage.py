@@ -2,6 +2,14 @@
 
 A file appears under its name whole or not at all: local files are written aside and renamed; an object store shows an
 object only once its upload is complete.
+
+What a run tells the clients of its stores (`StorageOptions`) is an object of its settings that the engine hands to
+each worker with the work. The worker takes it up by `use_options`, and `find_filesystem`, through which all of photoz
+opens, looks there. One for a process, not one for a thread: fsspec, Zarr, obstore and our own readers open in threads
+that know nothing of who started them; so a process works for one run at a time. Not in fsspec's own settings: those are
+the user's (files and environment variables) and lie beneath ours, and who else opens files in a worker of a shared
+cluster must not find ours there. Libraries that open by themselves are handed the options (`make_upath`, Zarr's and
+obstore's stores) or a file system that has them (pyarrow's, in Ray Data).
 """
 
 import errno
@@ -10,12 +18,13 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import IO, Any
 
-import fsspec
+from fsspec import get_filesystem_class
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import get_protocol
@@ -35,6 +44,81 @@ PART_SUFFIX = ".part"
 """Of a file that is being written; one that stays was left behind by a process that died."""
 
 
+@dataclass(frozen=True)
+class StorageOptions:
+    """What a run tells the clients of its stores; small enough to send everywhere.
+
+    Parameters
+    ----------
+    by_protocol : mapping of str to mapping
+        fsspec's options by protocol: ``{"s3": {"endpoint_url": "http://..."}}``. They count before those in fsspec's
+        own settings.
+    """
+
+    by_protocol: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def find(self, location: str) -> dict[str, Any]:
+        """Find the options for a location, under any name of its protocol (``s3`` and ``s3a``).
+
+        >>> StorageOptions({"s3": {"anon": True}}).find("s3a://bucket/name")
+        {'anon': True}
+        """
+        return self.find_for(get_protocol(location))
+
+    def find_for(self, protocol: str) -> dict[str, Any]:
+        """Find the options for a protocol; none where it is not known."""
+        if not self.by_protocol:
+            return {}
+        try:
+            names = get_filesystem_class(protocol).protocol
+        except ValueError:
+            return {}
+        names = (names,) if isinstance(names, str) else names
+        return {key: value for name in names for key, value in self.by_protocol.get(name, {}).items()}
+
+
+_options = StorageOptions()
+
+
+def use_options(options: StorageOptions) -> None:
+    """Open everything in this process with these options from now on; see the head of this module."""
+    global _options
+    _options = options
+
+
+def find_options(location: str) -> dict[str, Any]:
+    """Find what this process tells a location's client, for a library that opens it by itself."""
+    return _options.find(location)
+
+
+def find_filesystem(location: str) -> tuple[Any, str]:
+    """Find the file system of a location, and the path within it.
+
+    Parameters
+    ----------
+    location : str
+        A path or any URL that fsspec opens, also one chained with ``::``.
+
+    Returns
+    -------
+    filesystem : fsspec.AbstractFileSystem
+        With this process's options (`use_options`).
+    path : str
+    """
+    # Each part of a chain takes its own options; a part may be a protocol alone (``simplecache::s3://...``).
+    *outer, inner = location.split("::")
+    protocols = [*(part.partition("://")[0] for part in outer), get_protocol(inner)]
+    told = {protocol: options for protocol in protocols if (options := _options.find_for(protocol))}
+    found: tuple[Any, str] = url_to_fs(location, **told)
+    return found
+
+
+def open_file(location: str, mode: str = "rb") -> Any:
+    """Open a file for reading, as bytes or, with ``rt``, as text; `open_atomic` writes."""
+    filesystem, path = find_filesystem(location)
+    return filesystem.open(path, mode)
+
+
 def join(location: str, *parts: str) -> str:
     """Join a location and names with slashes.
 
@@ -50,14 +134,13 @@ def make_upath(location: str) -> UPath:
     It carries the storage options of this process with it to others, and keeps `hats` from opening S3 anonymously,
     which it does with plain strings.
     """
-    protocol = get_protocol(location)
-    path: UPath = UPath(location, **fsspec.config.conf.get(protocol, {}))
+    path: UPath = UPath(location, **find_options(location))
     return path
 
 
 def exists(location: str) -> bool:
     """Tell whether a file or folder exists."""
-    filesystem, path = url_to_fs(location)
+    filesystem, path = find_filesystem(location)
     filesystem.invalidate_cache()  # another process may have written or removed it since
     return bool(filesystem.exists(path))
 
@@ -78,7 +161,7 @@ def list_folder(folder: str, names: str = "*") -> list[str]:
     list of str
         Empty when nothing matches or the folder does not exist.
     """
-    filesystem, path = url_to_fs(folder)
+    filesystem, path = find_filesystem(folder)
     filesystem.invalidate_cache()
     try:
         entries = filesystem.ls(path, detail=False)
@@ -95,7 +178,7 @@ def find_files(folder: str, names: str = "*") -> list[str]:
 
     ``folder`` is a name and ``names`` a pattern, as in `list_folder`; here ``*`` spans slashes.
     """
-    filesystem, path = url_to_fs(folder)
+    filesystem, path = find_filesystem(folder)
     filesystem.invalidate_cache()
     found = (str(name).removeprefix(path).lstrip("/") for name in filesystem.find(path))
     return sorted(name for name in found if fnmatchcase(name, names))
@@ -103,7 +186,7 @@ def find_files(folder: str, names: str = "*") -> list[str]:
 
 def remove(location: str) -> None:
     """Remove a file or a whole folder; nothing happens when it is not there."""
-    filesystem, path = url_to_fs(location)
+    filesystem, path = find_filesystem(location)
     filesystem.invalidate_cache()
     if not filesystem.exists(path):
         return
@@ -135,7 +218,7 @@ def open_atomic(location: str) -> Iterator[IO[bytes]]:
     ------
     binary file
     """
-    filesystem, path = url_to_fs(location)
+    filesystem, path = find_filesystem(location)
     local = isinstance(filesystem, LocalFileSystem)
     target = _name_aside(path) if local else path
     if local:
@@ -238,7 +321,7 @@ def read_json(location: str) -> Any:
     FileNotFoundError
         There is no such file.
     """
-    filesystem, path = url_to_fs(location)
+    filesystem, path = find_filesystem(location)
     content = filesystem.cat_file(path)
     try:
         return json.loads(content)
@@ -249,7 +332,7 @@ def read_json(location: str) -> Any:
 def compute_checksum(location: str) -> str:
     """Compute the SHA-256 of a file's bytes, as hexadecimal, reading a few MiB at a time."""
     digest = hashlib.sha256()
-    with fsspec.open(location, "rb") as file:
+    with open_file(location) as file:
         while block := file.read(_HASH_BLOCK):
             digest.update(block)
     return digest.hexdigest()

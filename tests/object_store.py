@@ -21,8 +21,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import boto3
-import fsspec
 import pytest
+
+import photoz.storage
+from photoz.storage import StorageOptions
 
 ENDPOINT = os.environ.get("PHOTOZ_TEST_S3_ENDPOINT", "")
 _MOTO = {  # such that tests can look for them where they must not be
@@ -42,7 +44,7 @@ def open_store() -> Iterator[str]:
             yield endpoint
         return
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fsspec.config, "conf", dict(fsspec.config.conf))
+        patch.setattr(photoz.storage, "_options", StorageOptions())
         yield ENDPOINT
 
 
@@ -57,7 +59,7 @@ def run_moto() -> Iterator[str]:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in CREDENTIALS.items():
                 patch.setenv(name, value)
-            patch.setattr(fsspec.config, "conf", dict(fsspec.config.conf))
+            patch.setattr(photoz.storage, "_options", StorageOptions())
             _wait_for(endpoint, process)
             yield endpoint
     finally:

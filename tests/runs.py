@@ -13,8 +13,9 @@ from tiny_survey import TinySurvey, make_catalogue, make_config, write_catalogue
 
 from cluster.partitioning import partition_sources
 from photoz.catalogue.hats import PRIMARY, Partition, finish_catalogue, list_partitions, read_partition, write_partition
-from photoz.settings import config_to_dict, configure_storage
+from photoz.settings import config_to_dict
 from photoz.settings.config import Config, convert_config
+from photoz.storage import use_options
 
 
 def change(config: Config, **changes: object) -> Config:
@@ -101,7 +102,7 @@ def make_ready(folder: Path, **sections: Any) -> Config:
     for section, settings in sections.items():
         values[section] = {**values.get(section, {}), **settings}
     config = make_config(folder, **values)
-    configure_storage(config)
+    use_options(config.storage_options)
     problems = [outcome.problem for outcome in ingest_every(config)]
     assert not any(problems), problems
     partition_sources(config)

@@ -47,9 +47,8 @@ from photoz.catalogue.records import Record, has_records, locate_in_run
 from photoz.errors import CatalogueError
 from photoz.estimators import load_estimator
 from photoz.estimators.base import check_bands
-from photoz.settings import configure_storage
 from photoz.settings.config import Config
-from photoz.storage import is_store_trouble, join
+from photoz.storage import is_store_trouble, join, use_options
 
 logger = logging.getLogger(__name__)
 
@@ -295,7 +294,7 @@ class EstimatorActor:
     """Ray Data's estimating stage: holds the network for as long as it lives."""
 
     def __init__(self, plan: Plan, begun: Any) -> None:
-        configure_storage(plan.config)
+        use_options(plan.config.storage_options)
         self._plan = plan
         self._begun = begun
         self._estimator = insist(lambda: prepare_planned(plan), plan.config, "loading the estimator")

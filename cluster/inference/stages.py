@@ -20,8 +20,8 @@ from photoz.estimators import Estimator
 from photoz.inference import estimate_rows, prepare_estimator, read_cutouts
 from photoz.inputs import Problem
 from photoz.schema import Flag
-from photoz.settings import configure_storage
 from photoz.settings.config import Config
+from photoz.storage import use_options
 from photoz.telemetry import gather, timed
 
 _READ_AHEAD = 2
@@ -85,7 +85,7 @@ def read_stage(partition: Partition, plan: Plan) -> Work:
     """Read a partition's sources and the cutouts that the estimator needs."""
     config = plan.config
     problems: list[Problem] = []
-    configure_storage(config)
+    use_options(config.storage_options)
     with _measured("read_stage", {}) as sums:
         key = compute_key(partition, plan)
         if not explain_remaining(config.locations.catalogue, partition, key):
@@ -112,7 +112,7 @@ def estimate_stage(work: Work, plan: Plan, estimator: Estimator) -> Work:
 
 def write_stage(work: Work, plan: Plan) -> Record:
     """Write the partition's file, then its completion record."""
-    configure_storage(plan.config)
+    use_options(plan.config.storage_options)
     location = plan.config.locations.catalogue
     if work.rows is None:
         done = read_record(location, work.partition)
@@ -139,7 +139,7 @@ def write_stage(work: Work, plan: Plan) -> Record:
 
 def process_partition(partition: Partition, plan: Plan) -> Record:
     """Run the three stages one after the other, with the estimator loaded once a process."""
-    configure_storage(plan.config)
+    use_options(plan.config.storage_options)
     return write_stage(estimate_stage(read_stage(partition, plan), plan, _prepare_once(plan.run_key, plan)), plan)
 
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import fsspec
 import pyarrow.fs
 import ray.data
 import ray.train
@@ -34,9 +33,8 @@ from cluster.training.plan import (
 from photoz.errors import TrainingError
 from photoz.estimators.registry import load_class
 from photoz.inputs import make_inputs
-from photoz.settings import configure_storage
 from photoz.settings.config import Config
-from photoz.storage import join, remove
+from photoz.storage import find_filesystem, join, remove, use_options
 from photoz.training.batches import Batch, prepare_batch
 from photoz.training.epoch import LossSum, Predictions, make_optimizer, make_schedule, train_epoch, validate
 from photoz.training.history import EpochRecord
@@ -100,7 +98,7 @@ def _save_on_ray(plan: TrainingPlan, weights: Weights, location: str, record: di
 
 
 def _save_in_worker(plan: TrainingPlan, weights: Weights, location: str, record: dict[str, Any]) -> None:
-    configure_storage(plan.config)
+    use_options(plan.config.storage_options)
     torch.set_num_threads(plan.config.training.threads_per_worker or os.cpu_count() or 1)
     save_estimator(plan, weights, location, record)
 
@@ -150,7 +148,7 @@ def train_worker(settings: dict[str, Any]) -> None:
     plan: TrainingPlan = settings["plan"]
     config = plan.config
     _configure_logging()
-    configure_storage(config)
+    use_options(config.storage_options)
     torch.set_num_threads(_count_threads(config.training))
     torch.manual_seed(config.run.seed)
     network = ray.train.torch.prepare_model(plan.make_network())
@@ -259,11 +257,11 @@ def _count_threads(settings: Training) -> int:
 
 def _open_split(plan: TrainingPlan, split: str) -> Any:
     parts = list_parts(plan.config.locations.training)
-    filesystem = pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(fsspec.url_to_fs(parts[0])[0]))
+    filesystem = pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(find_filesystem(parts[0])[0]))
     columns = list_columns(plan.layout.bands, images=bool(plan.layout.image_bands))
     shuffle = ray.data.FileShuffleConfig(seed=plan.config.run.seed) if split == "train" else None
     data = ray.data.read_parquet(
-        [fsspec.url_to_fs(part)[1] for part in parts],
+        [find_filesystem(part)[1] for part in parts],
         filesystem=filesystem,
         shuffle=shuffle,
     )
@@ -291,7 +289,7 @@ def _runs_location(config: Config) -> str:
 
 def _open_filesystem(location: str) -> tuple[Any, str]:
     """Return the pyarrow file system and path that Ray Train stores under; None for a local path."""
-    filesystem, path = fsspec.url_to_fs(location)
+    filesystem, path = find_filesystem(location)
     if isinstance(filesystem, LocalFileSystem):
         return None, path
     return pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(filesystem)), path

@@ -14,9 +14,8 @@ from photoz.content import compute_key
 from photoz.errors import ConfigError, PhotozError
 from photoz.estimators.folder import MANIFEST
 from photoz.estimators.registry import list_fitted, load_class
-from photoz.settings import configure_storage
 from photoz.settings.config import Config
-from photoz.storage import join, remove
+from photoz.storage import join, remove, use_options
 from photoz.training.photometric import fit_photometric
 from photoz.training.set import compute_set_hash
 from photoz.training.settings import Training
@@ -77,7 +76,7 @@ def compute_photometric_key(config: Config, set_hash: str) -> str:
 
 def fit_and_save(config: Config, location: str, record: Mapping[str, Any]) -> dict[str, Any]:
     """Fit in this process and write the folder; return what its manifest records."""
-    configure_storage(config)
+    use_options(config.storage_options)
     with use_threads(config.training.threads_per_worker or 1):
         estimator = fit_photometric(config, record)
     # Without a manifest the folder is no estimator: so a crash never leaves an old manifest with new weights.

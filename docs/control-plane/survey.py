@@ -18,9 +18,9 @@ from pathlib import Path
 import boto3
 import fsspec
 
-from photoz.settings import config_to_dict, configure_storage
+from photoz.settings import config_to_dict
 from photoz.settings.config import Config, load_config
-from photoz.storage import list_files, read_json, remove
+from photoz.storage import list_files, read_json, remove, use_options
 
 PARTITIONS = 60
 
@@ -60,7 +60,7 @@ def look_for_secrets(config: Config) -> None:
 
 def main(action: str) -> None:
     config = load_config(os.environ["PHOTOZ_CONFIG"])
-    configure_storage(config)
+    use_options(config.storage_options)
     match action:
         case "make":
             make(config)

@@ -17,7 +17,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
 
@@ -26,7 +25,7 @@ from photoz.audit.findings import FIRST_IDS, Finding, make_finding
 from photoz.catalogue.hats import Partition
 from photoz.errors import CatalogueError
 from photoz.settings.config import Config
-from photoz.storage import join, list_folder, open_atomic
+from photoz.storage import join, list_folder, open_atomic, open_file
 
 HashArray = npt.NDArray[np.uint64]
 _MOST_LOOKED_UP = 10_000  # a billion ids share 0.03 hashes by chance; more than this many are no chance
@@ -198,7 +197,7 @@ def _read_bucket(task: BucketTask) -> _Bucket:
 
 
 def _read_stretch(name: str, task: BucketTask) -> tuple[HashArray, HashArray]:
-    with fsspec.open(name, "rb") as file:
+    with open_file(name) as file:
         header = np.frombuffer(file.read(16 * (task.buckets + 1)), dtype="<i8").reshape(2, -1)
         starts = (header.nbytes, header.nbytes + 8 * int(header[0, -1]))
         stretches = []

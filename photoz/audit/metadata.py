@@ -3,10 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
-from fsspec.core import url_to_fs
 from hats.catalog.dataset.collection_properties import CollectionProperties
 
 from photoz.audit.findings import Finding, make_finding
@@ -15,7 +13,7 @@ from photoz.catalogue.hats import MARGIN, PRIMARY, Partition, locate_partition
 from photoz.errors import CatalogueError
 from photoz.schema import find_algorithm, make_catalogue_schema
 from photoz.settings.config import Config
-from photoz.storage import exists, join, make_upath
+from photoz.storage import exists, find_filesystem, join, make_upath, open_file
 
 _PARQUET_METADATA = ("_metadata", "_common_metadata", "data_thumbnail.parquet")
 _NEEDED = ("hats.properties", "partition_info.csv", "dataset/_metadata", "dataset/_common_metadata")
@@ -132,7 +130,7 @@ def _read_common_schema(dataset: str) -> pa.Schema:
 
 def _read_footer(location: str) -> pq.FileMetaData:
     try:
-        with fsspec.open(location, "rb") as file:
+        with open_file(location) as file:
             return pq.read_metadata(file)
     except FileNotFoundError:
         raise
@@ -141,7 +139,7 @@ def _read_footer(location: str) -> pq.FileMetaData:
 
 
 def _find_stray_files(table: str, name: str, partitions: set[Partition]) -> Iterator[Finding]:
-    filesystem, path = url_to_fs(join(table, "dataset"))
+    filesystem, path = find_filesystem(join(table, "dataset"))
     filesystem.invalidate_cache()
     known = {_shorten(locate_partition(table, part)) for part in partitions} | set(_PARQUET_METADATA)
     stray = sorted(

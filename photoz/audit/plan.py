@@ -5,7 +5,6 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 from hats.catalog import PartitionInfo, TableProperties
@@ -16,7 +15,7 @@ from photoz.catalogue.records import locate_in_run
 from photoz.errors import CatalogueError
 from photoz.schema import find_algorithm
 from photoz.settings.config import Config
-from photoz.storage import exists, join, make_upath
+from photoz.storage import exists, join, make_upath, open_file
 
 _BYTES_PER_ID = 200  # `photoz.audit.ids.audit_ids` takes 170 a row of one bucket at its peak
 
@@ -97,7 +96,7 @@ def _find_algorithm(location: str, partitions: Iterable[Partition]) -> str:
     """Return the estimator whose p(z) the first partition that can be read holds; the others must hold the same."""
     for partition in partitions:
         try:
-            with fsspec.open(locate_partition(join(location, PRIMARY), partition), "rb") as file:
+            with open_file(locate_partition(join(location, PRIMARY), partition)) as file:
                 return find_algorithm(pq.read_schema(file).names)
         except (OSError, pa.ArrowException, UnicodeDecodeError):  # damage is for this partition's own task to report
             continue

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import hats.io
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,7 +27,7 @@ from photoz import __version__
 from photoz.content import hash_bytes
 from photoz.errors import CatalogueError
 from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER
-from photoz.storage import compute_checksum, exists, join, make_upath, open_atomic
+from photoz.storage import compute_checksum, exists, join, make_upath, open_atomic, open_file
 
 PRIMARY = "catalogue"
 MARGIN = "margin"
@@ -109,7 +108,7 @@ def read_partition(location: str, partition: Partition, *, columns: Sequence[str
     """
     file_name = locate_partition(locate_primary(location), partition)
     try:
-        with fsspec.open(file_name, "rb") as file:
+        with open_file(file_name) as file:
             return pq.read_table(file, columns=list(columns) if columns is not None else None)
     except FileNotFoundError as error:
         raise CatalogueError(

@@ -6,11 +6,10 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from fsspec.core import url_to_fs
 
 from photoz.catalogue.hats import Partition
 from photoz.errors import PhotozError
-from photoz.storage import PART_SUFFIX, exists, join, list_folder, read_json, write_json
+from photoz.storage import PART_SUFFIX, exists, find_filesystem, join, list_folder, read_json, write_json
 
 _GROUP = 1000  # records asked of a store together
 _TIMES = ("LastModified", "mtime", "updated", "last_modified")  # what stores call the time of an object's last change
@@ -123,7 +122,7 @@ def read_records(location: str, partitions: Sequence[Partition]) -> Iterator[Rec
 def scan_records(location: str) -> Iterator[tuple[Record, float]]:
     """Read all completion records that there are, each with the time it was written [s since 1970]; 0 if not told."""
     folder = locate_in_run(location, "records")
-    filesystem, path = url_to_fs(folder)
+    filesystem, path = find_filesystem(folder)
     filesystem.invalidate_cache()
     infos = filesystem.find(path, detail=True)
     times = {name.rpartition("/")[2]: _find_time(info) for name, info in infos.items() if name.endswith(".json")}
@@ -158,8 +157,8 @@ def read_run_file(location: str, name: str) -> dict[str, Any]:
 
 
 def _read_files(files: list[str]) -> Iterator[Record | None]:
-    filesystem, _ = url_to_fs(files[0])
-    paths = [url_to_fs(file)[1] for file in files]
+    filesystem, _ = find_filesystem(files[0])
+    paths = [find_filesystem(file)[1] for file in files]
     # Not `cat`, which takes names for patterns; stores answer many requests at once faster than one by one.
     for content in filesystem.cat_ranges(paths, None, None, on_error="return"):
         if isinstance(content, BaseException) and not isinstance(content, FileNotFoundError):

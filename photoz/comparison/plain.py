@@ -5,7 +5,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -16,7 +15,7 @@ from astropy.table import Table
 
 from photoz.errors import CatalogueError
 from photoz.estimators.photometric.base import Sample
-from photoz.storage import exists, find_files, join, list_folder
+from photoz.storage import exists, find_files, join, list_folder, open_file
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +92,7 @@ def read_table(location: str) -> pa.Table:
             return pa.concat_tables([_read_parquet(name) for name in _expand(location)])
         if lower.endswith((".parquet", ".pq")):
             return _read_parquet(location)
-        with fsspec.open(location, "rb") as file:
+        with open_file(location) as file:
             content = file.read()
         if lower.endswith((".fits", ".fit", ".fits.gz", ".fit.gz")):
             return _read_fits(content)
@@ -118,7 +117,7 @@ def _expand(pattern: str) -> list[str]:
 
 
 def _read_parquet(location: str) -> pa.Table:
-    with fsspec.open(location, "rb") as file:
+    with open_file(location) as file:
         names = pq.ParquetFile(file).schema_arrow.names
         return pq.read_table(file, columns=[name for name in names if name != "cutout"])
 

@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
@@ -13,7 +12,7 @@ from safetensors.numpy import save as save_arrays
 
 from photoz.errors import EstimatorError
 from photoz.pdf.recalibration import Recalibration
-from photoz.storage import join, open_atomic, write_json
+from photoz.storage import join, open_atomic, open_file, write_json
 
 MANIFEST = "manifest.json"
 WEIGHTS, ARRAYS = "weights.safetensors", "arrays.safetensors"  # of the networks, and of those fitted to magnitudes
@@ -58,7 +57,7 @@ def read_manifest(location: str) -> dict[str, object]:
         There is none, or it is not JSON.
     """
     try:
-        with fsspec.open(f"{location}/{MANIFEST}", "rb") as file:
+        with open_file(f"{location}/{MANIFEST}") as file:
             manifest: dict[str, object] = json.loads(file.read())
     except FileNotFoundError as error:
         raise EstimatorError(f"no trained estimator at {location!r}: run jobs/train_dr4.py first") from error
@@ -85,7 +84,7 @@ def read_arrays(location: str, name: str) -> Arrays:
 
 def read_bytes(location: str) -> bytes:
     """Read a file, at a path or any URL that fsspec opens."""
-    with fsspec.open(location, "rb") as file:
+    with open_file(location) as file:
         content: bytes = file.read()
     return content
 

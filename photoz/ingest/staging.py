@@ -4,11 +4,10 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from photoz.storage import is_store_trouble, join, open_atomic
+from photoz.storage import is_store_trouble, join, open_atomic, open_file
 
 METADATA_KEY = b"photoz.ingest"
 
@@ -71,7 +70,7 @@ def read_staged(location: str) -> Staged | None:
         The disk or store does not answer.
     """
     try:
-        with fsspec.open(location, "rb") as file:
+        with open_file(location) as file:
             parquet = pq.ParquetFile(file)
             values = json.loads((parquet.schema_arrow.metadata or {}).get(METADATA_KEY, b"{}"))
             return Staged(_make_record(values), parquet.metadata.num_rows)

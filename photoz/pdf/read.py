@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -15,6 +14,7 @@ from photoz.catalogue.hats import Partition, list_partitions, locate_partition, 
 from photoz.errors import CatalogueError
 from photoz.pdf.quantiles import compute_pdfs, decode_quantiles
 from photoz.schema import LEVELS, QUANTILES, find_algorithm
+from photoz.storage import open_file
 
 if TYPE_CHECKING:
     import qp
@@ -134,7 +134,7 @@ def _read_partition(
     """Read which of the ids a partition holds, and their stored quantiles."""
     file_name = locate_partition(primary, partition)
     try:
-        with fsspec.open(file_name, "rb") as opened:
+        with open_file(file_name) as opened:
             file = pq.ParquetFile(opened)
             column = _find_column(file, file_name)
             first, last = _find_range(file.metadata, wanted)

@@ -9,7 +9,6 @@ from photoz.settings.base import (
     Settings,
     choose_config_file,
     config_to_dict,
-    configure_storage,
     convert_settings,
     load_settings,
 )
@@ -20,7 +19,6 @@ __all__ = [
     "Settings",
     "choose_config_file",
     "config_to_dict",
-    "configure_storage",
     "convert_settings",
     "load_settings",
 ]

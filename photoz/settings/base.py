@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import fsspec
 import msgspec
 
 from photoz.errors import ConfigError
+from photoz.storage import StorageOptions, open_file
 
 DEFAULT_CONFIG_VARIABLE = "PHOTOZ_CONFIG"
 _SECRET_OPTION = re.compile(r"(^|_)(key|secret|token|password|credential|connection_string)$")
@@ -30,6 +30,11 @@ class JobSettings(Settings, frozen=True, kw_only=True):
     storage: dict[str, dict[str, Any]] = {}
     """fsspec options by protocol, e.g. ``[storage.s3] endpoint_url = "http://..."``. No secrets: those come from the
     environment, as the store's client reads them."""
+
+    @property
+    def storage_options(self) -> StorageOptions:
+        """What every process that works for the job opens with (`photoz.storage.use_options`)."""
+        return StorageOptions(self.storage)
 
     def check(self) -> None:
         """Raise `ConfigError` where settings, each of them valid, do not fit together."""
@@ -62,7 +67,7 @@ def load_settings(kind: type[S], location: str, overrides: Sequence[str] = ()) -
         The file is missing or no TOML, a key is unknown, or a value has the wrong type.
     """
     try:
-        with fsspec.open(location, "rb") as file:
+        with open_file(location) as file:
             values = tomllib.loads(file.read().decode())
     except FileNotFoundError as error:
         raise ConfigError(f"no settings file at {location!r}: give one with --config FILE") from error
@@ -89,12 +94,6 @@ def config_to_dict(config: Settings) -> dict[str, Any]:
     """Return the resolved settings as plain nested dictionaries, for run records and content keys."""
     values: dict[str, Any] = msgspec.to_builtins(config)
     return values
-
-
-def configure_storage(config: JobSettings) -> None:
-    """Give fsspec the run's storage options in this process, so that every library that opens URLs uses them."""
-    for protocol, options in config.storage.items():
-        fsspec.config.conf[protocol] = dict(options)
 
 
 def choose_config_file(script: str, name: str = "dr4.toml") -> str:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
@@ -20,7 +19,7 @@ from photoz.simulate.render import render_band
 from photoz.simulate.settings import Simulation
 from photoz.simulate.sky import Centre, Recipe, join_sources, make_sources
 from photoz.simulate.spectra import observe_spectra
-from photoz.storage import join
+from photoz.storage import join, open_file
 from photoz.survey.settings import Survey
 
 logger = logging.getLogger(__name__)
@@ -156,7 +155,7 @@ def write_survey_tables(config: Config, plans: Sequence[TilePlan]) -> TableRows:
 
 
 def _read_catalogue(location: str) -> dict[str, npt.NDArray[Any]]:
-    with fsspec.open(location, "rb") as file, fits.open(file) as hdus:
+    with open_file(location) as file, fits.open(file) as hdus:
         table = hdus[1].data
         return {name: np.array(table[name]) for name in table.names}
 

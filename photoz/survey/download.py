@@ -7,10 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Literal, NamedTuple
 
-import fsspec
-
 from photoz.errors import ConfigError, SurveyFileError
-from photoz.storage import join, move
+from photoz.storage import find_filesystem, join, move, open_file
 from photoz.survey.fits import base_name
 from photoz.survey.settings import Download, Survey
 
@@ -87,7 +85,7 @@ def read_places(download: Download) -> list[Place]:
     lines = list(download.tiles)
     if download.tile_list:
         try:
-            with fsspec.open(download.tile_list, "rt") as file:
+            with open_file(download.tile_list, "rt") as file:
                 lines += file.read().splitlines()
         except OSError as error:
             raise ConfigError(f"download.tile_list {download.tile_list!r} cannot be read: {error}") from error
@@ -136,9 +134,9 @@ def report_download(outcomes: Iterable[FileOutcome]) -> int:
 
 
 def _fetch(url: str, target: str) -> tuple[Literal["done", "skipped"], int]:
-    source, path = fsspec.url_to_fs(url)
+    source, path = find_filesystem(url)
     size = source.info(path).get("size")
-    store, place = fsspec.url_to_fs(target)
+    store, place = find_filesystem(target)
     if store.exists(place) and size in (None, store.size(place)):
         return "skipped", 0
     store.makedirs(place.rsplit("/", 1)[0], exist_ok=True)

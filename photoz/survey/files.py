@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import fsspec
-
 from photoz.errors import SurveyFileError
+from photoz.storage import find_filesystem
 from photoz.survey.fits import base_name
 from photoz.survey.settings import Survey
 
@@ -102,7 +101,7 @@ def find_tiles(survey: Survey, folder: str, *, weights: bool = False) -> list[Ti
 
 
 def _list_files(folder: str) -> list[str]:
-    fs, root = fsspec.url_to_fs(folder)
+    fs, root = find_filesystem(folder)
     root = str(root).rstrip("/")
     try:
         paths = fs.find(root)

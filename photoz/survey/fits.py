@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import IO, Any, Self
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
@@ -20,7 +19,7 @@ from astropy.io.fits.verify import VerifyError
 from astropy.utils.exceptions import AstropyWarning
 
 from photoz.errors import SurveyFileError
-from photoz.storage import is_store_trouble
+from photoz.storage import find_filesystem, is_store_trouble, open_file
 
 BLOCK_BYTES = 16 * 2**20
 """Bytes read at a time where no array shape dictates it."""
@@ -100,7 +99,7 @@ def stamp_file(location: str) -> FileStamp:
         The disk or store does not answer.
     """
     with refuse_missing(location):
-        fs, path = fsspec.url_to_fs(location)
+        fs, path = find_filesystem(location)
         info = fs.info(path)
     version = next((str(info[key]) for key in _VERSION_KEYS if info.get(key)), "")
     return FileStamp(base_name(location), int(info.get("size") or 0), version)
@@ -349,7 +348,7 @@ def refuse_damaged(problem: str) -> Iterator[None]:
 
 def _open_bytes(location: str) -> IO[bytes]:
     with refuse_missing(location):
-        file: IO[bytes] = fsspec.open(location, "rb").open()
+        file: IO[bytes] = open_file(location)
     return file
 
 

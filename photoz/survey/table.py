@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
 
 from photoz.content import hash_bytes
 from photoz.errors import SurveyFileError
+from photoz.storage import open_file
 from photoz.survey.fits import (
     base_name,
     parse_fits,
@@ -64,7 +64,7 @@ def read_table(location: str, columns: dict[str, str]) -> FitsTable:
     SurveyFileError
         The file is missing, truncated or corrupt, holds no table, or lacks a column.
     """
-    with refuse_missing(location), fsspec.open(location, "rb") as file:
+    with refuse_missing(location), open_file(location) as file:
         data: bytes = file.read()
     name = base_name(location)
     with parse_fits(io.BytesIO(data), location) as units, quiet_astropy():
@@ -81,7 +81,7 @@ def list_columns(location: str) -> list[str]:
     name = base_name(location)
     with (
         refuse_damaged(f"{name} is no valid FITS table"),
-        fsspec.open(location, "rb") as file,
+        open_file(location) as file,
         parse_fits(file, location) as units,
         quiet_astropy(),
     ):

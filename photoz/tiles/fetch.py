@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeVar
 
-import fsspec
 from fsspec.asyn import get_loop, sync
 from fsspec.implementations.local import LocalFileSystem
+
+from photoz.storage import find_filesystem, find_options
 
 IN_FLIGHT = 256
 """Calls of a process that may be unanswered at one time, each for one range or, by obstore, for all of an object: with
@@ -78,7 +79,7 @@ class Traffic:
 
 def make_fetch(location: str) -> Fetch:
     """Make the function that reads ranges of the objects of a folder (a path or any URL that fsspec opens)."""
-    filesystem, root = fsspec.url_to_fs(location)
+    filesystem, root = find_filesystem(location)
     if isinstance(filesystem, LocalFileSystem):
         return lambda ranges: _fetch_local(root, ranges)
     if location.startswith("s3://") and (store := _open_s3(root.partition("/")[0], _describe_s3())) is not None:
@@ -96,7 +97,7 @@ def choose_threads(location: str, most: int) -> int:
 
     There the kernel is told of a thread's ranges before they are read.
     """
-    return 1 if isinstance(fsspec.url_to_fs(location)[0], LocalFileSystem) else most
+    return 1 if isinstance(find_filesystem(location)[0], LocalFileSystem) else most
 
 
 def _fetch_local(root: str, ranges: Sequence[Range]) -> list[bytes | None]:
@@ -207,7 +208,7 @@ async def _get_end(store: Any, path: str, first: int) -> list[Any] | None:
 
 def _describe_s3() -> tuple[tuple[str, str], ...] | None:
     """Translate s3fs's options of this process into obstore's; None where they hold one that cannot be."""
-    options = dict(fsspec.config.conf.get("s3", {}))
+    options = find_options("s3://")
     client = dict(options.get("client_kwargs", {}))
     endpoint = options.get("endpoint_url") or client.pop("endpoint_url", "")
     region = client.pop("region_name", "")

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
 import zarr
@@ -18,6 +17,7 @@ from zarr.errors import BaseZarrError
 from zarr.storage import FsspecStore, LocalStore
 
 from photoz.errors import MissingTileError, TileError
+from photoz.storage import find_filesystem, find_options
 from photoz.tiles.chunks import ChunkedArray
 from photoz.tiles.fetch import Fetch, Traffic, choose_threads, make_fetch
 
@@ -205,7 +205,7 @@ class Tile:
         """Tell a blank area from a lost shard, which Zarr reads as fill values."""
         image = self._arrays["image"]
         _, rows, columns = image.shards or image.chunks
-        fs, root = fsspec.url_to_fs(self.location)
+        fs, root = find_filesystem(self.location)
         for row in range(y0 // rows, (y1 - 1) // rows + 1):
             for column in range(x0 // columns, (x1 - 1) // columns + 1):
                 key = image.metadata.encode_chunk_key((0, row, column))
@@ -274,17 +274,22 @@ def read_attributes(tiles: str, name: str) -> dict[str, Any]:
 
 def list_tiles(tiles: str) -> list[str]:
     """List the names of the store's tiles, finished or not."""
-    fs, root = fsspec.url_to_fs(tiles)
+    fs, root = find_filesystem(tiles)
     if not fs.exists(root):
         return []
     names = (str(path).rstrip("/").rsplit("/", 1)[-1] for path in fs.ls(root, detail=False))
     return sorted(name.removesuffix(".zarr") for name in names if name.endswith(".zarr"))
 
 
+def make_store(location: str, *, read_only: bool = False) -> FsspecStore | LocalStore:
+    """Make Zarr's store of a location, which would not know this process's storage options by itself."""
+    if "://" not in location:
+        return LocalStore(location, read_only=read_only)
+    return FsspecStore.from_url(location, storage_options=find_options(location), read_only=read_only)
+
+
 def _open_group(location: str) -> zarr.Group:
-    remote = "://" in location
-    store = FsspecStore.from_url(location, read_only=True) if remote else LocalStore(location, read_only=True)
-    return zarr.open_group(store=store, mode="r")
+    return zarr.open_group(store=make_store(location, read_only=True), mode="r")
 
 
 def _as_array(node: Any) -> zarr.Array[Any]:

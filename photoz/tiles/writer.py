@@ -13,7 +13,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from photoz.errors import TileError
 from photoz.evaluate.metrics import MAD_TO_SIGMA
 from photoz.storage import name_full_disk
-from photoz.tiles.reader import DAMAGE, FORMAT, read_attributes, tile_location
+from photoz.tiles.reader import DAMAGE, FORMAT, make_store, read_attributes, tile_location
 from photoz.tiles.settings import Tiles
 
 ZSTD_LEVEL = 1
@@ -48,7 +48,9 @@ class TileWriter:
         self._tiles = tiles
         self._layout = layout
         invalidate_tile(tiles, template.name)
-        self._group = zarr.create_group(store=tile_location(tiles, template.name), overwrite=True, zarr_format=3)
+        self._group = zarr.create_group(
+            store=make_store(tile_location(tiles, template.name)), overwrite=True, zarr_format=3
+        )
         stack = (len(template.bands), *template.shape)
         self._arrays = {
             "image": self._create("image", stack, "float32", np.nan),
@@ -158,7 +160,9 @@ def invalidate_tile(tiles: str, name: str) -> None:
     """
     if read_attributes(tiles, name).get("complete"):
         try:
-            zarr.open_group(store=tile_location(tiles, name), mode="r+").update_attributes({"complete": False})
+            zarr.open_group(store=make_store(tile_location(tiles, name)), mode="r+").update_attributes(
+                {"complete": False}
+            )
         except DAMAGE as error:
             raise TileError(f"tile {name} in {tiles!r} cannot be replaced: {error}; remove it by hand") from error
 

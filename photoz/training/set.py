@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import fsspec
 import msgspec
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +20,7 @@ from photoz.photometry import MagnitudeScaling, MagnitudeSums
 from photoz.schema import NO_IMAGE, make_training_schema
 from photoz.settings import config_to_dict
 from photoz.settings.config import Config
-from photoz.storage import compute_checksum, exists, join, list_folder, open_atomic
+from photoz.storage import compute_checksum, exists, join, list_folder, open_atomic, open_file
 from photoz.tiles import open_tile
 from photoz.training.crossmatch import SPLITS, assign_splits, match_sky, select_around_pixel
 
@@ -136,7 +135,7 @@ def _read_margin(config: Config, partition: Partition) -> pa.Table:
     location = locate_partition(join(config.locations.sources, MARGIN), partition)
     if not exists(location):
         return pa.table({"ra": pa.array([], pa.float64()), "dec": pa.array([], pa.float64())})
-    with fsspec.open(location, "rb") as file:
+    with open_file(location) as file:
         return pq.read_table(file, columns=["ra", "dec"])
 
 
@@ -161,7 +160,7 @@ def _read_counts(location: str, key: str) -> dict[str, int] | None:
     """Return what a finished part recorded; None when it is not there or was made from something else."""
     if not exists(location):
         return None
-    with fsspec.open(location, "rb") as file:
+    with open_file(location) as file:
         metadata = pq.read_schema(file).metadata or {}
     if metadata.get(_KEY) != key.encode():
         return None
@@ -213,7 +212,7 @@ def compute_set_hash(config: Config) -> str:
     """Hash the whole training set from the keys its parts record."""
     keys = []
     for part in list_parts(config.locations.training):
-        with fsspec.open(part, "rb") as file:
+        with open_file(part) as file:
             keys.append((pq.read_schema(file).metadata or {}).get(_KEY, b"").decode())
     return compute_key(sorted(keys))
 
@@ -236,7 +235,7 @@ def read_split(training: str, split: str, columns: Sequence[str]) -> Iterator[pa
         The rows of a row group that belong to the split; there may be none.
     """
     for part in list_parts(training):
-        with fsspec.open(part, "rb") as file:
+        with open_file(part) as file:
             parquet = pq.ParquetFile(file)
             for group in range(parquet.num_row_groups):
                 table = parquet.read_row_group(group, columns=[*columns, "split"])

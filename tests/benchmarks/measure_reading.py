@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 import zarr
@@ -25,6 +24,7 @@ from tiny_survey import make_wcs
 from photoz.catalogue.hats import Partition
 from photoz.inputs import attach_cutouts
 from photoz.schema import HEALPIX_ORDER, make_source_schema
+from photoz.storage import StorageOptions, use_options
 from photoz.telemetry import gather
 from photoz.tiles import TileTemplate, TileWriter, open_tile
 from photoz.tiles import fetch as fetching
@@ -144,8 +144,8 @@ def drop_cache(folder: Path) -> None:
 @contextmanager
 def serve(folder: Path) -> Iterator[str]:
     """Serve a folder of tiles as ``s3://`` with a latency; gives its location."""
-    with serve_ranges(folder.parent, LATENCY_S) as endpoint, patch.dict(fsspec.config.conf):
-        fsspec.config.conf["s3"] = {"endpoint_url": endpoint, "anon": True}
+    with serve_ranges(folder.parent, LATENCY_S) as endpoint:
+        use_options(StorageOptions({"s3": {"endpoint_url": endpoint, "anon": True}}))
         yield f"s3://{folder.name}"
 
 

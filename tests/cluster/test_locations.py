@@ -16,9 +16,8 @@ from cluster.inference.run import infer_catalogue
 from cluster.ingest import ingest_survey
 from cluster.training.photometric import train_photometric
 from cluster.training.set import build_training_set
-from photoz.settings import configure_storage
 from photoz.settings.config import Config
-from photoz.storage import exists, join, list_folder, move, open_atomic, remove, write_json
+from photoz.storage import exists, join, list_folder, move, open_atomic, remove, use_options, write_json
 from photoz.storage import find_files as find_within
 
 PAIRS = {
@@ -35,7 +34,7 @@ def run_all(folder: Path, place: str, tile: str, **sections: Any) -> frozenset[s
     survey = write_survey(folder, (tile,), shape=(64, 64), count=40)
     locations = {name: join(place, name) for name in NAMES} | {"survey": str(survey.folder)}
     config = make_config(folder, locations=locations, engine={"name": "serial"}, **sections)
-    configure_storage(config)
+    use_options(config.storage_options)
     write_spectra(survey.folder / "gkvScienceCatv02.fits", survey.catalogues[tile])
     assert ingest_survey(config) == 0
     build_training_set(config)
@@ -100,7 +99,7 @@ def base(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "disk":
         return str(tmp_path)
     bucket, endpoint = request.getfixturevalue("bucket_and_endpoint")
-    configure_storage(make_config(tmp_path, **{"storage": Place(bucket, endpoint).settle("")["storage"]}))
+    use_options(make_config(tmp_path, **{"storage": Place(bucket, endpoint).settle("")["storage"]}).storage_options)
     return join(bucket, tmp_path.name)
 
 

@@ -19,8 +19,7 @@ from cluster.lock import hold_lock
 from cluster.partitioning import partition_sources
 from photoz.catalogue.hats import list_partitions, locate_partition, locate_primary
 from photoz.errors import CatalogueError, MissingTileError
-from photoz.settings import configure_storage
-from photoz.storage import exists, join, list_folder, open_atomic, read_json, remove, write_json
+from photoz.storage import exists, join, list_folder, open_atomic, read_json, remove, use_options, write_json
 from photoz.tiles import fetch, open_tile
 from photoz.tiles.reader import list_tiles
 
@@ -71,7 +70,7 @@ def test_it_is_what_a_local_disk_would_hold(
     local = make_survey(tmp_path_factory.mktemp("local"), name_tiles(4))
     infer_catalogue(local.config)
     assert_same_rows(serial, read_all(local.config.locations.catalogue))
-    configure_storage(survey.config)
+    use_options(survey.config.storage_options)
 
 
 def test_the_fields_reader_opens_it(survey: ManyPartitions, serial: pa.Table, endpoint: str) -> None:
@@ -95,7 +94,7 @@ def test_a_rerun_skips_what_is_done_and_redoes_what_is_lost(survey: ManyPartitio
 def test_what_is_not_there_is_missing_not_damaged(
     survey: ManyPartitions, bucket: str, monkeypatch: pytest.MonkeyPatch, client: str
 ) -> None:
-    configure_storage(survey.config)
+    use_options(survey.config.storage_options)
     if client == "obstore":
         pytest.importorskip("obstore")
     else:

@@ -23,9 +23,8 @@ from cluster.local import Head, start_head
 from cluster.partitioning import partition_sources
 from photoz.errors import CatalogueError
 from photoz.ingest.tile import ingest_tile
-from photoz.settings import configure_storage
 from photoz.settings.config import Config
-from photoz.storage import exists, join, read_json, remove
+from photoz.storage import exists, join, read_json, remove, use_options
 from photoz.tiles import list_tiles, open_tile
 
 pytestmark = pytest.mark.faults
@@ -153,15 +152,15 @@ def test_the_store_goes_away(survey: ManyPartitions, tmp_path: Path, tally: Tall
             storage__s3={"endpoint_url": endpoint},
             inference__estimator=survey.config.inference.estimator,
         )
-        configure_storage(quiet)
+        use_options(quiet.storage_options)
         files, location = url_to_fs(quiet.locations.survey)
         files.put(survey.config.locations.survey, location, recursive=True)
         config = change(quiet, storage__s3={"endpoint_url": proxy.endpoint}, engine__name=engine)
-        configure_storage(config)
+        use_options(config.storage_options)
         proxy.go_away(after=100, seconds=20)
         assert ingest_tiles(config, find_survey(config)) == 0
         partition_sources(config)
-        configure_storage(quiet)
+        use_options(quiet.storage_options)
         report = read_json(join(quiet.locations.tiles, "ingest.json"))
         assert report["counts"] == {"done": len(TILES), "skipped": 0, "failed": 0}
         assert proxy.failures["503"] > 10

@@ -8,8 +8,9 @@ from fault_table import Tally
 from runs import ManyPartitions, assert_same_rows, change, make_survey, name_tiles, read_all
 
 from cluster.inference.run import infer_catalogue
-from photoz.settings import config_to_dict, configure_storage
+from photoz.settings import config_to_dict
 from photoz.settings.config import convert_config
+from photoz.storage import use_options
 
 pytest.importorskip("moto.server", reason="the server of the object store: pip install 'photoz[test]'")
 
@@ -44,16 +45,16 @@ def test_one_in_so_many_requests_fails(
 ) -> None:  # fmt: skip
     if engine == "ray":
         request.getfixturevalue("ray_workers")
-    configure_storage(survey.config)
+    use_options(survey.config.storage_options)
     expected = read_all(survey.config.locations.catalogue)
     catalogue = f"{bucket}/{engine}-{every}"
     with FailingProxy(endpoint, every) as proxy:
         values = config_to_dict(change(survey.config, engine__name=engine, locations__catalogue=catalogue))
         config = convert_config(values | {"storage": {"s3": {"endpoint_url": proxy.endpoint}}})
-        configure_storage(config)
+        use_options(config.storage_options)
         infer_catalogue(config)
         failed = dict(proxy.failures)
-    configure_storage(survey.config)
+    use_options(survey.config.storage_options)
     assert all(failed.values())
     quiet = change(survey.config, locations__catalogue=catalogue)
     fault = f"{engine}: one in {every} requests fails"

@@ -2,20 +2,30 @@
 
 import errno
 import os
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import fsspec
 import pytest
 
+import photoz.storage
 from photoz.errors import PhotozError, StorageFullError
 from photoz.storage import (
+    StorageOptions,
     compute_checksum,
     exists,
+    find_filesystem,
+    find_options,
     join,
     list_folder,
+    make_upath,
     name_full_disk,
     open_atomic,
+    open_file,
     read_json,
     remove,
+    use_options,
     write_json,
 )
 
@@ -83,3 +93,56 @@ def test_a_full_disk_is_named(number: int) -> None:
 def test_other_errors_are_not_taken_for_a_full_disk() -> None:
     with pytest.raises(PermissionError), name_full_disk("/data/tiles"):
         raise PermissionError(errno.EACCES, "no")
+
+
+@pytest.fixture
+def options(monkeypatch: pytest.MonkeyPatch) -> StorageOptions:
+    """Options of a run that this process works for, until the test ends."""
+    monkeypatch.setattr(photoz.storage, "_options", StorageOptions())
+    options = StorageOptions({"s3": {"endpoint_url": "http://store:9000", "client_kwargs": {"region_name": "x"}}})
+    use_options(options)
+    return options
+
+
+@pytest.mark.parametrize("location", ["s3://bucket/a[1]/b", "s3a://bucket/b"])
+def test_all_that_opens_knows_the_options(options: StorageOptions, location: str) -> None:
+    told = options.by_protocol["s3"]
+    assert find_options(location) == told
+    assert find_filesystem(location)[0].storage_options == told
+    assert dict(make_upath(location).storage_options) == told
+    with ThreadPoolExecutor(1) as pool:  # which knows nothing of who works here
+        assert pool.submit(find_filesystem, location).result()[0].storage_options == told
+
+
+def test_other_stores_and_other_libraries_do_not_know_them(options: StorageOptions, tmp_path: Path) -> None:
+    assert find_options(str(tmp_path)) == find_options("memory://a") == {}
+    assert "endpoint_url" not in fsspec.filesystem("s3").storage_options
+    assert "s3" not in fsspec.config.conf
+
+
+def test_each_part_of_a_chain_takes_its_own(options: StorageOptions, tmp_path: Path) -> None:
+    use_options(StorageOptions({**options.by_protocol, "simplecache": {"cache_storage": str(tmp_path)}}))
+    filesystem, path = find_filesystem("simplecache::s3://bucket/name")
+    assert path == "bucket/name"
+    assert filesystem.storage == [str(tmp_path)]
+    assert filesystem.fs.storage_options == options.by_protocol["s3"]
+
+
+def test_what_the_user_told_fsspec_lies_beneath(options: StorageOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"endpoint_url": "http://other", "anon": True})
+    found = find_filesystem("s3://bucket")[0].storage_options
+    assert found == {**options.by_protocol["s3"], "anon": True}
+
+
+def test_options_travel_to_other_processes(options: StorageOptions) -> None:
+    assert pickle.loads(pickle.dumps(options)) == options
+
+
+@pytest.mark.parametrize("content", ["a\r\nb", "ü", ""])
+def test_a_file_is_opened_as_bytes_or_text(folder: str, content: str) -> None:
+    with open_atomic(join(folder, "a b#c[1].txt")) as file:
+        file.write(content.encode())
+    with open_file(join(folder, "a b#c[1].txt")) as file:
+        assert file.read() == content.encode()
+    with open_file(join(folder, "a b#c[1].txt"), "rt") as file:
+        assert file.read() == content.replace("\r\n", "\n")
