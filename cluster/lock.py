@@ -10,10 +10,12 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 from fsspec.implementations.local import LocalFileSystem
 
 from photoz.errors import CatalogueError, PhotozError
@@ -36,6 +38,29 @@ SECONDS_TO_EXPIRE = 45.0
 _SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_BETWEEN_TRIES = 0.1
 _TRIES = 5
+_TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100  # a second
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds an output, or held it when it died.
+
+    Parameters
+    ----------
+    process : int
+    host : str
+    run_key : str
+        What the run does; "" where others cannot work beside it.
+    beat : float
+        [s since 1970] of its last sign of life, by its own host's clock, which may differ from this one's.
+    alive : bool
+    """
+
+    process: int
+    host: str
+    run_key: str
+    beat: float
+    alive: bool
 
 
 class Lock:
@@ -187,8 +212,11 @@ def hold_lock(folder: str, *, run_key: str = "", wait: bool = False) -> Iterator
         lock.release()
 
 
-def find_holder(folder: str) -> dict[str, Any]:
-    """Find the live run that holds an output.
+def find_holder(folder: str) -> Holder | None:
+    """Find the run that holds an output, and tell whether it lives.
+
+    By its process on this machine; on others by its next beat, which takes some seconds to see. That there comes none
+    shows only after `SECONDS_TO_EXPIRE`.
 
     Parameters
     ----------
@@ -197,15 +225,15 @@ def find_holder(folder: str) -> dict[str, Any]:
 
     Returns
     -------
-    dict
-        The lock's content; empty where nobody holds it. A run on another machine answers by its next beat; that it
-        is dead shows only after `SECONDS_TO_EXPIRE`.
+    Holder or None
+        None where nobody holds it.
     """
     location = join(folder, "lock.json")
-    while (holder := _read(location)) and not _is_alive(location, holder):
-        if _read(location) == holder:
-            return {}
-    return holder
+    while found := _read(location):
+        alive = _is_alive(location, found)
+        if alive or _read(location) == found:  # else another run took it over while this one watched
+            return Holder(found["process"], found["host"], found.get("run_key", ""), found["beat"], alive)
+    return None
 
 
 def _create_local(path: str, content: bytes) -> None:
@@ -266,7 +294,7 @@ def _look_up_process(holder: dict[str, Any]) -> bool | None:
     started = _read_start(holder["process"])
     if started is not None and holder.get("started") is not None:
         return bool(started == holder["started"])
-    return None if _runs(holder["process"]) else False
+    return None if psutil.pid_exists(holder["process"]) else False
 
 
 def _describe_machine() -> dict[str, Any]:
@@ -287,18 +315,11 @@ def _read_start(process: int) -> int | None:
     0 of a dead one whose end nobody took note of; None where there is no such process or no telling.
     """
     try:
-        content = Path(f"/proc/{process}/stat").read_bytes()
-    except OSError:
+        found, booted = psutil.Process(process), psutil.boot_time()
+        if found.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+            return 0
+        # Not since 1970, as psutil tells it: that moves with the clock, and a live run would be another process.
+        began = found.create_time() - booted
+        return round(began * _TICKS) if psutil.boot_time() == booted else _read_start(process)
+    except psutil.Error:
         return None
-    state, *values = content.rpartition(b")")[2].split()  # the name before it may hold anything
-    return 0 if state in (b"Z", b"X") else int(values[18])
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True

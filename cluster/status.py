@@ -5,10 +5,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from cluster.lock import SECONDS_TO_EXPIRE
+from cluster.lock import Holder, find_holder
 from cluster.publish import is_published
 from photoz.catalogue.hats import Partition, list_partitions
-from photoz.catalogue.records import read_run_file, scan_records
+from photoz.catalogue.records import locate_in_run, read_run_file, scan_records
 from photoz.errors import CatalogueError, PhotozError
 from photoz.settings.config import Config
 
@@ -40,8 +40,8 @@ class RunStatus:
         [s since 1970] when the last partition was finished; 0 before the first.
     recent : int
         Partitions finished in the ten minutes before ``now``.
-    holder : dict
-        The lock's content; empty when nobody holds the output.
+    holder : Holder or None
+        The run that holds the output, alive or dead; None when nobody does.
     published : bool
         The catalogue opens as one.
     audit : dict
@@ -60,15 +60,15 @@ class RunStatus:
     stage_seconds: dict[str, float]
     last_done: float
     recent: int
-    holder: dict[str, Any]
+    holder: Holder | None
     published: bool
     audit: dict[str, Any] = field(default_factory=dict)
     now: float = field(default_factory=time.time)
 
     @property
     def state(self) -> Literal["finished", "running", "unfinished"]:
-        """``running`` while the lock's holder gives signs of life, ``finished`` when all is done and published."""
-        if self.holder and self.now - self.holder["beat"] <= SECONDS_TO_EXPIRE:
+        """``running`` while the lock's holder lives, ``finished`` when all is done and published."""
+        if self.holder is not None and self.holder.alive:
             return "running"
         return "finished" if self.published and self.done == self.total else "unfinished"
 
@@ -112,7 +112,7 @@ def read_status(config: Config) -> RunStatus:
         stage_seconds=dict(sums),
         last_done=max(times, default=0.0),
         recent=sum(now - each <= _RECENT for each in times),
-        holder=read_run_file(location, "lock.json"),
+        holder=find_holder(locate_in_run(location)),
         published=is_published(location),
         audit=read_run_file(location, "audit.json"),
         now=now,
@@ -138,10 +138,13 @@ def format_status(status: RunStatus) -> str:
 
 def _describe_holder(status: RunStatus) -> str:
     holder = status.holder
-    if not holder:
+    if holder is None:
         return "" if status.state == "finished" else ": nobody is at work on it; start the job again to go on"
-    who = f"process {holder['process']} on {holder['host']}, last sign of life {_ago(status.now - holder['beat'])}"
-    return f": {who}" if status.state == "running" else f": its {who}, is dead; start the job again to go on"
+    who = f"process {holder.process} on {holder.host}"
+    if holder.alive:
+        return f": {who}"
+    seen = f"last sign of life {_ago(status.now - holder.beat)} by its host's clock"
+    return f": its {who}, {seen}, is dead; start the job again to go on"
 
 
 def _describe_partitions(status: RunStatus) -> str:

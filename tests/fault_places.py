@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 from conftest import run_ray
-from fsspec.core import url_to_fs
 from object_store import ENDPOINT, make_bucket, open_store
 
-from photoz.storage import join
+from photoz.storage import find_filesystem, join
 
 NAMES = ("tiles", "sources", "training", "models", "catalogue", "report")
 
@@ -71,15 +70,15 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 def find_files(location: str) -> list[str]:
     """Find all files beneath a folder, begun ones too; none where there is no folder, or it vanishes meanwhile."""
-    filesystem, path = url_to_fs(location)
+    filesystem, path = find_filesystem(location)
     filesystem.invalidate_cache()
     return [str(filesystem.unstrip_protocol(name)) for name in filesystem.find(path)]
 
 
 def copy_folder(source: str, target: str) -> None:
     """Copy a folder that is not there yet, within one store."""
-    filesystem, start = url_to_fs(source)
-    end = url_to_fs(target)[1]
+    filesystem, start = find_filesystem(source)
+    end = find_filesystem(target)[1]
     for file in filesystem.find(start):
         copy = end + file.removeprefix(start)
         filesystem.makedirs(filesystem._parent(copy), exist_ok=True)

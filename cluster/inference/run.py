@@ -38,7 +38,7 @@ from cluster.inference.stages import (
     write_stage,
 )
 from cluster.ledger import check_output, compute_run_key, describe_weights, explain_remaining
-from cluster.lock import Lock, find_holder, hold_lock
+from cluster.lock import Holder, Lock, find_holder, hold_lock
 from cluster.publish import Done, explain_unpublished, publish, sum_up_records, unpublish, write_run_record
 from cluster.reruns import begin, counting
 from cluster.telemetry import Progress, RunTelemetry
@@ -120,7 +120,7 @@ def complete_catalogue(plan: Plan, partitions: list[Partition], telemetry: RunTe
         ) from error
 
 
-def help_holder(plan: Plan, partitions: list[Partition], telemetry: RunTelemetry, holder: dict[str, Any]) -> None:
+def help_holder(plan: Plan, partitions: list[Partition], telemetry: RunTelemetry, holder: Holder | None) -> None:
     """Do what remains beside the run that holds the output's lock, from the other end.
 
     Raises
@@ -128,15 +128,15 @@ def help_holder(plan: Plan, partitions: list[Partition], telemetry: RunTelemetry
     CatalogueError
         That run works with other weights, settings or code.
     """
-    if not holder:
+    if holder is None or not holder.alive:
         return
-    if holder["run_key"] != plan.run_key:
+    if holder.run_key != plan.run_key:
         raise CatalogueError(
-            f"process {holder['process']} on {holder['host']} writes this output with another estimator, other "
+            f"process {holder.process} on {holder.host} writes this output with another estimator, other "
             "settings or other code: wait for it, or set locations.catalogue to another folder"
         )
     remaining = find_remaining(plan, partitions)[::-1]
-    logger.info("joining process %s on %s: %d partitions to do", holder["process"], holder["host"], len(remaining))
+    logger.info("joining process %s on %s: %d partitions to do", holder.process, holder.host, len(remaining))
     estimate_all(plan, remaining, telemetry)
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from astropy.table import Table
 from fault_places import NAMES, Place, find_files
-from fsspec.core import url_to_fs
 from runs import change, list_bright, read_all
 from tiny_survey import make_config, write_survey
 
@@ -17,7 +16,17 @@ from cluster.ingest import ingest_survey
 from cluster.training.photometric import train_photometric
 from cluster.training.set import build_training_set
 from photoz.settings.config import Config
-from photoz.storage import exists, join, list_folder, move, open_atomic, remove, use_options, write_json
+from photoz.storage import (
+    exists,
+    find_filesystem,
+    join,
+    list_folder,
+    move,
+    open_atomic,
+    remove,
+    use_options,
+    write_json,
+)
 from photoz.storage import find_files as find_within
 
 PAIRS = {
@@ -58,8 +67,8 @@ def check_catalogue(config: Config, ids: frozenset[str]) -> None:
 
 
 def read_bytes(place: str) -> dict[str, bytes]:
-    filesystem, _ = url_to_fs(place)
-    return {name: filesystem.cat_file(url_to_fs(name)[1]) for name in find_files(place)}
+    filesystem, _ = find_filesystem(place)
+    return {name: filesystem.cat_file(find_filesystem(name)[1]) for name in find_files(place)}
 
 
 def run_beside(folder: Path, base: str, pair: tuple[str, str], **sections: Any) -> None:
@@ -112,7 +121,7 @@ def test_listing_moving_and_removing_take_names_for_names(base: str, pair: tuple
     assert list_folder(folder, "*.json") == [join(folder, "a.json")]
     assert list_folder(folder) == [join(folder, "a.json"), join(folder, "below")]
     assert find_within(folder, "*/b.json") == [f"below/{pair[1]}/b.json"]
-    filesystem, path = url_to_fs(folder)
+    filesystem, path = find_filesystem(folder)
     move(filesystem, f"{path}/a.json", f"{path}/c.json")
     assert find_within(folder) == [f"below/{pair[1]}/b.json", "c.json"]
     with open_atomic(join(folder, pair[1])) as file:

@@ -8,15 +8,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
+from other_runs import keep_beating, write_lock
 
 import cluster.lock
-from cluster.lock import find_holder, hold_lock
+from cluster.lock import Holder, find_holder, hold_lock
 from photoz.errors import CatalogueError
 from photoz.storage import exists, read_json, remove, write_json
 
@@ -31,11 +31,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(tmp_path / "run")
 
 
-def write_lock(folder: str, **changes: object) -> None:
-    lock = {"token": "other", "host": "elsewhere", "process": 1, "run_key": "", "beat": time.time()}
-    write_json(f"{folder}/lock.json", lock | changes)
-
-
 def describe_own_lock(tmp_path: Path) -> dict[str, Any]:
     """Return a lock as this process writes it, without the token."""
     with hold_lock(str(tmp_path / "aside")) as lock:
@@ -43,28 +38,17 @@ def describe_own_lock(tmp_path: Path) -> dict[str, Any]:
     return {name: value for name, value in own.items() if name != "token"}
 
 
-@contextmanager
-def keep_beating(folder: str, *, clock: float = 0.0, **changes: object) -> Iterator[None]:
-    """Be a run that lives for the time of the block, on a host whose clock differs by so many seconds."""
-    over = threading.Event()
-
-    def beat() -> None:
-        while not over.wait(0.2):
-            write_lock(folder, **changes | {"beat": time.time() + clock})
-
-    write_lock(folder, **changes | {"beat": time.time() + clock})
-    thread = threading.Thread(target=beat)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+def find_living(folder: str) -> int:
+    """Return the process that holds the output and lives; 0 where none does."""
+    holder = find_holder(folder)
+    return holder.process if holder is not None and holder.alive else 0
 
 
 def assert_taken_at_once(folder: str) -> None:
     begun = time.monotonic()
-    assert find_holder(folder) == {}
+    holder = find_holder(folder)
+    assert holder is not None
+    assert not holder.alive
     with hold_lock(folder) as lock:
         lock.check()
     assert time.monotonic() - begun < cluster.lock.SECONDS_TO_EXPIRE / 2
@@ -72,15 +56,18 @@ def assert_taken_at_once(folder: str) -> None:
 
 def test_the_lock_is_gone_afterwards(folder: str) -> None:
     with hold_lock(folder, run_key="key"):
-        assert find_holder(folder)["run_key"] == "key"
-    assert find_holder(folder) == {}
+        found = find_holder(folder)
+        assert found == Holder(
+            os.getpid(), socket.gethostname(), "key", read_json(f"{folder}/lock.json")["beat"], alive=True
+        )
+    assert find_holder(folder) is None
     assert list(Path(folder).iterdir()) == []
 
 
 @pytest.mark.parametrize("clock", [-7200.0, 0.0, 7200.0])
 def test_a_run_on_another_host_that_beats_is_respected_whatever_its_clock_says(folder: str, clock: float) -> None:
     with keep_beating(folder, clock=clock):
-        assert find_holder(folder)["token"] == "other"
+        assert find_living(folder) == read_json(f"{folder}/lock.json")["process"]
         with pytest.raises(CatalogueError, match="process 1 on elsewhere is writing this output"), hold_lock(folder):
             pass
 
@@ -94,9 +81,9 @@ def test_a_run_on_another_host_that_stopped_is_replaced(folder: str, clock: floa
     assert line.startswith(f"process 1 on elsewhere holds {lock.location} and gives no sign of life: waiting another ")
 
 
-def test_a_run_on_another_host_that_stopped_is_no_holder(folder: str) -> None:
-    write_lock(folder)
-    assert find_holder(folder) == {}
+def test_a_run_on_another_host_that_stopped_is_a_dead_holder(folder: str) -> None:
+    write_lock(folder, beat=12.0, run_key="key")
+    assert find_holder(folder) == Holder(1, "elsewhere", "key", 12.0, alive=False)
 
 
 @linux
@@ -107,7 +94,7 @@ def test_a_run_in_another_container_of_the_same_name_is_respected(
     """Its process cannot be seen from here."""
     changes = describe_own_lock(tmp_path) | {"process": 2**22 + 1} | changes
     with keep_beating(folder, **changes):
-        assert find_holder(folder)["token"] == "other"
+        assert find_living(folder) == read_json(f"{folder}/lock.json")["process"]
         with pytest.raises(CatalogueError, match=f"process {2**22 + 1} on {socket.gethostname()}"), hold_lock(folder):
             pass
 
@@ -131,7 +118,7 @@ def test_a_killed_run_on_this_machine_is_replaced_at_once(folder: str, collected
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
         assert run.stdout.readline() == "held\n"
-        assert find_holder(folder)["process"] == run.pid
+        assert find_living(folder) == run.pid
         run.kill()
         if collected:
             run.wait()
@@ -248,6 +235,6 @@ def test_a_store_that_names_no_condition_is_understood(store: str, monkeypatch: 
     with hold_lock(store):
         with pytest.raises(CatalogueError, match="is writing this output"), hold_lock(store):
             pass
-        assert find_holder(store)["process"] == os.getpid()
+        assert find_living(store) == os.getpid()
     assert gone
-    assert find_holder(store) == {}
+    assert find_holder(store) is None

@@ -7,8 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
+from other_runs import keep_beating
 from runs import ManyPartitions, change, make_survey, name_tiles, write_toml
 
+import cluster.lock
 from cluster.inference.run import infer_catalogue
 from cluster.lock import hold_lock
 from cluster.status import format_status, read_status
@@ -66,13 +68,27 @@ def test_a_run_at_work_and_a_dead_one(config: Config) -> None:
         status = read_status(config)
         lock = read_json(join(folder, "lock.json"))
     assert (status.state, status.done, status.total) == ("running", 1, 4)
-    assert f"process {lock['process']} on {lock['host']}, last sign of life" in format_status(status)
+    assert f"running: process {lock['process']} on {lock['host']}\n" in format_status(status)
     assert read_status(config).state == "unfinished"
     assert "nobody is at work on it" in format_status(read_status(config))
-    write_json(join(folder, "lock.json"), lock | {"beat": time.time() - 3600})
+    write_json(join(folder, "lock.json"), lock | {"process": 2**22 + 1, "beat": time.time() - 7200})
     status = read_status(config)
     assert status.state == "unfinished"
-    assert "is dead; start the job again to go on" in format_status(status)
+    text = format_status(status)
+    assert "last sign of life 2 hours ago by its host's clock, is dead; start the job again to go on" in text
+
+
+@pytest.mark.parametrize("clock", [-3600.0, -45.0, 45.0, 3600.0])
+def test_another_hosts_clock_says_nothing(config: Config, monkeypatch: pytest.MonkeyPatch, clock: float) -> None:
+    """A run is at work while its beat changes, whatever time it tells, and no longer."""
+    monkeypatch.setattr(cluster.lock, "SECONDS_TO_EXPIRE", 2.0)
+    monkeypatch.setattr(cluster.lock, "_SECONDS_BETWEEN_LOOKS", 0.1)
+    lose(config, 1)
+    with keep_beating(locate_in_run(config.locations.catalogue), clock=clock):
+        assert read_status(config).state == "running"
+    status = read_status(config)
+    assert status.state == "unfinished"
+    assert "its process 1 on elsewhere, last sign of life" in format_status(status)
 
 
 def test_half_written_records_do_not_count(config: Config) -> None:

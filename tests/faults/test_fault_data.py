@@ -11,7 +11,6 @@ import pytest
 from fault_places import Place, copy_folder, find_files
 from fault_table import Tally
 from faulty import inject
-from fsspec.core import url_to_fs
 from runs import FAR_APART, ManyPartitions, add_empty_partition, change, make_survey, name_tiles, read_all
 from small_disk import SmallDisk
 
@@ -24,7 +23,7 @@ from photoz.catalogue.records import Record
 from photoz.errors import CatalogueError
 from photoz.schema import Flag
 from photoz.settings.config import Config
-from photoz.storage import join, remove
+from photoz.storage import find_filesystem, join, remove
 
 pytestmark = pytest.mark.faults
 TILES = name_tiles(10)
@@ -49,7 +48,7 @@ def locate_tile(config: Config, name: str) -> str:
 def test_a_flipped_byte_in_a_chunk(survey: ManyPartitions, config: Config, tally: Tally, engine: str) -> None:
     config = change(config, engine__name=engine)
     shard = find_files(join(locate_tile(config, TILES[3]), "image", "c"))[0]
-    filesystem, path = url_to_fs(shard)
+    filesystem, path = find_filesystem(shard)
     whole = filesystem.cat_file(path)
     for byte in (100, 2000, len(whole) // 2) if engine == "serial" else (2000,):
         filesystem.pipe_file(path, whole[:byte] + bytes([whole[byte] ^ 0x10]) + whole[byte + 1 :])

@@ -10,7 +10,6 @@ import pytest
 from fault_places import Place, assert_nothing_half_written, find_files
 from fault_table import Tally
 from faulty import Die, ingest_faulty
-from fsspec.core import url_to_fs
 from ingested import find_survey
 from killed_jobs import kill_when, start_job
 from runs import ManyPartitions, assert_same_rows, change, make_survey, name_tiles, read_all
@@ -24,7 +23,7 @@ from cluster.partitioning import partition_sources
 from photoz.errors import CatalogueError
 from photoz.ingest.tile import ingest_tile
 from photoz.settings.config import Config
-from photoz.storage import exists, join, read_json, remove, use_options
+from photoz.storage import exists, find_filesystem, join, read_json, remove, use_options
 from photoz.tiles import list_tiles, open_tile
 
 pytestmark = pytest.mark.faults
@@ -153,7 +152,7 @@ def test_the_store_goes_away(survey: ManyPartitions, tmp_path: Path, tally: Tall
             inference__estimator=survey.config.inference.estimator,
         )
         use_options(quiet.storage_options)
-        files, location = url_to_fs(quiet.locations.survey)
+        files, location = find_filesystem(quiet.locations.survey)
         files.put(survey.config.locations.survey, location, recursive=True)
         config = change(quiet, storage__s3={"endpoint_url": proxy.endpoint}, engine__name=engine)
         use_options(config.storage_options)
