@@ -3,7 +3,8 @@
 from functools import partial
 from typing import Any
 
-from cluster.engines import join_cluster, run_tasks
+from cluster.engines.choose import open_engine
+from cluster.engines.tasks import run_tasks
 from photoz.audit import audit_ids, audit_partition, plan_audit, plan_buckets, summarize_audit
 from photoz.catalogue.records import locate_in_run
 from photoz.settings.config import Config
@@ -31,10 +32,10 @@ def audit_catalogue(config: Config) -> dict[str, Any]:
     tasks = plan_audit(config)
     spill, buckets = (tasks[0].spill, tasks[0].buckets) if tasks else ("", 0)
     try:
-        with join_cluster(config):
-            results = list(run_tasks(partial(audit_partition, config), tasks, config, label="partitions audited"))
+        with open_engine(config) as engine:
+            results = list(run_tasks(partial(audit_partition, config), tasks, engine, label="partitions audited"))
             of_ids = plan_buckets(spill, buckets)
-            id_results = list(run_tasks(partial(audit_ids, config), of_ids, config, label="buckets of ids"))
+            id_results = list(run_tasks(partial(audit_ids, config), of_ids, engine, label="buckets of ids"))
     finally:
         if spill:
             remove(spill)

@@ -1,11 +1,15 @@
 """Ingest of a survey's tiles on any engine, by one run at a time."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
-from cluster.engines import Again, insist, join_cluster, run_tasks
+from cluster.engines.base import Engine
+from cluster.engines.choose import open_engine
+from cluster.engines.retries import insist
+from cluster.engines.tasks import run_tasks
 from cluster.lock import Lock, hold_lock
 from cluster.partitioning import partition_sources
 from photoz.ingest.check import check_survey
@@ -33,20 +37,21 @@ def ingest_survey(config: Config) -> int:
     ConfigError, SurveyFileError, CatalogueError
         Before any work: settings that fit no tile, or another run at it. After it: sources that cannot be partitioned.
     """
+    retries = config.engine.retries
     survey, folder, weights = config.survey, config.locations.survey, config.tiles.store_weights
-    tiles = insist(lambda: find_tiles(survey, folder, weights=weights), config, "listing the survey's files")
-    insist(lambda: check_survey(config, tiles), config, "looking at the first tiles")
-    with ingest_alone(config) as locks:
-        status = ingest_tiles(config, tiles)
+    tiles = insist(lambda: find_tiles(survey, folder, weights=weights), retries, "listing the survey's files")
+    insist(lambda: check_survey(config, tiles), retries, "looking at the first tiles")
+    with ingest_alone(config) as locks, open_engine(config) as engine:
+        status = ingest_tiles(config, tiles, engine)
         for lock in locks:
-            insist(lock.check, config, "looking at the lock")
-        partition_sources(config)
+            insist(lock.check, retries, "looking at the lock")
+        partition_sources(config, engine)
     return status
 
 
 @contextmanager
 def ingest_alone(config: Config) -> Iterator[tuple[Lock, Lock]]:
-    """Keep others from ingesting into the same tile store or source catalogue, and one cluster for all that is done.
+    """Keep others from ingesting into the same tile store or source catalogue.
 
     Raises
     ------
@@ -54,11 +59,11 @@ def ingest_alone(config: Config) -> Iterator[tuple[Lock, Lock]]:
         Another run is at it.
     """
     staging = staging_location(config.locations.sources)
-    with hold_lock(config.locations.tiles) as of_tiles, hold_lock(staging) as of_sources, join_cluster(config):
+    with hold_lock(config.locations.tiles) as of_tiles, hold_lock(staging) as of_sources:
         yield of_tiles, of_sources
 
 
-def ingest_tiles(config: Config, tiles: Sequence[TileFiles]) -> int:
+def ingest_tiles(config: Config, tiles: Sequence[TileFiles], engine: Engine) -> int:
     """Ingest all tiles and record the outcome of each; one whose files or store do not answer to the last is failed.
 
     Parameters
@@ -66,6 +71,7 @@ def ingest_tiles(config: Config, tiles: Sequence[TileFiles]) -> int:
     config : Config
     tiles : sequence of TileFiles
         From `photoz.survey.files.find_tiles`.
+    engine : Engine
 
     Returns
     -------
@@ -78,12 +84,12 @@ def ingest_tiles(config: Config, tiles: Sequence[TileFiles]) -> int:
     StorageFullError
         The disk is full.
     """
-    start, again = time.monotonic(), Again()
+    start, again = time.monotonic(), Counter[str]()
     ingest = partial(ingest_tile, config)
     last = partial(ingest, give_up=True)
-    outcomes = run_tasks(ingest, tiles, config, label="tiles", last=last, again=again)
+    outcomes = run_tasks(ingest, tiles, engine, label="tiles", last=last, again=again)
     results = list(stop_without_room(outcomes))
-    run = {"seconds": round(time.monotonic() - start, 3), "retried_tiles": again.retried}
-    run |= {"rerun_after_lost_worker": again.reruns}
+    run = {"seconds": round(time.monotonic() - start, 3), "retried_tiles": again["retried"]}
+    run |= {"rerun_after_lost_worker": again["reruns"]}
     least = config.ingest.min_completeness
     return report_ingest(results, config.locations.tiles, min_completeness=least, run=run)

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from cluster.engines.choose import check_engine
 from photoz.errors import PhotozError
 from photoz.settings import JobSettings, choose_config_file, config_to_dict, load_settings
 from photoz.settings.config import Config
@@ -52,6 +53,7 @@ def run_job_with(
         use_options(config.storage_options)
         if isinstance(config, Config):
             _start_log(config.run.name)
+            check_engine(config.engine.name)
         if options.dry_run:
             print(msgspec.json.format(msgspec.json.encode(config_to_dict(config)), indent=2).decode())
             return 0

@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from cluster.engines import join_cluster, run_tasks
+from cluster.engines.base import Engine
+from cluster.engines.choose import open_engine
+from cluster.engines.tasks import run_tasks
 from photoz.catalogue.hats import Partition
 from photoz.nz.distribution import Distribution, Sums, choose_equal_edges, make_distribution
 from photoz.nz.tomography import StackTask, count_partition, describe_nz, make_z_edges, plan_nz, stack_partition
@@ -34,12 +36,12 @@ def summarize_nz(config: Config) -> tuple[Distribution, dict[str, Any]]:
         A setting of the section ``nz`` makes no sense.
     """
     partitions, algorithm = plan_nz(config)
-    with join_cluster(config):
-        edges = config.nz.edges or _find_edges(config, partitions)
+    with open_engine(config) as engine:
+        edges = config.nz.edges or _find_edges(config, partitions, engine)
         tasks = [StackTask(partition, edges, algorithm) for partition in partitions]
         z_edges = make_z_edges(config)
         sums, rows, without_pdf = Sums.empty(len(edges) - 1, config.nz.resamples, len(z_edges) - 1), 0, 0
-        for result in run_tasks(partial(stack_partition, config), tasks, config, label="partitions stacked"):
+        for result in run_tasks(partial(stack_partition, config), tasks, engine, label="partitions stacked"):
             sums, rows = sums.add(result["sums"]), rows + result["rows"]
             without_pdf += result["without_pdf"]
     distribution = make_distribution(sums, z_edges)
@@ -49,9 +51,9 @@ def summarize_nz(config: Config) -> tuple[Distribution, dict[str, Any]]:
     return distribution, description
 
 
-def _find_edges(config: Config, partitions: list[Partition]) -> tuple[float, ...]:
+def _find_edges(config: Config, partitions: list[Partition], engine: Engine) -> tuple[float, ...]:
     """Find the edges of equally full bins in a pass over the catalogue."""
-    results = run_tasks(partial(count_partition, config), partitions, config, label="partitions counted")
+    results = run_tasks(partial(count_partition, config), partitions, engine, label="partitions counted")
     counts = np.zeros(1, dtype=np.int64)
     for result in results:
         counts = counts + result["counts"]

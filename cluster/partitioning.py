@@ -4,15 +4,17 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pyarrow.parquet as pq
 from distributed import Client, LocalCluster
 from hats_import.collection.arguments import CollectionArguments
 from hats_import.pipeline import pipeline_with_client
+from tenacity import retry_if_exception
 
-from cluster.engines import dask_client, insist, wait_to_retry
+from cluster.engines.base import Engine
+from cluster.engines.retries import insist, make_policy
 from cluster.seal import compute_checksums, find_changed
 from photoz.catalogue.hats import MARGIN, PRIMARY
 from photoz.content import compute_key
@@ -42,7 +44,7 @@ _RECORD = "partitioning.json"
 _HEALPIX_PROPERTIES = {"hats_col_healpix": HEALPIX_COLUMN, "hats_col_healpix_order": HEALPIX_ORDER}
 
 
-def partition_sources(config: Config) -> None:
+def partition_sources(config: Config, engine: Engine) -> None:
     """Turn the staged sources of all tiles into the partitioned source catalogue with its margin.
 
     Nothing is done when the catalogue was made from the same staged files with the same settings.
@@ -51,6 +53,8 @@ def partition_sources(config: Config) -> None:
     ----------
     config : Config
         ``sources`` says how large a partition may be.
+    engine : Engine
+        Whose Dask workers do it; without any it is done in this process.
 
     Raises
     ------
@@ -65,37 +69,40 @@ def partition_sources(config: Config) -> None:
         remove(begun)
     key = _compute_key(config, staged)
     target = config.locations.sources.rstrip("/")
-    if _holds(config, target, key):
+    if _holds(engine, target, key):
         logger.info("source catalogue %s is up to date", target)
         return
     logger.info("partitioning the sources of %d tiles", len(staged))
     _remove_own(target)
-    for number in range(config.engine.retries + 1):
-        try:
-            _partition_once(config, staged, target)
-            break
-        except Exception as error:
-            # hats-import logs what its workers raised, and raises a RuntimeError.
-            again = isinstance(error, RuntimeError) or is_store_trouble(error)
-            if not again and not isinstance(error, OSError):
-                raise
-            if not again or number == config.engine.retries:
-                raise CatalogueError(
-                    f"the sources could not be partitioned ({error}): the log says why; run the job again, the tiles "
-                    "are done"
-                ) from error
-            wait_to_retry(number, f"the sources could not be partitioned ({error})")
-    insist(lambda: _seal(config, target, key), config, "the record of the source catalogue")
+    policy = make_policy(
+        engine.settings.retries,
+        when=retry_if_exception(_may_pass),
+        describe=lambda error: f"the sources could not be partitioned ({error})",
+    )
+    try:
+        policy(_partition_once, config, staged, target, engine)
+    except Exception as error:
+        if not _may_pass(error) and not isinstance(error, OSError):
+            raise
+        raise CatalogueError(
+            f"the sources could not be partitioned ({error}): the log says why; run the job again, the tiles are done"
+        ) from error
+    insist(lambda: _seal(engine, target, key), engine.settings.retries, "the record of the source catalogue")
 
 
-def _seal(config: Config, target: str, key: str) -> None:
+def _may_pass(error: BaseException) -> bool:
+    """Tell trouble that another attempt may mend: hats-import logs what its workers raised, and raises RuntimeError."""
+    return isinstance(error, RuntimeError) or is_store_trouble(error)
+
+
+def _seal(engine: Engine, target: str, key: str) -> None:
     names = [name for name in find_files(target) if name != _RECORD]
-    write_json(join(target, _RECORD), {"key": key, "files": compute_checksums(config, target, names)})
+    write_json(join(target, _RECORD), {"key": key, "files": compute_checksums(engine, target, names)})
 
 
-def _partition_once(config: Config, staged: list[str], target: str) -> None:
+def _partition_once(config: Config, staged: list[str], target: str, engine: Engine) -> None:
     _clear(target)
-    with _client(config, target) as client, _runtime_arguments(target) as runtime:
+    with _client(engine, target) as client, _runtime_arguments(target) as runtime:
         arguments = _make_arguments(config, staged, target, runtime)
         write_json(join(target, _RECORD), {"key": "unfinished"})  # ours to replace, should this process die
         try:
@@ -168,24 +175,24 @@ def _is_remote(target: str) -> bool:
 
 
 @contextmanager
-def _client(config: Config, target: str) -> Iterator[Client]:
+def _client(engine: Engine, target: str) -> Iterator[Client]:
     """Use the run's Dask workers, unless they may be on other hosts and would need intermediate files of this one."""
-    elsewhere = bool(config.engine.address) and _is_remote(target)
+    elsewhere = bool(engine.settings.address) and _is_remote(target)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Computing partitions from catalog parquet files")
         warnings.filterwarnings("ignore", message="Port .* is already in use")
-        if config.engine.name == "dask" and not elsewhere:
-            with dask_client(config) as client:
-                yield client
-        else:
-            # Threads of this process: the work is Arrow's and NumPy's, and worker processes take longer to start.
-            # A cluster made by name: a Client alone joins the one of DASK_SCHEDULER_ADDRESS, which pods are given.
-            threads = config.engine.workers
-            with (
-                LocalCluster(processes=False, n_workers=1, threads_per_worker=threads, dashboard_address=None) as local,
-                Client(local) as client,
-            ):
-                yield client
+        with nullcontext() if elsewhere else engine.lend_dask() as lent:
+            if lent is not None:
+                yield lent
+                return
+        # Threads of this process: the work is Arrow's and NumPy's, and worker processes take longer to start. A cluster
+        # made by name: a Client alone joins the one of DASK_SCHEDULER_ADDRESS, which pods are given.
+        threads = engine.settings.workers
+        with (
+            LocalCluster(processes=False, n_workers=1, threads_per_worker=threads, dashboard_address=None) as local,
+            Client(local) as client,
+        ):
+            yield client
 
 
 def _compute_key(config: Config, staged: list[str]) -> str:
@@ -196,12 +203,12 @@ def _compute_key(config: Config, staged: list[str]) -> str:
     return compute_key(content)
 
 
-def _holds(config: Config, target: str, key: str) -> bool:
+def _holds(engine: Engine, target: str, key: str) -> bool:
     """Tell whether the catalogue was made with this key, and is still what was made."""
     record = read_json(join(target, _RECORD)) if exists(join(target, _RECORD)) else {}
     if record.get("key") != key or "files" not in record:
         return False
-    changed = find_changed(config, target, record["files"])
+    changed = find_changed(engine, target, record["files"])
     if changed:
         logger.warning("%d files of the source catalogue are missing or damaged, %s first", len(changed), changed[0])
     return not changed

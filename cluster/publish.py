@@ -11,8 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cluster.engines import run_tasks
-from cluster.inference.stages import Plan
+from cluster.engines.base import Engine
+from cluster.engines.tasks import run_tasks
+from cluster.inference.plan import Plan
 from cluster.ledger import describe_versions, list_begun_files, list_remaining_files, locate_output
 from cluster.seal import compute_checksums, find_changed
 from cluster.telemetry import RunTelemetry
@@ -127,7 +128,7 @@ def _read_all(location: str, partitions: Sequence[Partition]) -> Iterator[Record
         yield record
 
 
-def publish(plan: Plan, done: Done) -> None:
+def publish(plan: Plan, done: Done, engine: Engine) -> None:
     """Complete the catalogue: metadata of the primary table, the margin, and last what makes it open as one."""
     config, location = plan.config, plan.config.locations.catalogue
     for stale in list_remaining_files(location, done.partitions):
@@ -140,18 +141,17 @@ def publish(plan: Plan, done: Done) -> None:
     margin = config.sources.margin_arcsec > 0
     remove(join(location, MARGIN))
     if margin:
-        write_margin(config, done.partitions)
-    files = compute_checksums(config, location, _list_published(location))
+        write_margin(config, done.partitions, engine)
+    files = compute_checksums(engine, location, _list_published(location))
     write_json(locate_in_run(location, _SEAL), {"key": _compute_publish_key(config, done), "files": files})
     finish_collection(location, name=config.run.name, margin=margin)
 
 
-def write_margin(config: Config, partitions: Sequence[Partition]) -> None:
+def write_margin(config: Config, partitions: Sequence[Partition], engine: Engine) -> None:
     """Write the margin of the finished primary table: the neighbours' rows within ``sources.margin_arcsec``."""
     location = config.locations.catalogue.rstrip("/")
-    results = run_tasks(
-        partial(write_margins, config), plan_margins(location, partitions), config, label="squares of margins"
-    )
+    write, tasks = partial(write_margins, config), plan_margins(location, partitions)
+    results = run_tasks(write, tasks, engine, label="squares of margins")
     margins = [margin for result in results for margin in result["margins"]]
     schema = read_partition(location, partitions[0]).schema
     finish_margin(location, margins, threshold=config.sources.margin_arcsec, schema=schema)
@@ -162,7 +162,7 @@ def is_published(location: str) -> bool:
     return exists(join(location, "collection.properties"))
 
 
-def explain_unpublished(config: Config, done: Done) -> str:
+def explain_unpublished(config: Config, done: Done, engine: Engine) -> str:
     """Say why a catalogue must be completed (again), or return "" when it was, and is still what was completed.
 
     The partitions' own files are not looked at: `cluster.ledger.explain_remaining` does that.
@@ -175,7 +175,7 @@ def explain_unpublished(config: Config, done: Done) -> str:
         return "what it was completed with is not known"
     if seal.get("key") != _compute_publish_key(config, done):
         return "its partitions or its margin are no longer those it was completed with"
-    changed = find_changed(config, location, seal["files"])
+    changed = find_changed(engine, location, seal["files"])
     return f"{changed[0]} and {len(changed) - 1} other files are missing or damaged" if changed else ""
 
 

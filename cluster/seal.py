@@ -2,19 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 
-from cluster.engines import run_tasks
-from photoz.settings.config import Config
+from cluster.engines.base import Engine
+from cluster.engines.tasks import run_tasks
 from photoz.storage import compute_checksum, join
 
 _FILES_A_TASK = 100
 
 
-def compute_checksums(config: Config, folder: str, names: Sequence[str]) -> dict[str, str]:
+def compute_checksums(engine: Engine, folder: str, names: Sequence[str]) -> dict[str, str]:
     """Compute the SHA-256 of files, on the engine.
 
     Parameters
     ----------
-    config : Config
+    engine : Engine
     folder : str
     names : sequence of str
         Of the files, within the folder.
@@ -26,14 +26,14 @@ def compute_checksums(config: Config, folder: str, names: Sequence[str]) -> dict
     """
     tasks = [(folder, tuple(names[at : at + _FILES_A_TASK])) for at in range(0, len(names), _FILES_A_TASK)]
     found: dict[str, str] = {}
-    for result in run_tasks(_compute_some, tasks, config, label="groups of files checked"):
+    for result in run_tasks(_compute_some, tasks, engine, label="groups of files checked"):
         found |= result["checksums"]
     return found
 
 
-def find_changed(config: Config, folder: str, checksums: Mapping[str, str]) -> list[str]:
+def find_changed(engine: Engine, folder: str, checksums: Mapping[str, str]) -> list[str]:
     """List the files of a folder, of those with a checksum, that are missing or another's."""
-    found = compute_checksums(config, folder, list(checksums))
+    found = compute_checksums(engine, folder, list(checksums))
     return [name for name, expected in checksums.items() if found.get(name) != expected]
 
 

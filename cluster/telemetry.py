@@ -48,6 +48,10 @@ class Progress:
             self._last_line = now
             logger.info("%s", self.describe())
 
+    def retry(self) -> None:
+        """Count a task that raised and will be tried again."""
+        self.retried += 1
+
     def describe(self) -> str:
         """Return the progress as one line."""
         elapsed = max(time.monotonic() - self._start, 1e-9)
@@ -111,11 +115,15 @@ class RunTelemetry:
         self._remaining = partitions
         self._tell_gauges()
 
-    def retry(self, partitions: int) -> None:
-        """Say how many partitions have raised and will be tried again."""
-        self.retried += partitions
-        if self._metrics and partitions:
-            self._metrics["photoz_retried"].inc(partitions)
+    def retry(self) -> None:
+        """Count a partition that raised."""
+        self.retried += 1
+        if self._metrics:
+            self._metrics["photoz_retried"].inc(1)
+
+    def lose(self, reruns: int) -> None:
+        """Count work that the engine began again because a worker was lost."""
+        self.reruns += reruns
 
     def add(self, record: Record) -> None:
         """Add a finished partition, unless another run finished it.

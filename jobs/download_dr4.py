@@ -6,7 +6,8 @@
 
 from functools import partial
 
-from cluster.engines import run_tasks
+from cluster.engines.choose import choose_engine
+from cluster.engines.tasks import run_tasks
 from cluster.job import run_job
 from photoz.settings.config import Config
 from photoz.survey.download import fetch_file, plan_download, report_download
@@ -16,7 +17,7 @@ def main(config: Config) -> int:
     """Plan what to fetch, fetch it, report what could not be had."""
     plan = plan_download(config.download, config.survey)
     fetch = partial(fetch_file, config.locations.survey)
-    return report_download(run_tasks(fetch, plan, config, label="files"))
+    return report_download(run_tasks(fetch, plan, choose_engine(config), label="files"))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@
 import logging
 from functools import partial
 
-from cluster.engines import run_tasks
+from cluster.engines.choose import choose_engine
+from cluster.engines.tasks import run_tasks
 from cluster.job import run_job
 from photoz.settings.config import Config
 from photoz.simulate.survey import plan_survey, simulate_tile, write_survey_tables
@@ -18,7 +19,7 @@ logger = logging.getLogger("photoz.jobs.simulate_survey")
 def main(config: Config) -> None:
     """Plan the tiles, render them over the cores, write the tables."""
     plans = plan_survey(config.simulation, config.survey)
-    for result in run_tasks(partial(simulate_tile, config), plans, config, label="tiles"):
+    for result in run_tasks(partial(simulate_tile, config), plans, choose_engine(config), label="tiles"):
         logger.info("%(tile)s: %(galaxies)d bright galaxies, %(files)d files, %(seconds).1f s", result)
     write_survey_tables(config, plans)
 

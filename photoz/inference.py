@@ -62,7 +62,7 @@ def prepare_estimator(location: str, config: Config) -> Estimator:
 
 
 def keep_memory() -> None:
-    """Have the C library keep the memory that is freed, as ``MALLOC_SETTINGS`` in cluster/engines.py does.
+    """Have the C library keep the memory that is freed, as ``MALLOC_SETTINGS`` in cluster/engines/base.py does.
 
     With glibc's defaults a network's buffers go back to the kernel after every layer, and come again a page at a time.
     Another C library that does not know the call is left as it is.

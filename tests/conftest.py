@@ -16,7 +16,8 @@ from ingested import ingest_every
 from object_store import CREDENTIALS
 from tiny_survey import make_config, write_survey
 
-from cluster.engines import use_own_token
+from cluster.engines.choose import choose_engine
+from cluster.engines.ray import use_own_token
 from cluster.partitioning import partition_sources
 from photoz.estimators.registry import load_class
 from photoz.photometry import MagnitudeScaling
@@ -74,7 +75,7 @@ def ready_survey(tmp_path_factory: pytest.TempPathFactory) -> ReadySurvey:
     settings = {"rows_per_partition": 40, "highest_order": 8}
     config = make_config(folder, sources=settings, engine={"name": "serial"}, inference={"batch_size": 16})
     assert [outcome.problem for outcome in ingest_every(config)] == ["", "", ""]
-    partition_sources(config)
+    partition_sources(config, choose_engine(config))
     for name in ("hybrid", "photometry"):
         save_untrained(config, name)
     ids = {

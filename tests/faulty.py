@@ -1,6 +1,6 @@
 """Faults that workers bring upon themselves: the plan they are sent installs them in the process that unpickles it.
 
-Nothing of this is in the product. A `FaultyPlan` is a `cluster.inference.stages.Plan`; Ray and Dask pickle it to their
+Nothing of this is in the product. A `FaultyPlan` is a `cluster.inference.plan.Plan`; Ray and Dask pickle it to their
 workers, and its ``__setstate__`` patches the modules of photoz there, never in the process that made it.
 """
 
@@ -24,7 +24,7 @@ import photoz.estimators.registry
 import photoz.ingest.staging
 import photoz.ingest.tile
 import photoz.inputs
-from cluster.inference.stages import Plan
+from cluster.inference.plan import Plan
 from photoz.estimators import Estimates, Inputs
 from photoz.estimators.networks.hybrid import HybridEstimator
 from photoz.ingest.outcome import TileOutcome

@@ -2,17 +2,18 @@
 
 import os
 import socket
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from operator import attrgetter
 
 import numpy as np
 import pyarrow as pa
 
-from cluster.ledger import compute_partition_key, describe_weights, explain_remaining, locate_output
+from cluster.engines.base import Stages
+from cluster.inference.plan import Plan, compute_key
+from cluster.ledger import describe_weights, explain_remaining, locate_output
 from photoz.catalogue.hats import Partition, read_partition, write_partition
 from photoz.catalogue.records import Record, read_record, write_record
 from photoz.errors import EstimatorError
@@ -20,32 +21,8 @@ from photoz.estimators import Estimator
 from photoz.inference import estimate_rows, prepare_estimator, read_cutouts
 from photoz.inputs import Problem
 from photoz.schema import Flag
-from photoz.settings.config import Config
 from photoz.storage import use_options
 from photoz.telemetry import gather, timed
-
-_READ_AHEAD = 2
-"""Partitions whose cutouts one process holds, that being estimated included: 100 MB of 5,000 galaxies each."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What one run does: made before any work, small enough to send everywhere."""
-
-    config: Config
-    estimator: str
-    """Location of the estimator's folder."""
-    image_bands: tuple[str, ...]
-    cutout_size: int
-    weights: Mapping[str, str]
-    """SHA-256 of every file of that folder."""
-    run_key: str
-    give_up: bool = False
-    """Last pass: what still cannot be read costs its rows their image, and is not tried again."""
-    attempt: int = 1
-    """Which pass this is over what has raised before."""
-    retried: int = 0
-    """Times that a partition of this run has raised before this pass, for the progress line."""
 
 
 @dataclass(frozen=True)
@@ -75,19 +52,24 @@ class Work:
     estimator: str = ""
 
 
-def compute_key(partition: Partition, plan: Plan) -> str:
-    """Compute the content key that a partition has now."""
-    images = bool(plan.image_bands)
-    return compute_partition_key(plan.config.locations, partition, plan.run_key, images=images, give_up=plan.give_up)
+def make_stages(plan: Plan) -> Stages[Partition, Record]:
+    """Make the stages that each partition of a run goes through: its rows and cutouts, their redshifts, its file."""
+    return Stages(
+        read=partial(read_stage, plan),
+        prepare=partial(prepare_stage, plan),
+        estimate=partial(estimate_stage, plan),
+        write=partial(write_stage, plan),
+        name=attrgetter("name"),
+    )
 
 
-def read_stage(partition: Partition, plan: Plan) -> Work:
+def read_stage(plan: Plan, partition: Partition) -> Work:
     """Read a partition's sources and the cutouts that the estimator needs."""
     config = plan.config
     problems: list[Problem] = []
     use_options(config.storage_options)
     with _measured("read_stage", {}) as sums:
-        key = compute_key(partition, plan)
+        key = compute_key(plan, partition)
         if not explain_remaining(config.locations.catalogue, partition, key):
             return Work(partition, key=key, rows=None)
         sources = read_partition(config.locations.sources, partition)
@@ -95,10 +77,11 @@ def read_stage(partition: Partition, plan: Plan) -> Work:
     return Work(partition, key=key, rows=rows, problems=tuple(problems), sums=sums)
 
 
-def estimate_stage(work: Work, plan: Plan, estimator: Estimator) -> Work:
+def estimate_stage(plan: Plan, work: Work) -> Work:
     """Estimate the redshifts of what `read_stage` read."""
     if work.rows is None:
         return work
+    estimator = prepare_stage(plan)
     problems = list(work.problems)
     with _measured("estimate_stage", work.sums) as sums:
         try:
@@ -110,7 +93,7 @@ def estimate_stage(work: Work, plan: Plan, estimator: Estimator) -> Work:
     return replace(work, rows=rows, problems=tuple(problems), sums=sums, estimator=name)
 
 
-def write_stage(work: Work, plan: Plan) -> Record:
+def write_stage(plan: Plan, work: Work) -> Record:
     """Write the partition's file, then its completion record."""
     use_options(plan.config.storage_options)
     location = plan.config.locations.catalogue
@@ -137,10 +120,16 @@ def write_stage(work: Work, plan: Plan) -> Record:
     return record
 
 
-def process_partition(partition: Partition, plan: Plan) -> Record:
-    """Run the three stages one after the other, with the estimator loaded once a process."""
-    use_options(plan.config.storage_options)
-    return write_stage(estimate_stage(read_stage(partition, plan), plan, _prepare_once(plan.run_key, plan)), plan)
+_estimators: dict[str, Estimator] = {}
+
+
+def prepare_stage(plan: Plan) -> Estimator:
+    """Load the estimator, unless this process holds the one of the same run: changed weights load again."""
+    if plan.run_key not in _estimators:
+        use_options(plan.config.storage_options)
+        _estimators.clear()
+        _estimators[plan.run_key] = prepare_planned(plan)
+    return _estimators[plan.run_key]
 
 
 def prepare_planned(plan: Plan) -> Estimator:
@@ -155,39 +144,6 @@ def prepare_planned(plan: Plan) -> Estimator:
     if describe_weights(plan.estimator) != plan.weights:  # looked at after they were read
         raise EstimatorError(f"the estimator at {plan.estimator} has changed since this run began: run the job again")
     return estimator
-
-
-def read_ahead(partitions: Sequence[Partition], plan: Plan) -> Iterator[tuple[Partition, Callable[[], Record]]]:
-    """Read partitions in a thread, some ahead of the one that is estimated.
-
-    Yields
-    ------
-    partition : Partition
-    process : callable
-        Runs the other two stages and returns its record; raises what any stage raised.
-    """
-
-    def process(read: Future[Work]) -> Record:
-        work = read.result()
-        return write_stage(estimate_stage(work, plan, _prepare_once(plan.run_key, plan)), plan)
-
-    with ThreadPoolExecutor(1) as pool:
-        reads: deque[Future[Work]] = deque()
-        for number, partition in enumerate(partitions):
-            for each in partitions[number + len(reads) : number + _READ_AHEAD]:
-                reads.append(pool.submit(read_stage, each, plan))
-            yield partition, partial(process, reads.popleft())
-
-
-_estimators: dict[str, Estimator] = {}
-
-
-def _prepare_once(key: str, plan: Plan) -> Estimator:
-    """Load the estimator, unless this process holds the one with the same key: changed weights load again."""
-    if key not in _estimators:
-        _estimators.clear()
-        _estimators[key] = prepare_planned(plan)
-    return _estimators[key]
 
 
 @contextmanager

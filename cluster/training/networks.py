@@ -16,7 +16,8 @@ import torch.distributed
 from fsspec.implementations.local import LocalFileSystem
 from ray.data.expressions import col
 
-from cluster.engines import MALLOC_SETTINGS, find_resources, ray_cluster
+from cluster.engines.base import MALLOC_SETTINGS
+from cluster.engines.ray import find_resources, ray_cluster
 from cluster.training.photometric import train_photometric
 from cluster.training.plan import (
     TrainingPlan,

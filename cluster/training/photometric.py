@@ -1,17 +1,19 @@
-"""Fit an estimator that reads magnitudes alone: one task, on Ray where Ray is the engine, else in this process."""
+"""Fit an estimator that reads magnitudes alone: one task, where the engine has room for it."""
 
 import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 
-from cluster.engines import MALLOC_SETTINGS, find_resources, ray_cluster
+from cluster.engines.base import Needs
+from cluster.engines.choose import choose_engine
 from cluster.training.plan import is_trained
 from photoz.content import compute_key
-from photoz.errors import ConfigError, PhotozError
+from photoz.errors import ConfigError
 from photoz.estimators.folder import MANIFEST
 from photoz.estimators.registry import list_fitted, load_class
 from photoz.settings.config import Config
@@ -46,8 +48,16 @@ def train_photometric(config: Config) -> str:
     if is_trained(config, location, key):
         logger.info("%s is trained already with these settings on this training set", location)
         return location
-    run = _fit_on_ray if config.engine.name == "ray" else fit_and_save
-    record = run(config, location, {"key": key, "training_files": set_hash})
+    settings = config.training
+    needs = Needs(
+        cpus=settings.cpus_per_worker,
+        gpus=int(settings.use_gpu),
+        retries=settings.max_failures,
+        variables={"OMP_WAIT_POLICY": "PASSIVE"},
+        check=partial(check_task, settings),
+    )
+    fit = partial(fit_and_save, config, location, {"key": key, "training_files": set_hash})
+    record = choose_engine(config).run_alone(fit, needs)
     logger.info(
         "%s: fitted to %d galaxies; of the %d for validation SMAD %s, R2 %s",
         location,
@@ -102,27 +112,6 @@ def use_threads(count: int) -> Iterator[None]:
         os.environ.pop("OMP_NUM_THREADS")
         if before[1] is not None:
             os.environ["OMP_NUM_THREADS"] = before[1]
-
-
-def _fit_on_ray(config: Config, location: str, record: Mapping[str, Any]) -> dict[str, Any]:
-    import ray
-
-    settings = config.training
-    with ray_cluster(config.engine):
-        check_task(settings, find_resources(config.engine))
-        task = ray.remote(fit_and_save).options(
-            num_cpus=settings.cpus_per_worker,
-            num_gpus=int(settings.use_gpu),
-            max_retries=settings.max_failures,
-            runtime_env={"env_vars": {**MALLOC_SETTINGS, "OMP_WAIT_POLICY": "PASSIVE"}},
-        )
-        try:
-            found: dict[str, Any] = ray.get(task.remote(config, location, record))
-        except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, PhotozError):  # the job tells it in one line, without Ray's traceback
-                raise error.cause from error
-            raise
-    return found
 
 
 def check_task(settings: Training, available: Mapping[str, float]) -> None:

@@ -4,7 +4,8 @@ import logging
 from functools import partial
 from typing import Any
 
-from cluster.engines import run_tasks
+from cluster.engines.choose import choose_engine
+from cluster.engines.tasks import run_tasks
 from photoz.catalogue.hats import list_partitions
 from photoz.errors import TrainingError
 from photoz.settings.config import Config
@@ -34,7 +35,7 @@ def build_training_set(config: Config) -> dict[str, Any]:
     spectra = read_redshifts(config.locations.survey, config.crossmatch)
     tasks = plan_matching(config, list_partitions(config.locations.sources), spectra)
     _remove_stale(config, {locate_part(config, task.partition) for task in tasks})
-    results = list(run_tasks(partial(write_part, config), tasks, config, label="partitions matched"))
+    results = list(run_tasks(partial(write_part, config), tasks, choose_engine(config), label="partitions matched"))
     summary: dict[str, Any] = {
         name: sum(result[name] for result in results)
         for name in ("rows", "matched", "without_image", "without_photometry")

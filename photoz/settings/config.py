@@ -11,7 +11,7 @@ from photoz.evaluate.settings import Evaluation
 from photoz.ingest.settings import Ingest, Sources
 from photoz.nz.settings import Nz
 from photoz.settings.base import JobSettings, convert_settings, load_settings
-from photoz.settings.engine import Engine
+from photoz.settings.engine import EngineSettings
 from photoz.settings.inference import Inference
 from photoz.settings.run import Locations, Run
 from photoz.simulate.settings import Simulation
@@ -37,7 +37,7 @@ class Config(JobSettings, frozen=True, kw_only=True):
     crossmatch: Crossmatch = Crossmatch()
     training: Training = Training()
     inference: Inference = Inference()
-    engine: Engine = Engine()
+    engine: EngineSettings = EngineSettings()
     evaluation: Evaluation = Evaluation()
     nz: Nz = Nz()
     simulation: Simulation = Simulation()

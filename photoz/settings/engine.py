@@ -3,15 +3,14 @@
 Its owner is `cluster`, which photoz must not import; as a section of `Config` it stands here.
 """
 
-from typing import Literal
-
 from photoz.settings.base import Settings
 
 
-class Engine(Settings, frozen=True):
+class EngineSettings(Settings, frozen=True):
     """What spreads the work."""
 
-    name: Literal["serial", "ray", "dask"] = "ray"
+    name: str = "ray"
+    """One of `cluster.engines.choose.ENGINES`."""
     address: str = ""
     """Of a running cluster; "" joins the Ray cluster that the job runs in, or starts a local one."""
     workers: int = 2

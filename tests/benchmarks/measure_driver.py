@@ -17,7 +17,8 @@ import psutil
 from measure_memory import MIB, PeakMemory
 from tiny_survey import make_config
 
-from cluster.engines import join_cluster, run_tasks
+from cluster.engines.choose import open_engine
+from cluster.engines.tasks import run_tasks
 from photoz.catalogue.hats import Partition
 
 ORDER = 10
@@ -32,14 +33,14 @@ def main() -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
     config = make_config(Path("/nowhere"), engine={"name": engine})
     tasks = [Partition(ORDER, pixel) for pixel in range(count)]
-    with join_cluster(config):
-        for _ in run_tasks(do_nothing, tasks[:50], config, label="tasks to warm up"):
+    with open_engine(config) as joined:
+        for _ in run_tasks(do_nothing, tasks[:50], joined, label="tasks to warm up"):
             pass
         own = psutil.Process()
         before, memory = own.cpu_times(), own.memory_info().rss
         with PeakMemory() as peak:
             start = time.perf_counter()
-            done = sum(result["pixel"] for result in run_tasks(do_nothing, tasks, config, label="tasks"))
+            done = sum(result["pixel"] for result in run_tasks(do_nothing, tasks, joined, label="tasks"))
             seconds = time.perf_counter() - start
         after = own.cpu_times()
     assert done == count * (count - 1) // 2

@@ -23,6 +23,7 @@ from ingested import ingest_every
 from runs import change
 from tiny_survey import IMAGE_BANDS, make_catalogue, make_config, make_wcs, write_catalogue
 
+from cluster.engines.choose import choose_engine
 from cluster.inference.run import infer_catalogue
 from cluster.partitioning import partition_sources
 from photoz.settings.config import Config
@@ -89,7 +90,7 @@ def ingest(config: Config) -> dict[str, Any]:
 
 
 def partition(config: Config) -> dict[str, Any]:
-    partition_sources(config)
+    partition_sources(config, choose_engine(config))
     return {}
 
 

@@ -17,7 +17,8 @@ from measure_reading import make_rows, write_tiles
 from runs import change
 from tiny_survey import make_config
 
-from cluster.engines import join_cluster
+from cluster.engines.base import Success
+from cluster.engines.choose import open_engine
 from cluster.inference.run import estimate_partitions, plan_run
 from photoz.catalogue.hats import PRIMARY, Partition, finish_catalogue, list_partitions, read_partition, write_partition
 from photoz.inference import prepare_estimator, read_cutouts
@@ -81,10 +82,9 @@ def measure_forward(config: Config) -> float:
 def measure_end_to_end(config: Config, location: str) -> float:
     """Galaxies/s between the first finished partition and the last, by the times of their records."""
     config = change(config, locations__catalogue=location)
-    with join_cluster(config):
-        rows = {
-            record.partition.name: record.rows for record in estimate_partitions(plan_run(config), list_parts(config))
-        }
+    with open_engine(config) as joined:
+        outcomes = list(estimate_partitions(plan_run(config), list_parts(config), joined))
+    rows = {done.result.partition.name: done.result.rows for done in outcomes if isinstance(done, Success)}
     times = sorted(file.stat().st_mtime for file in Path(location).glob("run/records/*.json"))
     assert len(times) == len(rows) == PARTITIONS
     return sum(rows.values()) * (1 - 1 / PARTITIONS) / (times[-1] - times[0])

@@ -23,6 +23,7 @@ from ingested import ingest_every
 from tiny_survey import make_catalogue, make_config, write_catalogue, write_survey
 
 from cluster.audit import audit_catalogue
+from cluster.engines.choose import choose_engine
 from cluster.inference.run import infer_catalogue
 from cluster.partitioning import partition_sources
 from photoz.audit import audit_partition, format_audit, plan_audit
@@ -114,7 +115,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Config:
     sources = {"rows_per_partition": 40, "highest_order": 9, "margin_arcsec": MARGIN_ARCSEC}
     config = make_config(folder, sources=sources, engine={"name": "serial"}, inference={"estimator": "photometry"})
     assert [outcome.problem for outcome in ingest_every(config)] == ["", ""]
-    partition_sources(config)
+    partition_sources(config, choose_engine(config))
     save_untrained(config, "photometry")
     infer_catalogue(config)
     return config

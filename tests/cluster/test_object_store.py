@@ -14,6 +14,7 @@ from fault_places import Place
 from runs import ManyPartitions, assert_same_rows, change, make_survey, name_tiles, read_all, write_toml
 
 from cluster.audit import audit_catalogue
+from cluster.engines.choose import choose_engine
 from cluster.inference.run import infer_catalogue
 from cluster.lock import hold_lock
 from cluster.partitioning import partition_sources
@@ -87,7 +88,7 @@ def test_a_rerun_skips_what_is_done_and_redoes_what_is_lost(survey: ManyPartitio
     remove(locate_partition(locate_primary(location), list_partitions(location)[1]))
     assert infer_catalogue(survey.config)["this_run"]["partitions"] == 1
     assert_same_rows(read_all(location), serial)
-    partition_sources(survey.config)  # up to date: nothing is done
+    partition_sources(survey.config, choose_engine(survey.config))  # up to date: nothing is done
 
 
 @pytest.mark.parametrize("client", ["obstore", "s3fs"])

@@ -8,6 +8,7 @@ import dask
 import pytest
 from ingested import ingest_every
 
+from cluster.engines.choose import choose_engine
 from cluster.ingest import ingest_alone
 from cluster.partitioning import partition_sources
 from photoz.errors import CatalogueError
@@ -60,6 +61,6 @@ def test_one_ingest_at_a_time(tmp_path: Path) -> None:
 
 def ingest_and_partition(config: Config) -> dict[str, str]:
     assert [outcome.problem for outcome in ingest_every(config)] == [""]
-    partition_sources(config)
+    partition_sources(config, choose_engine(config))
     dataset = Path(config.locations.sources, "catalogue", "dataset")
     return {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in dataset.rglob("Npix=*.parquet")}

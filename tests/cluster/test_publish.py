@@ -12,7 +12,8 @@ from runs import change, read_all
 from tiny_survey import BANDS, make_config
 
 from cluster.audit import audit_catalogue
-from cluster.engines import run_tasks
+from cluster.engines.choose import choose_engine
+from cluster.engines.tasks import run_tasks
 from cluster.inference.run import infer_catalogue
 from photoz.catalogue.hats import PRIMARY, finish_catalogue, list_partitions, locate_partition, read_partition
 from photoz.settings.config import Config
@@ -95,7 +96,7 @@ def test_work_that_fails_after_inference_on_ray_is_not_lost(config: Config, ray_
         record.unlink()
     assert count_done(config) > 0
     with pytest.raises(Exception, match="no such square"):
-        list(run_tasks(refuse, [1, 2, 3], config, label="squares"))
+        list(run_tasks(refuse, [1, 2, 3], choose_engine(config), label="squares"))
 
 
 def refuse(task: int) -> dict[str, int]:

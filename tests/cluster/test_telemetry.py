@@ -177,7 +177,8 @@ def test_the_sums_of_a_run(clock: Clock) -> None:
     telemetry.add(make_record(3, 10, "a:1", estimate_stage_s=3.0, read_s=0.25, bytes_read=500, requests=4, reruns=1))
     telemetry.add(make_record(4, 99, "c:3", shared=True))  # another run did it
     telemetry.add(make_record(5, 10, "b:2", shared=True, reruns=2))  # this one did it, and then lost its worker
-    telemetry.retry(3)
+    for _ in range(3):
+        telemetry.retry()
     clock.now += 8.0
     assert telemetry.summarize() == {
         "seconds": 8.0,

@@ -14,7 +14,7 @@ import yaml
 from rendered import DEPLOY, JOBS, OVERLAYS, ROOT, Manifest, find, list_pods, read_values, render, render_overlay
 
 import cluster.training.plan
-from cluster.engines import check_resources
+from cluster.engines.ray import check_resources
 from photoz.settings import DEFAULT_CONFIG_VARIABLE
 from photoz.settings.config import Config, load_config
 
@@ -23,7 +23,7 @@ CRDS = Path(os.environ.get("PHOTOZ_CRDS", ROOT.parent / "shared" / "data" / "crd
 CORE = {"Namespace", "ServiceAccount", "Role", "RoleBinding", "NetworkPolicy", "ConfigMap"}
 RESTRICTED_VOLUMES = {"configMap", "downwardAPI", "emptyDir", "projected", "secret"}
 RAY_OBJECT_STORE = 0.3  # of a pod's memory: Ray's default
-READER_CPUS = 0.5  # what cluster.inference.run asks for a task that reads
+READER_CPUS = 0.5  # what cluster.engines.ray asks for a task that reads
 GIB = {"Mi": 2**-10, "Gi": 1.0}
 
 overlays = pytest.mark.parametrize("overlay", OVERLAYS)

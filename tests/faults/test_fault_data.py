@@ -16,8 +16,9 @@ from small_disk import SmallDisk
 
 import cluster.inference.run
 import photoz.inputs
+from cluster.engines.base import Engine, Outcome
+from cluster.inference.plan import Plan
 from cluster.inference.run import infer_catalogue
-from cluster.inference.stages import Plan
 from photoz.catalogue.hats import Partition
 from photoz.catalogue.records import Record
 from photoz.errors import CatalogueError
@@ -92,12 +93,12 @@ def test_a_tile_deleted_in_mid_run(
     """Workers would read it early, and are held back; the serial engine is far from it when it goes."""
     estimate, deleted, lost = cluster.inference.run.estimate_partitions, tmp_path / "deleted", f"KIDS_{TILES[-1]}"
 
-    def delete_then(plan: Plan, partitions: list[Partition]) -> Iterator[Record]:
-        for number, record in enumerate(estimate(plan, partitions), start=1):
+    def delete_then(plan: Plan, partitions: list[Partition], engine: Engine) -> Iterator[Outcome[Record, Partition]]:
+        for number, outcome in enumerate(estimate(plan, partitions, engine), start=1):
             if number == 2:
                 remove(locate_tile(config, TILES[-1]))
                 deleted.touch()
-            yield record
+            yield outcome
 
     monkeypatch.setattr(cluster.inference.run, "estimate_partitions", delete_then)
     inject(monkeypatch, HoldBack(lost, deleted))

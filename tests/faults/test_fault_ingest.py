@@ -1,6 +1,7 @@
 """Ingest killed, in tiles and while it partitions, and run again; lost workers, a full disk, a store that goes away."""
 
 import random
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,8 @@ from killed_jobs import kill_when, start_job
 from runs import ManyPartitions, assert_same_rows, change, make_survey, name_tiles, read_all
 from small_disk import SmallDisk
 
-from cluster.engines import Again, run_tasks
+from cluster.engines.choose import choose_engine
+from cluster.engines.tasks import run_tasks
 from cluster.inference.run import infer_catalogue
 from cluster.ingest import ingest_tiles
 from cluster.local import Head, start_head
@@ -129,13 +131,13 @@ def test_a_worker_killed(survey: ManyPartitions, config: Config, tally: Tally, t
         fault = Die(stage, str(tmp_path), times=2)
         tiles = find_survey(config)
         half = tiles[: len(tiles) // 2] if stage == "staging" else tiles
-        again = Again()
+        again = Counter[str]()
         ingest = partial(ingest_faulty, changed, fault=fault)
-        results = list(run_tasks(ingest, half, changed, label="tiles", again=again))
+        results = list(run_tasks(ingest, half, choose_engine(changed), label="tiles", again=again))
         assert [outcome.problem for outcome in results] == [""] * len(half)
         assert fault.happened == 2
-        assert again.reruns >= 2
-    partition_sources(config)
+        assert again["reruns"] >= 2
+    partition_sources(config, choose_engine(config))
     check(survey, config, tally, f"ingest, {engine}: worker killed while writing", times=4)
 
 
@@ -157,8 +159,8 @@ def test_the_store_goes_away(survey: ManyPartitions, tmp_path: Path, tally: Tall
         config = change(quiet, storage__s3={"endpoint_url": proxy.endpoint}, engine__name=engine)
         use_options(config.storage_options)
         proxy.go_away(after=100, seconds=20)
-        assert ingest_tiles(config, find_survey(config)) == 0
-        partition_sources(config)
+        assert ingest_tiles(config, find_survey(config), choose_engine(config)) == 0
+        partition_sources(config, choose_engine(config))
         use_options(quiet.storage_options)
         report = read_json(join(quiet.locations.tiles, "ingest.json"))
         assert report["counts"] == {"done": len(TILES), "skipped": 0, "failed": 0}
@@ -178,11 +180,11 @@ def test_the_disk_is_full(
     assert "make room and run the job again" in said
     assert 0 < len(list_tiles(config.locations.tiles)) < len(TILES)
     small_disk.make_room()
-    results = list(run_tasks(partial(ingest_tile, changed), find_survey(config), changed, label="tiles"))
+    results = list(run_tasks(partial(ingest_tile, changed), find_survey(config), choose_engine(changed), label="tiles"))
     assert [outcome.problem for outcome in results] == [""] * len(TILES)
     small_disk.leave(50 << 10)
     with pytest.raises(CatalogueError, match="could not be partitioned"):
-        partition_sources(config)
+        partition_sources(config, choose_engine(config))
     small_disk.make_room()
-    partition_sources(config)
+    partition_sources(config, choose_engine(config))
     check(survey, config, tally, f"ingest, {engine}: disk full twice, each time run again", times=2)

@@ -17,9 +17,9 @@ from fault_table import Tally
 from faulty import Die, DieOf, SlowDown, inject
 from runs import ManyPartitions, assert_same_rows, change, make_survey, name_tiles, read_all
 
-from cluster.engines import use_own_token
+from cluster.engines.ray import use_own_token
+from cluster.engines.reruns import counting
 from cluster.inference.run import infer_catalogue
-from cluster.reruns import counting
 from photoz.catalogue.records import Record
 from photoz.errors import CatalogueError
 from photoz.settings.config import Config

@@ -57,7 +57,7 @@ def test_engines_agree_row_for_row(
 def test_partitions_may_share_a_task_of_ray(
     ready_survey: ReadySurvey, serial_catalogue: pa.Table, ray_cluster: None, tmp_path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cluster.inference.run.MOST_BLOCKS", 1)
+    monkeypatch.setattr("cluster.engines.ray.MOST_BLOCKS", 1)
     config = change(ready_survey.config, engine__name="ray", locations__catalogue=str(tmp_path / "catalogue"))
     assert infer_catalogue(config)["this_run"]["partitions"] > 2
     assert_same_rows(read_all(config.locations.catalogue), serial_catalogue)

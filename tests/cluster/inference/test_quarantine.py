@@ -178,7 +178,7 @@ def test_a_store_that_does_not_answer_is_asked_again_and_given_up_last(
         asked.append(1)
         raise TimeoutError("the store does not answer")
 
-    monkeypatch.setattr("cluster.engines.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
     monkeypatch.setattr("photoz.inputs.open_tile", refuse)
     config = change(survey.config, locations__catalogue=str(tmp_path / "catalogue"), engine__retries=1)
     record = infer_catalogue(config)
@@ -208,7 +208,7 @@ class BrokenEstimator(HybridEstimator):
 @pytest.fixture
 def broken(monkeypatch: pytest.MonkeyPatch) -> type[BrokenEstimator]:
     monkeypatch.setitem(photoz.estimators.registry.CLASSES, "hybrid", f"{__name__}:BrokenEstimator")
-    monkeypatch.setattr("cluster.engines.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
     monkeypatch.setattr(cluster.inference.stages, "_estimators", {})
     return BrokenEstimator
 
@@ -323,9 +323,9 @@ def interrupt_after(patch: pytest.MonkeyPatch, partitions: int) -> None:
     """Interrupt the driver when so many partitions are done."""
     estimate = cluster.inference.run.estimate_partitions
 
-    def stop(plan, todo):
-        for number, record in enumerate(estimate(plan, todo), start=1):
-            yield record
+    def stop(*args):
+        for number, outcome in enumerate(estimate(*args), start=1):
+            yield outcome
             if number == partitions:
                 raise KeyboardInterrupt
 

@@ -29,8 +29,8 @@ from tiny_survey import IMAGE_BANDS, make_wcs, write_image
 
 import cluster.inference.run
 import cluster.inference.stages
+from cluster.inference.plan import Plan
 from cluster.inference.run import infer_catalogue, plan_run
-from cluster.inference.stages import Plan
 from cluster.lock import hold_lock
 from cluster.publish import is_published
 from photoz.catalogue.hats import Partition, list_partitions, locate_partition, locate_primary, read_partition
@@ -273,12 +273,12 @@ def test_the_catalogue_is_closed_while_partitions_are_redone(config: Config, mon
     seen = []
     estimate = cluster.inference.run.estimate_partitions
 
-    def watch(plan, partitions):
-        for record in estimate(plan, partitions):
+    def watch(*args):
+        for outcome in estimate(*args):
             seen.append(is_published(config.locations.catalogue))
             with pytest.raises(CatalogueError, match="no finished catalogue"):
                 list_partitions(config.locations.catalogue)
-            yield record
+            yield outcome
 
     monkeypatch.setattr(cluster.inference.run, "estimate_partitions", watch)
     assert count_done(change(config, inference__batch_size=8)) == len(TILES)

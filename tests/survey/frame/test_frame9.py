@@ -16,6 +16,7 @@ from astropy.table import Table
 from conftest import save_untrained
 from ingested import find_survey
 
+from cluster.engines.choose import choose_engine
 from cluster.inference.run import infer_catalogue
 from cluster.partitioning import partition_sources
 from photoz.catalogue.hats import list_partitions, read_partition
@@ -63,7 +64,7 @@ def real_survey(tmp_path_factory: pytest.TempPathFactory) -> RealSurvey:
     tiles = find_survey(config)
     check_survey(config, tiles)
     assert [ingest_tile(config, tile).problem for tile in tiles] == [""]
-    partition_sources(config)
+    partition_sources(config, choose_engine(config))
     save_untrained(config, "hybrid")
     infer_catalogue(config)
     sources, catalogue = (read_all(place) for place in (config.locations.sources, config.locations.catalogue))

@@ -1,0 +1,141 @@
+"""Dask distributed: a scheduler of its own, on this machine or wherever its workers are."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import dask
+from distributed import Client, LocalCluster, as_completed
+
+from cluster.engines.base import MALLOC_SETTINGS, Attempt, Engine, Failure, Lost, Outcome, Result, Stages, Success, Task
+from photoz.settings.engine import EngineSettings
+
+_LEAST_HELD, _GROUP = 1000, 200  # tasks that Dask's scheduler knows of at one time, and that go to it together
+
+
+@dataclass(frozen=True)
+class DaskEngine(Engine):
+    """Runs each task on one of Dask's workers; its stages go one after the other, in one task of Dask.
+
+    Parameters
+    ----------
+    client : distributed.Client or None
+        Of the cluster that has been joined.
+    """
+
+    client: Client | None = None
+
+    def run(self, attempt: Attempt[Task, Result], tasks: Sequence[Task]) -> Iterator[Outcome[Result, Task]]:
+        """Call ``attempt(task)`` on the workers."""
+        started = time.time()
+        with self.lend_dask() as client:
+            for _, future in map_dask(client, _call_attempt, tasks, attempt=attempt):
+                yield future.result()
+                future.release()
+            yield Lost(count_lost(client, _call_attempt, since=started))
+
+    def run_stages(self, stages: Stages[Task, Result], tasks: Sequence[Task]) -> Iterator[Outcome[Result, Task]]:
+        """Run the stages on the workers; a task whose workers were lost too often fails like one that raised."""
+        started = time.time()
+        with self.lend_dask() as client:
+            for task, future in map_dask(client, _call_stages, tasks, stages=stages):
+                if future.status == "finished":
+                    yield Success(future.result())
+                else:
+                    yield Failure(task, repr(future.exception()))
+                future.release()
+            yield Lost(count_lost(client, _call_stages, since=started))
+
+    @contextmanager
+    def join(self) -> Iterator[Self]:
+        """Connect to the scheduler that the settings name, or run a LocalCluster, once for all that is nested."""
+        with self.lend_dask() as client:
+            yield replace(self, client=client)
+
+    @contextmanager
+    def lend_dask(self) -> Iterator[Client]:
+        """Lend the client of the cluster that has been joined, or join one for the time of the block."""
+        if self.client is not None:
+            yield self.client
+        else:
+            with _connect(self.settings) as client:
+                yield client
+
+
+@contextmanager
+def _connect(settings: EngineSettings) -> Iterator[Client]:
+    if settings.address:
+        with Client(settings.address) as client:
+            yield client
+        return
+    with (
+        dask.config.set({"distributed.nanny.pre-spawn-environ": MALLOC_SETTINGS}),
+        LocalCluster(n_workers=settings.workers, threads_per_worker=1, dashboard_address=None) as local,
+        Client(local) as client,
+    ):
+        if settings.most_workers > settings.workers:
+            local.adapt(minimum=settings.workers, maximum=settings.most_workers)
+        yield client
+
+
+def _call_attempt(task: Task, *, attempt: Attempt[Task, Result]) -> Success[Result] | Failure[Task]:
+    return attempt(task)
+
+
+def _call_stages(task: Task, *, stages: Stages[Task, Result]) -> Result:
+    return stages(task)
+
+
+def map_dask(
+    client: Client, function: Callable[..., Any], tasks: Sequence[Task], /, **settings: Any
+) -> Iterator[tuple[Task, Any]]:
+    """Yield each task with its finished future.
+
+    As tasks end others go to the scheduler, so that scheduler and driver never hold all of them: each takes them some
+    12 kB.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    function : callable
+        Takes the task, and ``settings`` by name.
+    tasks : sequence
+    **settings
+        As of dask's ``Client.map``.
+    """
+    most = max(_LEAST_HELD, 10 * sum(client.ncores().values()))
+    held: dict[str, Task] = {}
+    waiting = as_completed()
+    for first in range(0, len(tasks), _GROUP):
+        group = tasks[first : first + _GROUP]
+        futures = client.map(function, group, pure=False, **settings)
+        held |= {future.key: task for future, task in zip(futures, group, strict=True)}
+        waiting.update(futures)
+        del futures  # of which the cluster forgets those that are released
+        while len(held) >= most:
+            future = next(waiting)
+            yield held.pop(future.key), future
+    for future in waiting:
+        yield held.pop(future.key), future
+
+
+def count_lost(client: Client, function: Callable[..., Any], *, since: float) -> int:
+    """Count the tasks that Dask gave to another worker because the one that had them was lost.
+
+    A task counts each time, whether the worker was at it, was about to begin, or held its result. It runs again without
+    our doing, and is none of those that raise. On Ray each stage notes it: `cluster.engines.reruns`.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    function : callable
+        What the tasks call: other work of the same cluster does not count.
+    since : float
+        [s since 1970] when the work began.
+    """
+    events = [event for when, event in client.get_events("all") if when >= since]
+    lost = [event for event in events if event.get("action") == "remove-worker"]
+    keys = [key for event in lost for name in ("processing-tasks", "lost-computed-tasks") for key in event[name]]
+    return sum(str(key).startswith(f"{function.__name__}-") for key in keys)

@@ -1,0 +1,106 @@
+"""The one policy by which what failed is done again: after pauses of 1, 2, 4, ... 60 s, so many times."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception, retry_if_result, stop_after_attempt, wait_exponential
+from tenacity.retry import retry_base
+
+from cluster.engines.base import Failure, Outcome, Result, Task
+from photoz.storage import is_store_trouble
+
+logger = logging.getLogger(__name__)
+
+LONGEST_PAUSE = 60.0
+"""[s] between two attempts."""
+
+Value = TypeVar("Value")
+
+
+def make_policy(retries: int, *, when: retry_base, describe: Callable[[Any], str]) -> Retrying:
+    """Make the policy: each attempt but the last is followed, where it failed, by a line in the log and a pause.
+
+    Parameters
+    ----------
+    retries : int
+        Attempts after the first.
+    when : tenacity.retry.retry_base
+        Tells a failure that another attempt may mend.
+    describe : callable
+        Says for the log what failed, given what was raised or returned.
+    """
+
+    def log(state: RetryCallState) -> None:
+        outcome = state.outcome
+        assert outcome is not None, "tenacity calls this after an attempt"
+        failed = outcome.exception() if outcome.failed else outcome.result()
+        logger.warning("%s; again in %.0f s", describe(failed), state.upcoming_sleep)
+
+    return Retrying(
+        stop=stop_after_attempt(retries + 1),
+        wait=wait_exponential(max=LONGEST_PAUSE),
+        retry=when,
+        before_sleep=log,
+        reraise=True,
+    )
+
+
+def insist(action: Callable[[], Value], retries: int, label: str) -> Value:
+    """Do something that may be done twice, and again after a pause while a disk or store does not answer.
+
+    Parameters
+    ----------
+    action : callable
+        Called at most 1 + ``retries`` times.
+    retries : int
+    label : str
+        What it is, for the log ("the run's record").
+
+    Returns
+    -------
+    object
+        What it returns; what it raises the last time, or that is no trouble of a store, passes.
+    """
+
+    def describe(error: Exception) -> str:
+        return f"{label} failed ({type(error).__name__}: {error})"
+
+    return make_policy(retries, when=retry_if_exception(is_store_trouble), describe=describe)(action)
+
+
+def run_passes(
+    run: Callable[[Sequence[Task], int], Iterator[Outcome[Result, Task]]],
+    tasks: Sequence[Task],
+    retries: int,
+    describe: Callable[[Sequence[Failure[Task]]], str],
+) -> Iterator[Outcome[Result, Task]]:
+    """Run tasks, those that failed again when all others are through, and so on.
+
+    Parameters
+    ----------
+    run : callable
+        Takes the tasks of a pass and its number, from 1 to 1 + ``retries``.
+    tasks : sequence
+    retries : int
+    describe : callable
+        Says what failed in a pass, for the log.
+
+    Yields
+    ------
+    Outcome
+        As they come, but the failures of a pass at its end.
+    """
+    policy = make_policy(retries, when=retry_if_result(bool), describe=describe)
+    policy = policy.copy(retry_error_callback=lambda _: None)  # those that failed to the last have been yielded
+    # Not in tenacity's own `with attempt`, which would swallow the exception that ends a generator.
+    for attempt in policy:
+        failures = []
+        for outcome in run(tasks, attempt.retry_state.attempt_number):
+            if isinstance(outcome, Failure):
+                failures.append(outcome)
+            else:
+                yield outcome
+        yield from failures
+        tasks = [failure.task for failure in failures]
+        attempt.retry_state.set_result(failures)

@@ -1,0 +1,105 @@
+"""What one run of inference does: fixed before any work, and which partitions of it remain."""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from cluster.engines.base import Engine
+from cluster.engines.tasks import run_tasks
+from cluster.ledger import check_output, compute_partition_key, compute_run_key, describe_weights, explain_remaining
+from photoz.catalogue.hats import Partition, list_partitions
+from photoz.catalogue.records import has_records
+from photoz.estimators import load_estimator
+from photoz.estimators.base import check_bands
+from photoz.settings.config import Config
+from photoz.storage import join
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one run does: made before any work, small enough to send everywhere."""
+
+    config: Config
+    estimator: str
+    """Location of the estimator's folder."""
+    image_bands: tuple[str, ...]
+    cutout_size: int
+    weights: Mapping[str, str]
+    """SHA-256 of every file of that folder."""
+    run_key: str
+    give_up: bool = False
+    """Last pass: what still cannot be read costs its rows their image, and is not tried again."""
+    attempt: int = 1
+    """Which pass this is over what has raised before."""
+    retried: int = 0
+    """Times that a partition of this run has raised before this pass, for the progress line."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """Why a partition must be done; "" when it is done and its file verifies."""
+
+    partition: Partition
+    reason: str
+
+
+def plan_run(config: Config) -> Plan:
+    """Check that sources, estimator, settings and output fit together, and fix what the run does."""
+    list_partitions(config.locations.sources)
+    location = join(config.locations.models, config.inference.estimator)
+    estimator = load_estimator(location)
+    check_bands(estimator, config.survey)
+    owner = {"run": config.run.name, "estimator": config.inference.estimator, "survey": config.survey.name}
+    check_output(config.locations.catalogue, owner)
+    weights = describe_weights(location)
+    return Plan(
+        config=config,
+        estimator=location,
+        image_bands=estimator.image_bands,
+        cutout_size=estimator.cutout_size,
+        weights=weights,
+        run_key=compute_run_key(config.survey, config.inference, weights),
+    )
+
+
+def compute_key(plan: Plan, partition: Partition) -> str:
+    """Compute the content key that a partition has now."""
+    images = bool(plan.image_bands)
+    return compute_partition_key(plan.config.locations, partition, plan.run_key, images=images, give_up=plan.give_up)
+
+
+def find_remaining(plan: Plan, partitions: Sequence[Partition], engine: Engine) -> list[Partition]:
+    """Find the partitions that must be done, and log why.
+
+    Parameters
+    ----------
+    plan : Plan
+    partitions : sequence of Partition
+        All of the run.
+    engine : Engine
+
+    Returns
+    -------
+    list of Partition
+        Those that are not done, not done with these inputs, or whose file does not verify, in their order on the sky.
+    """
+    if not has_records(plan.config.locations.catalogue):
+        return list(partitions)
+    checks = list(run_tasks(partial(_check_partition, plan), partitions, engine, label="partitions checked"))
+    for reason, count in Counter(check.reason or "done and verified" for check in checks).most_common():
+        logger.info("%d partitions: %s", count, reason)
+    return sorted(check.partition for check in checks if check.reason)
+
+
+def _check_partition(plan: Plan, partition: Partition) -> Check:
+    try:
+        return Check(
+            partition, explain_remaining(plan.config.locations.catalogue, partition, compute_key(plan, partition))
+        )
+    except Exception as error:  # noqa: BLE001 - whatever keeps it from being checked, doing it again is safe
+        logger.warning("%s could not be checked: %s", partition.name, error)
+        return Check(partition, "it could not be checked")
