@@ -6,12 +6,13 @@ import msgspec
 
 from photoz.errors import ConfigError
 from photoz.settings import JobSettings, Settings
+from photoz.settings.locations import Location
 
 
 class Data(Settings, frozen=True):
     """The plain catalogue: ``object_id``, ``mag_<b>``, ``magerr_<b>``, ``z_spec`` and, if it likes, ``split``."""
 
-    catalogue: str = ""
+    catalogue: Location = ""
     """Parquet, FITS or CSV file, or a glob of Parquet files such as ``<training>/set/*.parquet``."""
     bands: str | tuple[str, ...] = ()
     """In order of wavelength, which filling a missing band relies on."""
@@ -25,7 +26,7 @@ class Comparison(JobSettings, frozen=True):
     data: Data = Data()
     estimators: str | tuple[str, ...] = "all"
     """Names, or "all": every estimator that reads photometry alone."""
-    output: str = ""
+    output: Location = ""
     """Folder to write into; files of an earlier comparison are replaced."""
     seed: int = 1
     """Of the split (where the catalogue has none), of every fit and of the bootstrap."""

@@ -3,12 +3,13 @@
 import msgspec
 
 from photoz.settings.base import Settings
+from photoz.settings.locations import Location
 
 
 class Evaluation(Settings, frozen=True):
     """What is compared with spectroscopic redshifts."""
 
-    catalogues: dict[str, str] = msgspec.field(default_factory=dict)
+    catalogues: dict[str, Location] = msgspec.field(default_factory=dict)
     """Label -> catalogue location; empty: ``locations.catalogue`` alone."""
     published: bool = True
     """Set published figures (of other samples) beside ours."""

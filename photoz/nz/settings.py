@@ -1,6 +1,7 @@
 """How n(z) is stacked."""
 
 from photoz.settings.base import Settings
+from photoz.settings.locations import Location
 
 
 class Nz(Settings, frozen=True):
@@ -18,5 +19,5 @@ class Nz(Settings, frozen=True):
     """Bootstrap samples; 200 give an error to 5 % of itself."""
     exclude_flags: tuple[str, ...] = ()
     """Names of `photoz.schema.Flag`: rows with any of them are left out, as rows without z_phot always are."""
-    output: str = ""
+    output: Location = ""
     """Folder of the result; "": ``nz`` within ``locations.report``."""

@@ -13,9 +13,11 @@ from typing import Any, TypeVar
 import msgspec
 
 from photoz.errors import ConfigError
+from photoz.settings.locations import Location, settle_locations
 from photoz.storage import StorageOptions, open_file
 
 DEFAULT_CONFIG_VARIABLE = "PHOTOZ_CONFIG"
+_TEXT = (str, Location)
 _SECRET_OPTION = re.compile(r"(^|_)(key|secret|token|password|credential|connection_string)$")
 _NO_SECRETS = ("anon", "browser", "cache", "cloud", "google_default", "", False, None)  # gcsfs: ways to find a token
 
@@ -54,7 +56,7 @@ def load_settings(kind: type[S], location: str, overrides: Sequence[str] = ()) -
         TOML file, a path or any URL that fsspec opens.
     overrides : sequence of str
         ``section.key=value`` each. The value is read as TOML where that works (``3``, ``true``, ``["u", "g"]``) and as
-        a plain string, or a comma-separated list where a list is due, where it does not.
+        a plain string, or a comma-separated list where a list is due, where it does not. Where text is due it is text.
 
     Returns
     -------
@@ -74,7 +76,7 @@ def load_settings(kind: type[S], location: str, overrides: Sequence[str] = ()) -
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{location!r} is not valid TOML: {error}") from error
     for override in overrides:
-        _apply_override(values, override)
+        _apply_override(kind, values, override)
     return convert_settings(kind, values, origin=location)
 
 
@@ -86,6 +88,7 @@ def convert_settings(kind: type[S], values: Mapping[str, Any], *, origin: str = 
         where = f"{kind.__module__.replace('.', '/')}.py"
         raise ConfigError(f"{origin}: {error}; the settings and their types stand in {where}") from error
     _check_no_secrets(settings.storage, "storage")
+    settings = settle_locations(settings)
     settings.check()
     return settings
 
@@ -102,7 +105,7 @@ def choose_config_file(script: str, name: str = "dr4.toml") -> str:
     return chosen or str(Path(script).resolve().parent / name)
 
 
-def _apply_override(values: dict[str, Any], override: str) -> None:
+def _apply_override(kind: type[Settings], values: dict[str, Any], override: str) -> None:
     path, equals, text = override.partition("=")
     if not equals:
         raise ConfigError(f"--set {override!r} has no '=': write section.key=value")
@@ -111,14 +114,24 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
             raise ConfigError(f"--set {path!r}: {section!r} is a value, not a section")
-    values[key] = _parse_value(text)
+    values[key] = _parse_value(text, _find_type(kind, path))
 
 
-def _parse_value(text: str) -> Any:
+def _find_type(kind: Any, path: str) -> Any:
+    """Find the type of a setting; None for one that is not known, which the check of all settings refuses by name."""
+    for name in path.split("."):
+        fields = msgspec.structs.fields(kind) if isinstance(kind, type) and issubclass(kind, Settings) else ()
+        kind = next((item.type for item in fields if item.name == name), None)
+    return kind
+
+
+def _parse_value(text: str, kind: Any) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        return text.split(",") if "," in text else text
+        value = text if kind in _TEXT or "," not in text else text.split(",")
+    # A name or a path may look like a number, a date or a list.
+    return value if kind not in _TEXT or isinstance(value, str) else text
 
 
 def _check_no_secrets(options: Mapping[str, Any], where: str) -> None:

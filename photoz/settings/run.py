@@ -1,6 +1,7 @@
 """What a run is called, and where everything lies."""
 
 from photoz.settings.base import Settings
+from photoz.settings.locations import Location
 
 
 class Run(Settings, frozen=True):
@@ -11,19 +12,22 @@ class Run(Settings, frozen=True):
 
 
 class Locations(Settings, frozen=True):
-    """Where everything lies: local paths or any URL that fsspec opens (``s3://bucket/prefix``)."""
+    """Where everything lies: local paths or any URL that fsspec opens (``s3://bucket/prefix``).
 
-    survey: str
+    As users write them, with ``~``, ``$NAME`` and relative paths; `photoz.settings.locations` says what these mean.
+    """
+
+    survey: Location
     """Folder of the survey's files as the release names them."""
-    tiles: str
+    tiles: Location
     """Folder of the tile store, one Zarr group a tile."""
-    sources: str
+    sources: Location
     """The source catalogue (HATS)."""
-    training: str
+    training: Location
     """Folder of the training set and what training logs."""
-    models: str
+    models: Location
     """Folder of trained estimators, one folder each."""
-    catalogue: str
+    catalogue: Location
     """The photo-z catalogue (HATS)."""
-    report: str
+    report: Location
     """Folder of the accuracy report."""

@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from photoz.settings.base import Settings
+from photoz.settings.locations import Location
 
 
 class Cut(Settings, frozen=True):
@@ -91,7 +92,7 @@ class Download(Settings, frozen=True):
     lists are linked from https://kids.strw.leidenuniv.nl/DR4."""
     tiles: tuple[str, ...] = ()
     """Names of tiles, like ``KIDS_180.0_-0.5``."""
-    tile_list: str = ""
+    tile_list: Location = ""
     """File with a tile a line; the release's wget scripts will do."""
     kinds: tuple[Literal["sci", "wei", "msk", "cat"], ...] = ("sci", "msk", "cat")
     other_urls: tuple[str, ...] = ("https://kids.strw.leidenuniv.nl/DR4/data_files/KiDS_DR4_brightsample.fits",)
@@ -101,7 +102,7 @@ class Download(Settings, frozen=True):
 class Frame(Settings, frozen=True):
     """A frame of co-registered images without a catalogue, which jobs/ingest_frame.py turns into a survey's tile."""
 
-    folder: str = ""
+    folder: Location = ""
     """Where the images lie, one file a band of ``survey.bands``."""
     image_file: str = "{band}.fits"
     zeropoints: dict[str, float] = msgspec.field(default_factory=dict)

@@ -112,7 +112,7 @@ def test_every_command_runs(checkout: Path, head: Head) -> None:
         on_head = command.startswith("ray job submit") or command.startswith(".venv/bin/python jobs/")
         output = run(command, checkout, head.environment if on_head else dict(os.environ))
         if command == "make demo":
-            assert "report: data/dr4/report/index.html" in output
+            assert f"report: {checkout.resolve()}/data/dr4/report/index.html" in output
         if "len(lsdb" in command:
             ingested = json.loads((checkout / "data/dr4/tiles/ingest.json").read_text())
             assert int(output.split()[-1]) == ingested["sources"] > 100

@@ -1,0 +1,98 @@
+"""Locations as users write them, which mean one place to whatever opens them: settled once, where settings are read.
+
+fsspec, Zarr, hats and PyArrow each take ``~``, ``file://`` and relative paths in their own way, and the workers of a
+cluster may run in other folders and other environments than the job that was started.
+"""
+
+import os
+import re
+from typing import Annotated, Any, TypeVar, get_args, get_origin
+
+import msgspec
+
+from photoz.errors import ConfigError
+
+Location = Annotated[str, msgspec.Meta(extra={"location": True})]
+"""Type of a setting that says where a file or folder lies: a path or any URL that fsspec opens."""
+
+_OF_THIS_MACHINE = re.compile(r"(file|local):(//(localhost(?=/))?)?")
+_VARIABLE = re.compile(r"\$(\w*[A-Za-z_]\w*|\{[^}]*\})")
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+def settle_location(text: str, setting: str = "location") -> str:
+    """Write a location out: an absolute path of this machine, or a URL of a store.
+
+    Parameters
+    ----------
+    text : str
+        Path or URL. ``$NAME`` and ``${NAME}`` stand for the environment's value, a leading ``~`` for the home folder; a
+        relative path counts from the folder that this process works in.
+    setting : str
+        What it is called, for the message.
+
+    Returns
+    -------
+    str
+        "" for "", which stands for none.
+
+    Raises
+    ------
+    ConfigError
+        A variable is not set.
+
+    Examples
+    --------
+    >>> settle_location("file:///data//tiles/"), settle_location("s3://bucket/tiles/")
+    ('/data/tiles', 's3://bucket/tiles')
+    """
+    text = _VARIABLE.sub(lambda found: _read_variable(found[1].strip("{}"), text, setting), text)
+    local = _OF_THIS_MACHINE.match(text)
+    if not local and ("://" in text or "::" in text):
+        settled = text.rstrip("/")
+        return text if settled.endswith(":") else settled  # memory:// is a place, too
+    path = text[local.end() :] if local else text
+    return os.path.abspath(os.path.expanduser(path)) if path else ""  # noqa: PTH100, PTH111 - locations are strings
+
+
+def settle_locations(settings: S, prefix: str = "") -> S:
+    """Settle all locations in settings, by the types of their fields.
+
+    Parameters
+    ----------
+    settings : msgspec.Struct
+        Of any job, with its sections.
+    prefix : str
+        Names of the sections around it, with dots, for messages.
+
+    Returns
+    -------
+    msgspec.Struct
+        Of the same kind.
+
+    Raises
+    ------
+    ConfigError
+        A variable in one of them is not set; the message names the setting.
+    """
+    changes: dict[str, Any] = {}
+    for item in msgspec.structs.fields(settings):
+        name, value = f"{prefix}{item.name}", getattr(settings, item.name)
+        if isinstance(value, msgspec.Struct):
+            changes[item.name] = settle_locations(value, f"{name}.")
+        elif item.type == Location:
+            changes[item.name] = settle_location(value, name)
+        elif get_origin(item.type) is dict and get_args(item.type)[1] == Location:
+            changes[item.name] = {key: settle_location(each, f"{name}.{key}") for key, each in value.items()}
+    return msgspec.structs.replace(settings, **changes)
+
+
+def _read_variable(name: str, text: str, setting: str) -> str:
+    value = os.environ.get(name)
+    if value is None:
+        raise ConfigError(
+            f"{setting} = {text!r}: the environment has no variable {name}: set it where the job is started, or write "
+            "the path out"
+        )
+    return value
