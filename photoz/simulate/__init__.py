@@ -3,5 +3,5 @@
 Real SDSS galaxies, fitted by kcorrect's templates, are moved to other redshifts and observed through nine filters
 (`seds`, `population`); published relations give them sizes and profiles (`morphology`); stars follow the observed
 locus (`stars`); GalSim renders them with each band's seeing and depth (`render`); the catalogue is measured with noise
-(`catalogue`) and everything is written under the release's names (`files`, `survey`).
+(`photometry`, `catalogue`) and everything is written under the release's names (`files`, `survey`).
 """

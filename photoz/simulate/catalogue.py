@@ -4,25 +4,29 @@ GAaP magnitudes are fluxes within a Gaussian aperture on the sky before seeing, 
 Galactic extinction; so they are fainter than total magnitudes, by more for larger galaxies, as in KiDS (Kuijken et al.
 2019, section 4). MAG_AUTO is the total r magnitude as measured, not corrected for extinction. Both sentinels stand in
 magnitude and error alike: 99 for a band that was observed and gives no magnitude, -99 for a band not observed.
+MAG_LIM says how faint a source could have been seen there: its flux would equal its noise.
+
+Nothing here may tell what only the simulation knows: every column comes from what was measured (`photometry`).
 """
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import gamma, gammainccinv
 
-from photoz.simulate.render import compute_halo_radius, draw_psf, find_halo_stars
+from photoz.simulate.photometry import POGSON, Fluxes, Sizes, measure_fluxes, measure_sizes
+from photoz.simulate.render import compute_halo_radius, find_halo_stars
 from photoz.simulate.seds import Floats
 from photoz.simulate.sky import Centre, Recipe, Sources, compute_extinction, make_rng, make_wcs
+from photoz.survey.settings import Survey
 
 BRIGHT_HALO, FAINT_HALO = 4, 2
 """Bits of MASK. The KiDS-Bright cut (28668) refuses the first and lets the second pass."""
 NEAR_INFRARED = ("Z", "Y", "J", "H", "Ks")
 
-_APERTURES = (0.7, 2.0)  # arcsec; smallest and largest Gaussian width of GAaP in DR4
+_POSITION_ERROR = 0.02 / 3600  # deg
+_CONFUSED_RADIUS = 0.3  # arcsec; galaxies that look smaller may be taken for stars
 _STRIP_END = 0.9  # of the tile's width: inside what the tile owns, overlaps excised
 _STAR_CONFUSION = 0.01  # of point-like or faint sources whose class is wrong
 
@@ -45,12 +49,28 @@ def measure_sources(recipe: Recipe, centre: Centre, sources: Sources, scene: Sou
     dict of str to ndarray, each of length N
         Columns of the catalogue.
     """
-    survey, simulation = recipe.survey, recipe.simulation
     rng = make_rng(recipe.seed, centre, "photometry")
-    x, y = make_wcs(centre, simulation.pixels, survey.pixel_scale).all_world2pix(sources.ra, sources.dec, 1)
-    ra = sources.ra + 0.02 / 3600 * rng.standard_normal(len(sources)) / np.cos(np.radians(sources.dec))
-    dec = sources.dec + 0.02 / 3600 * rng.standard_normal(len(sources))
-    columns: dict[str, npt.NDArray[Any]] = {
+    columns = _measure_positions(recipe, centre, rng, sources)
+    sizes = measure_sizes(recipe, centre, rng, sources)
+    fluxes = measure_fluxes(recipe, rng, sources, sizes)
+    columns |= _describe_auto(recipe.survey, fluxes, sizes)
+    columns |= _classify(rng, sources, columns["MAG_AUTO"], sizes)
+    columns |= _flag_haloes(recipe.survey.bands, centre, sources, scene)
+    extinction_NB = compute_extinction(columns["RAJ2000"], columns["DECJ2000"], recipe.survey.bands)
+    missing_NB = find_unobserved(recipe, centre, columns["Xpos"].astype(np.float64))
+    failed_NB = rng.random(missing_NB.shape) < recipe.simulation.failed_fraction
+    columns |= _describe_gaap(recipe.survey, fluxes, extinction_NB, missing_NB=missing_NB, failed_NB=failed_NB)
+    return columns
+
+
+def _measure_positions(
+    recipe: Recipe, centre: Centre, rng: np.random.Generator, sources: Sources
+) -> dict[str, npt.NDArray[Any]]:
+    survey = recipe.survey
+    ra = sources.ra + _POSITION_ERROR * rng.standard_normal(len(sources)) / np.cos(np.radians(sources.dec))
+    dec = sources.dec + _POSITION_ERROR * rng.standard_normal(len(sources))
+    x, y = make_wcs(centre, recipe.simulation.pixels, survey.pixel_scale).all_world2pix(ra, dec, 1)
+    return {
         "ID": np.array([format_id(*position) for position in zip(ra, dec, strict=True)]),
         "KIDS_TILE": np.full(len(sources), survey.tile.format(ra=f"{centre[0]:.1f}", dec=f"{centre[1]:.1f}")),
         "RAJ2000": ra,
@@ -60,11 +80,6 @@ def measure_sources(recipe: Recipe, centre: Centre, sources: Sources, scene: Sou
         "Xpos": x.astype(np.float32),
         "Ypos": y.astype(np.float32),
     }
-    columns |= _measure_auto(recipe, centre, rng, sources)
-    columns |= _classify(rng, sources, survey.bands.index("r"))
-    columns |= _flag_haloes(survey.bands, centre, sources, scene)
-    columns |= _measure_gaap(recipe, rng, sources, find_unobserved(recipe, centre, x))
-    return columns
 
 
 def format_id(ra: float, dec: float) -> str:
@@ -107,30 +122,23 @@ def find_unobserved(recipe: Recipe, centre: Centre, x_N: Floats) -> npt.NDArray[
     return missing
 
 
-def _measure_auto(
-    recipe: Recipe, centre: Centre, rng: np.random.Generator, sources: Sources
-) -> dict[str, npt.NDArray[Any]]:
-    r_band = recipe.survey.bands.index("r")
-    seeing = draw_psf(recipe, centre, "r").seeing
-    size = np.hypot(sources.radius, seeing / 2)  # arcsec, half-light radius as seen
-    extinction = compute_extinction(sources.ra, sources.dec, ("r",))[:, 0]
-    total = 10.0 ** (-0.4 * (sources.magnitude[:, r_band] + extinction))
-    sky = 10.0 ** (-0.4 * recipe.simulation.depth["r"]) / 5 * np.maximum(2.5 * size, 1.0)
-    error = np.hypot(sky / total, 0.005)
-    magnitude = -2.5 * np.log10(np.maximum(total * (1 + error * rng.standard_normal(len(sources))), sky / 5))
-    pixel = recipe.survey.pixel_scale
+def _describe_auto(survey: Survey, fluxes: Fluxes, sizes: Sizes) -> dict[str, npt.NDArray[Any]]:
+    pixel, empty = survey.pixel_scale, survey.not_detected
+    seen_N = fluxes.auto_N > 0
+    flux_N = np.where(seen_N, fluxes.auto_N, 1.0)
     return {
-        "MAG_AUTO": magnitude.astype(np.float32),
-        "MAGERR_AUTO": (1.0857 * error).astype(np.float32),
-        "FLUX_RADIUS": (size / pixel * (1 + 0.02 * rng.standard_normal(len(sources)))).astype(np.float32),
-        "FWHM_IMAGE": (np.hypot(1.5 * sources.radius, seeing) / pixel).astype(np.float32),
+        "MAG_AUTO": np.where(seen_N, -2.5 * np.log10(flux_N), empty).astype(np.float32),
+        "MAGERR_AUTO": np.where(seen_N, POGSON * fluxes.auto_error_N / flux_N, empty).astype(np.float32),
+        "FLUX_RADIUS": (sizes.seen_N / pixel).astype(np.float32),
+        "FWHM_IMAGE": (np.hypot(1.5 * sizes.intrinsic_N, sizes.seeing) / pixel).astype(np.float32),
     }
 
 
-def _classify(rng: np.random.Generator, sources: Sources, r_band: int) -> dict[str, npt.NDArray[Any]]:
-    wrong = (rng.random(len(sources)) < _STAR_CONFUSION) & (sources.magnitude[:, r_band] > 19)
-    wrong &= sources.star | (sources.radius < 0.3)
-    star = sources.star ^ wrong
+def _classify(
+    rng: np.random.Generator, sources: Sources, magnitude_N: npt.NDArray[np.float32], sizes: Sizes
+) -> dict[str, npt.NDArray[Any]]:
+    small_N = sources.star | (sizes.intrinsic_N < _CONFUSED_RADIUS)
+    star = sources.star ^ ((rng.random(len(sources)) < _STAR_CONFUSION) & (magnitude_N > 19) & small_N)
     spread = np.abs(0.02 * rng.standard_normal(len(sources)))
     return {
         "CLASS_STAR": np.clip(np.where(star, 0.98 - spread, 0.02 + spread), 0, 1).astype(np.float32),
@@ -153,72 +161,30 @@ def _flag_haloes(bands: Sequence[str], centre: Centre, sources: Sources, scene: 
     }
 
 
-def _measure_gaap(
-    recipe: Recipe, rng: np.random.Generator, sources: Sources, missing_NB: npt.NDArray[np.bool_]
+def _describe_gaap(
+    survey: Survey,
+    fluxes: Fluxes,
+    extinction_NB: Floats,
+    *,
+    missing_NB: npt.NDArray[np.bool_],
+    failed_NB: npt.NDArray[np.bool_],
 ) -> dict[str, npt.NDArray[Any]]:
-    survey, simulation = recipe.survey, recipe.simulation
-    aperture_N = np.clip(np.hypot(_APERTURES[0], 0.6 * sources.radius), *_APERTURES)
-    flux_NB = 10.0 ** (-0.4 * sources.magnitude) * compute_aperture_share(sources, aperture_N)
-    depth_B = np.array([simulation.depth[band] for band in survey.bands])
-    # A Gaussian weight of width A gathers the noise of a circle of radius A; depths are for 1 arcsec.
-    sky_NB = 10.0 ** (-0.4 * depth_B) / 5 * aperture_N[:, None]
-    floor_NB = simulation.photometry_floor / 1.0857 * flux_NB
-    measured_NB = flux_NB + np.hypot(sky_NB, floor_NB) * rng.standard_normal(flux_NB.shape)
-    failed_NB = (measured_NB <= sky_NB) | (rng.random(flux_NB.shape) < simulation.failed_fraction)
-    magnitude_NB = -2.5 * np.log10(np.where(failed_NB, 1.0, measured_NB))
-    error_NB = 1.0857 * np.hypot(sky_NB, floor_NB) / np.where(failed_NB, 1.0, measured_NB)
-    extinction_NB = compute_extinction(sources.ra, sources.dec, survey.bands)
-    columns: dict[str, npt.NDArray[Any]] = {}
-    for number, band in enumerate(survey.bands):
-        sentinel = np.where(missing_NB[:, number], survey.not_observed, survey.not_detected)
-        bad = missing_NB[:, number] | failed_NB[:, number]
-        dimmed = measured_NB[:, number] * 10.0 ** (-0.4 * extinction_NB[:, number])
-        columns[f"EXTINCTION_{band}"] = extinction_NB[:, number].astype(np.float32)
-        columns[f"FLUX_GAAP_{band}"] = np.where(missing_NB[:, number], np.nan, dimmed).astype(np.float32)
-        columns[f"MAG_GAAP_{band}"] = np.where(bad, sentinel, magnitude_NB[:, number]).astype(np.float32)
-        columns[f"MAGERR_GAAP_{band}"] = np.where(bad, sentinel, error_NB[:, number]).astype(np.float32)
-    return columns
-
-
-def compute_aperture_share(sources: Sources, aperture_N: Floats) -> Floats:
-    """Compute the share of the flux that Gaussian apertures of width A [arcsec] gather before seeing, shape (N, B).
-
-    Ellipticity is left out: profiles are taken as circular of the same area.
-    """
-    disc_N = share_of_profile(1.0, _divide(aperture_N, sources.disc_radius))
-    bulge_N = np.ones(len(sources))
-    for index in np.unique(sources.bulge_index[~sources.star]):
-        which = (sources.bulge_index == index) & ~sources.star
-        bulge_N[which] = share_of_profile(float(index), aperture_N[which] / sources.bulge_radius[which])
-    share_NB = sources.bulge_fraction * bulge_N[:, None] + (1 - sources.bulge_fraction) * disc_N[:, None]
-    return np.where(sources.star[:, None], 1.0, share_NB)
-
-
-def share_of_profile(index: float, aperture_N: Floats) -> Floats:
-    """Compute the share of a Sersic profile under a Gaussian weight of width A, in half-light radii.
-
-    Examples
-    --------
-    >>> share_of_profile(0.5, np.array([1.0 / np.sqrt(2 * np.log(2))])).round(3)  # a Gaussian under its equal
-    array([0.5])
-    """
-    grid, share = _tabulate_share(index)
-    return np.asarray(np.interp(np.log(aperture_N), grid, share))
-
-
-@lru_cache(maxsize=32)
-def _tabulate_share(index: float) -> tuple[Floats, Floats]:
-    b = gammainccinv(2 * index, 0.5)
-    t = np.logspace(-8, 3, 4000)  # b (r / R)^(1/n)
-    radius = (t / b) ** index
-    light = t ** (2 * index) * np.exp(-t) / gamma(2 * index)  # per unit log t
-    grid = np.linspace(-5, 5, 201)
-    weight = np.exp(-0.5 * (radius / np.exp(grid)[:, None]) ** 2)
-    return grid, np.trapezoid(weight * light, np.log(t), axis=1)
-
-
-def _divide(numerator: Floats, denominator: Floats) -> Floats:
-    return np.divide(numerator, denominator, out=np.ones_like(numerator), where=denominator > 0)
+    failed_NB = failed_NB | (fluxes.gaap_NB <= fluxes.gaap_sky_NB)
+    flux_NB = np.where(failed_NB, 1.0, fluxes.gaap_NB)
+    sentinel_NB = np.where(missing_NB, survey.not_observed, survey.not_detected)
+    bad_NB = missing_NB | failed_NB
+    tables_NB = {
+        "EXTINCTION": extinction_NB,
+        "FLUX_GAAP": np.where(missing_NB, np.nan, fluxes.gaap_NB),
+        "MAG_GAAP": np.where(bad_NB, sentinel_NB, -2.5 * np.log10(flux_NB) - extinction_NB),
+        "MAGERR_GAAP": np.where(bad_NB, sentinel_NB, POGSON * fluxes.gaap_error_NB / flux_NB),
+        "MAG_LIM": np.where(missing_NB, survey.not_observed, -2.5 * np.log10(fluxes.gaap_sky_NB) - extinction_NB),
+    }
+    return {
+        f"{kind}_{band}": table_NB[:, number].astype(np.float32)
+        for number, band in enumerate(survey.bands)
+        for kind, table_NB in tables_NB.items()
+    }
 
 
 def select_bright(columns: Mapping[str, npt.NDArray[Any]], limit: float) -> npt.NDArray[np.bool_]:

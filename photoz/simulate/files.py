@@ -1,5 +1,8 @@
 """FITS files under the names and with the headers of KiDS DR4, reproducible byte for byte.
 
+But for tile-compressed images of one value, as the weights are: gzip writes the time into them. Their pixels are the
+same.
+
 Header keywords follow what survey coadds usually carry (FILTER as Astro-WISE names it, ``OCAM_<b>_SDSS``; GAIN,
 EXPTIME, SEEING, PHOTZP); a release header was not at hand to compare with, so do not take them for the release's list.
 ``SIMULATE = T`` says in every file that the data are simulated. No date is written.

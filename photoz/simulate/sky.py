@@ -98,8 +98,8 @@ class Sources:
     def __len__(self) -> int:
         return len(self.ra)
 
-    def select(self, which: npt.NDArray[np.bool_]) -> Self:
-        """Return the sources for which a mask is set."""
+    def select(self, which: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> Self:
+        """Return the sources for which a mask is set, or those of the given rows."""
         return replace(self, **{field.name: getattr(self, field.name)[which] for field in fields(self)})
 
 
@@ -174,7 +174,10 @@ def _make_sources(recipe_key: bytes, centre: Centre) -> Sources:
         draw = _draw_stars if kind == "stars" else _draw_galaxies
         parts.append(draw(recipe, rng, kind, (ra, dec)))
     sources = join_sources(parts)
-    return sources.select(find_owner(sources.ra, sources.dec, simulation.centres) == simulation.centres.index(centre))
+    owned = np.flatnonzero(find_owner(sources.ra, sources.dec, simulation.centres) == simulation.centres.index(centre))
+    # From south to north, as a detection runs through the pixels: the order of the draws would tell bright galaxies,
+    # faint ones and stars by their row.
+    return sources.select(owned[np.argsort(sources.dec[owned], kind="stable")])
 
 
 def make_sources(recipe: Recipe, centre: Centre) -> Sources:

@@ -43,7 +43,8 @@ def observe_spectra(
         Columns of the table.
     """
     rng = make_rng(recipe.seed, centre, "spectra")
-    magnitude = sources.magnitude[:, recipe.survey.bands.index("r")]
+    extinction = compute_extinction(catalogue["RAJ2000"], catalogue["DECJ2000"], ("r",))[:, 0]
+    magnitude = catalogue["MAG_AUTO"] - extinction
     chosen = rng.random(len(sources)) < np.where(sources.star, _STARS, recipe.simulation.spectroscopic_fraction)
     chosen &= (magnitude < SPECTROSCOPIC_LIMIT) & ~(sources.star & (magnitude < 17))
     rows = np.flatnonzero(chosen)
@@ -52,13 +53,12 @@ def observe_spectra(
     redshift, quality = _measure_redshifts(rng, sources.redshift[every], recipe.simulation.highest_redshift)
     number = recipe.simulation.centres.index(centre)
     stretch = np.cos(np.radians(sources.dec[every]))
-    extinction = compute_extinction(sources.ra[every], sources.dec[every], ("r",))[:, 0]
     return {
         "uberID": (np.int64(number + 1) * 10_000_000 + np.arange(len(every))).astype(np.int64),
         "RAcen": sources.ra[every] + _POSITION_ERROR * rng.standard_normal(len(every)) / stretch,
         "Deccen": sources.dec[every] + _POSITION_ERROR * rng.standard_normal(len(every)),
-        "mag": (catalogue["MAG_AUTO"][every] - extinction).astype(np.float32),
-        "R50": np.maximum(sources.radius[every], 0.2).astype(np.float32),
+        "mag": magnitude[every].astype(np.float32),
+        "R50": (catalogue["FLUX_RADIUS"][every] * recipe.survey.pixel_scale).astype(np.float32),
         "Z": redshift.astype(np.float32),
         "NQ": quality.astype(np.int16),
         "SC": np.where(magnitude[every] < 19.8, 7, 5).astype(np.int16),
