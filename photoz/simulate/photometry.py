@@ -88,8 +88,8 @@ class Fluxes:
 def measure_fluxes(recipe: Recipe, rng: np.random.Generator, sources: Sources, sizes: Sizes) -> Fluxes:
     """Measure fluxes within the Gaussian apertures, and the total in r.
 
-    The noise is of the truth; the errors are of what was measured. Photon noise of the source is left out of both: for a
-    galaxy of r = 19 it would be a fifteenth of the floor in r, and two thirds of it in u.
+    The noise is of the truth; the errors are of what was measured. Photon noise of the source is left out of both: for
+    a galaxy of r = 19 it would be a fifteenth of the floor in r, and two thirds of it in u.
 
     Parameters
     ----------
