@@ -129,7 +129,17 @@ def _read_all(location: str, partitions: Sequence[Partition]) -> Iterator[Record
 
 
 def publish(plan: Plan, done: Done, engine: Engine) -> None:
-    """Complete the catalogue: metadata of the primary table, the margin, and last what makes it open as one."""
+    """Complete the catalogue: metadata of the primary table, the margin, and last what makes it open as one.
+
+    Parameters
+    ----------
+    plan : Plan
+        Of the run that holds the output's lock.
+    done : Done
+        From `sum_up_records`.
+    engine : Engine
+        Makes the margin and the checksums.
+    """
     config, location = plan.config, plan.config.locations.catalogue
     for stale in list_remaining_files(location, done.partitions):
         logger.info("removing %s, which the source catalogue no longer has", stale)
@@ -143,12 +153,20 @@ def publish(plan: Plan, done: Done, engine: Engine) -> None:
     if margin:
         write_margin(config, done.partitions, engine)
     files = compute_checksums(engine, location, _list_published(location))
-    write_json(locate_in_run(location, _SEAL), {"key": _compute_publish_key(config, done), "files": files})
+    write_json(locate_in_run(location, _SEAL), {"key": _compute_publish_key(plan, done), "files": files})
     finish_collection(location, name=config.run.name, margin=margin)
 
 
 def write_margin(config: Config, partitions: Sequence[Partition], engine: Engine) -> None:
-    """Write the margin of the finished primary table: the neighbours' rows within ``sources.margin_arcsec``."""
+    """Write the margin of the finished primary table: the neighbours' rows within ``sources.margin_arcsec``.
+
+    Parameters
+    ----------
+    config : Config
+    partitions : sequence of Partition
+        All of the primary table.
+    engine : Engine
+    """
     location = config.locations.catalogue.rstrip("/")
     write, tasks = partial(write_margins, config), plan_margins(location, partitions)
     results = run_tasks(write, tasks, engine, label="squares of margins")
@@ -162,25 +180,32 @@ def is_published(location: str) -> bool:
     return exists(join(location, "collection.properties"))
 
 
-def explain_unpublished(config: Config, done: Done, engine: Engine) -> str:
+def explain_unpublished(plan: Plan, done: Done, engine: Engine) -> str:
     """Say why a catalogue must be completed (again), or return "" when it was, and is still what was completed.
 
-    The partitions' own files are not looked at: `cluster.ledger.explain_remaining` does that.
+    Parameters
+    ----------
+    plan : Plan
+    done : Done
+        From `sum_up_records`. The partitions' own files are not looked at: `explain_remaining` of the ledger does that.
+    engine : Engine
+        Reads the files that were completed.
     """
-    location = config.locations.catalogue
+    location = plan.config.locations.catalogue
     if not is_published(location):
         return "it is not complete"
     seal = read_run_file(location, _SEAL)
     if "files" not in seal:
         return "what it was completed with is not known"
-    if seal.get("key") != _compute_publish_key(config, done):
+    if seal.get("key") != _compute_publish_key(plan, done):
         return "its partitions or its margin are no longer those it was completed with"
     changed = find_changed(engine, location, seal["files"])
     return f"{changed[0]} and {len(changed) - 1} other files are missing or damaged" if changed else ""
 
 
-def _compute_publish_key(config: Config, done: Done) -> str:
+def _compute_publish_key(plan: Plan, done: Done) -> str:
     """Compute the key of what the metadata and the margin depend on."""
+    config = plan.config
     partitions = zip((part.name for part in done.partitions), done.rows_of, done.sha256_of, strict=True)
     settings = [config.run.name, config.inference.estimator, config.sources.margin_arcsec]
     return compute_key({"settings": settings, "partitions": list(partitions)})

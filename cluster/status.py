@@ -10,7 +10,7 @@ from cluster.publish import is_published
 from photoz.catalogue.hats import Partition, list_partitions
 from photoz.catalogue.records import locate_in_run, read_run_file, scan_records
 from photoz.errors import CatalogueError, PhotozError
-from photoz.settings.config import Config
+from photoz.settings.run import Locations
 
 _RECENT = 600.0  # seconds that count as "the last ten minutes"
 _SHOWN = 5  # problems told by name
@@ -73,12 +73,13 @@ class RunStatus:
         return "finished" if self.published and self.done == self.total else "unfinished"
 
 
-def read_status(config: Config) -> RunStatus:
+def read_status(locations: Locations) -> RunStatus:
     """Read the state of the run that writes, or wrote, ``locations.catalogue``.
 
     Parameters
     ----------
-    config : Config
+    locations : Locations
+        Of catalogue and source catalogue.
 
     Returns
     -------
@@ -89,12 +90,13 @@ def read_status(config: Config) -> RunStatus:
     CatalogueError
         No run has begun there.
     """
-    location = config.locations.catalogue
+    location = locations.catalogue
     owner = read_run_file(location, "owner.json")
     if not owner:
         raise CatalogueError(f"no run has begun at {location!r}: set locations.catalogue, or start jobs/infer_dr4.py")
+    holder = find_holder(locate_in_run(location))  # first, since it may watch for a while
     now = time.time()
-    partitions = _list_source_partitions(config)
+    partitions = _list_source_partitions(locations.sources)
     found = [each for each in scan_records(location) if partitions is None or each[0].partition in partitions]
     times, records = [time for _, time in found], [record for record, _ in found]
     total = len(partitions) if partitions is not None else read_run_file(location, "run.json").get("partitions")
@@ -112,7 +114,7 @@ def read_status(config: Config) -> RunStatus:
         stage_seconds=dict(sums),
         last_done=max(times, default=0.0),
         recent=sum(now - each <= _RECENT for each in times),
-        holder=find_holder(locate_in_run(location)),
+        holder=holder,
         published=is_published(location),
         audit=read_run_file(location, "audit.json"),
         now=now,
@@ -187,8 +189,8 @@ def _ago(seconds: float) -> str:
     return f"{max(seconds, 0):.0f} s ago"
 
 
-def _list_source_partitions(config: Config) -> set[Partition] | None:
+def _list_source_partitions(sources: str) -> set[Partition] | None:
     try:
-        return set(list_partitions(config.locations.sources))
+        return set(list_partitions(sources))
     except (PhotozError, OSError):
         return None

@@ -14,7 +14,7 @@ EXIT_STATUS = {"finished": 0, "running": 3, "unfinished": 1}
 
 
 def main(config: Config) -> int:
-    status = read_status(config)
+    status = read_status(config.locations)
     print(format_status(status))
     return EXIT_STATUS[status.state]
 

@@ -98,7 +98,7 @@ def complete_catalogue(run: Inference, lock: Lock) -> Done:
     # What this run did beside another may have come after that one had read the files to publish them.
     if not remaining and not run.telemetry.partitions:
         done = sum_up()
-        reason = insist(partial(explain_unpublished, config, done, engine), retries, "looking at what is published")
+        reason = insist(partial(explain_unpublished, plan, done, engine), retries, "looking at what is published")
         if not reason:
             return done
         logger.info("the catalogue must be completed: %s", reason)

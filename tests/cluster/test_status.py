@@ -47,7 +47,7 @@ def lose(config: Config, partitions: int) -> None:
 
 
 def test_a_finished_run(config: Config, survey: ManyPartitions) -> None:
-    status = read_status(config)
+    status = read_status(config.locations)
     assert (status.state, status.done, status.total) == ("finished", 4, 4)
     record = read_json(locate_in_run(config.locations.catalogue, "run.json"))
     assert (status.rows, status.estimated) == (record["rows"], record["estimated"])
@@ -65,14 +65,14 @@ def test_a_run_at_work_and_a_dead_one(config: Config) -> None:
     lose(config, 3)
     folder = locate_in_run(config.locations.catalogue)
     with hold_lock(folder):
-        status = read_status(config)
+        status = read_status(config.locations)
         lock = read_json(join(folder, "lock.json"))
     assert (status.state, status.done, status.total) == ("running", 1, 4)
     assert f"running: process {lock['process']} on {lock['host']}\n" in format_status(status)
-    assert read_status(config).state == "unfinished"
-    assert "nobody is at work on it" in format_status(read_status(config))
+    assert read_status(config.locations).state == "unfinished"
+    assert "nobody is at work on it" in format_status(read_status(config.locations))
     write_json(join(folder, "lock.json"), lock | {"process": 2**22 + 1, "beat": time.time() - 7200})
-    status = read_status(config)
+    status = read_status(config.locations)
     assert status.state == "unfinished"
     text = format_status(status)
     assert "last sign of life 2 hours ago by its host's clock, is dead; start the job again to go on" in text
@@ -85,8 +85,8 @@ def test_another_hosts_clock_says_nothing(config: Config, monkeypatch: pytest.Mo
     monkeypatch.setattr(cluster.lock, "_SECONDS_BETWEEN_LOOKS", 0.1)
     lose(config, 1)
     with keep_beating(locate_in_run(config.locations.catalogue), clock=clock):
-        assert read_status(config).state == "running"
-    status = read_status(config)
+        assert read_status(config.locations).state == "running"
+    status = read_status(config.locations)
     assert status.state == "unfinished"
     assert "its process 1 on elsewhere, last sign of life" in format_status(status)
 
@@ -94,22 +94,22 @@ def test_another_hosts_clock_says_nothing(config: Config, monkeypatch: pytest.Mo
 def test_half_written_records_do_not_count(config: Config) -> None:
     partition = list_partitions(config.locations.sources)[0]
     Path(locate_record(config.locations.catalogue, partition)).write_text('{"order": 3, "pix')
-    status = read_status(config)
+    status = read_status(config.locations)
     assert (status.state, status.done) == ("unfinished", 3)
 
 
 def test_a_run_of_another_source_catalogue_counts_only_its_own(config: Config) -> None:
     lost = change(config, locations__sources=str(Path(config.locations.catalogue).parent / "gone"))
-    status = read_status(lost)
+    status = read_status(lost.locations)
     assert (status.state, status.done, status.total) == ("finished", 4, 4)  # the run record tells how many there were
     remove(locate_in_run(config.locations.catalogue, "run.json"))
-    assert read_status(lost).total is None
-    assert "4 done, of an unknown number" in format_status(read_status(lost))
+    assert read_status(lost.locations).total is None
+    assert "4 done, of an unknown number" in format_status(read_status(lost.locations))
 
 
 def test_where_no_run_has_begun(survey: ManyPartitions, tmp_path: Path) -> None:
     with pytest.raises(CatalogueError, match="no run has begun"):
-        read_status(change(survey.config, locations__catalogue=str(tmp_path / "nothing")))
+        read_status(change(survey.config, locations__catalogue=str(tmp_path / "nothing")).locations)
 
 
 def test_the_job_ends_with_the_state(config: Config, tmp_path: Path) -> None:

@@ -159,6 +159,6 @@ def test_the_rayjobs_entry_point_from_no_worker_on(survey: ManyPartitions, tally
     assert read_estimators(records) - before, "the node that joined did nothing"
     assert "tiny cluster.telemetry: " in log  # the lines name the run
     assert SECRET not in log
-    assert read_status(survey.config).state == "finished"
+    assert read_status(survey.config.locations).state == "finished"
     config = change(survey.config, engine__name="serial")
     tally.check("ray: node of a multi-node cluster killed, another joined", config, survey.object_ids)
