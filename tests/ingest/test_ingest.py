@@ -15,13 +15,12 @@ import pytest
 import zarr
 from astropy.io import fits
 from fsspec.implementations.memory import MemoryFileSystem
-from ingested import find_survey, ingest_every
+from ingested import find_survey, ingest, truncate
 from runs import change
 from tiny_survey import IMAGE_BANDS, TinySurvey, make_config, make_wcs, write_catalogue, write_image, write_survey
 
 from photoz.cutouts import extract_cutouts
-from photoz.errors import ConfigError, SurveyFileError, TileError
-from photoz.ingest.check import check_survey
+from photoz.errors import TileError
 from photoz.ingest.outcome import TileOutcome
 from photoz.ingest.report import report_ingest
 from photoz.ingest.staging import METADATA_KEY, staged_location
@@ -32,21 +31,11 @@ from photoz.tiles import open_tile
 TILE = "180.0_-0.5"
 NAME = f"KIDS_{TILE}"
 SHAPE = (200, 240)
-FRAME9 = Path(__file__).parents[3] / "shared/data/frame9"
 
 
 @pytest.fixture
 def survey(tmp_path: Path) -> TinySurvey:
     return write_survey(tmp_path, (TILE,))
-
-
-def ingest(config: Config) -> TileOutcome:
-    (files,) = find_survey(config)
-    return ingest_tile(config, files)
-
-
-def ingest_all(config: Config) -> int:
-    return report(config, ingest_every(config))
 
 
 def report(config: Config, outcomes: list[TileOutcome]) -> int:
@@ -214,10 +203,6 @@ def test_interrupted_tile_is_unreadable_and_redone(survey: TinySurvey, monkeypat
 # Bad files ---------------------------------------------------------------------------------------------------------
 
 
-def truncate(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-5000])
-
-
 def corrupt(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-6000] ^= 1
@@ -291,39 +276,6 @@ def test_bad_catalogue_costs_the_sources_and_not_the_tile(
     assert open_tile(survey.config.locations.tiles, NAME).shape == SHAPE
 
 
-# Settings ----------------------------------------------------------------------------------------------------------
-
-
-def test_fitting_settings_pass(survey: TinySurvey) -> None:
-    check_survey(survey.config, find_survey(survey.config))
-
-
-def test_one_bad_tile_does_not_stop_the_run(tmp_path: Path) -> None:
-    survey = write_survey(tmp_path, (TILE, "181.0_-0.5"))
-    truncate(survey.path(TILE, "u_sci"))
-    truncate(survey.path("181.0_-0.5", "ugriZYJHKs_cat"))
-    check_survey(survey.config, find_survey(survey.config))
-
-
-@pytest.mark.parametrize(
-    ("sections", "error", "match"),
-    [
-        ({"survey": {"pixel_scale": 0.3}}, SurveyFileError, r"0\.2000 arcsec/pixel and survey\.pixel_scale is 0\.3000"),
-        ({"survey": {"image_bands": ["u", "Ks"]}}, ConfigError, r"no tile has an image of band 'Ks'"),
-        ({"survey": {"bands": ["u", "g", "r", "i", "w"]}}, SurveyFileError, r"lacks the column MAG_GAAP_w"),
-        ({"survey": {"columns": {"ra": "RA"}}}, SurveyFileError, r"lacks the column RA \(survey\.columns\.ra\)"),
-        ({"selection": {"bright_sample": "bright.fits"}}, SurveyFileError, r"bright\.fits is missing"),
-    ],
-)
-def test_settings_that_fit_no_tile_are_told_before_any_work(
-    survey: TinySurvey, tmp_path: Path, sections: dict[str, Any], error: type[Exception], match: str
-) -> None:
-    config = make_config(tmp_path, **sections)
-    with pytest.raises(error, match=match):
-        check_survey(config, find_survey(config))
-    assert not (tmp_path / "tiles").exists()
-
-
 def test_bright_sample_selects(survey: TinySurvey, tmp_path: Path) -> None:
     survey.catalogues[TILE][:3].write(survey.folder / "bright.fits")
     config = make_config(tmp_path, selection={"bright_sample": "bright.fits"})
@@ -380,45 +332,6 @@ def test_a_header_or_column_that_is_no_number_costs_the_sources_alone(survey: Ti
     assert "column MAG_AUTO (survey.columns.mag_auto) holds <U6" in result.problem
 
 
-def test_completeness_is_the_share_of_tiles_with_both_parts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO")
-    places = (TILE, "181.0_-0.5", "182.0_-0.5", "183.0_-0.5")
-    survey = write_survey(tmp_path, places)
-    ingest_all(survey.config)
-    assert read_report(survey.config)["completeness"] == 1
-    truncate(survey.path(places[0], "ugriZYJHKs_cat"))
-    assert ingest_all(survey.config) == 0  # the default asks for nothing
-    assert read_report(survey.config)["completeness"] == 3 / 4
-    truncate(survey.path(places[1], "r_sci"))
-    survey.path(places[2], "ugriZYJHKs_cat").unlink()
-    for least, status in ((0.25, 0), (0.26, 1), (1.0, 1)):
-        caplog.clear()
-        assert ingest_all(make_config(tmp_path, ingest={"min_completeness": least})) == status
-        told = read_report(survey.config)
-        assert (told["completeness"], told["counts"]["skipped"], told["counts"]["failed"]) == (1 / 4, 1, 3)
-        below = f"completeness 0.2500 is below ingest.min_completeness = {least}"
-        assert (below in caplog.text) == bool(status)
-        assert caplog.messages[-1].endswith("completeness 0.2500")
-
-
-def test_no_tile_with_images_is_an_error_whatever_is_asked_for(survey: TinySurvey) -> None:
-    truncate(survey.path(TILE, "g_sci"))
-    assert ingest_all(survey.config) == 1
-    assert read_report(survey.config)["completeness"] == 0
-
-
-def test_report_names_failures_and_counts(survey: TinySurvey, caplog: pytest.LogCaptureFixture) -> None:
-    good = ingest(survey.config)
-    truncate(survey.path(TILE, "g_sci"))
-    bad = replace(ingest(survey.config), tile="KIDS_other")
-    assert report(survey.config, [good, bad]) == 0
-    assert "g_sci.fits is truncated" in caplog.text
-    told = read_report(survey.config)
-    assert told["counts"] == {"done": 1, "skipped": 0, "failed": 1}
-    assert [row["tile"] for row in told["tiles"]] == [NAME, "KIDS_other"]
-    assert report(survey.config, [bad]) == 1
-
-
 @pytest.mark.parametrize(("ending", "part"), [("_cat.fits", "catalogue"), ("g_sci.fits", "images")])
 def test_a_store_that_does_not_answer_is_no_bad_file(
     survey: TinySurvey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, part: str
@@ -457,14 +370,3 @@ def test_ingest_between_object_stores(survey: TinySurvey, tmp_path: Path) -> Non
     np.testing.assert_array_equal(tile.read_window(0, 200, 0, 240)[0], survey.images[TILE, "u"])
     with fsspec.open(staged_location(config.locations.sources, NAME), "rb") as file:
         assert pq.read_table(file).num_rows == 30
-
-
-@pytest.mark.skipif(not FRAME9.exists(), reason="../shared/data/frame9 with real images is not there")
-def test_real_frame_without_wcs_is_refused(tmp_path: Path) -> None:
-    naming = {"tile": "frame9", "image_file": "{band}.fits", "mask_file": "", "catalogue_file": "none.fits"}
-    config = make_config(tmp_path, survey=naming, locations={"survey": str(FRAME9)})
-    with pytest.raises(SurveyFileError, match=r"u\.fits has no celestial WCS"):
-        check_survey(config, find_survey(config))
-    result = ingest(config)
-    assert "u.fits has no celestial WCS" in result.problem
-    assert "the catalogue none.fits is missing" in result.problem
