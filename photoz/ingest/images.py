@@ -16,7 +16,7 @@ from photoz.ingest.outcome import PartOutcome
 from photoz.ingest.staging import read_staged
 from photoz.ingest.stripes import find_mask_bit, read_mask, read_stripe
 from photoz.survey.files import TileFiles
-from photoz.survey.fits import ImageInfo, RowReader, base_name, inspect_image, stamp_file
+from photoz.survey.fits import ImageInfo, ImageKind, RowReader, base_name, inspect_image, stamp_file
 from photoz.survey.settings import Survey
 from photoz.survey.wcs import Grid, align_bands
 from photoz.telemetry import timed
@@ -117,13 +117,13 @@ def inspect_images(tile: TileFiles, survey: Survey) -> TileImages:
             raise SurveyFileError(f"the image {name} is missing")
     images = {band: inspect_image(tile.images[band]) for band in survey.image_bands}
     grid = align_bands(images, pixel_scale=survey.pixel_scale)
-    masks, weights = (_inspect_beside(files, images) for files in (tile.masks, tile.weights))
+    masks, weights = _inspect_beside(tile.masks, "mask", images), _inspect_beside(tile.weights, "weight", images)
     return TileImages({"image": images, "mask": masks, "weight": weights}, grid)
 
 
-def _inspect_beside(files: Mapping[str, str], images: Mapping[str, ImageInfo]) -> dict[str, ImageInfo]:
+def _inspect_beside(files: Mapping[str, str], kind: ImageKind, images: Mapping[str, ImageInfo]) -> dict[str, ImageInfo]:
     """Inspect the masks or weights of the bands; they have the shape of their image, whose WCS they share."""
-    infos = {band: inspect_image(location) for band, location in files.items() if band in images}
+    infos = {band: inspect_image(location, kind) for band, location in files.items() if band in images}
     for band, info in infos.items():
         image = images[band]
         if info.shape != image.shape:

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import IO, Any, Self
+from typing import IO, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,16 @@ BLOCK_BYTES = 16 * 2**20
 # What astropy and its decompressor raise on bytes that are not the FITS file they claim to be.
 FITS_ERRORS = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, MemoryError, RuntimeError, VerifyError)
 _VERSION_KEYS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created")
+
+
+ImageKind = Literal["image", "mask", "weight"]
+_EXTENSION_NAMES = {
+    "image": {"SCI", "SCIENCE", "IMAGE"},
+    "mask": {"MSK", "MASK", "DQ", "FLAG", "FLAGS"},
+    "weight": {"WGT", "WHT", "WEIGHT", "IVAR"},
+    "something else": {"VAR", "VARIANCE", "ERR", "ERROR", "SIGMA", "RMS", "EXP", "EXPTIME", "PSF"},
+}
+"""EXTNAME of what DES, HSC, HST and SWarp write beside each other."""
 
 
 @dataclass(frozen=True)
@@ -105,23 +115,28 @@ def stamp_file(location: str) -> FileStamp:
     return FileStamp(base_name(location), int(info.get("size") or 0), version)
 
 
-def inspect_image(location: str) -> ImageInfo:
+def inspect_image(location: str, kind: ImageKind = "image") -> ImageInfo:
     """Find the image in a FITS file and check that the file is as long as its header promises.
+
+    Parameters
+    ----------
+    location : str
+        Path or URL.
+    kind : "image", "mask" or "weight"
+        Which of several images is wanted: the first whose EXTNAME says that it is one (``SCI``, ``MSK``, ``WGT``, ...),
+        or else the first that has no name that says it is another.
 
     Raises
     ------
     SurveyFileError
-        The file is missing, is not FITS, holds no two-dimensional image, or is truncated.
+        The file is missing, is not FITS, holds no two-dimensional image, several of which none is of this kind, or is
+        truncated.
     """
     size = stamp_file(location).size
     with _open_fits(location, disable_image_compression=True) as units:
-        for index, unit in enumerate(units):
-            compressed = bool(unit.header.get("ZIMAGE", False))
-            if compressed or (unit.is_image and unit.header.get("NAXIS", 0) == 2):
-                hdu = index
-                break
-        else:
-            raise SurveyFileError(f"{base_name(location)} holds no two-dimensional image: is it the right file?")
+        hdu = _choose_unit(units, kind, base_name(location))
+        unit = units[hdu]
+        compressed = _is_compressed(unit)
         places = unit.fileinfo()
         spans = (places["hdrLoc"], places["datLoc"], places["datLoc"] + places["datSpan"])
         sums = (unit.header.get("DATASUM"), unit.header.get("CHECKSUM"))
@@ -135,6 +150,32 @@ def inspect_image(location: str) -> ImageInfo:
             header = units[hdu].header.copy()
     shape = (int(header["NAXIS2"]), int(header["NAXIS1"]))
     return ImageInfo(location, header.tostring(sep="\n"), shape, hdu, spans, *sums, compressed)
+
+
+def _choose_unit(units: fits.HDUList, kind: ImageKind, name: str) -> int:
+    """Return the index of the image of this kind."""
+    names = {
+        index: str(unit.header.get("EXTNAME", "")).strip().upper()
+        for index, unit in enumerate(units)
+        if _is_compressed(unit) or (unit.is_image and unit.header.get("NAXIS", 0) == 2)
+    }
+    if not names:
+        raise SurveyFileError(f"{name} holds no two-dimensional image: is it the right file?")
+    others = set().union(*(_EXTENSION_NAMES[other] for other in _EXTENSION_NAMES if other != kind))
+    named = [index for index, extension in names.items() if extension in _EXTENSION_NAMES[kind]]
+    unnamed = [index for index, extension in names.items() if extension not in others]
+    # The only image there is was named by the settings, whatever its extension is called.
+    choice = [*named, *unnamed] if len(names) > 1 else list(names)
+    if not choice:
+        raise SurveyFileError(
+            f"{name} holds several images, in the extensions {list(names.values())}, of which none is the {kind}: keep "
+            f"it in a file of its own, or name its extension {sorted(_EXTENSION_NAMES[kind])[0]} (EXTNAME)"
+        )
+    return choice[0]
+
+
+def _is_compressed(unit: Any) -> bool:
+    return bool(unit.header.get("ZIMAGE", False))
 
 
 class RowReader:
@@ -237,7 +278,8 @@ class FileDigest:
         FITS Standard 4.0, section 4.4.2.7 and appendix J.
         """
         data = self._data_sum.value
-        if self._info.datasum not in (None, "") and int(str(self._info.datasum)) != data:
+        stated = parse_datasum(self._info.datasum, self._info.name)
+        if stated is not None and stated != data:
             raise SurveyFileError(
                 f"{self._info.name} is corrupt: DATASUM is {self._info.datasum} and its data sum to {data}; "
                 "fetch it again"
@@ -251,6 +293,25 @@ class FileDigest:
     def hexdigest(self) -> str:
         """Return the SHA-256 of all bytes taken, as ``sha256sum`` prints it."""
         return self._sha.hexdigest()
+
+
+def parse_datasum(stated: object, name: str) -> int | None:
+    """Return the sum that a header's DATASUM states; None where there is none or an empty one.
+
+    Raises
+    ------
+    SurveyFileError
+        What it states is no number.
+    """
+    if stated in (None, ""):
+        return None
+    try:
+        return int(str(stated))
+    except ValueError as error:
+        raise SurveyFileError(
+            f"{name}: its header has DATASUM = {stated!r}, which is no number: remove the card, or write the file's "
+            "checksums anew"
+        ) from error
 
 
 class OnesComplementSum:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,16 @@ from hats.pixel_math.spatial_index import compute_spatial_index
 from photoz.errors import SurveyFileError
 from photoz.schema import HEALPIX_COLUMN, Flag, make_source_schema
 from photoz.survey.fits import refuse_damaged
-from photoz.survey.settings import Cut, Selection, Survey
+from photoz.survey.settings import Columns, Cut, Selection, Survey
 from photoz.survey.table import FitsTable, read_table
+from photoz.survey.units import convert_to_degrees, require_magnitudes
 
 SENTINEL_TOLERANCE = 0.5
 """[mag] No measured magnitude or error lies so near 99 or -99; rounding does not hide a sentinel."""
+FARTHEST_RA = 361.0
+"""[deg] A tile that crosses right ascension 0 may count on beyond 360; none is a degree wide on either side."""
+_OF_MAGNITUDES = ("survey.columns.mag", "survey.columns.extinction")
+"""How the settings begin that name columns of magnitudes and of their errors."""
 _NUMBERS, _IDENTIFIERS = "biuf", "iufSU"  # kinds of NumPy's data types
 
 
@@ -54,19 +60,20 @@ def read_catalogue(location: str, survey: Survey, selection: Selection) -> FitsT
     Returns
     -------
     FitsTable
-        Values as the file has them: sentinels and NaN stay.
+        Values as the file has them, sentinels and NaN too, but for positions, which are in degrees.
 
     Raises
     ------
     SurveyFileError
-        As `photoz.survey.table.read_table`, or a column has no number, or no single one, a row.
+        As `photoz.survey.table.read_table`, or a column has no number, or no single one, a row, or a unit that is
+        none of what is asked for.
     """
     wanted = list_catalogue_columns(survey, selection)
     catalogue = read_table(location, wanted)
     for column, setting in wanted.items():
         kinds = _IDENTIFIERS if column == survey.columns.object_id else _NUMBERS
         _check_column(catalogue, column, setting, kinds)
-    return catalogue
+    return _convert_units(catalogue, wanted, survey.columns)
 
 
 def make_sources(
@@ -127,17 +134,18 @@ def make_sources(
 
 
 def find_positions(ra_N: npt.NDArray[Any], dec_N: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Tell which rows have a position on the sky: |ra| <= 360 deg and |dec| <= 90 deg; NaN and infinity are none.
+    """Tell which rows have a position on the sky: |ra| <= `FARTHEST_RA` and |dec| <= 90 deg; NaN and infinity are none.
 
-    Surveys give right ascension from 0 to 360 or from -180 to 180; what lies farther out is no angle but a mistake or a
-    sentinel, and to wrap it would give the source a place that nobody measured.
+    Surveys give right ascension from 0 to 360 or from -180 to 180, and some count on beyond 360 within a tile; what
+    lies farther out is no angle but a mistake or a sentinel, and to wrap it would give the source a place that nobody
+    measured.
 
     Examples
     --------
-    >>> find_positions(np.array([359.9, -10, 10, np.nan, 400]), np.array([90, 0, -999, 0, 0])).tolist()
+    >>> find_positions(np.array([360.1, -10, 10, np.nan, 400]), np.array([90, 0, -999, 0, 0])).tolist()
     [True, True, False, False, False]
     """
-    found: npt.NDArray[np.bool_] = (np.abs(ra_N.astype(float)) <= 360) & (np.abs(dec_N.astype(float)) <= 90)
+    found: npt.NDArray[np.bool_] = (np.abs(ra_N.astype(float)) <= FARTHEST_RA) & (np.abs(dec_N.astype(float)) <= 90)
     return found
 
 
@@ -258,6 +266,18 @@ def _check_column(catalogue: FitsTable, column: str, setting: str, kinds: str) -
         f"{catalogue.name}: column {column} ({setting}) holds {held}, not {what} a row: correct the setting to the "
         "survey's column, or the file"
     )
+
+
+def _convert_units(catalogue: FitsTable, wanted: dict[str, str], names: Columns) -> FitsTable:
+    """Bring positions to degrees, as TUNIT says, and hold the other columns that are asked for to magnitudes."""
+    columns = dict(catalogue.columns)
+    for column, setting in wanted.items():
+        unit, place = catalogue.units.get(column, ""), f"{catalogue.name}: column {column} ({setting})"
+        if column in (names.ra, names.dec):
+            columns[column] = convert_to_degrees(columns[column], unit, column=place, hours=column == names.ra)
+        elif setting.startswith(_OF_MAGNITUDES):
+            require_magnitudes(unit, column=place)
+    return replace(catalogue, columns=columns)
 
 
 def _apply_cut(cut: Cut, values: npt.NDArray[Any], name: str) -> npt.NDArray[np.bool_]:

@@ -1,12 +1,16 @@
 """A table of spectroscopic redshifts: positions and redshifts that can be trained on. The defaults read GAMA DR4's."""
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from photoz.errors import SurveyFileError
 from photoz.schema import make_field
+from photoz.storage import join
 from photoz.survey.table import FitsTable, read_table
+from photoz.survey.units import convert_to_degrees
 from photoz.training.settings import Crossmatch
 
 SPECTROSCOPIC_SCHEMA = pa.schema(
@@ -38,9 +42,9 @@ def read_redshifts(folder: str, crossmatch: Crossmatch) -> pa.Table:
     Raises
     ------
     SurveyFileError
-        The file is missing, damaged, lacks a column, or no row passes the cuts.
+        The file is missing, damaged, lacks a column, has positions in no unit of an angle, or no row passes the cuts.
     """
-    table = read_table(f"{folder.rstrip('/')}/{crossmatch.file}", _list_columns(crossmatch))
+    table = _read_columns(join(folder, crossmatch.file), crossmatch)
     keep = _select_reliable(table, crossmatch)
     if not keep.any():
         raise SurveyFileError(
@@ -52,6 +56,21 @@ def read_redshifts(folder: str, crossmatch: Crossmatch) -> pa.Table:
         pa.array(table.columns[names[field.name]][keep], field.type, safe=False) for field in SPECTROSCOPIC_SCHEMA
     ]
     return pa.Table.from_arrays(arrays, schema=SPECTROSCOPIC_SCHEMA)
+
+
+def _read_columns(location: str, crossmatch: Crossmatch) -> FitsTable:
+    """Read the table's columns, positions in degrees."""
+    table = read_table(location, _list_columns(crossmatch))
+    positions = {
+        name: convert_to_degrees(
+            table.columns[name],
+            table.units.get(name, ""),
+            column=f"{crossmatch.file}: column {name} (crossmatch.{key})",
+            hours=key == "ra",
+        )
+        for key, name in (("ra", crossmatch.ra), ("dec", crossmatch.dec))
+    }
+    return replace(table, columns=table.columns | positions)
 
 
 def _list_columns(crossmatch: Crossmatch) -> dict[str, str]:

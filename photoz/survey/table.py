@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from photoz.errors import SurveyFileError
 from photoz.storage import open_file
 from photoz.survey.fits import (
     base_name,
+    parse_datasum,
     parse_fits,
     quiet_astropy,
     refuse_damaged,
@@ -37,6 +38,8 @@ class FitsTable:
         Of the table.
     sha256 : str
         Of the file.
+    units : dict of str to str
+        Column -> its unit as the file spells it (TUNIT); "" where it states none.
     """
 
     name: str
@@ -44,6 +47,7 @@ class FitsTable:
     primary: fits.Header
     header: fits.Header
     sha256: str
+    units: dict[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
@@ -73,7 +77,8 @@ def read_table(location: str, columns: dict[str, str]) -> FitsTable:
             _verify_unit(unit, len(data), name)
             _require_columns(unit.columns.names, columns, name)
             values = {column: _to_native(unit.data[column]) for column in columns}
-        return FitsTable(name, values, units[0].header.copy(), unit.header.copy(), hash_bytes([data]))
+            told = {column: str(unit.columns[column].unit or "") for column in columns}
+        return FitsTable(name, values, units[0].header.copy(), unit.header.copy(), hash_bytes([data]), told)
 
 
 def list_columns(location: str) -> list[str]:
@@ -104,7 +109,7 @@ def _verify_unit(unit: fits.BinTableHDU, size: int, name: str) -> None:
     datasum, checksum = unit.header.get("DATASUM"), unit.header.get("CHECKSUM")
     # An empty one states nothing (FITS Standard 4.0, section 4.4.2.7), which astropy would take for a wrong one; and
     # without DATASUM it would take the data's sum for 0.
-    if datasum in (None, ""):
+    if parse_datasum(datasum, name) is None:
         return
     if not unit.verify_datasum():
         raise SurveyFileError(

@@ -11,6 +11,7 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 
 from photoz.errors import SurveyFileError
 from photoz.survey.fits import ImageInfo
+from photoz.survey.frames import convert_to_icrs
 
 SCALE_TOLERANCE = 0.02
 """Relative difference of pixel scales at which a 36-pixel cutout is off by less than one pixel."""
@@ -43,7 +44,7 @@ class Grid:
 
 
 def read_wcs(info: ImageInfo, *, pixel_scale: float) -> WCS:
-    """Read an image's WCS and check it against the survey's pixel scale.
+    """Read an image's WCS, in ICRS whatever the header's frame, and check it against the survey's pixel scale.
 
     Parameters
     ----------
@@ -55,7 +56,7 @@ def read_wcs(info: ImageInfo, *, pixel_scale: float) -> WCS:
     Raises
     ------
     SurveyFileError
-        The header has no celestial WCS, or its scale is off by more than 2 %.
+        The header has no celestial WCS, its scale is off by more than 2 %, or its frame cannot be converted.
     """
     wcs = parse_wcs(info.header, name=info.name)
     if not wcs.has_celestial:
@@ -69,7 +70,7 @@ def read_wcs(info: ImageInfo, *, pixel_scale: float) -> WCS:
             f"{info.name} has {scale:.4f} arcsec/pixel and survey.pixel_scale is {pixel_scale:.4f} arcsec/pixel: "
             "set survey.pixel_scale to the images', and use an estimator trained at that scale"
         )
-    return wcs
+    return convert_to_icrs(wcs, info.shape, name=info.name)
 
 
 def parse_wcs(header: str, *, name: str) -> WCS:

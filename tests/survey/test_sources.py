@@ -164,7 +164,7 @@ def test_bits_of_a_column_without_bits(tmp_path: Path, table: Table) -> None:
         ("DECJ2000", np.nan),
         ("DECJ2000", -np.inf),
         ("RAJ2000", -999.0),
-        ("RAJ2000", 360.0000001),
+        ("RAJ2000", 361.0000001),
         ("RAJ2000", np.nan),
         ("RAJ2000", np.inf),
     ],
