@@ -90,7 +90,13 @@ def ingest_catalogue(tile: TileFiles, survey: Survey, selection: Selection, *, f
 
 
 def require_catalogue(tile: TileFiles, survey: Survey) -> None:
-    """Raise `SurveyFileError` when the tile has no catalogue, naming the file."""
+    """Refuse a tile without a catalogue.
+
+    Raises
+    ------
+    SurveyFileError
+        Naming the file that is missing.
+    """
     if not tile.catalogue:
         raise SurveyFileError(f"the catalogue {name_catalogue(tile, survey)} is missing")
 

@@ -7,6 +7,7 @@ an error into wrong pixels.
 
 import hashlib
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -254,16 +255,16 @@ class FileDigest:
     def __init__(self, info: ImageInfo) -> None:
         self._info = info
         self._sha = hashlib.sha256()
-        self._position = 0
-        self._header_sum, self._data_sum = OnesComplementSum(), OnesComplementSum()
+        self._totals = Counter(taken=0, header=0, data=0)  # [byte] taken, and the sums of the unit's two parts
 
     def update(self, data: bytes) -> None:
         """Take the file's next bytes."""
-        header, start, stop = (min(max(place - self._position, 0), len(data)) for place in self._info.spans)
+        taken, spans = self._totals["taken"], self._info.spans
+        header, start, stop = (min(max(place - taken, 0), len(data)) for place in spans)
         self._sha.update(data)
-        self._header_sum.update(memoryview(data)[header:start])
-        self._data_sum.update(memoryview(data)[start:stop])
-        self._position += len(data)
+        self._totals["header"] += sum_words(memoryview(data)[header:start], taken + header - spans[0])
+        self._totals["data"] += sum_words(memoryview(data)[start:stop], taken + start - spans[1])
+        self._totals["taken"] += len(data)
 
     def update_rest(self, file: IO[bytes]) -> None:
         """Take everything up to the end of the file."""
@@ -271,20 +272,25 @@ class FileDigest:
             self.update(block)
 
     def verify(self) -> None:
-        """Raise `SurveyFileError` unless the stated checksums, where there are any, fit.
+        """Hold the bytes taken against the checksums that the header states, where it states any.
+
+        Raises
+        ------
+        SurveyFileError
+            One of them does not fit.
 
         References
         ----------
         FITS Standard 4.0, section 4.4.2.7 and appendix J.
         """
-        data = self._data_sum.value
+        data = fold_carries(self._totals["data"])
         stated = parse_datasum(self._info.datasum, self._info.name)
         if stated is not None and stated != data:
             raise SurveyFileError(
                 f"{self._info.name} is corrupt: DATASUM is {self._info.datasum} and its data sum to {data}; "
                 "fetch it again"
             )
-        total = add_ones_complement(self._header_sum.value, data)
+        total = fold_carries(self._totals["header"] + data)
         if self._info.checksum not in (None, "") and total not in (0, 0xFFFFFFFF):
             raise SurveyFileError(
                 f"{self._info.name} is corrupt: its header and data do not fit CHECKSUM; fetch it again"
@@ -314,43 +320,31 @@ def parse_datasum(stated: object, name: str) -> int | None:
         ) from error
 
 
-class OnesComplementSum:
-    """32-bit ones' complement sum of big-endian words: FITS's DATASUM.
+def sum_words(data: bytes | memoryview, offset: int = 0) -> int:
+    """Sum bytes as big-endian words of 32 bits; folded by `fold_carries`, the sum of a unit's data is FITS's DATASUM.
+
+    Parameters
+    ----------
+    data : bytes-like
+    offset : int
+        [byte] where in the unit they begin: the sums of parts that cut words add up to that of the whole.
 
     Examples
     --------
-    >>> total = OnesComplementSum()
-    >>> total.update(bytes.fromhex("00000001 ffffffff"))
-    >>> total.value
+    >>> sum_words(bytes.fromhex("00000001 ffffffff")) == 2**32
+    True
+    """
+    before, after = offset % 4, -(offset + len(data)) % 4
+    words = np.frombuffer(bytes(before) + data + bytes(after) if before or after else data, dtype=">u4")
+    return int(words.astype("=u4").sum(dtype=np.uint64))
+
+
+def fold_carries(total: int) -> int:
+    """Fold what a sum has beyond 32 bits back into it: addition in ones' complement.
+
+    >>> fold_carries(2**32)
     1
     """
-
-    def __init__(self) -> None:
-        self._sum = 0
-        self._left = b""
-
-    def update(self, data: bytes | memoryview) -> None:
-        """Add bytes; a word may be cut between two calls."""
-        if self._left:
-            fill = min(4 - len(self._left), len(data))
-            self._left, data = self._left + bytes(data[:fill]), data[fill:]
-            if len(self._left) < 4:
-                return
-            self._sum += int.from_bytes(self._left, "big")
-        whole = len(data) // 4 * 4
-        self._left = bytes(data[whole:])
-        words = np.frombuffer(data[:whole], dtype=">u4")
-        self._sum += int(words.astype("=u4").sum(dtype=np.uint64))
-
-    @property
-    def value(self) -> int:
-        """The sum, folded to 32 bits."""
-        return add_ones_complement(self._sum, int.from_bytes(self._left.ljust(4, b"\0"), "big"))
-
-
-def add_ones_complement(first: int, second: int) -> int:
-    """Add two numbers and fold carries back into 32 bits."""
-    total = first + second
     while total >> 32:
         total = (total & 0xFFFFFFFF) + (total >> 32)
     return total

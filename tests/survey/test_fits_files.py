@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tiny_survey import make_wcs, write_image
 
 from photoz.errors import SurveyFileError
-from photoz.survey.fits import OnesComplementSum, RowReader, inspect_image
+from photoz.survey.fits import RowReader, fold_carries, inspect_image, sum_words
 
 SHAPE = (60, 50)
 
@@ -139,18 +139,30 @@ def test_table_is_no_image(tmp_path: Path) -> None:
 
 @given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=6))
 def test_sum_does_not_depend_on_how_the_bytes_are_cut(data: bytes, cuts: list[int]) -> None:
-    whole, parts = OnesComplementSum(), OnesComplementSum()
-    whole.update(data)
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    for first, last in itertools.pairwise(edges):
-        parts.update(data[first:last])
-    assert parts.value == whole.value
+    parts = sum(sum_words(data[first:last], first) for first, last in itertools.pairwise(edges))
+    assert fold_carries(parts) == fold_carries(sum_words(data))
 
 
 def test_sum_is_that_of_astropy() -> None:
     data = np.random.default_rng(1).integers(0, 255, 2880).astype(np.uint8)
     hdu = fits.PrimaryHDU(data)
     hdu.add_datasum()
-    ours = OnesComplementSum()
-    ours.update(data.tobytes())
-    assert ours.value == int(hdu.header["DATASUM"])
+    assert fold_carries(sum_words(data.tobytes())) == int(hdu.header["DATASUM"])
+
+
+@pytest.mark.parametrize("rows", [1, 7, 60])
+def test_bytes_that_cut_words_are_summed_in_their_places(tmp_path: Path, rows: int) -> None:
+    data = np.random.default_rng(2).integers(0, 255, (60, 51)).astype(np.uint8)  # rows of 51 bytes
+    write_image(tmp_path / "odd.fits", data, None)
+    np.testing.assert_array_equal(read_all(str(tmp_path / "odd.fits"), rows)[0], data)
+    flip_byte(tmp_path / "odd.fits", 2880 + 1001)
+    with pytest.raises(SurveyFileError, match=r"odd\.fits is corrupt: DATASUM is"):
+        read_all(str(tmp_path / "odd.fits"), rows)
+
+
+def test_a_sum_that_is_no_number_is_named(tmp_path: Path) -> None:
+    header = fits.Header({"DATASUM": "none"})
+    fits.PrimaryHDU(np.zeros(SHAPE, np.float32), header).writeto(tmp_path / "n.fits")
+    with pytest.raises(SurveyFileError, match=r"n\.fits: its header has DATASUM = 'none', which is no number: remove"):
+        read_all(str(tmp_path / "n.fits"))

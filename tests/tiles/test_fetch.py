@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from photoz.tiles.fetch import Range, Traffic, choose_threads, make_fetch
+from photoz.tiles.fetch import Range, Traffic, choose_threads, make_fetch, measure_union
 
 CONTENT = {"a": bytes(range(200)), "folder/b": b"0123456789" * 10}
 
@@ -65,3 +65,12 @@ def test_a_request_that_raises_is_counted_and_ended() -> None:
 
 def test_threads_are_for_stores(location: str) -> None:
     assert choose_threads(location, 8) == (8 if "://" in location else 1)
+
+
+times = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)).map(lambda pair: (min(pair), max(pair))), max_size=8)
+
+
+@given(spans=times)
+def test_the_union_of_spans_counts_each_moment_once(spans: list[tuple[int, int]]) -> None:
+    moments = {moment for begin, end in spans for moment in range(begin, end)}
+    assert measure_union(spans) == len(moments)
