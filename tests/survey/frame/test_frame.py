@@ -9,7 +9,6 @@ from tiny_survey import make_config
 
 from photoz.errors import ConfigError, SurveyFileError
 from photoz.settings.config import Config
-from photoz.survey.frame.detection import find_stellar_radius, mad_sigma
 from photoz.survey.frame.files import resample_image, resample_mask, write_frame
 from photoz.survey.frame.measure import FrameSources, measure_frame, read_frame
 
@@ -137,8 +136,3 @@ def test_resampling_keeps_centre_and_missing_pixels(zoom: float) -> None:
     assert np.isnan(fine[:, : int(3 * zoom)]).all()
     assert np.nansum(fine) == pytest.approx(np.nansum(image), rel=0.01)
     assert (resample_mask(~np.isfinite(image), fine.shape, zoom) == 4).sum() >= np.isnan(fine).sum()
-
-
-def test_stellar_radius_without_stars_is_nan() -> None:
-    assert np.isnan(find_stellar_radius(np.array([30.0]), np.array([2.0]), 15.0))
-    assert mad_sigma(np.array([1.0, 2.0, 3.0])) == pytest.approx(1.4826)
