@@ -1,8 +1,11 @@
-"""The spine: rows of the source catalogue in, rows of the photo-z catalogue out, on whichever engine."""
+"""The parts of the spine: rows of the source catalogue -> their cutouts -> their redshifts, in one process.
+
+`cluster.inference.stages` puts a partition through them, on whichever engine.
+"""
 
 import ctypes
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -12,10 +15,10 @@ import torch
 
 from photoz.errors import EstimatorError
 from photoz.estimators import Estimates, Estimator, Inputs, Pdfs, load_estimator
-from photoz.inputs import ALL_ROWS, Problem, attach_cutouts, make_inputs
+from photoz.inputs import ALL_ROWS, Problem, Rows, attach_cutouts, make_inputs
 from photoz.pdf import decode_quantiles, encode_quantiles, summarize_quantiles
 from photoz.schema import QUANTILES, QUANTILES_TYPE, Flag, make_catalogue_schema
-from photoz.settings.config import Config
+from photoz.settings.inference import Inference
 
 logger = logging.getLogger(__name__)
 
@@ -34,31 +37,12 @@ class Needs(Protocol):
         """[pixel] side of the cutouts."""
 
 
-def estimate_partition(sources: pa.Table, config: Config, estimator: Estimator) -> pa.Table:
-    """Estimate the redshifts of one partition of the source catalogue.
-
-    Parameters
-    ----------
-    sources : pyarrow.Table
-        Rows of the source catalogue.
-    config : Config
-        ``locations.tiles`` is read; ``inference.batch_size`` bounds memory.
-    estimator : Estimator
-
-    Returns
-    -------
-    pyarrow.Table
-        One row for every source, in the same order (`photoz.schema.make_catalogue_schema`).
-    """
-    return estimate_rows(read_cutouts(sources, config, estimator), config, estimator)
-
-
-def prepare_estimator(location: str, config: Config) -> Estimator:
+def prepare_estimator(location: str, settings: Inference) -> Estimator:
     """Load an estimator for the precision, threads and outputs that the settings say, in this process."""
     keep_memory()
-    torch.set_num_threads(config.inference.threads)
-    estimator = load_estimator(location).prepare(config.inference.precision)
-    return estimator if config.inference.pdf else estimator.without_pdf()
+    torch.set_num_threads(settings.threads)
+    estimator = load_estimator(location).prepare(settings.precision)
+    return estimator if settings.pdf else estimator.without_pdf()
 
 
 def keep_memory() -> None:
@@ -75,84 +59,103 @@ def keep_memory() -> None:
         mallopt(option, 2_000_000_000)
 
 
-def read_cutouts(
-    sources: pa.Table,
-    config: Config,
-    needs: Needs,
-    *,
-    give_up: bool = False,
-    problems: list[Problem] | None = None,
-) -> pa.Table:
+def read_cutouts(sources: pa.Table, tiles: str, needs: Needs, *, give_up: bool = False) -> Rows:
     """Add the cutouts that an estimator needs to rows of the source catalogue; none for photometry alone.
 
-    ``give_up`` and ``problems`` as in `photoz.inputs.attach_cutouts`.
+    Parameters
+    ----------
+    sources : pyarrow.Table
+        Rows of the source catalogue.
+    tiles : str
+        Folder of the tile store.
+    needs : Needs
+        The estimator, or what stands for it.
+    give_up : bool
+        As of `photoz.inputs.attach_cutouts`.
+
+    Returns
+    -------
+    Rows
+        The same in the same order, with the column ``cutout`` where the estimator reads images.
     """
     if not needs.image_bands:
-        return sources
-    return attach_cutouts(
-        sources,
-        config.locations.tiles,
-        image_bands=needs.image_bands,
-        cutout_size=needs.cutout_size,
-        give_up=give_up,
-        problems=problems,
-    )
+        return Rows(sources)
+    return attach_cutouts(sources, tiles, image_bands=needs.image_bands, cutout_size=needs.cutout_size, give_up=give_up)
 
 
-def estimate_rows(
-    rows: pa.Table,
-    config: Config,
-    estimator: Estimator,
-    *,
-    give_up: bool = True,
-    problems: list[Problem] | None = None,
-) -> pa.Table:
-    """Estimate redshifts from rows whose cutouts have been read; see `estimate_partition`.
+def estimate_rows(sources: pa.Table, estimator: Estimator, *, batch_size: int = 256, give_up: bool = True) -> Rows:
+    """Estimate the redshifts of rows whose cutouts have been read.
 
-    A row that makes the estimator raise costs only itself: it comes out with NaN and ``ESTIMATE_FAILED``, and is
-    appended to ``problems``. Where every one of several rows does, the fault is the estimator's or its machine's: they
-    are one problem, whose subject is ``ALL_ROWS``, and without ``give_up`` that is raised.
+    A row that makes the estimator raise costs only itself: it comes out with NaN and ``ESTIMATE_FAILED``, and is one of
+    the problems. Where every one of several rows does, the fault is the estimator's or its machine's: they are one
+    problem, whose subject is ``ALL_ROWS``, and without ``give_up`` that is raised.
+
+    Parameters
+    ----------
+    sources : pyarrow.Table
+        Rows of the source catalogue, from `read_cutouts`.
+    estimator : Estimator
+    batch_size : int
+        Galaxies that the estimator takes at one time: bounds its memory.
+    give_up : bool
+        Take it that the estimator fails on all rows.
+
+    Returns
+    -------
+    Rows
+        One row of the photo-z catalogue for every source, in the same order (`photoz.schema.make_catalogue_schema`).
 
     Raises
     ------
     RuntimeError
         Every row failed, and somebody may try again elsewhere.
+    EstimatorError
+        The estimator does not keep what it promises.
     """
-    found: list[Problem] = []
-    estimates = _estimate_isolating(make_inputs(rows, estimator.bands), config, estimator, found)
-    if len(found) == len(rows) > 1:
+    found = _estimate_isolating(make_inputs(sources, estimator.bands), estimator, batch_size)
+    problems = found.problems
+    if len(problems) == len(sources) > 1:
         if not give_up:
-            raise RuntimeError(f"{estimator.name} failed on all {len(rows)} rows, the first time with {found[0].error}")
-        found = [replace(found[0], subject=ALL_ROWS, rows=len(rows))]
+            raise RuntimeError(
+                f"{estimator.name} failed on all {len(sources)} rows, the first time with {problems[0].error}"
+            )
+        problems = (replace(problems[0], subject=ALL_ROWS, rows=len(sources)),)
     else:
-        found = [replace(each, subject=str(rows["object_id"][int(each.subject)].as_py())) for each in found]
-    if problems is not None:
-        problems += found
-    return make_table(rows, estimates, algorithm=estimator.name if estimator.gives_pdf else "")
+        object_ids = sources["object_id"]
+        problems = tuple(replace(each, subject=str(object_ids[int(each.subject)].as_py())) for each in problems)
+    table = make_table(sources, found.estimates, algorithm=estimator.name if estimator.gives_pdf else "")
+    return Rows(table, problems)
 
 
-def _estimate_isolating(
-    inputs: Inputs, config: Config, estimator: Estimator, problems: list[Problem], first: int = 0
-) -> Estimates:
+@dataclass(frozen=True, eq=False)
+class _Isolated:
+    """Estimates of rows, and those that made the estimator raise: the subject of each problem is the row's number."""
+
+    estimates: Estimates
+    problems: tuple[Problem, ...] = ()
+
+
+def _estimate_isolating(inputs: Inputs, estimator: Estimator, batch_size: int, first: int = 0) -> _Isolated:
     """Estimate, and where the estimator raises, halve the rows until those that make it raise stand alone."""
     try:
-        estimates = estimator.estimate(inputs, batch_size=config.inference.batch_size)
+        estimates = estimator.estimate(inputs, batch_size=batch_size)
     except EstimatorError:  # the settings or the arrays are wrong, not a row
         raise
     except Exception as error:  # noqa: BLE001 - whatever a row does to an estimator, the other rows must come out
         if len(inputs) == 1:
             logger.warning("row %d cannot be estimated: %s", first, error)
-            problems.append(Problem("estimate", str(first), 1, f"{type(error).__name__}: {error}"))
-            return Estimates.fail(inputs.flags_N, with_pdf=estimator.gives_pdf)
+            problem = Problem("estimate", str(first), 1, f"{type(error).__name__}: {error}")
+            return _Isolated(Estimates.fail(inputs.flags_N, with_pdf=estimator.gives_pdf), (problem,))
         middle = len(inputs) // 2
         halves = ((slice(0, middle), first), (slice(middle, None), first + middle))
-        parts = [_estimate_isolating(inputs.take(half), config, estimator, problems, at) for half, at in halves]
-        return Estimates.concatenate(parts)
+        parts = [_estimate_isolating(inputs.take(half), estimator, batch_size, at) for half, at in halves]
+        problems = tuple(problem for part in parts for problem in part.problems)
+        return _Isolated(Estimates.concatenate([part.estimates for part in parts]), problems)
     if len(estimates.z_phot_N) != len(inputs):
         raise EstimatorError(f"{estimator.name} gave {len(estimates.z_phot_N)} redshifts for {len(inputs)} galaxies")
     if (estimates.pdf is not None) != estimator.gives_pdf:
         raise EstimatorError(f"{estimator.name} must give p(z) with every estimate, or never")
-    return estimates
+    return _Isolated(estimates)
 
 
 def make_table(rows: pa.Table, estimates: Estimates, *, algorithm: str) -> pa.Table:

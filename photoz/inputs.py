@@ -3,8 +3,8 @@
 import logging
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -54,15 +54,44 @@ class Problem:
     error: str
 
 
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows on their way from the source catalogue to the photo-z catalogue, and what cost some of them something.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+    problems : tuple of Problem
+    """
+
+    table: pa.Table
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class _OfTile:
+    """What a tile gave its N rows.
+
+    Parameters
+    ----------
+    cutouts_NBYX : array or None
+        [flux], float32; None where the tile could not be read.
+    flags_N : array or Flag
+        Why a row has no pixel.
+    problems : tuple of Problem
+    cost : dict
+        Seconds of waiting for the store and of the rest (decoding and cutting), bytes and requests.
+    """
+
+    cutouts_NBYX: npt.NDArray[np.float32] | None
+    flags_N: npt.NDArray[np.int32] | Flag
+    problems: tuple[Problem, ...] = ()
+    cost: dict[str, float] = field(default_factory=dict)
+
+
 def attach_cutouts(
-    sources: pa.Table,
-    tiles: str,
-    *,
-    image_bands: Sequence[str],
-    cutout_size: int,
-    give_up: bool = False,
-    problems: list[Problem] | None = None,
-) -> pa.Table:
+    sources: pa.Table, tiles: str, *, image_bands: Sequence[str], cutout_size: int, give_up: bool = False
+) -> Rows:
     """Read the cutout of every source from the tile store and add it as a column.
 
     Parameters
@@ -78,47 +107,50 @@ def attach_cutouts(
     give_up : bool
         Take any error of the store for a tile that cannot be read. Otherwise only damage is: a store that does not
         answer raises its own error, so that the engine can try again.
-    problems : list of Problem, optional
-        What went wrong is appended.
 
     Returns
     -------
-    pyarrow.Table
+    Rows
         The same rows in the same order with the column ``cutout``, a float32 tensor (band, y, x) [flux], NaN where
         there is no pixel; ``flags`` says why. A tile that cannot be read costs its rows their cutout, never the run.
     """
-    expected: tuple[type[Exception], ...] = (Exception,) if give_up else (TileError,)
-    found: list[Problem] = []
     cutouts_NBYX = np.full((len(sources), len(image_bands), cutout_size, cutout_size), np.nan, dtype=np.float32)
     flags_N = sources["flags"].to_numpy().astype(np.int32)  # astype copies: Arrow's memory is read-only
     ra_N, dec_N = sources["ra"].to_numpy(), sources["dec"].to_numpy()
     tile_N = sources["tile"].to_numpy(zero_copy_only=False).astype(str)
     groups = [(name, np.flatnonzero(tile_N == name)) for name in np.unique(tile_N).tolist()]
+    problems: list[Problem] = []
     with ThreadPoolExecutor(choose_threads(tiles, TILES_AT_ONCE)) as pool:
         reads = [
-            pool.submit(_read_tile, tiles, name, (ra_N[rows], dec_N[rows]), (cutout_size, image_bands))
+            pool.submit(_read_tile, (tiles, name), ra_N[rows], dec_N[rows], (cutout_size, image_bands))
             for name, rows in groups
         ]
         for (name, rows), read in zip(groups, reads, strict=True):
-            try:
-                cutouts_NBYX[rows], flags, cost = read.result()
-                for what, amount in cost.items():
-                    count(what, amount)
-                found += _list_without_pixels(name, flags)
-            except expected as error:
-                logger.warning("%d sources of tile %s without cutouts: %s", len(rows), name, error)
-                flags = np.full(len(rows), _explain(error), np.int32)
-                found.append(Problem("read", name, len(rows), f"{type(error).__name__}: {error}"))
-            flags_N[rows] |= flags
-    if problems is not None:
-        problems += found
-    return _append_cutouts(sources, cutouts_NBYX, flags_N)
+            found = _wait_for(read, name, len(rows), give_up=give_up)
+            if found.cutouts_NBYX is not None:
+                cutouts_NBYX[rows] = found.cutouts_NBYX
+            flags_N[rows] |= found.flags_N
+            problems += found.problems
+            for what, amount in found.cost.items():  # told here, not in the thread, which nobody gathers from
+                count(what, amount)
+    return Rows(_append_cutouts(sources, cutouts_NBYX, flags_N), tuple(problems))
 
 
-def _list_without_pixels(tile: str, flags_N: npt.NDArray[np.int32]) -> list[Problem]:
+def _wait_for(read: Future[_OfTile], tile: str, rows: int, *, give_up: bool) -> _OfTile:
+    """Return what a tile gave, which is nothing where it cannot be read."""
+    expected: tuple[type[Exception], ...] = (Exception,) if give_up else (TileError,)
+    try:
+        return read.result()
+    except expected as error:
+        logger.warning("%d sources of tile %s without cutouts: %s", rows, tile, error)
+        problem = Problem("read", tile, rows, f"{type(error).__name__}: {error}")
+        return _OfTile(None, _explain(error), (problem,))
+
+
+def _list_without_pixels(tile: str, flags_N: npt.NDArray[np.int32]) -> tuple[Problem, ...]:
     """List what cost rows of a readable tile their image."""
     counts = {flag: int(((flags_N & flag) != 0).sum()) for flag in _WITHOUT_PIXELS}
-    return [Problem("cutout", tile, rows, _WITHOUT_PIXELS[flag]) for flag, rows in counts.items() if rows]
+    return tuple(Problem("cutout", tile, rows, _WITHOUT_PIXELS[flag]) for flag, rows in counts.items() if rows)
 
 
 def make_inputs(table: pa.Table, bands: Sequence[str]) -> Inputs:
@@ -162,16 +194,16 @@ def _stack(table: pa.Table, names: list[str]) -> npt.NDArray[np.float32]:
 
 
 def _read_tile(
-    tiles: str,
-    name: str,
-    positions: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
+    place: tuple[str, str],
+    ra_N: npt.NDArray[np.float64],
+    dec_N: npt.NDArray[np.float64],
     wanted: tuple[int, Sequence[str]],
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32], dict[str, float]]:
-    """Cut from one tile, and tell what it took: waiting for the store, and the rest (decoding and cutting)."""
+) -> _OfTile:
+    """Cut from one tile, given its store and name, cutouts of a size [pixel] in some bands."""
     start = time.perf_counter()
     size, image_bands = wanted
-    tile = open_tile(tiles, name)
-    cutouts, flags = extract_cutouts(tile, *positions, size, bands=image_bands)
+    tile = open_tile(*place)
+    cutouts_NBYX, flags_N = extract_cutouts(tile, ra_N, dec_N, size, bands=image_bands)
     traffic = tile.traffic
     cost = {
         "read_s": traffic.seconds,
@@ -179,7 +211,7 @@ def _read_tile(
         "bytes_read": traffic.bytes_read,
         "requests": traffic.requests,
     }
-    return cutouts, flags, cost
+    return _OfTile(cutouts_NBYX, flags_N, _list_without_pixels(place[1], flags_N), cost)
 
 
 def _explain(error: Exception) -> Flag:

@@ -17,7 +17,6 @@ from object_store import CREDENTIALS
 from tiny_survey import make_config, write_survey
 
 from cluster.engines.choose import choose_engine
-from cluster.engines.ray import use_own_token
 from cluster.partitioning import partition_sources
 from photoz.estimators.registry import load_class
 from photoz.photometry import MagnitudeScaling
@@ -30,6 +29,8 @@ pytest_plugins = ("bench_table", "fault_places", "fault_table", "small_disk")
 def run_ray() -> Iterator[None]:
     """Run Ray in this process with ports and a folder of its own, unless it runs; stop it at the end."""
     import ray
+
+    from cluster.engines.ray import use_own_token
 
     if ray.is_initialized():
         yield

@@ -66,15 +66,14 @@ def make_stages(plan: Plan) -> Stages[Partition, Record]:
 def read_stage(plan: Plan, partition: Partition) -> Work:
     """Read a partition's sources and the cutouts that the estimator needs."""
     config = plan.config
-    problems: list[Problem] = []
     use_options(config.storage_options)
     with _measured("read_stage", {}) as sums:
         key = compute_key(plan, partition)
         if not explain_remaining(config.locations.catalogue, partition, key):
             return Work(partition, key=key, rows=None)
         sources = read_partition(config.locations.sources, partition)
-        rows = read_cutouts(sources, config, plan, give_up=plan.give_up, problems=problems)
-    return Work(partition, key=key, rows=rows, problems=tuple(problems), sums=sums)
+        read = read_cutouts(sources, config.locations.tiles, plan, give_up=plan.give_up)
+    return Work(partition, key=key, rows=read.table, problems=read.problems, sums=sums)
 
 
 def estimate_stage(plan: Plan, work: Work) -> Work:
@@ -82,15 +81,17 @@ def estimate_stage(plan: Plan, work: Work) -> Work:
     if work.rows is None:
         return work
     estimator = prepare_stage(plan)
-    problems = list(work.problems)
     with _measured("estimate_stage", work.sums) as sums:
         try:
-            rows = estimate_rows(work.rows, plan.config, estimator, give_up=plan.give_up, problems=problems)
+            found = estimate_rows(
+                work.rows, estimator, batch_size=plan.config.inference.batch_size, give_up=plan.give_up
+            )
         except Exception:
             _estimators.clear()  # what this process holds may be what is broken
             raise
     name = f"{socket.gethostname()}:{os.getpid()}"
-    return replace(work, rows=rows, problems=tuple(problems), sums=sums, estimator=name)
+    problems = (*work.problems, *found.problems)
+    return replace(work, rows=found.table, problems=problems, sums=sums, estimator=name)
 
 
 def write_stage(plan: Plan, work: Work) -> Record:
@@ -140,7 +141,7 @@ def prepare_planned(plan: Plan) -> Estimator:
     EstimatorError
         It has been trained again since: what it gives would be recorded as the other's.
     """
-    estimator = prepare_estimator(plan.estimator, plan.config)
+    estimator = prepare_estimator(plan.estimator, plan.config.inference)
     if describe_weights(plan.estimator) != plan.weights:  # looked at after they were read
         raise EstimatorError(f"the estimator at {plan.estimator} has changed since this run began: run the job again")
     return estimator

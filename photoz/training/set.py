@@ -141,7 +141,7 @@ def _read_margin(config: Config, partition: Partition) -> pa.Table:
 
 def _cut(config: Config, matched: pa.Table) -> pa.Table:
     size, image_bands = config.training.cutout_size, config.survey.image_bands
-    table = attach_cutouts(matched, config.locations.tiles, image_bands=image_bands, cutout_size=size)
+    table = attach_cutouts(matched, config.locations.tiles, image_bands=image_bands, cutout_size=size).table
     return table.cast(make_training_schema(config.survey.bands, (len(image_bands), size, size)))
 
 

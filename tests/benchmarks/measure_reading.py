@@ -111,7 +111,7 @@ def make_rows(folder: Path, bands: tuple[str, ...], partition: Partition) -> pa.
 
 
 def read(location: str, sources: pa.Table) -> pa.Table:
-    return attach_cutouts(sources, location, image_bands=BANDS, cutout_size=SIZE)
+    return attach_cutouts(sources, location, image_bands=BANDS, cutout_size=SIZE).table
 
 
 def measure(

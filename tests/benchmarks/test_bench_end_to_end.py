@@ -67,9 +67,10 @@ def save(config: Config, name: str) -> Config:
 def measure_forward(config: Config) -> float:
     """Estimate rows in memory, with all of the machine's cores; galaxies/s."""
     config = change(config, inference__threads=torch.get_num_threads())
-    estimator = prepare_estimator(f"{config.locations.models}/{config.inference.estimator}", config)
+    estimator = prepare_estimator(f"{config.locations.models}/{config.inference.estimator}", config.inference)
     parts = [read_partition(config.locations.sources, part) for part in list_parts(config)]
-    inputs = [make_inputs(read_cutouts(rows, config, estimator), estimator.bands) for rows in parts]
+    read = [read_cutouts(rows, config.locations.tiles, estimator).table for rows in parts]
+    inputs = [make_inputs(rows, estimator.bands) for rows in read]
     best = 0.0
     for _ in range(2):
         started = time.perf_counter()

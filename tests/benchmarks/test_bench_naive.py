@@ -18,7 +18,7 @@ from runs import change
 from tiny_survey import make_config, make_wcs
 
 from photoz.catalogue.hats import Partition, write_partition
-from photoz.inference import estimate_partition, prepare_estimator
+from photoz.inference import estimate_rows, prepare_estimator, read_cutouts
 from photoz.settings.config import Config
 from photoz.tiles import open_tile
 from photoz.tiles.settings import Tiles
@@ -59,11 +59,12 @@ def run_naive(config: Config) -> tuple[float, np.ndarray]:
 def run_ours(config: Config, precision: str) -> tuple[float, np.ndarray]:
     folder = Path(config.locations.survey).parent
     config = change(config, inference__precision=precision)
-    estimator = prepare_estimator(f"{config.locations.models}/hybrid", config)
+    estimator = prepare_estimator(f"{config.locations.models}/hybrid", config.inference)
     seconds = []
     for _ in range(3):
         started = time.perf_counter()
-        found = estimate_partition(pq.read_table(folder / "rows.parquet"), config, estimator)
+        read = read_cutouts(pq.read_table(folder / "rows.parquet"), config.locations.tiles, estimator)
+        found = estimate_rows(read.table, estimator, batch_size=config.inference.batch_size).table
         write_partition(str(folder / "out"), WHOLE, found)
         seconds.append(time.perf_counter() - started)
     return min(seconds), found["z_phot"].to_numpy()

@@ -26,7 +26,7 @@ from photoz.estimators.mlp.unseen import (
 )
 from photoz.estimators.photometric.base import Sample
 from photoz.estimators.photometric.features import FluxFeatures
-from photoz.inference import estimate_partition
+from photoz.inference import estimate_rows
 from photoz.pdf import compute_coverage, compute_ks
 from photoz.pdf import compute_pit as measure_pit
 from photoz.schema import LEVELS, Flag, find_algorithm, make_catalogue_schema, make_source_schema
@@ -267,16 +267,9 @@ def test_catalogue_holds_the_density():
     schema = make_source_schema(BANDS)
     empty = {field.name: pa.array([""] * 20 if field.type == pa.string() else np.zeros(20)) for field in schema}
     arrays = [pa.array(columns.get(f.name)) if f.name in columns else empty[f.name].cast(f.type) for f in schema]
-    table = estimate_partition(pa.table(arrays, schema=schema), make_config(), get_fitted())
+    table = estimate_rows(pa.table(arrays, schema=schema), get_fitted()).table
     assert table.schema.equals(make_catalogue_schema("mlp"), check_metadata=True)
     assert find_algorithm(table.column_names) == "mlp"
     assert (table["mlp_z_err68_low"].to_numpy() < table["mlp_z_err68_high"].to_numpy()).all()
     direct = get_fitted().estimate(make_inputs(sample).take(slice(2, None)))
     np.testing.assert_allclose(table["z_phot"].to_numpy()[2:], direct.z_phot_N, atol=1e-6)
-
-
-def make_config():
-    from photoz.settings.config import convert_config
-
-    places = ("survey", "tiles", "sources", "training", "models", "catalogue", "report")
-    return convert_config({"run": {"name": "t"}, "locations": {place: place for place in places}})

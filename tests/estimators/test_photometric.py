@@ -12,7 +12,7 @@ from photoz.errors import EstimatorError, TrainingError
 from photoz.estimators.base import Inputs, check_bands
 from photoz.estimators.photometric.base import PhotometricEstimator, Sample
 from photoz.estimators.registry import list_fitted, load_class, load_estimator
-from photoz.inference import estimate_partition
+from photoz.inference import estimate_rows
 from photoz.schema import Flag, make_source_schema
 from photoz.settings.config import Config, convert_config
 
@@ -226,7 +226,7 @@ def test_runs_over_a_survey(name):
         ],
         schema=schema,
     )
-    table = estimate_partition(sources, make_survey_config(), get_fitted(name))
+    table = estimate_rows(sources, get_fitted(name)).table
     assert len(table) == 30
     assert np.flatnonzero(np.isnan(table["z_phot"].to_numpy())).tolist() == [9]
     assert table["flags"].to_numpy()[9] == Flag.ESTIMATE_FAILED

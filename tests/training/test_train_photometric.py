@@ -21,7 +21,7 @@ from photoz.errors import ConfigError, EstimatorError, TrainingError
 from photoz.estimators import load_estimator
 from photoz.estimators.base import check_bands
 from photoz.estimators.registry import list_fitted
-from photoz.inference import estimate_partition
+from photoz.inference import estimate_rows
 from photoz.schema import Flag
 from photoz.settings.config import Config
 from photoz.training.crossmatch import SPLITS
@@ -63,7 +63,7 @@ def test_every_estimator_is_trained_on_the_survey_and_run_over_it(trained_on: Co
     assert (estimator.name, estimator.bands, estimator.cutout_size) == (name, config.survey.bands, 0)
     check_bands(estimator, config.survey)
     sources = read_partition(config.locations.sources, list_partitions(config.locations.sources)[0])
-    table = estimate_partition(sources, config, estimator)
+    table = estimate_rows(sources, estimator).table
     assert table["object_id"].to_pylist() == sources["object_id"].to_pylist()
     z_N, flags_N = table["z_phot"].to_numpy(), table["flags"].to_numpy()
     lost_N = (flags_N & Flag.NO_PHOTOMETRY) != 0
