@@ -42,9 +42,18 @@ def run_job(main: Callable[[Config], int | None], script: str, description: str 
 def run_job_with(
     kind: type[S], main: Callable[[S], int | None], script: str, description: str | None, *, defaults: str = "dr4.toml"
 ) -> int:
-    """Run a job whose settings are of another kind than a survey run's; ``defaults`` lies beside the script.
+    """Run a job whose settings are of another kind than a survey run's.
 
-    As `run_job` otherwise.
+    Parameters
+    ----------
+    kind : type
+        Of the settings.
+    main : callable
+        As of `run_job`, of settings of this kind.
+    script, description : str
+        As of `run_job`.
+    defaults : str
+        Name of the default settings, which lie beside the script.
     """
     _start_log("")
     options = _parse_options(script, description, defaults)

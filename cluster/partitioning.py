@@ -3,7 +3,7 @@
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -19,6 +19,7 @@ from cluster.seal import compute_checksums, find_changed
 from photoz.catalogue.hats import MARGIN, PRIMARY
 from photoz.content import compute_key
 from photoz.errors import CatalogueError
+from photoz.ingest.settings import Sources
 from photoz.ingest.staging import staging_location
 from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER, make_source_schema
 from photoz.settings import config_to_dict
@@ -67,7 +68,7 @@ def partition_sources(config: Config, engine: Engine) -> None:
         raise CatalogueError(f"no sources staged in {staging!r}: run jobs/ingest_dr4.py on readable tiles")
     for begun in list_folder(staging, f".*.parquet.*{PART_SUFFIX}"):  # their writers have been killed
         remove(begun)
-    key = _compute_key(config, staged)
+    key = _compute_key(config.sources, staged)
     target = config.locations.sources.rstrip("/")
     if _holds(engine, target, key):
         logger.info("source catalogue %s is up to date", target)
@@ -80,7 +81,7 @@ def partition_sources(config: Config, engine: Engine) -> None:
         describe=lambda error: f"the sources could not be partitioned ({error})",
     )
     try:
-        policy(_partition_once, config, staged, target, engine)
+        policy(_partition_once, config.sources, target, staged, bands=config.survey.bands, engine=engine)
     except Exception as error:
         if not _may_pass(error) and not isinstance(error, OSError):
             raise
@@ -100,10 +101,12 @@ def _seal(engine: Engine, target: str, key: str) -> None:
     write_json(join(target, _RECORD), {"key": key, "files": compute_checksums(engine, target, names)})
 
 
-def _partition_once(config: Config, staged: list[str], target: str, engine: Engine) -> None:
+def _partition_once(
+    settings: Sources, target: str, staged: Sequence[str], *, bands: Sequence[str], engine: Engine
+) -> None:
     _clear(target)
     with _client(engine, target) as client, _runtime_arguments(target) as runtime:
-        arguments = _make_arguments(config, staged, target, runtime)
+        arguments = _make_arguments(settings, target, staged, schema=_write_schema(target, bands), runtime=runtime)
         write_json(join(target, _RECORD), {"key": "unfinished"})  # ours to replace, should this process die
         try:
             pipeline_with_client(arguments, client)
@@ -111,47 +114,49 @@ def _partition_once(config: Config, staged: list[str], target: str, engine: Engi
             if "exceeds threshold" not in str(error):
                 raise
             raise CatalogueError(
-                f"a HEALPix pixel of order sources.highest_order = {config.sources.highest_order} holds more than "
-                f"sources.rows_per_partition = {config.sources.rows_per_partition} rows ({error}): raise one of them"
+                f"a HEALPix pixel of order sources.highest_order = {settings.highest_order} holds more than "
+                f"sources.rows_per_partition = {settings.rows_per_partition} rows ({error}): raise one of them"
             ) from error
 
 
-def _make_arguments(config: Config, staged: list[str], target: str, runtime: dict[str, Any]) -> CollectionArguments:
+def _make_arguments(
+    settings: Sources, target: str, staged: Sequence[str], *, schema: str, runtime: Mapping[str, Any]
+) -> CollectionArguments:
     parent, _, name = target.rpartition("/")
     arguments = CollectionArguments(output_path=make_upath(parent or "."), output_artifact_name=name, **runtime)
     arguments = arguments.catalog(
         output_artifact_name=PRIMARY,
         input_file_list=[make_upath(file) for file in staged],
         file_reader="parquet",
-        use_schema_file=make_upath(_write_schema(config)),
+        use_schema_file=make_upath(schema),
         use_healpix_29=True,
         add_healpix_29=False,
-        pixel_threshold=config.sources.rows_per_partition,
-        highest_healpix_order=config.sources.highest_order,
+        pixel_threshold=settings.rows_per_partition,
+        highest_healpix_order=settings.highest_order,
         addl_hats_properties=_HEALPIX_PROPERTIES,
     )
-    if config.sources.margin_arcsec > 0:
+    if settings.margin_arcsec > 0:
         arguments = arguments.add_margin(
-            margin_threshold=config.sources.margin_arcsec, output_artifact_name=MARGIN, is_default=True
+            margin_threshold=settings.margin_arcsec, output_artifact_name=MARGIN, is_default=True
         )
     return arguments
 
 
-def _write_schema(config: Config) -> str:
+def _write_schema(target: str, bands: Sequence[str]) -> str:
     """Write a Parquet file without rows that tells `hats-import` the schema; returns its location.
 
     A staged file would tell too, but its metadata say when its tile's catalogue was last changed, and would be copied
     into every partition: files that were only touched would make another catalogue, and all training and inference
     would be done again.
     """
-    location = join(staging_location(config.locations.sources), "schema", "sources.parquet")
+    location = join(staging_location(target), "schema", "sources.parquet")
     with open_atomic(location) as file:
-        pq.write_table(make_source_schema(config.survey.bands).empty_table(), file)
+        pq.write_table(make_source_schema(bands).empty_table(), file)
     return location
 
 
 @contextmanager
-def _runtime_arguments(target: str) -> Iterator[dict[str, Any]]:
+def _runtime_arguments(target: str) -> Iterator[Mapping[str, Any]]:
     """Say where intermediate files go, and remove them at the end.
 
     They lie beside the catalogue they serve, so that runs on different catalogues keep out of each other's way; for a
@@ -195,9 +200,9 @@ def _client(engine: Engine, target: str) -> Iterator[Client]:
             yield client
 
 
-def _compute_key(config: Config, staged: list[str]) -> str:
+def _compute_key(settings: Sources, staged: Sequence[str]) -> str:
     content = {
-        "settings": config_to_dict(config)["sources"],
+        "settings": config_to_dict(settings),
         "files": {file.rpartition("/")[2]: compute_checksum(file) for file in staged},
     }
     return compute_key(content)

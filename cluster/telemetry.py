@@ -4,6 +4,7 @@ import logging
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -31,38 +32,33 @@ class Progress:
     def __init__(self, total: int, label: str, *, retried: int = 0) -> None:
         self._total = total
         self._label = label
-        self.retried = retried
-        self._done = 0
-        self._galaxies = 0
-        self._quarantined = 0
+        self._counts = Counter(retried=retried)
         self._start = time.monotonic()
         self._last_line = self._start
 
     def advance(self, *, galaxies: int = 0, quarantined: int = 0) -> None:
         """Count one more finished task with this many galaxies and things set aside."""
-        self._done += 1
-        self._galaxies += galaxies
-        self._quarantined += quarantined
+        self._counts.update(done=1, galaxies=galaxies, quarantined=quarantined)
         now = time.monotonic()
-        if self._done == self._total or now - self._last_line >= _SECONDS_BETWEEN_LINES:
+        if self._counts["done"] == self._total or now - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._last_line = now
             logger.info("%s", self.describe())
 
     def retry(self) -> None:
         """Count a task that raised and will be tried again."""
-        self.retried += 1
+        self._counts["retried"] += 1
 
     def describe(self) -> str:
         """Return the progress as one line."""
+        done, galaxies = self._counts["done"], self._counts["galaxies"]
         elapsed = max(time.monotonic() - self._start, 1e-9)
-        left = elapsed * (self._total - self._done) / max(self._done, 1)
-        line = f"{self._done}/{self._total} {self._label}"
-        if self._galaxies:
-            line += f", {self._galaxies:,} galaxies, {self._galaxies / elapsed:,.0f}/s"
-        if self.retried:
-            line += f", {self.retried} retried"
-        if self._quarantined:
-            line += f", {self._quarantined} quarantined"
+        left = elapsed * (self._total - done) / max(done, 1)
+        line = f"{done}/{self._total} {self._label}"
+        if galaxies:
+            line += f", {galaxies:,} galaxies, {galaxies / elapsed:,.0f}/s"
+        for name in ("retried", "quarantined"):
+            if self._counts[name]:
+                line += f", {self._counts[name]} {name}"
         return f"{line}, {elapsed:.0f} s so far, about {left:.0f} s left"
 
 
@@ -71,22 +67,26 @@ class RunTelemetry:
 
     def __init__(self) -> None:
         self.started = time.time()
-        self.retried = 0
-        """Partitions that raised and were tried again, each time counted. Not among them: requests that the store's
-        client repeats by itself, and what the engine runs again because a worker was lost (`reruns`)."""
-        self.reruns = 0
-        """Partitions that were with a worker when it was lost, each time counted; on Ray, stages of partitions that had
-        begun on one."""
         self._start = time.monotonic()
-        self.partitions = 0
-        """Partitions this run did itself."""
-        self._remaining = 0
-        self._galaxies = 0
-        self._quarantined = 0
+        self._counts = Counter[str]()
         self._sums: dict[str, float] = {}
         self._busy: dict[str, float] = {}
         self._metrics = _make_ray_metrics()
         self._lock = threading.Lock()  # between who adds and who keeps telling
+
+    @property
+    def partitions(self) -> int:
+        """Partitions this run did itself."""
+        return self._counts["partitions"]
+
+    @property
+    def retried(self) -> int:
+        """Partitions that raised and were tried again, each time counted.
+
+        Not among them: requests that the store's client repeats by itself, and what the engine runs again because a
+        worker was lost (`lose`; on Ray the ``reruns`` of a record, stages that had begun before).
+        """
+        return self._counts["retried"]
 
     @contextmanager
     def keep_telling(self) -> Iterator[None]:
@@ -112,18 +112,18 @@ class RunTelemetry:
 
     def expect(self, partitions: int) -> None:
         """Say how many partitions are to do, this one's share of them or another run's."""
-        self._remaining = partitions
+        self._counts["remaining"] = partitions
         self._tell_gauges()
 
     def retry(self) -> None:
         """Count a partition that raised."""
-        self.retried += 1
+        self._counts["retried"] += 1
         if self._metrics:
             self._metrics["photoz_retried"].inc(1)
 
     def lose(self, reruns: int) -> None:
         """Count work that the engine began again because a worker was lost."""
-        self.reruns += reruns
+        self._counts["reruns"] += reruns
 
     def add(self, record: Record) -> None:
         """Add a finished partition, unless another run finished it.
@@ -131,16 +131,18 @@ class RunTelemetry:
         One that was found finished when a stage began again was finished by this run before its worker was lost.
         """
         with self._lock:
-            self._remaining = max(self._remaining - 1, 0)
+            self._counts["remaining"] = max(self._counts["remaining"] - 1, 0)
             if not record.shared or record.sums.get("reruns"):
                 self._add_own(record)
         self._tell_gauges()
 
     def _add_own(self, record: Record) -> None:
-        self.partitions += 1
-        self._galaxies += record.rows
-        self._quarantined += len(record.problems)
-        self.reruns += int(record.sums.get("reruns", 0))
+        self._counts.update(
+            partitions=1,
+            galaxies=record.rows,
+            quarantined=len(record.problems),
+            reruns=int(record.sums.get("reruns", 0)),
+        )
         for name, amount in record.sums.items():
             self._sums[name] = self._sums.get(name, 0.0) + amount
         busy = record.sums.get("estimate_stage_s", 0.0)
@@ -150,15 +152,15 @@ class RunTelemetry:
     def summarize(self) -> dict[str, Any]:
         """Return the run's own figures: rates, seconds by stage, bytes a galaxy, busy fraction of each estimator."""
         elapsed = max(time.monotonic() - self._start, 1e-9)
-        galaxies = max(self._galaxies, 1)
+        galaxies = max(self._counts["galaxies"], 1)
         return {
             "seconds": round(elapsed, 3),
             "partitions": self.partitions,
-            "galaxies": self._galaxies,
-            "galaxies_per_second": round(self._galaxies / elapsed, 1),
+            "galaxies": self._counts["galaxies"],
+            "galaxies_per_second": round(self._counts["galaxies"] / elapsed, 1),
             "retried_partitions": self.retried,
-            "rerun_after_lost_worker": self.reruns,
-            "quarantined": self._quarantined,
+            "rerun_after_lost_worker": self._counts["reruns"],
+            "quarantined": self._counts["quarantined"],
             "stage_seconds": {
                 name.removesuffix("_s"): round(value, 3) for name, value in self._sums.items() if name.endswith("_s")
             },
@@ -172,7 +174,7 @@ class RunTelemetry:
             return
         with self._lock:
             figures = self.summarize()
-        self._metrics["photoz_partitions_remaining"].set(self._remaining)
+        self._metrics["photoz_partitions_remaining"].set(self._counts["remaining"])
         self._metrics["photoz_galaxies_per_second"].set(figures["galaxies_per_second"])
         for name, fraction in figures["busy_fraction"].items():
             self._metrics["photoz_busy_fraction"].set(fraction, tags={"estimator": name})

@@ -161,7 +161,14 @@ def _estimate_isolating(inputs: Inputs, estimator: Estimator, batch_size: int, f
 def make_table(rows: pa.Table, estimates: Estimates, *, algorithm: str) -> pa.Table:
     """Make the rows of the photo-z catalogue from those of the source catalogue and their estimates.
 
-    ``algorithm`` as in `photoz.schema.make_catalogue_schema`.
+    Parameters
+    ----------
+    rows : pyarrow.Table
+        Of the source catalogue.
+    estimates : Estimates
+        Of the same rows; what is no finite redshift becomes NaN and ``ESTIMATE_FAILED``.
+    algorithm : str
+        As of `photoz.schema.make_catalogue_schema`.
     """
     lost_N = ~np.isfinite(estimates.z_phot_N)
     z_phot_N = np.where(lost_N, np.nan, estimates.z_phot_N).astype(np.float32)

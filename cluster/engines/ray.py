@@ -107,7 +107,13 @@ class RayEngine(Engine):
             yield self
 
     def run_alone(self, function: Callable[[], Result], needs: Needs) -> Result:
-        """Call a function in a task of Ray with what it needs; an error of ours comes back without Ray's traceback."""
+        """Call a function in a task of Ray with what it needs.
+
+        Raises
+        ------
+        PhotozError
+            What the function raised of ours, without Ray's traceback.
+        """
         with self.join():
             needs.check(find_resources(self.settings))
             task = ray.remote(_call).options(

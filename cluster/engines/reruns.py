@@ -50,6 +50,13 @@ def counting() -> Iterator[Any]:
 def begin(begun: Any, stage: str, partition: str) -> int:
     """Note in the actor that a stage begins, and return how often it had begun before.
 
+    Parameters
+    ----------
+    begun : ray.actor.ActorHandle
+        Of a `Begun`, from `counting`.
+    stage, partition : str
+        What begins.
+
     Raises
     ------
     RuntimeError
