@@ -232,7 +232,7 @@ def open_atomic(location: str) -> Iterator[IO[bytes]]:
         file.close()  # a full disk may show only here
         if local:
             move(filesystem, target, path)
-    except BaseException:
+    except BaseException:  # an interrupted process must leave no half file either
         _discard(filesystem, file, target, local)
         raise
 
