@@ -1,7 +1,6 @@
 """n(z) of a catalogue spread over an engine: one task a partition, sums merged as they come."""
 
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -9,12 +8,13 @@ from cluster.engines.base import Engine
 from cluster.engines.choose import open_engine
 from cluster.engines.tasks import run_tasks
 from photoz.catalogue.hats import Partition
+from photoz.nz.description import NzDescription, Stacked, describe_nz
 from photoz.nz.distribution import Distribution, Sums, choose_equal_edges, make_distribution
-from photoz.nz.tomography import StackTask, count_partition, describe_nz, make_z_edges, plan_nz, stack_partition
+from photoz.nz.tomography import StackTask, count_partition, make_z_edges, plan_nz, stack_partition
 from photoz.settings.config import Config
 
 
-def summarize_nz(config: Config) -> tuple[Distribution, dict[str, Any]]:
+def summarize_nz(config: Config) -> tuple[Distribution, NzDescription]:
     """Compute n(z) in tomographic bins of the photo-z catalogue.
 
     Parameters
@@ -24,8 +24,8 @@ def summarize_nz(config: Config) -> tuple[Distribution, dict[str, Any]]:
 
     Returns
     -------
-    (Distribution, dict)
-        n(z) with its errors, and what `photoz.nz.tomography.describe_nz` says of it. The same on every engine, for any
+    (Distribution, NzDescription)
+        n(z) with its errors, and what it was made from. The same on every engine, for any
         partitioning, to the last digit.
 
     Raises
@@ -35,26 +35,26 @@ def summarize_nz(config: Config) -> tuple[Distribution, dict[str, Any]]:
     ConfigError
         A setting of the section ``nz`` makes no sense.
     """
-    partitions, algorithm = plan_nz(config)
+    catalogue, nz, seed = config.locations.catalogue, config.nz, config.run.seed
+    partitions, algorithm = plan_nz(catalogue, nz)
     with open_engine(config) as engine:
-        edges = config.nz.edges or _find_edges(config, partitions, engine)
+        edges = nz.edges or _find_edges(config, partitions, engine)
         tasks = [StackTask(partition, edges, algorithm) for partition in partitions]
-        z_edges = make_z_edges(config)
-        sums, rows, without_pdf = Sums.empty(len(edges) - 1, config.nz.resamples, len(z_edges) - 1), 0, 0
-        for result in run_tasks(partial(stack_partition, config), tasks, engine, label="partitions stacked"):
-            sums, rows = sums.add(result["sums"]), rows + result["rows"]
-            without_pdf += result["without_pdf"]
+        z_edges = make_z_edges(nz)
+        sums, rows, without_pdf = Sums.empty(len(edges) - 1, nz.resamples, len(z_edges) - 1), 0, 0
+        work = partial(stack_partition, catalogue, nz, seed)
+        for result in run_tasks(work, tasks, engine, label="partitions stacked"):
+            sums, rows = sums.add(result.sums), rows + result.rows
+            without_pdf += result.without_pdf
     distribution = make_distribution(sums, z_edges)
-    description = describe_nz(
-        config, distribution, edges=edges, algorithm=algorithm, rows=rows, without_pdf=without_pdf
-    )
-    return distribution, description
+    stacked = Stacked(rows, without_pdf, algorithm)
+    return distribution, describe_nz(distribution, stacked, edges=edges, catalogue=catalogue, nz=nz, seed=seed)
 
 
 def _find_edges(config: Config, partitions: list[Partition], engine: Engine) -> tuple[float, ...]:
     """Find the edges of equally full bins in a pass over the catalogue."""
-    results = run_tasks(partial(count_partition, config), partitions, engine, label="partitions counted")
+    count = partial(count_partition, config.locations.catalogue, config.nz.exclude_flags)
     counts = np.zeros(1, dtype=np.int64)
-    for result in results:
-        counts = counts + result["counts"]
+    for result in run_tasks(count, partitions, engine, label="partitions counted"):
+        counts = counts + result.counts
     return tuple(float(edge) for edge in choose_equal_edges(counts, config.nz.bins))

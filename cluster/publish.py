@@ -168,9 +168,9 @@ def write_margin(config: Config, partitions: Sequence[Partition], engine: Engine
     engine : Engine
     """
     location = config.locations.catalogue.rstrip("/")
-    write, tasks = partial(write_margins, config), plan_margins(location, partitions)
+    write, tasks = partial(write_margins, config.sources.margin_arcsec), plan_margins(location, partitions)
     results = run_tasks(write, tasks, engine, label="squares of margins")
-    margins = [margin for result in results for margin in result["margins"]]
+    margins = [margin for result in results for margin in result]
     schema = read_partition(location, partitions[0]).schema
     finish_margin(location, margins, threshold=config.sources.margin_arcsec, schema=schema)
 

@@ -16,7 +16,7 @@ def main(config: Config) -> int:
     report = audit_catalogue(config)
     print(format_audit(report))
     print(f"audit: {config.locations.catalogue}/run/audit.json")
-    return 0 if report["clean"] else 1
+    return 0 if report.clean else 1
 
 
 if __name__ == "__main__":

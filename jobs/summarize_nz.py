@@ -8,13 +8,14 @@ photo-z catalogue -> nz.parquet, nz.png in the report's folder nz
 
 from cluster.job import run_job
 from cluster.nz import summarize_nz
-from photoz.nz.tomography import format_nz, write_nz
+from photoz.nz.description import format_nz
+from photoz.nz.tomography import locate_nz, write_nz
 from photoz.settings.config import Config
 
 
 def main(config: Config) -> None:
     distribution, description = summarize_nz(config)
-    table = write_nz(config, distribution, description)
+    table = write_nz(locate_nz(config.nz, config.locations.report), distribution, description)
     print(format_nz(description))
     print(f"n(z): {table}")
 

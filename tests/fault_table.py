@@ -50,10 +50,10 @@ class Tally:
         line.rows_out += len(found)
         line.duplicates += len(found) - len(set(found))
         line.lost += len(expected - set(found))
-        line.findings += len(report["findings"])
+        line.findings += len(report.findings)
         assert len(found) == len(set(found)), "rows came out twice"
         assert set(found) == expected
-        assert report["clean"], report["findings"]
+        assert report.clean, report.findings
 
 
 @pytest.fixture

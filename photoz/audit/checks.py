@@ -1,6 +1,7 @@
 """Checks of a partition's rows: plain functions of tables, which yield what is wrong."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,27 @@ from photoz.catalogue.hats import Partition
 from photoz.catalogue.records import Record
 from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER, Flag, make_catalogue_schema
 
+Problem = tuple[npt.NDArray[np.bool_], str]  # rows that have it, shape (N,), and what it is
+
 PASSED_THROUGH = ("ra", "dec", "mag_auto", "tile")
 """Columns of the catalogue that are the sources' own."""
 
 
 def check_schema(partition: Partition, table: pa.Table, algorithm: str = "") -> Iterator[Finding]:
-    """Check columns, types and field metadata against `make_catalogue_schema`, and that no value is null."""
+    """Check columns, types and field metadata against `make_catalogue_schema`, and that no value is null.
+
+    Parameters
+    ----------
+    partition : Partition
+    table : pyarrow.Table
+        Its rows.
+    algorithm : str
+        Estimator whose p(z) the catalogue holds; "" for none.
+
+    Yields
+    ------
+    Finding
+    """
     schema = make_catalogue_schema(algorithm)
     if not table.schema.equals(schema, check_metadata=True):
         detail = f"columns, types, units or descriptions differ: {_describe_difference(table.schema, schema)}"
@@ -39,10 +55,30 @@ def count_nulls(table: pa.Table) -> dict[str, int]:
     return {name: table[name].null_count for name in table.column_names if table[name].null_count}
 
 
-def check_record(partition: Partition, counted: dict[str, Any], record: Record) -> Iterator[Finding]:
-    """Compare what was counted in a file with its completion record."""
-    recorded = {"rows": record.rows, "estimated": record.estimated, "flags": record.flags}
-    wrong = {key: (counted[key], value) for key, value in recorded.items() if counted[key] != value}
+@dataclass(frozen=True)
+class Counted:
+    """What completion records count too: rows, those with a finite z_phot, and those with each flag by its name."""
+
+    rows: int
+    estimated: int
+    flags: Mapping[str, int]
+
+
+def check_record(partition: Partition, counted: Counted, record: Record) -> Iterator[Finding]:
+    """Compare what was counted in a file, by `count_values`, with its completion record.
+
+    Parameters
+    ----------
+    partition : Partition
+    counted : Counted
+    record : Record
+
+    Yields
+    ------
+    Finding
+    """
+    pairs = {name: (found, getattr(record, name)) for name, found in vars(counted).items()}
+    wrong = {name: (found, recorded) for name, (found, recorded) in pairs.items() if found != recorded}
     if wrong:
         told = "; ".join(f"{key} {_differ(found, recorded)}" for key, (found, recorded) in wrong.items())
         yield make_finding("records", partition.name, f"file against record: {told}", count=len(wrong))
@@ -87,7 +123,18 @@ def check_flags(partition: Partition, table: pa.Table) -> Iterator[Finding]:
 
 
 def check_sources(partition: Partition, table: pa.Table, sources: pa.Table) -> Iterator[Finding]:
-    """Compare a partition's rows with those of the same source partition."""
+    """Compare a partition's rows with those of the same source partition.
+
+    Parameters
+    ----------
+    partition : Partition
+    table, sources : pyarrow.Table
+        Rows in any order; of the sources, ``object_id``, `PASSED_THROUGH` and ``flags``.
+
+    Yields
+    ------
+    Finding
+    """
     if len(table) != len(sources):
         detail = f"{len(table)} rows for {len(sources)} sources"
         yield make_finding("rows", partition.name, detail, count=abs(len(table) - len(sources)))
@@ -101,13 +148,14 @@ def check_sources(partition: Partition, table: pa.Table, sources: pa.Table) -> I
         yield make_finding("flags", partition.name, detail, count=len(lost), ids=lost)
 
 
-def count_values(table: pa.Table) -> dict[str, Any]:
-    """Count the rows with a finite z_phot and those with each flag, as completion records do."""
+def count_values(table: pa.Table) -> Counted:
+    """Count what a completion record counts."""
     flags_N = table["flags"].to_numpy()
-    return {
-        "estimated": int(np.isfinite(table["z_phot"].to_numpy()).sum()),
-        "flags": {str(flag.name): int(((flags_N & flag) != 0).sum()) for flag in Flag},
-    }
+    return Counted(
+        rows=len(table),
+        estimated=int(np.isfinite(table["z_phot"].to_numpy()).sum()),
+        flags={str(flag.name): int(((flags_N & flag) != 0).sum()) for flag in Flag},
+    )
 
 
 def _keep_bits(table: pa.Table, sources: pa.Table) -> pa.Table:
@@ -125,7 +173,7 @@ def _describe_difference(found: pa.Schema, expected: pa.Schema) -> str:
     return f"missing {missing}, extra {extra}, changed {changed}"
 
 
-def _report_rows(check: str, partition: Partition, table: pa.Table, problems: Any) -> Iterator[Finding]:
+def _report_rows(check: str, partition: Partition, table: pa.Table, problems: Iterable[Problem]) -> Iterator[Finding]:
     for wrong_N, problem in problems:
         if wrong_N.any():
             ids, count = table["object_id"].filter(pa.array(wrong_N)).to_pylist(), int(wrong_N.sum())

@@ -15,6 +15,18 @@ from photoz.errors import CatalogueError
 def read_rows(location: str, partition: Partition, *, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a partition and verify that its values are what their types say (offsets, UTF-8).
 
+    Parameters
+    ----------
+    location : str
+        A HATS collection or catalogue.
+    partition : Partition
+    columns : sequence of str, optional
+        Read these only.
+
+    Returns
+    -------
+    pyarrow.Table
+
     Raises
     ------
     CatalogueError

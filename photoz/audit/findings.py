@@ -1,7 +1,7 @@
 """What an audit checks, and what it reports where a check fails."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 FIRST_IDS = 5
@@ -75,12 +75,22 @@ class Finding:
     ids: tuple[str, ...] = ()
     remedy: str = ""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values, for JSON."""
-        return asdict(self) | {"ids": list(self.ids)}
-
 
 def make_finding(check: str, partition: str, detail: str, *, count: int = 1, ids: Iterable[Any] = ()) -> Finding:
-    """Make a finding with the remedy of its check and at most ``FIRST_IDS`` ids."""
+    """Make a finding with the remedy of its check.
+
+    Parameters
+    ----------
+    check : str
+        Key of `CHECKS`.
+    partition, detail, count
+        As of `Finding`.
+    ids : iterable
+        Of what is concerned; at most ``FIRST_IDS`` are kept.
+
+    Returns
+    -------
+    Finding
+    """
     first = tuple(str(value) for value, _ in zip(ids, range(FIRST_IDS), strict=False))
     return Finding(check, partition, detail, count, first, CHECKS[check].remedy)

@@ -15,7 +15,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +23,6 @@ from photoz.audit.columns import read_rows
 from photoz.audit.findings import FIRST_IDS, Finding, make_finding
 from photoz.catalogue.hats import Partition
 from photoz.errors import CatalogueError
-from photoz.settings.config import Config
 from photoz.storage import join, list_folder, open_atomic, open_file
 
 HashArray = npt.NDArray[np.uint64]
@@ -74,7 +72,17 @@ def compare_ids(found: Sequence[str], expected: Sequence[str]) -> tuple[list[str
 
 
 def spill_ids(location: str, found: Sequence[str], expected: Sequence[str], *, buckets: int) -> None:
-    """Write the sorted hashes of a partition's ids and of its sources', with the bounds of the buckets in front."""
+    """Write the sorted hashes of a partition's ids and of its sources', with the bounds of the buckets in front.
+
+    Parameters
+    ----------
+    location : str
+        File to write.
+    found, expected : sequence of str
+        Ids of the partition and of its sources.
+    buckets : int
+        Stretches of hash values that are read one at a time.
+    """
     sides = [np.sort(hash_ids(found)), np.sort(hash_ids(expected))]
     bounds = [np.append(np.searchsorted(side, _bucket_starts(buckets)), len(side)) for side in sides]
     with open_atomic(location) as file:
@@ -87,23 +95,28 @@ def locate_spill(spill: str, partition: Partition) -> str:
     return join(spill, f"{partition.name}.ids")
 
 
-def audit_ids(config: Config, task: BucketTask) -> dict[str, Any]:
+def audit_ids(catalogue: str, sources: str, task: BucketTask) -> list[Finding]:
     """Compare one bucket of hashes over all partitions.
+
+    Parameters
+    ----------
+    catalogue, sources : str
+        The photo-z catalogue and its source catalogue (HATS), which are read where hashes tell of a problem.
+    task : BucketTask
 
     Returns
     -------
-    dict
-        ``findings``: lost, unknown, duplicate and misplaced ids.
+    list of Finding
+        Lost, unknown, duplicate and misplaced ids.
     """
     bucket = _read_bucket(task)
     classes = _classify(bucket)
     findings = [
-        _report(check, config.locations.sources if check == "lost ids" else config.locations.catalogue, bucket, hashes)
+        _report(check, sources if check == "lost ids" else catalogue, bucket, hashes)
         for check, hashes in classes.items()
         if len(hashes) and check != "duplicate ids"
     ]
-    duplicates = _report_duplicates(config, bucket, classes["duplicate ids"])
-    return {"findings": findings + ([duplicates] if duplicates else [])}
+    return findings + _report_duplicates(catalogue, sources, bucket, classes["duplicate ids"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,17 +160,17 @@ def _report(check: str, location: str, bucket: _Bucket, hashes: HashArray) -> Fi
     return make_finding(check, _only(names), detail, count=len(hashes), ids=sorted(ids))
 
 
-def _report_duplicates(config: Config, bucket: _Bucket, hashes: HashArray) -> Finding | None:
+def _report_duplicates(catalogue: str, sources: str, bucket: _Bucket, hashes: HashArray) -> list[Finding]:
     looked_up = hashes if len(hashes) <= _MOST_LOOKED_UP else hashes[:FIRST_IDS]
-    ids, names = _look_up(config.locations.catalogue, bucket, looked_up, "found")
+    ids, names = _look_up(catalogue, bucket, looked_up, "found")
     repeated = sorted(value for value, count in ids.items() if count > 1)
     if not repeated:
-        return None
+        return []
     count = len(repeated) if looked_up is hashes else len(hashes)
-    in_sources, _ = _look_up(config.locations.sources, bucket, hash_ids(repeated[:FIRST_IDS]), "expected")
+    in_sources, _ = _look_up(sources, bucket, hash_ids(repeated[:FIRST_IDS]), "expected")
     where = "the sources have them twice too" if max(in_sources.values(), default=0) > 1 else "the sources do not"
     detail = f"{count} ids come more than once, in {_join(names)}; {where}"
-    return make_finding("duplicate ids", _only(names), detail, count=count, ids=repeated)
+    return [make_finding("duplicate ids", _only(names), detail, count=count, ids=repeated)]
 
 
 def _look_up(location: str, bucket: _Bucket, hashes: HashArray, side: str) -> tuple[Counter[str], list[str]]:

@@ -19,23 +19,22 @@ from photoz.catalogue.hats import MARGIN, Partition, locate_partition, locate_pr
 from photoz.catalogue.neighbours import compute_ring
 from photoz.errors import CatalogueError
 from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER, make_catalogue_schema
-from photoz.settings.config import Config
 from photoz.storage import exists, join
 
 
-def audit_margin(config: Config, task: AuditTask) -> list[Finding]:
+def audit_margin(catalogue: str, task: AuditTask) -> list[Finding]:
     """Compare the margin of a pixel with the rows of its neighbours in the ring around it.
 
     Neighbours that cannot be read are left out: their own task reports them.
     """
-    name, location = task.partition.name, config.locations.catalogue
+    name = task.partition.name
     try:
-        found = _read_margin(location, task)
+        found = _read_margin(catalogue, task)
     except CatalogueError as error:
         return [make_finding("margin", name, f"its margin file cannot be read: {error}")]
     if not found.schema.equals(make_catalogue_schema(task.algorithm), check_metadata=True):
         return [make_finding("margin", name, "the schema of its margin file is not the photo-z catalogue's")]
-    expected, unread = _read_ring(location, task)
+    expected, unread = _read_ring(catalogue, task)
     found = found.filter(pa.array(~_lie_in(found, unread)))
     return _compare(task.partition, found, expected)
 

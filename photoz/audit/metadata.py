@@ -12,34 +12,35 @@ from photoz.audit.plan import read_partition_list, read_properties
 from photoz.catalogue.hats import MARGIN, PRIMARY, Partition, locate_partition
 from photoz.errors import CatalogueError
 from photoz.schema import find_algorithm, make_catalogue_schema
-from photoz.settings.config import Config
 from photoz.storage import exists, find_filesystem, join, make_upath, open_file
 
 _PARQUET_METADATA = ("_metadata", "_common_metadata", "data_thumbnail.parquet")
 _NEEDED = ("hats.properties", "partition_info.csv", "dataset/_metadata", "dataset/_common_metadata")
 
 
-def audit_metadata(config: Config, rows: Mapping[Partition, int]) -> list[Finding]:
+def audit_metadata(location: str, rows: Mapping[Partition, int], *, margin_arcsec: float) -> list[Finding]:
     """Check the metadata of the primary table and of its margin against their files.
 
     Parameters
     ----------
-    config : Config
+    location : str
+        The photo-z catalogue (HATS collection).
     rows : mapping of Partition to int
         Rows of each partition's file (of its sources where the file cannot be read).
+    margin_arcsec : float
+        [arcsec] width of the margin that was asked for; 0 for none.
 
     Returns
     -------
     list of Finding
     """
-    location = config.locations.catalogue
     findings = list(_audit_table(join(location, PRIMARY), PRIMARY, rows))
     findings += _check_collection(location)
     margin = join(location, MARGIN)
     if exists(margin):
         margin_rows = {part: _count_rows(margin, part) for part in read_partition_list(margin)}
         findings += _audit_table(margin, MARGIN, margin_rows)
-    findings += _check_threshold(config, margin)
+    findings += _check_threshold(margin, margin_arcsec)
     return findings
 
 
@@ -152,8 +153,7 @@ def _find_stray_files(table: str, name: str, partitions: set[Partition]) -> Iter
         yield make_finding("stray files", "", detail, count=len(stray), ids=stray)
 
 
-def _check_threshold(config: Config, margin: str) -> Iterator[Finding]:
-    wanted = config.sources.margin_arcsec
+def _check_threshold(margin: str, wanted: float) -> Iterator[Finding]:
     properties = read_properties(margin)
     found = properties.margin_threshold if properties is not None else None
     if wanted > 0 and found is None:

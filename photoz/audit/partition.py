@@ -1,6 +1,7 @@
 """The audit of one partition: its file, its rows against its sources, its margin."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
@@ -24,58 +25,104 @@ from photoz.catalogue.hats import PRIMARY, Partition, locate_partition
 from photoz.catalogue.records import Record, read_record
 from photoz.errors import CatalogueError
 from photoz.schema import make_source_schema
-from photoz.settings.config import Config
 from photoz.storage import compute_checksum, exists, join
 
+_SOURCE_COLUMNS = ("object_id", *PASSED_THROUGH, "flags")
 
-def audit_partition(config: Config, task: AuditTask) -> dict[str, Any]:
+
+@dataclass(frozen=True)
+class PartitionAudit:
+    """What the audit of one pixel found.
+
+    Parameters
+    ----------
+    partition : Partition
+    readable : bool
+        Whether the catalogue's file could be read.
+    rows : int
+        Of the file; 0 where it cannot be read.
+    sources : int or None
+        Rows of the source partition; None where it cannot be read.
+    estimated : int
+        Rows with a finite z_phot.
+    flags : mapping of str to int
+        Rows with each flag; empty where the file has other columns than it must.
+    differing_ids : int
+        Ids that are in the file and not in the source partition, or the reverse.
+    findings : sequence of Finding
+    """
+
+    partition: Partition
+    readable: bool = True
+    rows: int = 0
+    sources: int | None = 0
+    estimated: int = 0
+    flags: Mapping[str, int] = field(default_factory=dict)
+    differing_ids: int = 0
+    findings: Sequence[Finding] = ()
+
+
+def audit_partition(catalogue: str, sources: str, task: AuditTask) -> PartitionAudit:
     """Audit one partition of the photo-z catalogue: file, record, rows and margin.
 
     Parameters
     ----------
-    config : Config
-        ``locations.catalogue`` and ``locations.sources`` are read.
+    catalogue, sources : str
+        The photo-z catalogue and its source catalogue (HATS).
     task : AuditTask
         From `photoz.audit.plan_audit`. Hashes of the ids are left in its ``spill`` folder.
 
     Returns
     -------
-    dict
-        ``partition``, ``readable``, ``rows``, ``sources`` (rows of the source partition; None where it cannot be
-        read), ``estimated``, ``flags`` (name -> rows), ``differing_ids`` and ``findings`` (list of Finding). Damage is
-        reported, never raised.
+    PartitionAudit
+        Damage is reported, never raised.
     """
-    result: dict[str, Any] = {"partition": task.partition, "sources": 0, "rows": 0, "estimated": 0, "flags": {}}
-    result |= {"differing_ids": 0, "findings": [], "readable": True}
+    audit = PartitionAudit(task.partition)
     if task.in_sources or task.in_catalogue:
-        _audit_rows(config, task, result)
+        audit = _audit_rows(catalogue, sources, task)
     if task.margin_order >= 0:
-        result["findings"] += audit_margin(config, task)
-    return result
+        audit = replace(audit, findings=[*audit.findings, *audit_margin(catalogue, task)])
+    return audit
 
 
-def _audit_rows(config: Config, task: AuditTask, result: dict[str, Any]) -> None:
-    findings: list[Finding] = result["findings"]
-    sources = _read_sources(config, task, findings)
-    result["sources"] = len(sources) if sources is not None else None
-    record = _read_record(config, task.partition, findings)
-    table = _read_rows(config, task.partition, record, findings)
-    result["readable"] = table is not None
-    if table is None:
-        return
-    result["rows"] = len(table)
-    findings += check_schema(task.partition, table, task.algorithm)
+def _audit_rows(catalogue: str, sources: str, task: AuditTask) -> PartitionAudit:
+    expected, findings = _read_sources(sources, task)
+    record = read_record(catalogue, task.partition)
+    table, unreadable = _read_rows(catalogue, task.partition, record)
+    audit = PartitionAudit(
+        task.partition,
+        readable=table is not None,
+        sources=len(expected) if expected is not None else None,
+        findings=[*findings, *unreadable],
+    )
+    return audit if table is None else _compare_rows(audit, table, expected, (task, record))
+
+
+def _compare_rows(
+    audit: PartitionAudit, table: pa.Table, sources: pa.Table | None, given: tuple[AuditTask, Record | None]
+) -> PartitionAudit:
+    """Add to an audit what the rows themselves say, and what they say beside their record and their sources."""
+    task, record = given
+    findings = [*audit.findings, *check_schema(task.partition, table, task.algorithm)]
     if not is_comparable(table, task.algorithm):
-        return
-    result |= count_values(table)
-    findings += check_record(task.partition, result, record) if record is not None else ()
+        return replace(audit, rows=len(table), findings=findings)
+    counted = count_values(table)
+    if record is not None:
+        findings += check_record(task.partition, counted, record)
     findings += check_positions(task.partition, table)
     findings += check_flags(task.partition, table)
     findings += check_densities(task.partition, table, task.algorithm)
-    expected = table if sources is None else sources  # without sources, ids can only be checked for duplicates
-    result["differing_ids"] = _compare_ids(task, table, expected)
     if sources is not None:
         findings += check_sources(task.partition, table, sources)
+    return replace(
+        audit,
+        rows=counted.rows,
+        estimated=counted.estimated,
+        flags=counted.flags,
+        # Without sources, ids can only be checked for duplicates: they are compared with themselves.
+        differing_ids=_compare_ids(task, table, table if sources is None else sources),
+        findings=findings,
+    )
 
 
 def _compare_ids(task: AuditTask, table: pa.Table, sources: pa.Table) -> int:
@@ -85,35 +132,28 @@ def _compare_ids(task: AuditTask, table: pa.Table, sources: pa.Table) -> int:
     return len(missing) + len(extra)
 
 
-def _read_sources(config: Config, task: AuditTask, findings: list[Finding]) -> pa.Table | None:
-    schema = make_source_schema(config.survey.bands)
+def _read_sources(sources: str, task: AuditTask) -> tuple[pa.Table | None, list[Finding]]:
     if not task.in_sources:
-        return schema.empty_table()
+        return make_source_schema(()).empty_table().select(_SOURCE_COLUMNS), []
     try:
-        return read_rows(config.locations.sources, task.partition, columns=("object_id", *PASSED_THROUGH, "flags"))
+        return read_rows(sources, task.partition, columns=_SOURCE_COLUMNS), []
     except CatalogueError as error:
-        findings.append(make_finding("sources", task.partition.name, str(error)))
-        return None
+        return None, [make_finding("sources", task.partition.name, str(error))]
 
 
-def _read_record(config: Config, partition: Partition, findings: list[Finding]) -> Record | None:
-    record = read_record(config.locations.catalogue, partition)
+def _read_rows(catalogue: str, partition: Partition, record: Record | None) -> tuple[pa.Table | None, list[Finding]]:
+    """Read a partition's file, and compare its checksum with that of its record."""
+    findings = []
     if record is None:
         findings.append(make_finding("records", partition.name, "there is no completion record that can be read"))
-    return record
-
-
-def _read_rows(config: Config, partition: Partition, record: Record | None, findings: list[Finding]) -> pa.Table | None:
-    location = join(config.locations.catalogue, PRIMARY)
+    location = join(catalogue, PRIMARY)
     file = locate_partition(location, partition)
     if not exists(file):
-        findings.append(make_finding("files", partition.name, f"there is no file {file}"))
-        return None
+        return None, [*findings, make_finding("files", partition.name, f"there is no file {file}")]
     if record is not None and compute_checksum(file) != record.sha256:
         detail = f"the SHA-256 of {file} is not that of its completion record"
         findings.append(make_finding("checksums", partition.name, detail))
     try:
-        return read_rows(location, partition)
+        return read_rows(location, partition), findings
     except CatalogueError as error:
-        findings.append(make_finding("files", partition.name, str(error)))
-        return None
+        return None, [*findings, make_finding("files", partition.name, str(error))]

@@ -14,7 +14,6 @@ from photoz.catalogue.neighbours import Owners, find_margin_order
 from photoz.catalogue.records import locate_in_run
 from photoz.errors import CatalogueError
 from photoz.schema import find_algorithm
-from photoz.settings.config import Config
 from photoz.storage import exists, join, make_upath, open_file
 
 _BYTES_PER_ID = 200  # `photoz.audit.ids.audit_ids` takes 170 a row of one bucket at its peak
@@ -52,8 +51,15 @@ class AuditTask:
     algorithm: str
 
 
-def plan_audit(config: Config) -> list[AuditTask]:
+def plan_audit(catalogue: str, sources: str, *, memory_gib: float) -> list[AuditTask]:
     """Plan the audit of the photo-z catalogue against its source catalogue.
+
+    Parameters
+    ----------
+    catalogue, sources : str
+        The photo-z catalogue and its source catalogue (HATS).
+    memory_gib : float
+        [GiB] a worker may take, which bounds how many ids are compared at one time.
 
     Returns
     -------
@@ -63,20 +69,21 @@ def plan_audit(config: Config) -> list[AuditTask]:
     Raises
     ------
     CatalogueError
-        There is no source catalogue, or nothing at all at ``locations.catalogue``.
+        There is no source catalogue, or nothing at all where the photo-z catalogue should be.
     """
-    sources = list_partitions(config.locations.sources)
-    location = config.locations.catalogue
-    if not exists(join(location, PRIMARY)):
-        raise CatalogueError(f"no photo-z catalogue at {location!r}: run jobs/infer_dr4.py, or set locations.catalogue")
-    listed = read_partition_list(join(location, PRIMARY))
-    margin_order = choose_margin_order(location)
-    owners = Owners({*sources, *listed})
-    around = [*owners.list_edge_pixels(), *read_partition_list(join(location, MARGIN))] if margin_order >= 0 else []
-    spill = locate_in_run(location, f"audit-{uuid.uuid4().hex}")
-    buckets = count_buckets(_count_rows(config.locations.sources), config.engine.memory_gib)
-    in_sources, in_catalogue = set(sources), set(listed)
-    algorithm = _find_algorithm(location, [*listed, *sources])  # the list may be spoiled
+    of_sources = list_partitions(sources)
+    if not exists(join(catalogue, PRIMARY)):
+        raise CatalogueError(
+            f"no photo-z catalogue at {catalogue!r}: run jobs/infer_dr4.py, or set locations.catalogue"
+        )
+    listed = read_partition_list(join(catalogue, PRIMARY))
+    margin_order = choose_margin_order(catalogue)
+    owners = Owners({*of_sources, *listed})
+    around = [*owners.list_edge_pixels(), *read_partition_list(join(catalogue, MARGIN))] if margin_order >= 0 else []
+    spill = locate_in_run(catalogue, f"audit-{uuid.uuid4().hex}")
+    buckets = count_buckets(_count_rows(sources), memory_gib)
+    in_sources, in_catalogue = set(of_sources), set(listed)
+    algorithm = _find_algorithm(catalogue, [*listed, *of_sources])  # the list may be spoiled
     return [
         AuditTask(
             partition=partition,

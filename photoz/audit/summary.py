@@ -1,134 +1,196 @@
 """From the results of all tasks to one report: a verdict for each check, rates, findings."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from photoz.audit.findings import CHECKS, Finding, make_finding
 from photoz.audit.metadata import audit_metadata
+from photoz.audit.partition import PartitionAudit
 from photoz.audit.plan import AuditTask, read_properties
-from photoz.catalogue.hats import Partition, locate_primary
-from photoz.settings.config import Config
+from photoz.catalogue.hats import locate_primary
 
 _MOST_FINDINGS = 1000  # in the report; the checks' counts are of all
 
 
+@dataclass(frozen=True)
+class Audited:
+    """What is audited, and against what.
+
+    Parameters
+    ----------
+    catalogue, sources : str
+        The photo-z catalogue and its source catalogue (HATS).
+    margin_arcsec : float
+        [arcsec] width of the margin that was asked for; 0 for none.
+    """
+
+    catalogue: str
+    sources: str
+    margin_arcsec: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How one check came out: "pass", "fail" or "not asked", in words, and how many findings there are."""
+
+    check: str
+    verdict: str
+    detail: str
+    findings: int = 0
+
+
+@dataclass(frozen=True)
+class FlagCount:
+    """Rows with a flag, and their fraction of all rows."""
+
+    rows: int
+    fraction: float
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """The outcome of an audit; its fields are the keys of ``run/audit.json``.
+
+    Parameters
+    ----------
+    catalogue, sources : str
+    clean : bool
+        Whether nothing was found.
+    partitions, rows, source_rows : int
+    estimated : int
+        Rows with a finite z_phot.
+    nan_fraction : float
+        Fraction of the rows without; 0 without rows.
+    flags : mapping of str to FlagCount
+    checks : sequence of Verdict
+        In the order of `photoz.audit.findings.CHECKS`.
+    findings_total : int
+    findings : sequence of Finding
+        The first thousand.
+    """
+
+    catalogue: str
+    sources: str
+    clean: bool
+    partitions: int
+    rows: int
+    source_rows: int
+    estimated: int
+    nan_fraction: float
+    flags: Mapping[str, FlagCount]
+    checks: Sequence[Verdict]
+    findings_total: int
+    findings: Sequence[Finding]
+
+
 def summarize_audit(
-    config: Config, tasks: Sequence[AuditTask], results: Iterable[dict[str, Any]], id_results: Iterable[dict[str, Any]]
-) -> dict[str, Any]:
+    audited: Audited,
+    tasks: Sequence[AuditTask],
+    results: Iterable[PartitionAudit],
+    of_ids: Iterable[Finding],
+) -> AuditReport:
     """Bring the partitions' and the buckets' results together with what speaks of the whole.
 
     Parameters
     ----------
-    config : Config
+    audited : Audited
     tasks : sequence of AuditTask
         From `plan_audit`.
-    results : iterable of dict
+    results : iterable of PartitionAudit
         From `audit_partition`, in any order.
-    id_results : iterable of dict
-        From `audit_ids`.
+    of_ids : iterable of Finding
+        From `audit_ids`, of all buckets.
 
     Returns
     -------
-    dict
-        ``clean`` (bool), ``checks`` (each with ``check``, ``verdict`` "pass", "fail" or "not asked", ``detail``),
-        ``rows``, ``estimated``, ``nan_fraction``, ``flags`` (rows and fraction by name), ``findings``; JSON throughout.
+    AuditReport
     """
-    totals, rows = _Totals(), dict[Partition, int]()
+    ordered = sorted(results, key=lambda result: result.partition)
     in_table = {task.partition for task in tasks if task.in_sources or task.in_catalogue}
-    for result in sorted(results, key=lambda result: result["partition"]):
-        totals.add(result)
-        if result["partition"] in in_table:
-            rows[result["partition"]] = result["rows"] if result["readable"] else result["sources"] or 0
-    findings = totals.findings + [finding for result in id_results for finding in result["findings"]]
-    findings += _explain_differing_ids(totals.differing_ids, findings)
-    findings += audit_metadata(config, rows)
-    if totals.sources_readable:
-        findings += _check_source_total(config, totals.sources)
-    asked = set(CHECKS) if any(task.margin_order >= 0 for task in tasks) else set(CHECKS) - {"margin"}
-    described = f"{totals.rows:,} rows in {len(rows):,} partitions"
-    return {
-        "catalogue": config.locations.catalogue,
-        "sources": config.locations.sources,
-        "clean": not findings,
-        "partitions": len(rows),
-        "rows": totals.rows,
-        "source_rows": totals.sources,
-        "estimated": totals.estimated,
-        "nan_fraction": 1 - totals.estimated / totals.rows if totals.rows else 0.0,
-        "flags": {
-            name: {"rows": count, "fraction": count / totals.rows if totals.rows else 0.0}
-            for name, count in totals.flags.items()
-        },
-        "checks": [_judge(check, findings, asked, described) for check in CHECKS],
-        "findings_total": len(findings),
-        "findings": [finding.to_dict() for finding in findings[:_MOST_FINDINGS]],
+    held = {
+        result.partition: result.rows if result.readable else result.sources or 0
+        for result in ordered
+        if result.partition in in_table
     }
+    findings = [finding for result in ordered for finding in result.findings] + list(of_ids)
+    findings += _explain_differing_ids(ordered, findings)
+    findings += audit_metadata(audited.catalogue, held, margin_arcsec=audited.margin_arcsec)
+    source_rows = sum(result.sources or 0 for result in ordered)
+    if all(result.sources is not None for result in ordered):
+        findings += _check_source_total(audited.sources, source_rows)
+    rows, estimated = (sum(getattr(result, name) for result in ordered) for name in ("rows", "estimated"))
+    asked = set(CHECKS) if any(task.margin_order >= 0 for task in tasks) else set(CHECKS) - {"margin"}
+    described = f"{rows:,} rows in {len(held):,} partitions"
+    return AuditReport(
+        catalogue=audited.catalogue,
+        sources=audited.sources,
+        clean=not findings,
+        partitions=len(held),
+        rows=rows,
+        source_rows=source_rows,
+        estimated=estimated,
+        nan_fraction=1 - estimated / rows if rows else 0.0,
+        flags=_sum_flags(ordered, rows),
+        checks=[_judge(check, findings, asked, described) for check in CHECKS],
+        findings_total=len(findings),
+        findings=findings[:_MOST_FINDINGS],
+    )
 
 
-def format_audit(report: dict[str, Any]) -> str:
+def format_audit(report: AuditReport) -> str:
     """Format a report as text: a table of checks, the rates, and what was found."""
     lines = [f"{'check':<15}{'verdict':<11}detail"]
-    lines += [f"{row['check']:<15}{row['verdict']:<11}{row['detail']}" for row in report["checks"]]
-    lines.append(
-        f"rows: {report['rows']:,}; without a redshift: {report['rows'] - report['estimated']:,} "
-        f"({report['nan_fraction']:.2%})"
-    )
-    flags = [f"{name} {of['rows']:,} ({of['fraction']:.2%})" for name, of in report["flags"].items() if of["rows"]]
+    lines += [f"{row.check:<15}{row.verdict:<11}{row.detail}" for row in report.checks]
+    without = report.rows - report.estimated
+    lines.append(f"rows: {report.rows:,}; without a redshift: {without:,} ({report.nan_fraction:.2%})")
+    flags = [f"{name} {of.rows:,} ({of.fraction:.2%})" for name, of in report.flags.items() if of.rows]
     lines.append(f"flags: {', '.join(flags) or 'none set'}")
-    for finding in report["findings"]:
-        ids = f" [{', '.join(finding['ids'])}]" if finding["ids"] else ""
-        lines.append(f"{finding['check']}: {finding['partition'] or 'catalogue'}: {finding['detail']}{ids}")
-        lines.append(f"    remedy: {finding['remedy']}")
+    for finding in report.findings:
+        ids = f" [{', '.join(finding.ids)}]" if finding.ids else ""
+        lines.append(f"{finding.check}: {finding.partition or 'catalogue'}: {finding.detail}{ids}")
+        lines.append(f"    remedy: {finding.remedy}")
     return "\n".join(lines)
 
 
-class _Totals:
-    """Sums over the partitions' results."""
-
-    def __init__(self) -> None:
-        self.rows = self.sources = self.estimated = 0
-        self.sources_readable = True
-        self.flags: Counter[str] = Counter()
-        self.differing_ids: dict[str, int] = {}
-        self.findings: list[Finding] = []
-
-    def add(self, result: dict[str, Any]) -> None:
-        self.rows += result["rows"]
-        self.sources += result["sources"] or 0
-        self.sources_readable &= result["sources"] is not None
-        self.estimated += result["estimated"]
-        self.flags.update(result["flags"])
-        self.findings += result["findings"]
-        if result["differing_ids"]:
-            self.differing_ids[result["partition"].name] = result["differing_ids"]
+def _sum_flags(results: Iterable[PartitionAudit], rows: int) -> dict[str, FlagCount]:
+    sums = Counter[str]()
+    for result in results:
+        sums.update(result.flags)
+    return {name: FlagCount(count, count / rows if rows else 0.0) for name, count in sums.items()}
 
 
-def _judge(check: str, findings: list[Finding], asked: set[str], described: str) -> dict[str, Any]:
+def _judge(check: str, findings: list[Finding], asked: set[str], described: str) -> Verdict:
     own = [finding for finding in findings if finding.check == check]
+    if not own and check not in asked:
+        return Verdict(check, "not asked", "the catalogue has none and none was asked for")
     if not own:
-        passed = check in asked
-        detail = f"{CHECKS[check].proves} ({described})" if passed else "the catalogue has none and none was asked for"
-        return {"check": check, "verdict": "pass" if passed else "not asked", "detail": detail, "findings": 0}
+        return Verdict(check, "pass", f"{CHECKS[check].proves} ({described})")
     partitions = {finding.partition for finding in own if finding.partition}
     where = f"{len(partitions)} partitions" if partitions else "the catalogue"
-    detail = f"{own[0].detail}" if len(own) == 1 else f"{len(own)} findings in {where}; first: {own[0].detail}"
-    return {"check": check, "verdict": "fail", "detail": detail, "findings": len(own)}
+    detail = own[0].detail if len(own) == 1 else f"{len(own)} findings in {where}; first: {own[0].detail}"
+    return Verdict(check, "fail", detail, findings=len(own))
 
 
-def _check_source_total(config: Config, total: int) -> list[Finding]:
-    properties = read_properties(locate_primary(config.locations.sources))
+def _check_source_total(sources: str, total: int) -> list[Finding]:
+    properties = read_properties(locate_primary(sources))
     told = None if properties is None else properties.total_rows
     if told == total:
         return []
     return [make_finding("sources", "", f"hats_nrows of the source catalogue is {told}, its files hold {total} rows")]
 
 
-def _explain_differing_ids(differing: dict[str, int], findings: list[Finding]) -> list[Finding]:
+def _explain_differing_ids(results: Iterable[PartitionAudit], findings: list[Finding]) -> list[Finding]:
     """Report partitions whose ids differ from their sources' though no hash says how: two ids sharing a hash."""
-    if not differing or any(finding.check.endswith(" ids") for finding in findings):
+    if any(finding.check.endswith(" ids") for finding in findings):
         return []
     return [
-        make_finding("misplaced ids", name, f"{count} ids differ from those of the source partition", count=count)
-        for name, count in differing.items()
+        make_finding(
+            "misplaced ids",
+            result.partition.name,
+            f"{result.differing_ids} ids differ from those of the source partition",
+            count=result.differing_ids,
+        )
+        for result in results
+        if result.differing_ids
     ]

@@ -16,7 +16,6 @@ import pyarrow as pa
 from photoz.catalogue.hats import MARGIN, PRIMARY, Partition, read_partition, write_table
 from photoz.catalogue.neighbours import Owners, compute_ring, find_margin_order
 from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER
-from photoz.settings.config import Config
 from photoz.storage import join
 
 _LEVELS = 2  # a square is so many orders above its pixels
@@ -41,15 +40,26 @@ def plan_margins(location: str, partitions: Iterable[Partition]) -> list[MarginT
     ]
 
 
-def write_margins(config: Config, task: MarginTask) -> dict[str, Any]:
+def write_margins(margin_arcsec: float, task: MarginTask) -> list[tuple[Partition, int]]:
     """Write the margins of a task's pixels.
+
+    Parameters
+    ----------
+    margin_arcsec : float
+        [arcsec] width of the margin.
+    task : MarginTask
 
     Returns
     -------
-    dict
-        ``margins``: each pixel with rows in its margin, and how many.
+    list of (Partition, int)
+        Each pixel with rows in its margin, and how many.
+
+    Raises
+    ------
+    CatalogueError
+        A partition beside them is missing or damaged.
     """
-    order = find_margin_order(config.sources.margin_arcsec)
+    order = find_margin_order(margin_arcsec)
     rings = {pixel: compute_ring(pixel, order) for pixel, _ in task.pixels}
     near: dict[Partition, list[pa.Table]] = {pixel: [] for pixel in rings}
     for partition in sorted({neighbour for _, beside in task.pixels for neighbour in beside}):
@@ -61,7 +71,7 @@ def write_margins(config: Config, task: MarginTask) -> dict[str, Any]:
         if tables:
             write_table(join(task.location, MARGIN), pixel, pa.concat_tables(tables))
             counts.append((pixel, sum(map(len, tables))))
-    return {"margins": counts}
+    return counts
 
 
 def _find_near(

@@ -146,7 +146,10 @@ class Sums:
 
     @classmethod
     def empty(cls, bins: int, resamples: int, cells: int) -> Self:
-        """Return the sums over no galaxies."""
+        """Return the sums over no galaxies: ``bins`` tomographic ones, ``resamples`` samples, ``cells`` in redshift.
+
+        See the class for the arrays' shapes.
+        """
         return cls(np.zeros((bins, 1 + resamples, cells)), np.zeros((bins, 1 + resamples)))
 
     def add(self, other: "Sums") -> "Sums":

@@ -1,23 +1,22 @@
 """Redshift distributions of tomographic bins."""
 
-from typing import Any
-
 import numpy as np
 from matplotlib.figure import Figure
 
+from photoz.nz.description import NzDescription
 from photoz.nz.distribution import Distribution
 from photoz.plots.style import COLOURS, WIDTH, draw_nothing, styled
 
 
 @styled
-def plot_nz(distribution: Distribution, description: dict[str, Any]) -> Figure:
+def plot_nz(distribution: Distribution, description: NzDescription) -> Figure:
     """Plot n(z) of all bins with bands of one bootstrap sigma.
 
     Parameters
     ----------
     distribution : Distribution
-    description : dict
-        As of `photoz.nz.tomography.describe_nz`: limits and number of galaxies of each bin, and the method.
+    description : NzDescription
+        Limits and number of galaxies of each bin, and the method.
 
     Returns
     -------
@@ -26,7 +25,7 @@ def plot_nz(distribution: Distribution, description: dict[str, Any]) -> Figure:
     """
     figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
     axes = figure.subplots()
-    axes.set(xlabel="redshift $z$", ylabel=r"$n(z)$, normalised to 1", title=str(description["method"]))
+    axes.set(xlabel="redshift $z$", ylabel=r"$n(z)$, normalised to 1", title=description.method)
     filled = [number for number in range(len(distribution.count_B)) if np.isfinite(distribution.nz_BZ[number]).all()]
     if not filled:
         draw_nothing(axes)
@@ -35,11 +34,11 @@ def plot_nz(distribution: Distribution, description: dict[str, Any]) -> Figure:
     step = distribution.z_Z[1] - distribution.z_Z[0] if len(distribution.z_Z) > 1 else 2 * distribution.z_Z[0]
     edges = np.append(distribution.z_Z - step / 2, distribution.z_Z[-1] + step / 2)
     for number in filled:
-        figures, colour = description["bins"][number], COLOURS[number % len(COLOURS)]
+        figures, colour = description.bins[number], COLOURS[number % len(COLOURS)]
         nz, error = distribution.nz_BZ[number], np.nan_to_num(distribution.error_BZ[number])
         axes.stairs(nz + error, edges, baseline=nz - error, fill=True, color=colour, alpha=0.3, linewidth=0)
-        low, high = figures["z_phot_low"], figures["z_phot_high"]
-        label = f"{low:.3f} to {high:.3f}: {figures['galaxies']:,} galaxies"
+        low, high = figures.z_phot_low, figures.z_phot_high
+        label = f"{low:.3f} to {high:.3f}: {figures.galaxies:,} galaxies"
         axes.stairs(nz, edges, color=colour, linewidth=1.2, label=label)
         height = -0.035 * highest * (1 + number % 2)
         axes.plot([max(low, edges[0]), min(high, edges[-1])], [height, height], color=colour, linewidth=2.2)

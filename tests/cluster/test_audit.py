@@ -4,6 +4,7 @@ import json
 import runpy
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from cluster.audit import audit_catalogue
 from cluster.engines.choose import choose_engine
 from cluster.inference.run import infer_catalogue
 from cluster.partitioning import partition_sources
-from photoz.audit import audit_partition, format_audit, plan_audit
+from photoz.audit import AuditReport, AuditTask, Finding, audit_partition, format_audit, plan_audit
 from photoz.catalogue.hats import (
     MARGIN,
     PRIMARY,
@@ -100,7 +101,11 @@ class Copy:
         near = self.list_margin_ids()
         return next(n for n, value in enumerate(self.read(partition)["object_id"].to_pylist()) if value not in near)
 
-    def audit(self) -> dict[str, Any]:
+    def plan(self) -> list[AuditTask]:
+        locations = self.config.locations
+        return plan_audit(locations.catalogue, locations.sources, memory_gib=self.config.engine.memory_gib)
+
+    def audit(self) -> AuditReport:
         return audit_catalogue(self.config)
 
 
@@ -136,16 +141,16 @@ def copy_catalogue(config: Config, folder: Path, **changes: Any) -> Copy:
     return Copy(convert_config(values))
 
 
-def list_failed(report: dict[str, Any]) -> set[str]:
-    assert report["clean"] == (not report["findings"])
-    failed = {row["check"] for row in report["checks"] if row["verdict"] == "fail"}
-    assert failed == {finding["check"] for finding in report["findings"]}
-    assert all(finding["remedy"] for finding in report["findings"])
+def list_failed(report: AuditReport) -> set[str]:
+    assert report.clean == (not report.findings)
+    failed = {row.check for row in report.checks if row.verdict == "fail"}
+    assert failed == {finding.check for finding in report.findings}
+    assert all(finding.remedy for finding in report.findings)
     return failed
 
 
-def get_findings(report: dict[str, Any], check: str) -> list[dict[str, Any]]:
-    return [finding for finding in report["findings"] if finding["check"] == check]
+def get_findings(report: AuditReport, check: str) -> list[Finding]:
+    return [finding for finding in report.findings if finding.check == check]
 
 
 def replace(rows: pa.Table, name: str, row: int, value: object) -> pa.Table:
@@ -162,11 +167,13 @@ def drop(rows: pa.Table, row: int) -> pa.Table:
 def test_a_finished_catalogue_passes(copy: Copy) -> None:
     report = copy.audit()
     assert list_failed(report) == set()
-    assert {row["verdict"] for row in report["checks"]} == {"pass"}
-    assert report["rows"] == report["source_rows"] == sum(len(copy.read(part)) for part in copy.partitions)
+    assert {row.verdict for row in report.checks} == {"pass"}
+    assert report.rows == report.source_rows == sum(len(copy.read(part)) for part in copy.partitions)
     no_redshift = sum(int(np.isnan(copy.read(part)["z_phot"].to_numpy()).sum()) for part in copy.partitions)
-    assert report["rows"] - report["estimated"] == report["flags"]["ESTIMATE_FAILED"]["rows"] == no_redshift == 2
-    assert json.loads(Path(copy.config.locations.catalogue, "run", "audit.json").read_text()) == report
+    assert report.rows - report.estimated == report.flags["ESTIMATE_FAILED"].rows == no_redshift == 2
+    assert json.loads(Path(copy.config.locations.catalogue, "run", "audit.json").read_text()) == json.loads(
+        json.dumps(asdict(report))
+    )
     assert not list(Path(copy.config.locations.catalogue, "run").glob("audit-*"))
     assert "pass" in format_audit(report)
 
@@ -419,7 +426,7 @@ def test_the_official_validator_misses_it(copy: Copy, damage: Callable[[Copy], N
     assert is_valid_catalog(copy.config.locations.catalogue, strict=True)
     damage(copy)
     assert is_valid_catalog(copy.config.locations.catalogue, strict=True)
-    assert not copy.audit()["clean"]
+    assert not copy.audit().clean
 
 
 def test_findings_name_partition_ids_and_remedy(copy: Copy) -> None:
@@ -428,20 +435,20 @@ def test_findings_name_partition_ids_and_remedy(copy: Copy) -> None:
     copy.write_with_records(part, drop(copy.read(part), row))
     report = copy.audit()
     [lost] = get_findings(report, "lost ids")
-    assert (lost["ids"], lost["partition"], lost["count"]) == ([dropped], part.name, 1)
-    assert "run jobs/infer_dr4.py again" in lost["remedy"]
+    assert (lost.ids, lost.partition, lost.count) == ((dropped,), part.name, 1)
+    assert "run jobs/infer_dr4.py again" in lost.remedy
     [rows] = get_findings(report, "rows")
-    assert (rows["partition"], rows["count"]) == (part.name, 1)
+    assert (rows.partition, rows.count) == (part.name, 1)
     assert dropped in format_audit(report)
 
 
 def test_a_duplicate_is_named_once_with_both_partitions(copy: Copy) -> None:
     duplicate_an_id(copy)
     [finding] = get_findings(copy.audit(), "duplicate ids")
-    assert finding["count"] == len(finding["ids"]) == 1
-    assert copy.partitions[0].name in finding["detail"]
-    assert copy.partitions[-1].name in finding["detail"]
-    assert "the sources do not" in finding["detail"]
+    assert finding.count == len(finding.ids) == 1
+    assert copy.partitions[0].name in finding.detail
+    assert copy.partitions[-1].name in finding.detail
+    assert "the sources do not" in finding.detail
 
 
 def test_a_duplicate_of_the_sources_is_told_as_such(copy: Copy) -> None:
@@ -455,14 +462,14 @@ def test_a_duplicate_of_the_sources_is_told_as_such(copy: Copy) -> None:
     pq.write_table(renamed.cast(rows.schema), source)
     report = copy.audit()
     assert list_failed(report) == {"duplicate ids"}
-    assert "the sources have them twice too" in report["findings"][0]["detail"]
+    assert "the sources have them twice too" in report.findings[0].detail
 
 
 @pytest.mark.parametrize("damage", [swap_two_pixels, duplicate_an_id, duplicate_a_row, drop_a_row])
 def test_many_buckets_find_the_same_ids(finished: Config, tmp_path: Path, damage: Callable[[Copy], None]) -> None:
     engine = config_to_dict(finished)["engine"] | {"memory_gib": 1e-5}
     copy = copy_catalogue(finished, tmp_path, engine=engine)
-    assert plan_audit(copy.config)[0].buckets > 3
+    assert copy.plan()[0].buckets > 3
     damage(copy)
     assert list_failed(copy.audit()) == dict(DAMAGES)[damage]
 
@@ -470,10 +477,10 @@ def test_many_buckets_find_the_same_ids(finished: Config, tmp_path: Path, damage
 def test_ids_that_share_a_hash_are_told_apart(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
     """With one hash for all ids, no duplicate is invented, none is missed, and a strange id still comes to light."""
     monkeypatch.setattr("photoz.audit.ids.hash_ids", lambda ids: np.zeros(len(list(ids)), np.uint64))
-    assert copy.audit()["clean"]
+    assert copy.audit().clean
     invent_an_id(copy)
-    [finding] = copy.audit()["findings"]
-    assert (finding["check"], finding["partition"]) == ("misplaced ids", copy.partitions[0].name)
+    [finding] = copy.audit().findings
+    assert (finding.check, finding.partition) == ("misplaced ids", copy.partitions[0].name)
     duplicate_an_id(copy)
     assert "duplicate ids" in list_failed(copy.audit())
 
@@ -481,13 +488,18 @@ def test_ids_that_share_a_hash_are_told_apart(copy: Copy, monkeypatch: pytest.Mo
 def test_any_changed_byte_is_found(copy: Copy) -> None:
     path = copy.path(copy.partitions[0])
     content = path.read_bytes()
-    [task] = [task for task in plan_audit(copy.config) if task.partition == copy.partitions[0]]
+    [task] = [task for task in copy.plan() if task.partition == copy.partitions[0]]
 
     @settings(max_examples=60, deadline=None)
     @given(place=st.integers(0, len(content) - 1), flip=st.integers(1, 255))
     def check(place: int, flip: int) -> None:
         path.write_bytes(content[:place] + bytes([content[place] ^ flip]) + content[place + 1 :])
-        found = {finding.check for finding in audit_partition(copy.config, task)["findings"]}
+        found = {
+            finding.check
+            for finding in audit_partition(
+                copy.config.locations.catalogue, copy.config.locations.sources, task
+            ).findings
+        }
         assert "checksums" in found
 
     check()
@@ -499,8 +511,8 @@ def test_without_a_margin_none_is_asked_for(finished: Config, tmp_path: Path) ->
     delete_the_margin(copy)
     finish_collection(copy.config.locations.catalogue, name="tiny", margin=False)
     report = copy.audit()
-    assert report["clean"]
-    assert [row["check"] for row in report["checks"] if row["verdict"] == "not asked"] == ["margin"]
+    assert report.clean
+    assert [row.check for row in report.checks if row.verdict == "not asked"] == ["margin"]
 
 
 def test_nothing_to_audit_is_an_error(finished: Config, tmp_path: Path) -> None:

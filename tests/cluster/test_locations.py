@@ -63,7 +63,7 @@ def write_spectra(file: Path, catalogue: Table) -> None:
 def check_catalogue(config: Config, ids: frozenset[str]) -> None:
     assert set(read_all(config.locations.catalogue)["object_id"].to_pylist()) == ids
     report = audit_catalogue(config)
-    assert report["clean"], report["findings"]
+    assert report.clean, report.findings
 
 
 def read_bytes(place: str) -> dict[str, bytes]:

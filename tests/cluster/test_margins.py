@@ -62,7 +62,7 @@ def test_margin_is_the_one_that_hats_import_makes(finished: Config, tmp_path: Pa
 
 
 def test_catalogue_with_its_margin_is_clean_and_opens(finished: Config) -> None:
-    assert audit_catalogue(finished)["clean"]
+    assert audit_catalogue(finished).clean
     assert is_valid_catalog(f"{finished.locations.catalogue}/{MARGIN}", strict=True)
     catalogue = lsdb.open_catalog(finished.locations.catalogue)
     assert len(catalogue) == 3000
@@ -82,7 +82,7 @@ def test_margin_without_rows_is_an_empty_catalogue(finished: Config, tmp_path: P
         "_healpix_29",
         "object_id",
     ]
-    assert audit_catalogue(config)["clean"]
+    assert audit_catalogue(config).clean
     assert len(lsdb.open_catalog(config.locations.catalogue)) == 30
 
 

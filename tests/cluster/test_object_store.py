@@ -62,7 +62,7 @@ def test_every_source_comes_out_once_and_the_audit_passes(survey: ManyPartitions
     assert len(ids) == len(set(ids))
     assert set(ids) == survey.object_ids
     report = audit_catalogue(survey.config)
-    assert report["clean"], report["findings"]
+    assert report.clean, report.findings
 
 
 def test_it_is_what_a_local_disk_would_hold(

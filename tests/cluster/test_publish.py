@@ -52,7 +52,7 @@ def find_margin(config: Config) -> list[Path]:
 
 
 def assert_sound(config: Config) -> None:
-    assert audit_catalogue(config)["clean"]
+    assert audit_catalogue(config).clean
 
 
 @pytest.mark.parametrize("name", ["catalogue/dataset/_metadata", "catalogue/partition_info.csv", "margin"])
