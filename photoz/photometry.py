@@ -61,8 +61,8 @@ def fill_missing_magnitudes(magnitudes_NF: Magnitudes, differences: Array) -> Ar
 
     References
     ----------
-    The rule of the classroom comparison of photometric-redshift methods that this project builds on: the mean
-    magnitude difference to the neighbouring bands, from both sides where possible, averaged. Neighbours that are
+    The rule of the classroom project that this one started from, a comparison of estimators on galaxy photometry: the
+    mean magnitude difference to the neighbouring bands, from both sides where possible, averaged. Neighbours that are
     missing too are skipped here by adding up the differences.
 
     Examples

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from photoz.estimators.photometric.fitting import Recipe, SmallNetworkEstimator, make_defaults
 
 CLASSROOM = Recipe(optimizer="rmsprop", learning_rate=1e-6, batch_size=16)
-"""The second source's. At this rate some 100,000 steps move a weight by at most 0.1, which
+"""The classroom project's. At this rate some 100,000 steps move a weight by at most 0.1, which
 explains its R² of 0.66. To fit with it: ``Cnn1dEstimator.fit(sample, **asdict(CLASSROOM))``."""
 
 RECIPE = Recipe(optimizer="rmsprop", learning_rate=1e-3, batch_size=128)
@@ -15,7 +15,7 @@ RECIPE = Recipe(optimizer="rmsprop", learning_rate=1e-3, batch_size=128)
 
 
 class Cnn1d(nn.Module):
-    """Conv1d 1 -> 16 (kernel 3, padding 1), ReLU, max pool 2, linear: the second source's layers.
+    """Conv1d 1 -> 16 (kernel 3, padding 1), ReLU, max pool 2, linear: the classroom project's layers.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class Cnn1d(nn.Module):
 
 
 class Cnn1dEstimator(SmallNetworkEstimator):
-    """The second source's convolutional network (its test MSE 0.0225, R² 0.655)."""
+    """The classroom project's convolutional network (its test MSE 0.0225, R² 0.655)."""
 
     name: ClassVar[str] = "cnn1d"
     DEFAULTS: ClassVar[dict[str, Any]] = make_defaults(RECIPE)

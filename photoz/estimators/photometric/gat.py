@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from photoz.estimators.photometric.fitting import Recipe, SmallNetworkEstimator, make_defaults
 
 RECIPE = Recipe(optimizer="adamw", learning_rate=1e-3, batch_size=256, weight_decay=1e-5)
-"""The second source's: AdamW with rate 1e-3 and weight decay 1e-5."""
+"""The classroom project's: AdamW with rate 1e-3 and weight decay 1e-5."""
 
 
 class GraphAttention(nn.Module):
@@ -78,7 +78,7 @@ class Gat(nn.Module):
 
 
 class GatEstimator(SmallNetworkEstimator):
-    """The second source's graph attention network (its test MSE 0.0133, R² 0.759)."""
+    """The classroom project's graph attention network (its test MSE 0.0133, R² 0.759)."""
 
     name: ClassVar[str] = "gat"
     DEFAULTS: ClassVar[dict[str, Any]] = make_defaults(RECIPE)

@@ -15,7 +15,7 @@ from photoz.photometry import fill_missing_magnitudes, fit_band_differences
 
 SCALINGS = ("minmax", "standard", "robust")
 CLASSROOM = {"minmax": 51, "standard": 31, "robust": 51}
-"""Best number of neighbours that the second source found for each scaling of its six fluxes."""
+"""Best number of neighbours that the classroom project found for each scaling of its six fluxes."""
 
 
 def fit_scaling(values_NF: Floats, scaling: str) -> tuple[Floats, Floats]:
