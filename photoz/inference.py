@@ -185,8 +185,7 @@ def _make_pdf_columns(pdf: Pdfs, z_phot_N: npt.NDArray[np.float32]) -> dict[str,
     """Make the columns of `photoz.schema.PDF_COLUMNS` and the stored quantiles; rows without z_phot have none."""
     quantiles_NQ = np.where(np.isnan(z_phot_N)[:, None], np.nan, pdf.quantiles_NQ)
     codes_NQ = encode_quantiles(quantiles_NQ)
-    summary = summarize_quantiles(decode_quantiles(codes_NQ), z_phot_N)  # of what is stored, so that they agree
-    columns = {(name if name == "odds" else f"z_{name}"): values for name, values in vars(summary).items()}
+    columns = summarize_quantiles(decode_quantiles(codes_NQ), z_phot_N)  # of what is stored, so that they agree
     columns |= {"z_std_model": pdf.z_std_model_N, "training_distance": pdf.distance_N}
     flat = pa.array(codes_NQ.reshape(-1))
     return {name: pa.array(values.astype(np.float32)) for name, values in columns.items()} | {

@@ -3,8 +3,11 @@
 Imports nothing of ours, so that every other module can import it.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import IntFlag
+from typing import Literal
 
 import pyarrow as pa
 
@@ -50,6 +53,60 @@ class Flag(IntFlag):
 
 NO_IMAGE = Flag.NO_TILE | Flag.TILE_UNREADABLE | Flag.OFF_IMAGE | Flag.EMPTY_CUTOUT
 """Any of these bits means that the cutout of the row holds nothing an estimator can use."""
+
+
+@dataclass(frozen=True)
+class PdfColumn:
+    """A float32 column of p(z): what it says, where its values come from, and what the audit asks of them.
+
+    Parameters
+    ----------
+    description : str
+    unit : str
+        "" for a redshift, and for what has none.
+    source : str
+        "quantiles": a sum of the stored quantiles, and by the audit computed again from them; "curve": of the curve
+        through them, by the function in `photoz.pdf.quantiles.COMPUTED`; "estimator": the estimator says it, or has
+        none, in `photoz.estimators.Pdfs`. The first two are NaN exactly where z_phot is.
+    terms : mapping of float to float
+        Of a sum of quantiles: factor by level, one of `LEVELS`.
+    least, most : float
+        Limits of its values.
+    """
+
+    description: str
+    unit: str = ""
+    source: Literal["quantiles", "curve", "estimator"] = "quantiles"
+    terms: Mapping[float, float] = field(default_factory=dict)
+    least: float = -math.inf
+    most: float = math.inf
+
+
+_LIMIT_68, _LIMIT_95 = "limit of the central 68 % of p(z), a redshift", "limit of the central 95 % of p(z), a redshift"
+_DISTANCE = "distance from the training sample, 1 at the flag OUTSIDE_TRAINING; NaN: not measured"
+PDF_COLUMNS: dict[str, PdfColumn] = {
+    "z_median": PdfColumn("median of p(z)", terms={0.5: 1.0}),
+    "z_mean": PdfColumn("mean of p(z)", source="curve"),
+    "z_mode": PdfColumn("mode of p(z)", source="curve"),
+    "z_err68_low": PdfColumn(f"lower {_LIMIT_68}", terms={0.16: 1.0}),
+    "z_err68_high": PdfColumn(f"upper {_LIMIT_68}", terms={0.84: 1.0}),
+    "z_err95_low": PdfColumn(f"lower {_LIMIT_95}", terms={0.025: 1.0}),
+    "z_err95_high": PdfColumn(f"upper {_LIMIT_95}", terms={0.975: 1.0}),
+    "odds": PdfColumn(
+        "probability that the redshift lies within 0.06 (1 + z_phot) of z_phot", source="curve", least=0.0, most=1.0
+    ),
+    "z_std_model": PdfColumn(
+        "spread of z_phot between the members of the estimator: the model's own uncertainty",
+        source="estimator",
+        least=0.0,
+    ),
+    "training_distance": PdfColumn(_DISTANCE, source="estimator", least=0.0),
+}
+"""Columns of p(z), in their order; in a catalogue each follows the algorithm's name and an underscore.
+
+One entry here is a whole column: the schema, inference, the audit and their tests follow it. A column of the source
+"curve" has its function in `photoz.pdf.quantiles` besides, one of "estimator" its values in `photoz.estimators.Pdfs`.
+"""
 
 
 def make_field(name: str, dtype: pa.DataType, *, unit: str, description: str) -> pa.Field:
@@ -132,19 +189,6 @@ def make_catalogue_schema(algorithm: str = "") -> pa.Schema:
     return pa.schema(fields + (_pdf_fields(algorithm) if algorithm else []))
 
 
-PDF_COLUMNS = {
-    "z_median": "median of p(z)",
-    "z_mean": "mean of p(z)",
-    "z_mode": "mode of p(z)",
-    "z_err68_low": "lower limit of the central 68 % of p(z), a redshift",
-    "z_err68_high": "upper limit of the central 68 % of p(z), a redshift",
-    "z_err95_low": "lower limit of the central 95 % of p(z), a redshift",
-    "z_err95_high": "upper limit of the central 95 % of p(z), a redshift",
-    "odds": "probability that the redshift lies within 0.06 (1 + z_phot) of z_phot",
-    "z_std_model": "spread of z_phot between the members of the estimator: the model's own uncertainty",
-    "training_distance": "distance from the training sample, 1 at the flag OUTSIDE_TRAINING; NaN: not measured",
-}
-"""Columns of p(z), which follow the algorithm's name and an underscore in a catalogue, and their meaning."""
 QUANTILES = "z_quantiles"
 QUANTILES_TYPE = pa.list_(pa.field("element", pa.uint16()), len(LEVELS))
 """Of the stored quantiles, as it reads back: the element's name is Parquet's own, and Ray would forget a "not null"."""
@@ -152,7 +196,8 @@ QUANTILES_TYPE = pa.list_(pa.field("element", pa.uint16()), len(LEVELS))
 
 def _pdf_fields(algorithm: str) -> list[pa.Field]:
     fields = [
-        make_field(f"{algorithm}_{name}", pa.float32(), unit="", description=text) for name, text in PDF_COLUMNS.items()
+        make_field(f"{algorithm}_{name}", pa.float32(), unit=column.unit, description=column.description)
+        for name, column in PDF_COLUMNS.items()
     ]
     levels = ", ".join(f"{level:g}" for level in LEVELS)
     text = f"redshifts below which these shares of p(z) lie: {levels}; 65535: none"

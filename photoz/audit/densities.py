@@ -9,17 +9,27 @@ import pyarrow as pa
 from photoz.audit.columns import flatten_lists
 from photoz.audit.findings import Finding, make_finding
 from photoz.catalogue.hats import Partition
-from photoz.pdf.quantiles import MISSING, decode_quantiles
-from photoz.schema import LEVELS, PDF_COLUMNS, QUANTILES, Flag
-
-_LIMITS = {"z_median": 0.5, "z_err68_low": 0.16, "z_err68_high": 0.84, "z_err95_low": 0.025, "z_err95_high": 0.975}
-_NOT_OF_PDF = ("z_std_model", "training_distance")  # an estimator may have none of them
+from photoz.pdf.quantiles import MISSING, combine_quantiles, decode_quantiles
+from photoz.schema import PDF_COLUMNS, QUANTILES, Flag
 
 Found = Iterator[tuple[npt.NDArray[np.bool_], str]]
 
 
 def check_densities(partition: Partition, table: pa.Table, algorithm: str) -> Iterator[Finding]:
-    """Check the columns of p(z) of rows whose schema is right; yields nothing for a catalogue without p(z)."""
+    """Check the columns of p(z), as `photoz.schema.PDF_COLUMNS` says they must be.
+
+    Parameters
+    ----------
+    partition : Partition
+    table : pyarrow.Table
+        Its rows, whose schema is right.
+    algorithm : str
+        Estimator whose p(z) it is; "" for a catalogue without, which passes.
+
+    Yields
+    ------
+    Finding
+    """
     if not algorithm:
         return
     codes_NQ = flatten_lists(table[f"{algorithm}_{QUANTILES}"])
@@ -49,21 +59,25 @@ def _check_quantiles(codes_NQ: npt.NDArray[np.uint16], lost_N: npt.NDArray[np.bo
 def _check_figures(
     codes_NQ: npt.NDArray[np.uint16], values: dict[str, npt.NDArray[np.float32]], lost_N: npt.NDArray[np.bool_]
 ) -> Found:
-    quantiles_NQ = decode_quantiles(codes_NQ).astype(np.float32)
-    for name, level in _LIMITS.items():
-        yield _differ(values[name], quantiles_NQ[:, LEVELS.index(level)]), f"have another {name} than their quantiles"
-    for name in PDF_COLUMNS:
-        if name not in _NOT_OF_PDF:
+    quantiles_NQ = decode_quantiles(codes_NQ)
+    for name, column in PDF_COLUMNS.items():
+        if column.source == "quantiles":
+            expected_N = combine_quantiles(quantiles_NQ, column.terms)
+            yield _differ(values[name], expected_N), f"have another {name} than their quantiles"
+        if column.source != "estimator":  # which may have none
             yield np.isfinite(values[name]) == lost_N, f"have {name} without z_phot, or z_phot without it"
-    yield (values["odds"] < 0) | (values["odds"] > 1), "have odds outside 0 to 1"
-    yield values["z_std_model"] < 0, "have a negative z_std_model"
+        outside_N = (values[name] < column.least) | (values[name] > column.most)
+        limits = (
+            f"outside {column.least:g} to {column.most:g}" if np.isfinite(column.most) else f"below {column.least:g}"
+        )
+        yield outside_N, f"have {name} {limits}"
 
 
 def _check_distance(distance_N: npt.NDArray[np.float32], flags_N: npt.NDArray[np.int32]) -> Found:
     flagged_N = (flags_N & Flag.OUTSIDE_TRAINING) != 0
     yield flagged_N & ~(distance_N > 1), "have OUTSIDE_TRAINING and a training_distance that is not above 1"
     yield ~flagged_N & (distance_N > 1), "have a training_distance above 1 and not OUTSIDE_TRAINING"
-    yield (distance_N < 0) | np.isinf(distance_N), "have a training_distance that is negative or infinite"
+    yield np.isinf(distance_N), "have an infinite training_distance"
 
 
 def _differ(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:

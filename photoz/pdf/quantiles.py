@@ -1,14 +1,13 @@
 """p(z) as quantiles (redshifts below which fixed shares of the probability lie), and the 16 bits they are kept in."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import norm
 
 from photoz.pdf.curves import STEP, Curves
-from photoz.schema import LEVELS
+from photoz.schema import LEVELS, PDF_COLUMNS
 
 MISSING = 65_535
 _CHUNK = 1024  # galaxies at once: most of their curves' figures stay in the cache
@@ -17,24 +16,7 @@ _TAIL_MEAN = norm.pdf(norm.ppf(LEVELS[0])) / LEVELS[0] + norm.ppf(LEVELS[0])
 _WAVELENGTH_ORDER = ("u", "g", "r", "i", "i1", "i2", "z", "Z", "y", "Y", "J", "H", "K", "Ks")
 
 Floats = npt.NDArray[np.floating]
-
-
-@dataclass(frozen=True, eq=False)
-class Summary:
-    """Figures of N densities, each float32 of shape (N,); NaN where there is no density.
-
-    ``err68_low`` to ``err95_high`` are limits (redshifts) of the central 68 and 95 % intervals; ``odds`` is the
-    probability within ``window`` (1 + z_phot) of z_phot.
-    """
-
-    median: npt.NDArray[np.float32]
-    mean: npt.NDArray[np.float32]
-    mode: npt.NDArray[np.float32]
-    err68_low: npt.NDArray[np.float32]
-    err68_high: npt.NDArray[np.float32]
-    err95_low: npt.NDArray[np.float32]
-    err95_high: npt.NDArray[np.float32]
-    odds: npt.NDArray[np.float32]
+Wide = npt.NDArray[np.float64]
 
 
 def encode_quantiles(quantiles_NQ: Floats) -> npt.NDArray[np.uint16]:
@@ -54,7 +36,18 @@ def decode_quantiles(codes_NQ: npt.NDArray[np.uint16]) -> npt.NDArray[np.float64
     return np.where(codes_NQ == MISSING, np.nan, codes_NQ * STEP)
 
 
-def summarize_quantiles(quantiles_NQ: Floats, z_phot_N: Floats, *, window: float = 0.06) -> Summary:
+def combine_quantiles(quantiles_NQ: Floats, terms: Mapping[float, float]) -> npt.NDArray[np.float32]:
+    """Sum quantiles at some of `LEVELS`, each times its factor, shape (N,).
+
+    >>> combine_quantiles(np.arange(27.0)[None], {0.75: 1.0, 0.25: -1.0}).tolist()
+    [10.0]
+    """
+    z_NQ = np.asarray(quantiles_NQ, dtype=np.float64)
+    sum_N = sum(factor * z_NQ[:, LEVELS.index(level)] for level, factor in terms.items())
+    return np.asarray(sum_N, dtype=np.float32)
+
+
+def summarize_quantiles(quantiles_NQ: Floats, z_phot_N: Floats) -> dict[str, npt.NDArray[np.float32]]:
     """Compute the figures of densities given by their quantiles at `LEVELS`.
 
     Parameters
@@ -63,41 +56,65 @@ def summarize_quantiles(quantiles_NQ: Floats, z_phot_N: Floats, *, window: float
         Redshifts, not falling along a row; NaN rows give NaN.
     z_phot_N : ndarray of float, shape (N,)
         Point estimates, about which ``odds`` is computed.
-    window : float
-        Half-width of the ``odds`` interval, in 1 + z.
 
-    Notes
-    -----
-    Mean and odds are those of the curve through the quantiles (`photoz.pdf.curves.Curves`). The mode is the middle of
-    the narrowest stretch that holds a tenth of the probability: the curve's highest point would move by what the
-    quantiles were rounded to.
+    Returns
+    -------
+    dict of str to ndarray of float32, shape (N,)
+        By the names of `photoz.schema.PDF_COLUMNS`, in their order, without what only the estimator can say.
     """
     z_NQ = np.asarray(quantiles_NQ, dtype=np.float64)
-    z_phot_N1 = np.asarray(z_phot_N, dtype=np.float64)[:, None]
-    parts = [np.empty((0, 3))]
-    for first in range(0, len(z_NQ), _CHUNK):
-        rows = slice(first, first + _CHUNK)
-        parts.append(_summarize(z_NQ[rows], z_phot_N1[rows], window))
-    mean_N, mode_N, odds_N = np.concatenate(parts).T
-
-    def at(level: float) -> npt.NDArray[np.float64]:
-        return z_NQ[:, LEVELS.index(level)]
-
-    values = (at(0.5), mean_N, mode_N, at(0.16), at(0.84), at(0.025), at(0.975), odds_N)
-    return Summary(*(value.astype(np.float32) for value in values))
+    z_phot = np.asarray(z_phot_N, dtype=np.float64)
+    chunks = [slice(first, first + _CHUNK) for first in range(0, len(z_NQ), _CHUNK)]
+    parts = [_compute_of_curve(z_NQ[rows], z_phot[rows]) for rows in chunks]
+    summary = {}
+    for name, column in PDF_COLUMNS.items():
+        if column.source == "quantiles":
+            summary[name] = combine_quantiles(z_NQ, column.terms)
+        elif column.source == "curve":
+            summary[name] = np.concatenate([np.empty(0), *(part[name] for part in parts)]).astype(np.float32)
+    return summary
 
 
-def _summarize(z_NQ: Floats, z_phot_N1: Floats, window: float) -> npt.NDArray[np.float64]:
-    """Compute mean, mode and odds, shape (N, 3), in whole steps, which take fewer bytes on disk."""
+def _compute_of_curve(z_NQ: Wide, z_phot_N: Wide) -> dict[str, Wide]:
+    """Compute the columns of `COMPUTED` in whole steps, which take fewer bytes on disk."""
     curves = Curves.through(z_NQ)
+    return {name: np.round(compute(z_NQ, curves, z_phot_N) / STEP) * STEP for name, compute in COMPUTED.items()}
+
+
+def _compute_mean(z_NQ: Wide, curves: Curves, z_phot_N: Wide) -> Wide:
+    """Mean of the curve, its tails those of a Gaussian and none of them below 0."""
+    del z_phot_N
     tails_N2 = _TAIL_MEAN / curves.slopes_NQ[:, [0, -1]]
     inner_N = (0.5 * (z_NQ[:, 1:] + z_NQ[:, :-1]) * np.diff(LEVELS)).sum(axis=1)
     low_N, high_N = np.maximum(z_NQ[:, 0] - tails_N2[:, 0], 0.0), z_NQ[:, -1] + tails_N2[:, 1]
-    mean_N = inner_N + LEVELS[0] * (low_N + high_N)
+    mean_N: Wide = inner_N + LEVELS[0] * (low_N + high_N)
+    return mean_N
+
+
+def _compute_odds(z_NQ: Wide, curves: Curves, z_phot_N: Wide, *, window: float = 0.06) -> Wide:
+    """Probability within ``window`` (1 + z_phot) of z_phot."""
+    del z_NQ
+    z_phot_N1 = z_phot_N[:, None]
     reach_N1 = window * (1 + z_phot_N1)
-    low_N2 = curves.evaluate(np.concatenate([z_phot_N1 - reach_N1, z_phot_N1 + reach_N1], axis=1))[0]
-    odds_N = np.where(np.isnan(z_phot_N1[:, 0]), np.nan, low_N2[:, 1] - low_N2[:, 0])
-    return np.round(np.stack([mean_N, _find_mode(z_NQ), odds_N], axis=1) / STEP) * STEP
+    below_N2 = curves.evaluate(np.concatenate([z_phot_N1 - reach_N1, z_phot_N1 + reach_N1], axis=1))[0]
+    return np.where(np.isnan(z_phot_N), np.nan, below_N2[:, 1] - below_N2[:, 0])
+
+
+def _compute_mode(z_NQ: Wide, curves: Curves, z_phot_N: Wide) -> Wide:
+    """Middle of the narrowest stretch that holds a tenth of the probability.
+
+    The curve's highest point would move by what the quantiles were rounded to.
+    """
+    del curves, z_phot_N
+    return _find_mode(z_NQ)
+
+
+COMPUTED: dict[str, Callable[[Wide, Curves, Wide], Wide]] = {
+    "z_mean": _compute_mean,
+    "z_mode": _compute_mode,
+    "odds": _compute_odds,
+}
+"""How the columns of the source "curve" are computed, shape (N,): of quantiles, the curves through them and z_phot."""
 
 
 def _find_mode(z_NQ: Floats, *, share: float = 0.1) -> npt.NDArray[np.float64]:
