@@ -1,0 +1,61 @@
+"""One pass over a catalogue: a map of the sky that stays small, counts that do not depend on partitions."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_catalogues import make_estimates, make_sky, write_photoz
+
+from photoz.evaluate.scan import Galaxies, SkyMap, scan_catalogue
+
+PIXELS = st.lists(st.integers(0, 12 * 4**29 - 1), min_size=1, max_size=60)
+
+
+@given(st.lists(PIXELS, min_size=1, max_size=4))
+def test_a_map_counts_every_row_whatever_came_first(parts: list[list[int]]) -> None:
+    sky, other = SkyMap(), SkyMap()
+    for part in parts:
+        sky = sky.add(np.array(part))
+    for part in parts[::-1]:
+        other = other.add(np.array(part))
+    assert sky.counts.sum() == sum(map(len, parts))
+    assert (np.diff(sky.cells) > 0).all()
+    np.testing.assert_array_equal(sky.cells, other.cells)
+    np.testing.assert_array_equal(sky.counts, other.counts)
+    coarse = sky.coarsen()
+    assert coarse.order == sky.order - 1
+    assert set(coarse.cells.tolist()) == set((sky.cells >> 2).tolist())
+
+
+@settings(deadline=None)
+@given(st.integers(1, 3000))
+def test_a_finished_map_has_enough_rows_a_cell_to_show_structure(rows: int) -> None:
+    sky = SkyMap().add(np.random.default_rng(rows).integers(0, 12 * 4**29, rows)).finish()
+    assert sky.order == 0 or sky.counts.mean() >= 5
+    assert sky.counts.sum() == rows
+
+
+def test_a_map_of_many_cells_coarsens_while_it_is_read() -> None:
+    sky = SkyMap().add(np.random.default_rng(1).integers(0, 12 * 4**29, 300_000))
+    assert sky.order < 13
+    assert sky.cells.size <= 200_000
+    assert sky.counts.sum() == 300_000
+
+
+def test_partitioning_changes_nothing(tmp_path: Path) -> None:
+    sky = make_sky(400)
+    z_phot = make_estimates(sky, scatter=0.02)
+    nothing = np.full(400, np.nan)
+    galaxies = Galaxies(pa.array(sky.object_id.tolist()), sky.z_spec, nothing, nothing, repeated=0)
+    scans = []
+    for order in (3, 6):
+        write_photoz(str(tmp_path / str(order)), sky, z_phot, order=order)
+        scans.append(scan_catalogue(str(tmp_path / str(order)), galaxies))
+    first, second = scans
+    np.testing.assert_array_equal(first.z_phot, second.z_phot)
+    np.testing.assert_array_equal(first.z_counts, second.z_counts)
+    np.testing.assert_array_equal(first.sky.counts, second.sky.counts)
+    assert (first.rows, first.estimated, first.flags) == (second.rows, second.estimated, second.flags)
+    assert first.found.all()
