@@ -45,7 +45,7 @@ _BINS_CAPTION = (
 )
 _REDSHIFTS_CAPTION = (
     "Above: the test galaxies, darker where there are more, with the 1:1 line (black), the running median and one SMAD "
-    "to each side (orange). Below: Δz of the same galaxies."
+    "to each side (orange). Below: Δz of the same galaxies. Triangles at the edge stand for galaxies beyond it."
 )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from photoz.catalogue.records import read_run_record
 from photoz.errors import EvaluationError
 from photoz.evaluate.binning import choose_round_edges
 from photoz.evaluate.calibration import Calibrations, measure_calibration
@@ -79,7 +80,10 @@ def evaluate_catalogues(config: Config) -> Accuracy:
     galaxies = read_test_galaxies(
         training, bands=config.survey.bands, colour=settings.colour, crossmatch=config.crossmatch
     )
-    locations = dict(settings.catalogues) or {config.inference.estimator: config.locations.catalogue}
+    locations = dict(settings.catalogues)
+    if not locations:
+        own = config.locations.catalogue
+        locations = {find_estimator(own) or config.inference.estimator: own}
     scans = {label: scan_catalogue(location, galaxies) for label, location in locations.items()}
     for label, scan in scans.items():
         _check_match(scan, galaxies, f"{label!r} ({locations[label]})")
@@ -102,6 +106,12 @@ def evaluate_catalogues(config: Config) -> Accuracy:
         for other in others
     }
     return Accuracy(galaxies=galaxies, results=results, differences=differences)
+
+
+def find_estimator(catalogue: str) -> str:
+    """Return the name of the estimator that a catalogue's run record names; "" where there is none."""
+    folder = read_run_record(catalogue).get("estimator")
+    return folder.rstrip("/").rpartition("/")[2] if isinstance(folder, str) else ""
 
 
 def measure_bins(

@@ -23,6 +23,7 @@ from photoz.plots.style import (
     compute_running,
     compute_running_redshift,
     count_most,
+    draw_beyond,
     draw_density,
     draw_nothing,
     draw_running,
@@ -43,7 +44,7 @@ def plot_redshifts(samples: Sequence[Sample]) -> Figure:
     -------
     Figure
         Counts on a logarithmic scale (points when there are fewer than 2000 galaxies), the 1:1 line, and the running
-        median with a band of one SMAD.
+        median with a band of one SMAD. Galaxies beyond the frame are marked at its edge, with their number.
     """
     kept = [sample.drop_missing() for sample in samples]
     limits, residual = choose_redshift_limits(kept), choose_residual_limits(kept)
@@ -57,7 +58,7 @@ def plot_redshifts(samples: Sequence[Sample]) -> Figure:
         bottom.yaxis.set_major_locator(MaxNLocator(4, prune="upper"))
         top.tick_params(labelbottom=False)
         image = _draw_one_to_one(top, sample, most, legend=column == 0) or image
-        draw_residuals(bottom, sample.z_spec, sample, most)
+        draw_residuals(bottom, sample.z_spec, sample, most, beyond=True)
         _annotate(top, sample)
     _finish_columns(grid, (Z_PHOT, DZ))
     _draw_scale(figure, colour_axes, image)
@@ -86,7 +87,8 @@ def plot_residuals(samples: Sequence[Sample]) -> Figure:
     image, columns = None, 2 if len(kept) < 3 else 1
     for axes, sample in zip(grid[0], kept, strict=True):
         axes.set(xlim=limits, ylim=residual, xlabel=Z_PHOT)
-        image = draw_residuals(axes, sample.z_phot, sample, most, legend=columns * (axes is grid[0][0])) or image
+        shown = columns * (axes is grid[0][0])
+        image = draw_residuals(axes, sample.z_phot, sample, most, legend=shown, beyond=True) or image
         axes.set_title(sample.label)
     _finish_columns(grid, (DZ_DEFINITION,))
     _draw_scale(figure, colour_axes, image)
@@ -150,10 +152,31 @@ def draw_residuals(
     cells: int = 70,
     windows: int = 24,
     legend: int = 0,
+    beyond: bool = False,
 ) -> Any:
-    """Draw dz against x with its running median; returns what a colour bar can be made of.
+    """Draw dz against x with its running median.
 
-    ``legend`` is its number of columns, 0 for none.
+    Parameters
+    ----------
+    axes : Axes
+        With its limits set.
+    x : ndarray of float64, shape (N,)
+        A redshift of each galaxy of the sample.
+    sample : Sample
+        Without NaN.
+    most : float
+        As of `photoz.plots.style.draw_density`.
+    cells, windows : int
+        Cells of the density across, and windows of the running median.
+    legend : int
+        Its number of columns, 0 for none.
+    beyond : bool
+        Mark the galaxies beyond the frame at its edge.
+
+    Returns
+    -------
+    object or None
+        What a colour bar can be made of.
     """
     axes.axhline(0.0, color="black", linewidth=0.8, zorder=3)
     if x.size == 0:
@@ -162,6 +185,8 @@ def draw_residuals(
     residual = _residual(sample)
     image = draw_density(axes, x, residual, most=most, cells=cells)
     draw_running(axes, compute_running(x, residual, windows=windows), label=legend > 0)
+    if beyond:
+        draw_beyond(axes, x, residual)
     if legend:
         axes.legend(loc="upper right", ncols=legend, handlelength=1.8, columnspacing=1.2, **LEGEND_ON_DATA)
     return image
@@ -174,6 +199,7 @@ def _draw_one_to_one(axes: Axes, sample: Sample, most: float, *, legend: bool) -
         return None
     image = draw_density(axes, sample.z_spec, sample.z_phot, most=most)
     draw_running(axes, compute_running_redshift(sample), label=legend)
+    draw_beyond(axes, sample.z_spec, sample.z_phot, at=(0.72, 0.12))  # clear of the 1:1 line
     if legend:
         axes.legend(loc="lower right", handlelength=1.8, **LEGEND_ON_DATA)
     return image
@@ -254,6 +280,17 @@ def _finish_columns(grid: list[list[Axes]], labels: tuple[str, ...]) -> None:
 def _draw_scale(figure: Figure, axes: Axes, image: Any) -> None:
     if image is None:
         axes.remove()
+        _crop_right(figure, 0.42)
         return
     bar = figure.colorbar(image, cax=axes)
     bar.set_label("galaxies per cell")
+
+
+def _crop_right(figure: Figure, width: float) -> None:
+    """Take a strip [inch] off the right of a figure; its panels keep their sizes."""
+    whole = figure.get_figwidth()
+    for axes in figure.axes:
+        box = axes.get_position()
+        left, across = (share * whole / (whole - width) for share in (box.x0, box.width))
+        axes.set_position((left, box.y0, across, box.height))
+    figure.set_figwidth(whole - width)

@@ -209,6 +209,38 @@ def draw_density(axes: Axes, x: FloatArray, y: FloatArray, *, most: float, cells
     )
 
 
+def draw_beyond(axes: Axes, x: FloatArray, y: FloatArray, *, at: tuple[float, float] = (0.02, 0.02)) -> None:
+    """Mark galaxies beyond the frame at its edge, and say how many lie above and how many below.
+
+    Parameters
+    ----------
+    axes : Axes
+        With its limits set.
+    x, y : ndarray of float64, shape (N,)
+        None of them NaN.
+    at : (float, float)
+        How far from the left the number of those above begins, and of those below, as shares of the frame's width.
+    """
+    (x0, x1), (y0, y1) = sorted(axes.get_xlim()), sorted(axes.get_ylim())
+    marks: dict[str, Any] = {"color": MEDIAN_COLOUR, "markersize": 3, "alpha": 0.6, "markeredgewidth": 0}
+    beside = (y >= y0) & (y <= y1)
+    edges = {"^": y > y1, "v": y < y0, "<": beside & (x < x0), ">": beside & (x > x1)}
+    for marker, rows in edges.items():
+        axes.plot(
+            np.clip(x[rows], x0, x1),
+            np.clip(y[rows], y0, y1),
+            marker,
+            clip_on=False,
+            zorder=8,
+            rasterized=True,
+            **marks,
+        )
+    for marker, words, left, height in (("^", "above", at[0], 0.97), ("v", "below", at[1], 0.03)):
+        if count := int(edges[marker].sum()):
+            look: dict[str, Any] = {"fontsize": 8, "color": MEDIAN_COLOUR, "zorder": 8, "transform": axes.transAxes}
+            axes.text(left, height, f"{count:,} {words}", va="top" if height > 0.5 else "bottom", **look)
+
+
 def count_most(x: FloatArray, y: FloatArray, limits: tuple[float, float, float, float], *, cells: int = 70) -> float:
     """Count the galaxies in the fullest cell of a panel; 0 when so few that they are drawn one by one."""
     if x.size < _POINTS_BELOW:

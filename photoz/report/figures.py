@@ -88,7 +88,8 @@ def _draw_redshifts(samples: Sequence[Sample]) -> Iterator[Plate]:
             "Photometric against spectroscopic redshift",
             "Below, the normalised difference Δz = (z_phot − z_spec)/(1 + z_spec). Many galaxies are "
             "counted by colour, on a logarithmic scale. The black line is equality, the solid orange line the running "
-            "median, the dashed ones lie one SMAD to either side of it.",
+            "median, the dashed ones lie one SMAD to either side of it. Triangles at the edge stand for galaxies "
+            "beyond it, whose number is given.",
             plot_redshifts(some),
         )
         yield Plate(

@@ -130,6 +130,17 @@ def test_the_runs_own_catalogue_is_the_default(survey, tmp_path):
     ]
 
 
+def test_a_catalogue_is_called_by_the_estimator_that_made_it(survey, tmp_path):
+    """Whatever the settings at hand say: those of a run may have been given on its command line."""
+    folder, _, sky, z_phot, _ = survey
+    write_photoz(str(tmp_path / "catalogue"), sky, z_phot)
+    (tmp_path / "catalogue" / "run").mkdir()
+    (tmp_path / "catalogue" / "run" / "run.json").write_text(json.dumps({"estimator": f"{folder}/models/knn"}))
+    config = make_config(folder, evaluation={"resamples": 0})
+    own = msgspec.structs.replace(config.locations, catalogue=str(tmp_path / "catalogue"))
+    assert [r.label for r in evaluate_catalogues(msgspec.structs.replace(config, locations=own)).results] == ["knn"]
+
+
 def test_errors_name_what_is_missing_and_what_to_do(survey, tmp_path):
     folder, _, _sky, _z_phot, _ = survey
     with pytest.raises(TrainingError, match=r"training.*run jobs/train_dr4\.py"):

@@ -146,3 +146,21 @@ def test_running_median_of_a_line_is_the_line():
     tilted = compute_running_redshift(Sample("s", x + 0.01, x), windows=3)
     assert tilted.median == pytest.approx(tilted.centre + 0.01)
     assert tilted.smad == pytest.approx(0.0, abs=1e-12)  # wide windows: the slope of the 1:1 line is no scatter
+
+
+def test_galaxies_beyond_the_frame_are_marked_at_its_edge_and_counted():
+    sample = make_sample(3000)
+    z_phot = sample.z_phot.copy()
+    z_phot[1:4] = (4.0, 5.0, 6.0)
+    z_phot[5] = -3.0
+    figure = plot_redshifts([Sample("outliers", z_phot, sample.z_spec)])
+    for axes in figure.axes[:2]:
+        texts = [text.get_text() for text in axes.texts]
+        above, below = (next(text for text in texts if text.endswith(word)) for word in ("above", "below"))
+        assert int(above.split()[0]) >= 3
+        assert int(below.split()[0]) >= 1
+        marks = [line for line in axes.lines if line.get_marker() == "^"]
+        assert (marks[0].get_ydata() == axes.get_ylim()[1]).all()
+        assert marks[0].get_xdata().size == int(above.split()[0])
+    inner = plot_redshifts([Sample("none", np.full(30, 0.2), np.full(30, 0.2))])
+    assert not any("above" in text.get_text() for axes in inner.axes for text in axes.texts)
