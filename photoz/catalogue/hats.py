@@ -146,7 +146,27 @@ def write_partition(primary: str, partition: Partition, table: pa.Table) -> tupl
 
 
 def write_table(folder: str, partition: Partition, table: pa.Table) -> tuple[int, str]:
-    """Write the file of a pixel whichever rows it holds, as a margin's are a neighbour's; else as `write_partition`."""
+    """Write the file of a pixel whichever rows it holds, as a margin's are a neighbour's; else as `write_partition`.
+
+    Parameters
+    ----------
+    folder : str
+        Of the table, primary or margin.
+    partition : Partition
+        The pixel.
+    table : pyarrow.Table
+        Any order; written sorted.
+
+    Returns
+    -------
+    (int, str)
+        Rows, and the SHA-256 of the file.
+
+    Raises
+    ------
+    OSError
+        The store does not take the file, or does not hold what was written.
+    """
     table = table.sort_by([(HEALPIX_COLUMN, "ascending"), ("object_id", "ascending")])
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
@@ -231,7 +251,17 @@ def _write_schema(dataset: str, schema: pa.Schema) -> None:
 
 
 def finish_collection(location: str, *, name: str, margin: bool) -> None:
-    """Write ``collection.properties``: from then on the folder opens as one catalogue with its margin."""
+    """Write ``collection.properties``: from then on the folder opens as one catalogue with its margin.
+
+    Parameters
+    ----------
+    location : str
+        The collection; its tables are finished.
+    name : str
+        Of the catalogue, for those who open it.
+    margin : bool
+        Whether there is one.
+    """
     margins = {"all_margins": MARGIN, "default_margin": MARGIN} if margin else {}
     _write_properties(CollectionProperties(name=name, hats_primary_table_url=PRIMARY, **margins), location)
 

@@ -259,7 +259,22 @@ def _rows(axes: Axes, cells: int) -> int:
 
 
 def choose_limits(values: list[FloatArray], *, low: float, high: float, pad: float = 0.03) -> tuple[float, float]:
-    """Choose axis limits between two percentiles of everything finite, with a margin; (0, 1) for nothing."""
+    """Choose axis limits between two percentiles of everything finite.
+
+    Parameters
+    ----------
+    values : list of ndarray of float64
+        NaN is ignored.
+    low, high : float
+        [percent]
+    pad : float
+        Margin on either side, as a share of the distance between them.
+
+    Returns
+    -------
+    (float, float)
+        (0, 1) for nothing.
+    """
     pooled = np.concatenate([array[np.isfinite(array)] for array in values]) if values else np.empty(0)
     if pooled.size == 0:
         return 0.0, 1.0
