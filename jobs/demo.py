@@ -16,7 +16,11 @@ from cluster.local import Head, start_head
 
 JOBS = Path(__file__).resolve().parent
 # The network without images trains in a second an epoch, so it may take more of them.
-TRAIN_PHOTOMETRY = ["training.estimator=photometry", "training.max_epochs=40", "training.decay_steps=100"]
+TRAIN_PHOTOMETRY = [
+    "training.estimator=photometry",
+    "training.schedule.max_epochs=40",
+    "training.schedule.decay_steps=100",
+]
 PHOTOMETRY = ["--set", "inference.estimator=photometry", "--set", "locations.catalogue=data/dr4/catalogue_photometry"]
 logger = logging.getLogger("photoz.demo")
 

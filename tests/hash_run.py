@@ -55,11 +55,7 @@ shard = 128
 [sources]
 rows_per_partition = 240
 highest_order = 9
-[training]
-max_epochs = 2
-workers = 1
-batch_size = 32
-learning_rate = 1e-3
+{1}
 [engine]
 name = "serial"
 [evaluation]
@@ -68,6 +64,17 @@ resamples = 20
 bins = 3
 resamples = 20
 """
+TRAINING = """[training.schedule]
+max_epochs = 2
+batch_size = 32
+learning_rate = 1e-3
+[training.spreading]
+workers = 1"""
+TRAINING_BEFORE = """[training]
+max_epochs = 2
+workers = 1
+batch_size = 32
+learning_rate = 1e-3"""  # of checkouts whose section has no parts
 
 
 def write_survey(folder: Path) -> None:
@@ -167,7 +174,9 @@ def infer(checkout: Path, folder: Path, estimator: str, engine: str) -> None:
 def run_all(checkout: Path, folder: Path, quick: bool) -> None:
     """Run the jobs."""
     write_survey(folder / "survey")
-    (folder / "run.toml").write_text(SETTINGS.format(folder))
+    settings = checkout / "photoz" / "training" / "settings.py"
+    parts = settings.exists() and "class Schedule" in settings.read_text()
+    (folder / "run.toml").write_text(SETTINGS.format(folder, TRAINING if parts else TRAINING_BEFORE))
     run(checkout, folder, "ingest_dr4")
     fitted = FITTED[:2] if quick else FITTED
     for name in fitted:

@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from training_settings import nest
 
 from photoz.schema import make_training_schema
 from photoz.settings.config import convert_config
@@ -18,7 +19,9 @@ def make_config(folder, **training):
         {
             "run": {"name": "test", "seed": 5},
             "locations": {place: str(folder / place) for place in places},
-            "training": {"estimator": "photometry", "batch_size": 32, "max_epochs": 2, "shuffle_rows": 64, **training},
+            "training": nest(
+                **{"estimator": "photometry", "batch_size": 32, "max_epochs": 2, "shuffle_rows": 64} | training
+            ),
         }
     )
 

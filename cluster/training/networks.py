@@ -22,8 +22,8 @@ from cluster.training.photometric import train_photometric
 from cluster.training.plan import (
     TrainingPlan,
     Weights,
-    check_resources,
     check_training_set,
+    check_workers,
     compute_training_key,
     is_trained,
     plan_training,
@@ -40,7 +40,7 @@ from photoz.training.batches import Batch, prepare_batch
 from photoz.training.epoch import LossSum, Predictions, make_optimizer, make_schedule, train_epoch, validate
 from photoz.training.history import EpochRecord
 from photoz.training.set import compute_set_hash, count_splits, list_columns, list_parts
-from photoz.training.settings import Training
+from photoz.training.settings import Spreading
 from photoz.training.state import TrainingState, restore
 
 logger = logging.getLogger(__name__)
@@ -73,25 +73,26 @@ def train_estimator(config: Config) -> str:
         return train_photometric(config)
     config = resolve_settings(config, kind)
     location = join(config.locations.models, config.training.estimator)
-    set_hash = compute_set_hash(config)
-    key = compute_training_key(config, kind.make_layout(config.survey, config.training), set_hash)
-    if is_trained(config, location, key):
+    set_hash = compute_set_hash(config.locations.training)
+    layout = kind.make_layout(config.survey, config.training)
+    key = compute_training_key(config.training, layout, seed=config.run.seed, set_hash=set_hash)
+    if is_trained(location, key, overwrite=config.training.overwrite):
         logger.info("%s is trained already with these settings on this training set", location)
         return location
-    check_training_set(config, count_splits(config))
+    check_training_set(config.training, count_splits(config.locations.training))
     plan = plan_training(config, kind)
     with ray_cluster(config.engine):
-        check_resources(config.training, find_resources(config.engine))
+        check_workers(config.training, find_resources(config.engine))
         state = run_training(plan, name=f"{config.training.estimator}-{key[:12]}")
         record = {"key": key, "training_set": set_hash, "seed": config.run.seed}
         write_estimator(plan, state, location, record=record, save=_save_on_ray)
-    remove(join(_runs_location(config), f"{config.training.estimator}-{key[:12]}"))
+    remove(join(_runs_location(config.locations.training), f"{config.training.estimator}-{key[:12]}"))
     return location
 
 
 def _save_on_ray(plan: TrainingPlan, weights: Weights, location: str, record: dict[str, Any]) -> None:
     """Have a worker, which may have the GPU, recalibrate the estimator and write its folder."""
-    settings = plan.config.training
+    settings = plan.config.training.spreading
     task = ray.remote(_save_in_worker).options(
         num_cpus=settings.cpus_per_worker, num_gpus=int(settings.use_gpu), runtime_env={"env_vars": WORKER_VARIABLES}
     )
@@ -100,7 +101,7 @@ def _save_on_ray(plan: TrainingPlan, weights: Weights, location: str, record: di
 
 def _save_in_worker(plan: TrainingPlan, weights: Weights, location: str, record: dict[str, Any]) -> None:
     use_options(plan.config.storage_options)
-    torch.set_num_threads(plan.config.training.threads_per_worker or os.cpu_count() or 1)
+    torch.set_num_threads(plan.config.training.spreading.threads_per_worker or os.cpu_count() or 1)
     save_estimator(plan, weights, location, record)
 
 
@@ -112,10 +113,10 @@ def run_training(plan: TrainingPlan, *, name: str) -> TrainingState:
     TrainingState
         The record, and the weights of the best epoch.
     """
-    settings = plan.config.training
+    settings = plan.config.training.spreading
     for variable, value in _RAY_TRAIN.items():
         os.environ.setdefault(variable, value)
-    filesystem, path = _open_filesystem(_runs_location(plan.config))
+    filesystem, path = _open_filesystem(_runs_location(plan.config.locations.training))
     trainer = ray.train.torch.TorchTrainer(
         train_worker,
         train_loop_config={"plan": plan},
@@ -138,34 +139,35 @@ def run_training(plan: TrainingPlan, *, name: str) -> TrainingState:
     )
     result = trainer.fit()
     if result.checkpoint is None:
-        raise TrainingError("training ended without a checkpoint: raise training.max_epochs above 0")
+        raise TrainingError("training ended without a checkpoint: raise training.schedule.max_epochs above 0")
     with result.checkpoint.as_directory() as folder:
         state, _ = TrainingState.read(folder)
     return state
 
 
-def train_worker(settings: dict[str, Any]) -> None:
+def train_worker(told: dict[str, Any]) -> None:
     """Train on one worker: the loop over epochs that Ray Train runs in each of its processes."""
-    plan: TrainingPlan = settings["plan"]
+    plan: TrainingPlan = told["plan"]
     config = plan.config
     _configure_logging()
     use_options(config.storage_options)
-    torch.set_num_threads(_count_threads(config.training))
+    torch.set_num_threads(_count_threads(config.training.spreading))
     torch.manual_seed(config.run.seed)
     network = ray.train.torch.prepare_model(plan.make_network())
     bare = network.module if hasattr(network, "module") else network
-    optimizer = make_optimizer(network, config.training)
-    schedule = make_schedule(optimizer, config.training)
+    settings = config.training.schedule
+    optimizer = make_optimizer(network, settings)
+    schedule = make_schedule(optimizer, settings)
     state = TrainingState()
     if (checkpoint := ray.train.get_checkpoint()) is not None:
         with checkpoint.as_directory() as folder:
             state, content = TrainingState.read(folder)
         restore(content, bare, optimizer, schedule)
         _log_first("taking up the training after epoch %d", state.epoch)
-    while not state.is_finished(max_epochs=config.training.max_epochs, patience=config.training.patience):
+    while not state.is_finished(max_epochs=settings.max_epochs, patience=settings.patience):
         record = _run_epoch(plan, state.epoch + 1, network, optimizer, schedule)
         state = state.add(record, bare)
-        _log_first("%s", record.describe(config.training.max_epochs))
+        _log_first("%s", record.describe(settings.max_epochs))
         _report(state, bare, optimizer, schedule)
 
 
@@ -204,10 +206,10 @@ def _run_epoch(plan: TrainingPlan, epoch: int, network: Any, optimizer: Any, sch
 
 def _stream(plan: TrainingPlan, split: str, epoch: int) -> Iterator[Batch]:
     """Stream this worker's share of a split, the training galaxies in another order each epoch."""
-    settings = plan.config.training
+    settings = plan.config.training.schedule
     training = split == "train"
     tables = ray.train.get_dataset_shard(split).iter_batches(
-        batch_size=settings.batch_size // settings.workers if training else 256,
+        batch_size=settings.batch_size // plan.config.training.spreading.workers if training else 256,
         batch_format="pyarrow",
         prefetch_batches=2,
         drop_last=training,
@@ -251,7 +253,7 @@ def _log_first(message: str, *values: object) -> None:
         logger.info(message, *values)
 
 
-def _count_threads(settings: Training) -> int:
+def _count_threads(settings: Spreading) -> int:
     local = ray.train.get_context().get_local_world_size()
     return settings.threads_per_worker or max(1, (os.cpu_count() or 1) // local)
 
@@ -272,10 +274,10 @@ def _open_split(plan: TrainingPlan, split: str) -> Any:
 
 def _hold_small(plan: TrainingPlan, data: Any, split: str) -> Any:
     """Read a small split once into Ray's object store, which all workers of a node share; a large one each epoch."""
-    count = count_splits(plan.config)[split]
+    count = count_splits(plan.config.locations.training)[split]
     pixels = len(plan.layout.image_bands) * plan.layout.cutout_size**2
     gib = count * 4 * (pixels + 2 * len(plan.layout.bands)) / 2**30
-    return data.materialize() if gib <= plan.config.training.hold_gib else data
+    return data.materialize() if gib <= plan.config.training.spreading.hold_gib else data
 
 
 def _make_execution_options() -> Any:
@@ -284,8 +286,8 @@ def _make_execution_options() -> Any:
     return options
 
 
-def _runs_location(config: Config) -> str:
-    return join(config.locations.training, "runs")
+def _runs_location(training: str) -> str:
+    return join(training, "runs")
 
 
 def _open_filesystem(location: str) -> tuple[Any, str]:

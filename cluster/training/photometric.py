@@ -20,7 +20,7 @@ from photoz.settings.config import Config
 from photoz.storage import join, remove, use_options
 from photoz.training.photometric import fit_photometric
 from photoz.training.set import compute_set_hash
-from photoz.training.settings import Training
+from photoz.training.settings import Spreading, Training
 
 logger = logging.getLogger(__name__)
 
@@ -43,12 +43,12 @@ def train_photometric(config: Config) -> str:
         ``training.fit`` names no such estimator, or the cluster lacks what the task asks for.
     """
     location = join(config.locations.models, config.training.estimator)
-    set_hash = compute_set_hash(config)
-    key = compute_photometric_key(config, set_hash)
-    if is_trained(config, location, key):
+    set_hash = compute_set_hash(config.locations.training)
+    key = compute_photometric_key(config.training, config.survey.bands, seed=config.run.seed, set_hash=set_hash)
+    if is_trained(location, key, overwrite=config.training.overwrite):
         logger.info("%s is trained already with these settings on this training set", location)
         return location
-    settings = config.training
+    settings = config.training.spreading
     needs = Needs(
         cpus=settings.cpus_per_worker,
         gpus=int(settings.use_gpu),
@@ -68,27 +68,37 @@ def train_photometric(config: Config) -> str:
     return location
 
 
-def compute_photometric_key(config: Config, set_hash: str) -> str:
-    """Hash everything a fitted estimator depends on: method, its settings, seed, bands, training set.
+def compute_photometric_key(settings: Training, bands: tuple[str, ...], *, seed: int, set_hash: str) -> str:
+    """Hash everything a fitted estimator depends on.
+
+    Parameters
+    ----------
+    settings : Training
+        Method and its own settings are read.
+    bands : tuple of str
+    seed : int
+    set_hash : str
+        Of the training set (`photoz.training.set.compute_set_hash`).
 
     Raises
     ------
     ConfigError
         ``training.fit`` names an estimator that is not fitted this way.
     """
-    name, fit, known = config.training.estimator, config.training.fit, list_fitted()
+    name, fit, known = settings.estimator, settings.fit, list_fitted()
     if strange := [each for each in fit if each not in known]:
         raise ConfigError(f"training.fit holds settings of {strange}: those that are fitted so are {known}")
     kind: Any = load_class(name)
-    parts = [name, {**kind.DEFAULTS, **fit.get(name, {})}, config.run.seed, config.survey.bands, set_hash]
+    parts = [name, {**kind.DEFAULTS, **fit.get(name, {})}, seed, bands, set_hash]
     return compute_key(parts)
 
 
 def fit_and_save(config: Config, location: str, record: Mapping[str, Any]) -> dict[str, Any]:
     """Fit in this process and write the folder; return what its manifest records."""
     use_options(config.storage_options)
-    with use_threads(config.training.threads_per_worker or 1):
-        estimator = fit_photometric(config, record)
+    settings, training = config.training, config.locations.training
+    with use_threads(settings.spreading.threads_per_worker or 1):
+        estimator = fit_photometric(settings, training, config.survey.bands, seed=config.run.seed, record=record)
     # Without a manifest the folder is no estimator: so a crash never leaves an old manifest with new weights.
     remove(join(location, MANIFEST))
     estimator.save(location)
@@ -114,10 +124,18 @@ def use_threads(count: int) -> Iterator[None]:
             os.environ["OMP_NUM_THREADS"] = before[1]
 
 
-def check_task(settings: Training, available: Mapping[str, float]) -> None:
-    """Refuse a task that Ray would never start; raises `ConfigError`."""
+def check_task(settings: Spreading, available: Mapping[str, float]) -> None:
+    """Refuse a task that Ray would never start.
+
+    Raises
+    ------
+    ConfigError
+        It wants more CPUs than the cluster has, or a GPU where there is none.
+    """
     wanted, cpus = settings.cpus_per_worker, available.get("CPU", 0.0)
     if wanted > cpus:
-        raise ConfigError(f"training.cpus_per_worker = {wanted:g} is more than the cluster's {cpus:g} CPUs: lower it")
+        raise ConfigError(
+            f"training.spreading.cpus_per_worker = {wanted:g} is more than the cluster's {cpus:g} CPUs: lower it"
+        )
     if settings.use_gpu and available.get("GPU", 0.0) < 1:
-        raise ConfigError("training.use_gpu is set, the cluster has no GPU: start Ray where there is one")
+        raise ConfigError("training.spreading.use_gpu is set, the cluster has no GPU: start Ray where there is one")

@@ -34,9 +34,8 @@ logger = logging.getLogger(__name__)
 
 Weights = Mapping[str, torch.Tensor]
 
-# How the work is spread changes no more than rounding, so these settings do not make another estimator.
-_SPREADING = ("workers", "use_gpu", "cpus_per_worker", "threads_per_worker", "overwrite", "max_failures", "hold_gib")
-_OF_OTHERS = ("fit",)  # settings that the networks do not read
+# How the work is spread changes no more than rounding, so it makes no other estimator; ``fit`` no network reads.
+_NOT_IN_KEY = ("spreading", "overwrite", "fit")
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,11 +82,12 @@ class TrainingPlan:
 def plan_training(config: Config, kind: type[NetworkEstimator]) -> TrainingPlan:
     """Derive from the training split what every worker must know; the settings are those of `resolve_settings`."""
     layout = kind.make_layout(config.survey, config.training)
-    z_N = read_redshifts(config, "train")
-    y_N, width = np.log1p(z_N), config.training.smooth_nz_width
+    z_N = read_redshifts(config.locations.training, "train")
+    y_N, width = np.log1p(z_N), config.training.loss.smooth_nz_width
     scale = (float(y_N.mean()), float(y_N.std()) or 1.0)
     smoothing = Smoothing.fit(z_N, width=width) if width > 0 else None
-    return TrainingPlan(config, kind, layout, fit_magnitude_scaling(config), scale, smoothing)
+    scaling = fit_magnitude_scaling(config.locations.training, config.survey.bands)
+    return TrainingPlan(config, kind, layout, scaling, scale, smoothing)
 
 
 def resolve_settings(config: Config, kind: type[NetworkEstimator]) -> Config:
@@ -95,62 +95,92 @@ def resolve_settings(config: Config, kind: type[NetworkEstimator]) -> Config:
     return msgspec.structs.replace(config, training=kind.resolve_settings(config.training))
 
 
-def check_resources(settings: Training, available: dict[str, float]) -> None:
+def check_workers(settings: Training, available: Mapping[str, float]) -> None:
     """Refuse settings under which Ray would wait for ever for a processor.
+
+    Parameters
+    ----------
+    settings : Training
+        ``spreading`` is read, and the batch size.
+    available : mapping of str to float
+        CPUs and GPUs of the cluster, as Ray names them.
 
     Raises
     ------
     ConfigError
         The workers take every CPU, so that none is left to read the training set, or want more GPUs than there are.
     """
-    wanted, cpus = settings.workers * settings.cpus_per_worker, available.get("CPU", 0.0)
+    spreading, batch_size = settings.spreading, settings.schedule.batch_size
+    wanted, cpus = spreading.workers * spreading.cpus_per_worker, available.get("CPU", 0.0)
     if wanted > cpus - 1:
         raise ConfigError(
-            f"training.workers x training.cpus_per_worker = {wanted:g} CPUs leaves less than one of the cluster's "
-            f"{cpus:g} to read the training set with: lower one of them, or start Ray with more CPUs"
+            f"training.spreading.workers x training.spreading.cpus_per_worker = {wanted:g} CPUs leaves less than one "
+            f"of the cluster's {cpus:g} to read the training set with: lower one of them, or start Ray with more CPUs"
         )
     gpus = available.get("GPU", 0.0)
-    if settings.use_gpu and settings.workers > gpus:
-        raise ConfigError(f"training.workers = {settings.workers} with training.use_gpu, the cluster has {gpus:g} GPUs")
-    if settings.batch_size < 2 * settings.workers:
+    if spreading.use_gpu and spreading.workers > gpus:
         raise ConfigError(
-            f"training.batch_size = {settings.batch_size} gives {settings.workers} workers fewer than 2 galaxies each"
+            f"training.spreading.workers = {spreading.workers} with training.spreading.use_gpu, the cluster has "
+            f"{gpus:g} GPUs: lower the one, or set the other to false"
+        )
+    if batch_size < 2 * spreading.workers:
+        raise ConfigError(
+            f"training.schedule.batch_size = {batch_size} gives {spreading.workers} workers fewer than 2 galaxies each"
         )
 
 
-def check_training_set(config: Config, counts: dict[str, int]) -> None:
+def check_training_set(settings: Training, counts: Mapping[str, int]) -> None:
     """Refuse a training set from which not one batch, or no validation loss, can be made; raises `TrainingError`."""
-    settings = config.training
-    if counts["train"] < settings.batch_size + settings.workers or counts["valid"] < settings.workers:
+    batch_size, workers = settings.schedule.batch_size, settings.spreading.workers
+    if counts["train"] < batch_size + workers or counts["valid"] < workers:
         raise TrainingError(
             f"the training set has {counts['train']} galaxies to train on and {counts['valid']} to validate with, "
-            f"too few for training.batch_size = {settings.batch_size} on {settings.workers} workers: lower it, or "
+            f"too few for training.schedule.batch_size = {batch_size} on {workers} workers: lower it, or "
             "match more galaxies"
         )
 
 
-def compute_training_key(config: Config, layout: InputLayout, set_hash: str) -> str:
-    """Hash everything a trained estimator depends on: settings, inputs, seed, training set."""
-    unread = (*_SPREADING, *_OF_OTHERS)
-    settings = {name: value for name, value in config_to_dict(config)["training"].items() if name not in unread}
-    parts = [settings, config.run.seed, layout.bands, layout.image_bands, layout.pixel_scale, set_hash]
+def compute_training_key(settings: Training, layout: InputLayout, *, seed: int, set_hash: str) -> str:
+    """Hash everything a trained estimator depends on.
+
+    Parameters
+    ----------
+    settings : Training
+        Those that the estimator's training has.
+    layout : InputLayout
+        What it reads.
+    seed : int
+    set_hash : str
+        Of the training set (`photoz.training.set.compute_set_hash`).
+    """
+    read = {name: value for name, value in config_to_dict(settings).items() if name not in _NOT_IN_KEY}
+    parts = [read, seed, layout.bands, layout.image_bands, layout.pixel_scale, set_hash]
     return compute_key(parts)
 
 
-def is_trained(config: Config, location: str, key: str) -> bool:
+def is_trained(location: str, key: str, *, overwrite: bool) -> bool:
     """Tell whether a folder holds the estimator of this training.
+
+    Parameters
+    ----------
+    location : str
+        Folder of the estimator.
+    key : str
+        Hash of what the training depends on.
+    overwrite : bool
+        Let it hold another, which will be replaced.
 
     Raises
     ------
     EstimatorError
-        It holds another, and ``training.overwrite`` is not set.
+        It holds another, and is not to be replaced.
     """
     if not exists(join(location, MANIFEST)):
         return False
     record = read_manifest(location).get("record")
     if isinstance(record, dict) and record.get("key") == key:
         return True
-    if config.training.overwrite:
+    if overwrite:
         logger.info("%s holds another training and will be replaced", location)
         return False
     raise EstimatorError(
@@ -166,7 +196,8 @@ def save_estimator(plan: TrainingPlan, weights: Weights, location: str, record: 
     # Without a manifest the folder is no estimator: so a crash never leaves an old manifest with new weights.
     remove(join(location, MANIFEST))
     estimator = plan.kind(plan.layout, plan.scaling, network, record)
-    calibrate_estimator(estimator, plan.config).save(location)
+    training, seed = plan.config.locations.training, plan.config.run.seed
+    calibrate_estimator(estimator, training, seed=seed).save(location)
 
 
 def write_estimator(

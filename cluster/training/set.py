@@ -11,9 +11,32 @@ from photoz.errors import TrainingError
 from photoz.settings.config import Config
 from photoz.storage import join, list_folder, remove, write_json
 from photoz.survey.spectra import read_redshifts
-from photoz.training.set import compute_set_hash, count_splits, locate_part, plan_matching, set_location, write_part
+from photoz.training.set import (
+    Matching,
+    compute_set_hash,
+    count_splits,
+    locate_part,
+    plan_matching,
+    set_location,
+    write_part,
+)
 
 logger = logging.getLogger(__name__)
+
+
+def plan_set(config: Config) -> Matching:
+    """Take what a training set is made of from the settings."""
+    return Matching(
+        sources=config.locations.sources,
+        tiles=config.locations.tiles,
+        training=config.locations.training,
+        bands=config.survey.bands,
+        image_bands=config.survey.image_bands,
+        crossmatch=config.crossmatch,
+        margin_arcsec=config.sources.margin_arcsec,
+        cutout_size=config.training.cutout_size,
+        seed=config.run.seed,
+    )
 
 
 def build_training_set(config: Config) -> dict[str, Any]:
@@ -33,11 +56,12 @@ def build_training_set(config: Config) -> dict[str, Any]:
         No galaxy with a usable image has a redshift.
     """
     spectra = read_redshifts(config.locations.survey, config.crossmatch)
-    tasks = plan_matching(config, list_partitions(config.locations.sources), spectra)
-    _remove_stale(config, {locate_part(config, task.partition) for task in tasks})
-    results = list(run_tasks(partial(write_part, config), tasks, choose_engine(config), label="partitions matched"))
+    matching, training = plan_set(config), config.locations.training
+    tasks = plan_matching(matching, list_partitions(config.locations.sources), spectra)
+    _remove_stale(training, {locate_part(training, task.partition) for task in tasks})
+    parts = list(run_tasks(partial(write_part, matching), tasks, choose_engine(config), label="partitions matched"))
     summary: dict[str, Any] = {
-        name: sum(result[name] for result in results)
+        name: sum(getattr(part, name) for part in parts)
         for name in ("rows", "matched", "without_image", "without_photometry")
     }
     if not summary["rows"]:
@@ -45,15 +69,15 @@ def build_training_set(config: Config) -> dict[str, Any]:
             f"no source has a redshift in {config.crossmatch.file} within {config.crossmatch.radius_arcsec} arcsec and "
             f"a usable image ({summary['matched']} matched): check that the two cover the same sky"
         )
-    summary |= {"hash": compute_set_hash(config), "splits": count_splits(config)}
-    write_json(join(config.locations.training, "set.json"), summary)
+    summary |= {"hash": compute_set_hash(training), "splits": count_splits(training)}
+    write_json(join(training, "set.json"), summary)
     _log_summary(summary)
     return summary
 
 
-def _remove_stale(config: Config, wanted: set[str]) -> None:
+def _remove_stale(training: str, wanted: set[str]) -> None:
     names = {location.rsplit("/", 1)[-1] for location in wanted}
-    for location in list_folder(set_location(config.locations.training), "part-*.parquet"):
+    for location in list_folder(set_location(training), "part-*.parquet"):
         if location.rsplit("/", 1)[-1] not in names:
             logger.info("removing %s: its partition is not in the source catalogue any more", location)
             remove(location)

@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
@@ -24,6 +24,9 @@ _NO_SECRETS = ("anon", "browser", "cache", "cloud", "google_default", "", False,
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Base of all sections: immutable, and an unknown key is an error."""
+
+    MOVED: ClassVar[Mapping[str, str]] = {}
+    """Names that settings of the section no longer have -> where they stand now, as seen from the section."""
 
 
 class JobSettings(Settings, frozen=True, kw_only=True):
@@ -82,6 +85,7 @@ def load_settings(kind: type[S], location: str, overrides: Sequence[str] = ()) -
 
 def convert_settings(kind: type[S], values: Mapping[str, Any], *, origin: str = "settings") -> S:
     """Turn nested mappings into checked settings; raises `ConfigError` that names the key and the remedy."""
+    _check_moved(kind, values, origin)
     try:
         settings = msgspec.convert(values, kind, strict=True)
     except msgspec.ValidationError as error:
@@ -132,6 +136,20 @@ def _parse_value(text: str, kind: Any) -> Any:
         value = text if kind in _TEXT or "," not in text else text.split(",")
     # A name or a path may look like a number, a date or a list.
     return value if kind not in _TEXT or isinstance(value, str) else text
+
+
+def _check_moved(kind: type[Settings], values: Mapping[str, Any], origin: str, section: str = "") -> None:
+    """Refuse a name that a setting no longer has, and give the new one."""
+    for name in values:
+        if name in kind.MOVED:
+            now = f"{section}{kind.MOVED[name]}"
+            raise ConfigError(
+                f"{origin}: {section}{name} is now {now}, in a file in [{now.rpartition('.')[0]}]: move it"
+            )
+    for field in msgspec.structs.fields(kind):
+        inner = values.get(field.name)
+        if isinstance(inner, Mapping) and isinstance(field.type, type) and issubclass(field.type, Settings):
+            _check_moved(field.type, inner, origin, f"{section}{field.name}.")
 
 
 def _check_no_secrets(options: Mapping[str, Any], where: str) -> None:

@@ -4,14 +4,14 @@ import torch
 from torch import Tensor
 
 from photoz.estimators.networks.masks import Photometry
-from photoz.training.settings import Training
+from photoz.training.settings import Dropped
 
 
 def drop_inputs(
     photometry: Photometry,
     seen_NB: Tensor | None,
     *,
-    settings: Training,
+    settings: Dropped,
     unimaged_F: Tensor,
     generator: torch.Generator,
 ) -> tuple[Photometry, Tensor | None]:
@@ -23,8 +23,8 @@ def drop_inputs(
         Of N galaxies.
     seen_NB : Tensor of bool, shape (N, B), or None
         Image bands that are there.
-    settings : Training
-        ``drop_band``, ``drop_unimaged``, ``drop_image`` and ``drop_photometry`` are read.
+    settings : Dropped
+        Chances of each.
     unimaged_F : Tensor of bool, shape (F,)
         The bands without images.
     generator : torch.Generator
@@ -37,13 +37,13 @@ def drop_inputs(
     """
     rows, bands = photometry.values_NF.shape
     draw_ND = torch.rand(rows, bands + 3, generator=generator).to(photometry.values_NF.device)
-    dropped_NF = draw_ND[:, :bands] < settings.drop_band
-    dropped_NF |= (draw_ND[:, bands] < settings.drop_unimaged).unsqueeze(1) & unimaged_F
+    dropped_NF = draw_ND[:, :bands] < settings.band
+    dropped_NF |= (draw_ND[:, bands] < settings.unimaged).unsqueeze(1) & unimaged_F
     has_image_N = torch.zeros(rows, dtype=torch.bool, device=dropped_NF.device)
     if seen_NB is not None:
-        seen_NB = seen_NB & (draw_ND[:, bands + 1] >= settings.drop_image).unsqueeze(1)
+        seen_NB = seen_NB & (draw_ND[:, bands + 1] >= settings.image).unsqueeze(1)
         has_image_N = seen_NB.any(dim=1)
-    dropped_NF |= ((draw_ND[:, bands + 2] < settings.drop_photometry) & has_image_N).unsqueeze(1)
+    dropped_NF |= ((draw_ND[:, bands + 2] < settings.photometry) & has_image_N).unsqueeze(1)
     left_N = (torch.isfinite(photometry.values_NF) & ~dropped_NF).any(dim=1) | has_image_N
     return photometry.drop(dropped_NF & left_N.unsqueeze(1)), seen_NB
 

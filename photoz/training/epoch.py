@@ -14,17 +14,17 @@ from torch.optim.lr_scheduler import LambdaLR
 from photoz.evaluate.metrics import compute_dz, compute_r2, compute_smad
 from photoz.training.batches import Batch
 from photoz.training.objectives import Objective
-from photoz.training.settings import Training
+from photoz.training.settings import Schedule
 
 ADAM_BETAS = (0.9, 0.999)
 
 
-def make_optimizer(network: nn.Module, settings: Training) -> Adam:
+def make_optimizer(network: nn.Module, settings: Schedule) -> Adam:
     """Make Adam (Kingma & Ba 2015, arXiv:1412.6980) with the settings' learning rate and epsilon."""
     return Adam(network.parameters(), lr=settings.learning_rate, betas=ADAM_BETAS, eps=settings.adam_epsilon)
 
 
-def make_schedule(optimizer: Adam, settings: Training) -> LambdaLR:
+def make_schedule(optimizer: Adam, settings: Schedule) -> LambdaLR:
     """Make the learning rate fall continuously by ``settings.decay`` each ``settings.decay_steps`` steps."""
     return LambdaLR(optimizer, lambda step: settings.decay ** (step / settings.decay_steps))
 

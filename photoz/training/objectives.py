@@ -43,12 +43,12 @@ class PaperObjective:
         return estimate_N, self._measure(estimate_N, batch)
 
     def _estimate(self, network: nn.Module, batch: Batch, images_NBYX: Tensor | None) -> Tensor:
-        with autocast(batch, self.settings.precision):
+        with autocast(batch, self.settings.schedule.precision):
             estimate_N: Tensor = network(batch.photometry.values_NF, images_NBYX)
         return estimate_N.float()
 
     def _measure(self, estimate_N: Tensor, batch: Batch) -> Tensor:
-        return functional.huber_loss(estimate_N, batch.target_N, delta=self.settings.huber_delta, reduction="none")
+        return functional.huber_loss(estimate_N, batch.target_N, delta=self.settings.loss.huber_delta, reduction="none")
 
 
 @dataclass(frozen=True)
@@ -68,20 +68,21 @@ class MaskedObjective:
         if images_NBYX is not None and seen_NB is not None:
             images_NBYX = augment(images_NBYX, generator)
             images_NBYX, seen_NB = drop_image_bands(
-                images_NBYX, seen_NB, chance=settings.drop_image_band, generator=generator
+                images_NBYX, seen_NB, chance=settings.dropped.image_band, generator=generator
             )
         unimaged_F = torch.tensor(self.layout.find_unimaged(), device=batch.target_N.device)
         observed = batch.photometry
         if batch.seen_NB is not None and seen_NB is not None:
             observed = observed.drop(self._find_unobserved(batch.seen_NB & ~seen_NB))
-        poorer = drop_inputs(observed, seen_NB, settings=settings, unimaged_F=unimaged_F, generator=generator)
+        poorer = drop_inputs(observed, seen_NB, settings=settings.dropped, unimaged_F=unimaged_F, generator=generator)
         features_MF = torch.cat([encode(batch.photometry, seen_NB), encode(*poorer)])
         raw_MKP = self._run(network, batch, features_MF, images_NBYX)
         losses_MK = self._measure(network, raw_MKP, batch.target_N.repeat(2))
         if batch.weight_NK is not None:
             losses_MK = losses_MK * batch.weight_NK.repeat(2, 1)
         whole, dropped = losses_MK.chunk(2)
-        return (whole.mean() + settings.dropped_weight * dropped.mean()) / (1 + settings.dropped_weight)
+        weight = settings.dropped.weight
+        return (whole.mean() + weight * dropped.mean()) / (1 + weight)
 
     def assess(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """See `Objective`."""
@@ -98,7 +99,7 @@ class MaskedObjective:
         return unobserved_NF
 
     def _run(self, network: nn.Module, batch: Batch, features_MF: Tensor, images_NBYX: Tensor | None) -> Tensor:
-        with autocast(batch, self.settings.precision):
+        with autocast(batch, self.settings.schedule.precision):
             raw_MKP: Tensor = network(features_MF, images_NBYX)
         return raw_MKP.float()
 
@@ -106,10 +107,10 @@ class MaskedObjective:
         """Return the loss of each galaxy and member, shape (M, K)."""
         scale = get_masked(network).target_scale
         y_M = (target_M - scale[0]) / scale[1]
-        delta = self.settings.huber_delta / float(scale[1])
+        delta = self.settings.loss.huber_delta / float(scale[1])
         point_MK = raw_MKP[..., 0]
         loss_MK = functional.huber_loss(point_MK, y_M[:, None].expand_as(point_MK), delta=delta, reduction="none")
-        loss_MK = self.settings.point_weight * loss_MK / delta
+        loss_MK = self.settings.loss.point_weight * loss_MK / delta
         match self.layout.head.kind if self.layout.head else "point":
             case "mixture":
                 loss_MK = loss_MK + compute_mixture_loss(raw_MKP[..., 1:], y_M)

@@ -9,17 +9,19 @@ from photoz.estimators.base import Inputs
 from photoz.estimators.photometric.base import PhotometricEstimator, Sample
 from photoz.estimators.registry import load_class
 from photoz.evaluate.metrics import compute_metrics
-from photoz.settings.config import Config
 from photoz.training.set import read_split
+from photoz.training.settings import Training
 
 
-def read_sample(config: Config, split: str = "train") -> Sample:
+def read_sample(training: str, bands: tuple[str, ...], split: str = "train") -> Sample:
     """Read magnitudes, errors and redshifts of one split of the training set; the cutouts stay on disk.
 
     Parameters
     ----------
-    config : Config
-        ``survey.bands`` gives the bands and their order.
+    training : str
+        ``locations.training``.
+    bands : tuple of str
+        Which to read, in that order.
     split : str
         "train", "valid", "calib" or "test".
 
@@ -33,11 +35,10 @@ def read_sample(config: Config, split: str = "train") -> Sample:
     TrainingError
         There is no training set.
     """
-    bands = config.survey.bands
     names = [*(f"mag_{band}" for band in bands), *(f"magerr_{band}" for band in bands), "z_spec"]
     count = len(bands)
     blocks, dark = [np.empty((0, len(names)), dtype=np.float32)], [np.empty((0, count), dtype=np.bool_)]
-    for table in read_split(config.locations.training, split, [*names, "not_detected"]):
+    for table in read_split(training, split, [*names, "not_detected"]):
         blocks.append(np.stack([table[name].to_numpy() for name in names], axis=1))
         dark.append(table["not_detected"].to_numpy()[:, None] >> np.arange(count) & 1 == 1)
     values_NC, dark_NF = np.concatenate(blocks), np.concatenate(dark)
@@ -46,16 +47,23 @@ def read_sample(config: Config, split: str = "train") -> Sample:
     )
 
 
-def fit_photometric(config: Config, record: Mapping[str, Any]) -> PhotometricEstimator[Any]:
-    """Fit the estimator that ``training.estimator`` names to the training split; measure it on the validation split.
+def fit_photometric(
+    settings: Training, training: str, bands: tuple[str, ...], *, seed: int, record: Mapping[str, Any]
+) -> PhotometricEstimator[Any]:
+    """Fit the estimator that the settings name to the training split; measure it on the validation split.
 
     A method that chooses settings does so on galaxies of the training split that it holds back, so that the validation
     figures are of galaxies it never saw.
 
     Parameters
     ----------
-    config : Config
-        ``training.estimator``, ``training.fit`` and ``run.seed`` are read.
+    settings : Training
+        ``estimator`` and ``fit`` are read.
+    training : str
+        ``locations.training``.
+    bands : tuple of str
+        Whose magnitudes it is to read.
+    seed : int
     record : mapping
         Goes into the manifest's record, with the validation figures.
 
@@ -68,10 +76,10 @@ def fit_photometric(config: Config, record: Mapping[str, Any]) -> PhotometricEst
     TrainingError
         The training split cannot be learnt from, or ``training.fit`` holds a setting that the method does not have.
     """
-    kind: Any = load_class(config.training.estimator)
-    settings = config.training.fit.get(config.training.estimator, {})
-    estimator: PhotometricEstimator[Any] = kind.fit(read_sample(config), seed=config.run.seed, **settings)
-    valid = measure_estimator(estimator, read_sample(config, "valid"))
+    kind: Any = load_class(settings.estimator)
+    own = settings.fit.get(settings.estimator, {})
+    estimator: PhotometricEstimator[Any] = kind.fit(read_sample(training, bands), seed=seed, **own)
+    valid = measure_estimator(estimator, read_sample(training, bands, "valid"))
     return estimator.with_record({**record, "valid": valid})
 
 

@@ -8,35 +8,35 @@ import numpy.typing as npt
 from photoz.estimators.base import Inputs
 from photoz.estimators.networks.base import NetworkEstimator
 from photoz.inputs import make_inputs
-from photoz.settings.config import Config
 from photoz.training.set import list_columns, read_split
 
 
-def calibrate_estimator(estimator: NetworkEstimator, config: Config) -> NetworkEstimator:
+def calibrate_estimator(estimator: NetworkEstimator, training: str, *, seed: int) -> NetworkEstimator:
     """Return the estimator with the recalibration of its p(z) and the reference of its distance, if it has them.
 
     Parameters
     ----------
     estimator : NetworkEstimator
         Trained.
-    config : Config
-        The training set's "calib" split gives the recalibration, its "train" split the distance.
+    training : str
+        ``locations.training``: the set's "calib" split gives the recalibration, its "train" split the distance.
+    seed : int
     """
-    galaxies, magnitudes = read_galaxies(estimator, config, "calib"), read_magnitudes(estimator, config)
-    return estimator.calibrate(galaxies, magnitudes, seed=config.run.seed)
+    galaxies, magnitudes = read_galaxies(estimator, training, "calib"), read_magnitudes(estimator, training)
+    return estimator.calibrate(galaxies, magnitudes, seed=seed)
 
 
 def read_galaxies(
-    estimator: NetworkEstimator, config: Config, split: str
+    estimator: NetworkEstimator, training: str, split: str
 ) -> Iterator[tuple[Inputs, npt.NDArray[np.floating]]]:
     """Read inputs and redshifts of one split of the training set, a row group at a time."""
     columns = list_columns(estimator.bands, images=bool(estimator.image_bands))
-    for table in read_split(config.locations.training, split, columns):
+    for table in read_split(training, split, columns):
         if len(table):
             yield make_inputs(table, estimator.bands), table["z_spec"].to_numpy()
 
 
-def read_magnitudes(estimator: NetworkEstimator, config: Config) -> Iterator[npt.NDArray[np.floating]]:
+def read_magnitudes(estimator: NetworkEstimator, training: str) -> Iterator[npt.NDArray[np.floating]]:
     """Read the magnitudes of the training galaxies [mag(AB)], a row group at a time, shape (N, F) each."""
-    for table in read_split(config.locations.training, "train", [f"mag_{band}" for band in estimator.bands]):
+    for table in read_split(training, "train", [f"mag_{band}" for band in estimator.bands]):
         yield np.stack([column.to_numpy() for column in table.columns], axis=1)

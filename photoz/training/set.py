@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -19,10 +19,10 @@ from photoz.inputs import CUTOUT, attach_cutouts
 from photoz.photometry import MagnitudeScaling, MagnitudeSums
 from photoz.schema import NO_IMAGE, make_training_schema
 from photoz.settings import config_to_dict
-from photoz.settings.config import Config
 from photoz.storage import compute_checksum, exists, join, list_folder, open_atomic, open_file
 from photoz.tiles import open_tile
 from photoz.training.crossmatch import SPLITS, assign_splits, match_sky, select_around_pixel
+from photoz.training.settings import Crossmatch
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +30,64 @@ FORMAT_VERSION = 1
 _KEY = b"photoz_key"
 _COUNTS = b"photoz_counts"
 _ROW_GROUP = 512  # rows: some 10 MB with cutouts, so that readers stream
+
+
+@dataclass(frozen=True)
+class Matching:
+    """What the training set is made of: settings and locations that every part needs.
+
+    Parameters
+    ----------
+    sources, tiles, training : str
+        ``locations`` of those names.
+    bands, image_bands : tuple of str
+        Of the survey.
+    crossmatch : Crossmatch
+    margin_arcsec : float
+        [arcsec] width of the margin around a partition of the source catalogue.
+    cutout_size : int
+        [pixel]
+    seed : int
+        Of the splits.
+    """
+
+    sources: str
+    tiles: str
+    training: str
+    bands: tuple[str, ...]
+    image_bands: tuple[str, ...]
+    crossmatch: Crossmatch
+    margin_arcsec: float
+    cutout_size: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """What became of one part of the training set.
+
+    Parameters
+    ----------
+    name : str
+        Of its partition.
+    status : {"done", "skipped"}
+        Skipped: it was there.
+    rows : int
+        Galaxies written.
+    matched : int
+        Sources with a redshift.
+    without_image : int
+        Matched, and left out because no cutout can be used.
+    without_photometry : int
+        Left out: no band has a magnitude.
+    """
+
+    name: str
+    status: Literal["done", "skipped"]
+    rows: int
+    matched: int
+    without_image: int
+    without_photometry: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,20 +105,20 @@ class MatchTask:
     spectra: pa.Table
 
 
-def plan_matching(config: Config, partitions: Sequence[Partition], spectra: pa.Table) -> list[MatchTask]:
+def plan_matching(matching: Matching, partitions: Sequence[Partition], spectra: pa.Table) -> list[MatchTask]:
     """Give each partition the spectra around it, so that no task holds them all; partitions without are left out.
 
     Parameters
     ----------
-    config : Config
+    matching : Matching
         ``crossmatch.min_redshift`` and the margins are read.
     partitions : sequence of Partition
     spectra : pyarrow.Table
         ``ra``, ``dec`` [deg], ``z_spec``.
     """
-    spectra = spectra.filter(pc.greater_equal(spectra["z_spec"], config.crossmatch.min_redshift))
+    spectra = spectra.filter(pc.greater_equal(spectra["z_spec"], matching.crossmatch.min_redshift))
     ra_M, dec_M = (spectra[name].to_numpy().astype(np.float64) for name in ("ra", "dec"))
-    margin = config.sources.margin_arcsec + config.crossmatch.radius_arcsec
+    margin = matching.margin_arcsec + matching.crossmatch.radius_arcsec
     tasks = []
     for partition in partitions:
         near = select_around_pixel(ra_M, dec_M, order=partition.order, pixel=partition.pixel, margin_arcsec=margin)
@@ -74,28 +132,21 @@ def set_location(training: str) -> str:
     return join(training, "set")
 
 
-def locate_part(config: Config, partition: Partition) -> str:
-    """Return the Parquet file of one partition of the training set."""
-    return join(set_location(config.locations.training), f"part-{partition.order}-{partition.pixel}.parquet")
+def locate_part(training: str, partition: Partition) -> str:
+    """Return the Parquet file of one partition of the training set within ``locations.training``."""
+    return join(set_location(training), f"part-{partition.order}-{partition.pixel}.parquet")
 
 
-def write_part(config: Config, task: MatchTask) -> dict[str, Any]:
-    """Match one partition, cut its cutouts and write its part of the training set, unless that is there already.
-
-    Returns
-    -------
-    dict
-        ``part``, ``status`` ("done" or "skipped"), ``rows`` written, ``matched``, ``without_image`` (matched, and left
-        out because no cutout can be used) and ``without_photometry`` (left out: no band has a magnitude).
-    """
-    location, key = locate_part(config, task.partition), _compute_key(config, task)
+def write_part(matching: Matching, task: MatchTask) -> Part:
+    """Match one partition, cut its cutouts and write its part of the training set, unless that is there already."""
+    location, key = locate_part(matching.training, task.partition), _compute_key(matching, task)
     name = task.partition.name
     if (counts := _read_counts(location, key)) is not None:
-        return {"part": name, "status": "skipped", **counts}
-    matched = match_partition(config, task)
-    table = _cut(config, matched)
+        return Part(name, "skipped", **counts)
+    matched = match_partition(matching, task)
+    table = _cut(matching, matched)
     has_image = np.asarray((table["flags"].to_numpy() & int(NO_IMAGE)) == 0)
-    has_magnitude = _has_magnitude(table, config.survey.bands)
+    has_magnitude = _has_magnitude(table, matching.bands)
     table = table.filter(pa.array(has_image & has_magnitude))
     counts = {
         "rows": len(table),
@@ -104,45 +155,44 @@ def write_part(config: Config, task: MatchTask) -> dict[str, Any]:
         "without_photometry": int((~has_magnitude).sum()),
     }
     _write(location, table.replace_schema_metadata({_KEY: key.encode(), _COUNTS: msgspec.json.encode(counts)}))
-    return {"part": name, "status": "done", **counts}
+    return Part(name, "done", **counts)
 
 
-def match_partition(config: Config, task: MatchTask) -> pa.Table:
+def match_partition(matching: Matching, task: MatchTask) -> pa.Table:
     """Match the sources of a partition with spectra: their rows with ``z_spec`` and ``split``, without cutouts.
 
     Sources of the margin around the partition compete for the spectra too, so that a spectrum near an edge goes to its
     nearest source, whichever partition that is in, and is used once.
     """
-    own = read_partition(config.locations.sources, task.partition)
-    sources = pa.concat_tables([own.select(["ra", "dec"]), _read_margin(config, task.partition)])
+    own = read_partition(matching.sources, task.partition)
+    sources = pa.concat_tables([own.select(["ra", "dec"]), _read_margin(matching.sources, task.partition)])
     source_K, spectrum_K, _ = match_sky(
         (sources["ra"].to_numpy(), sources["dec"].to_numpy()),
         (task.spectra["ra"].to_numpy(), task.spectra["dec"].to_numpy()),
-        radius_arcsec=config.crossmatch.radius_arcsec,
+        radius_arcsec=matching.crossmatch.radius_arcsec,
     )
     inside = source_K < len(own)
     matched = own.take(pa.array(source_K[inside]))
     z_spec = pc.cast(task.spectra["z_spec"].take(pa.array(spectrum_K[inside])), pa.float32())
-    splits = assign_splits(
-        matched["object_id"].to_pylist(), seed=config.run.seed, fractions=config.crossmatch.fractions
-    )
-    schema = make_training_schema(config.survey.bands, None)
+    fractions = matching.crossmatch.fractions
+    splits = assign_splits(matched["object_id"].to_pylist(), seed=matching.seed, fractions=fractions)
+    schema = make_training_schema(matching.bands, None)
     columns = {"z_spec": z_spec, "split": pa.array(splits, pa.string())}
     return pa.table([columns[n] if n in columns else matched[n] for n in schema.names], schema=schema)
 
 
-def _read_margin(config: Config, partition: Partition) -> pa.Table:
-    location = locate_partition(join(config.locations.sources, MARGIN), partition)
+def _read_margin(sources: str, partition: Partition) -> pa.Table:
+    location = locate_partition(join(sources, MARGIN), partition)
     if not exists(location):
         return pa.table({"ra": pa.array([], pa.float64()), "dec": pa.array([], pa.float64())})
     with open_file(location) as file:
         return pq.read_table(file, columns=["ra", "dec"])
 
 
-def _cut(config: Config, matched: pa.Table) -> pa.Table:
-    size, image_bands = config.training.cutout_size, config.survey.image_bands
-    table = attach_cutouts(matched, config.locations.tiles, image_bands=image_bands, cutout_size=size).table
-    return table.cast(make_training_schema(config.survey.bands, (len(image_bands), size, size)))
+def _cut(matching: Matching, matched: pa.Table) -> pa.Table:
+    size, image_bands = matching.cutout_size, matching.image_bands
+    table = attach_cutouts(matched, matching.tiles, image_bands=image_bands, cutout_size=size).table
+    return table.cast(make_training_schema(matching.bands, (len(image_bands), size, size)))
 
 
 def _has_magnitude(table: pa.Table, bands: Sequence[str]) -> npt.NDArray[np.bool_]:
@@ -167,29 +217,29 @@ def _read_counts(location: str, key: str) -> dict[str, int] | None:
     return msgspec.json.decode(metadata[_COUNTS], type=dict[str, int])
 
 
-def _compute_key(config: Config, task: MatchTask) -> str:
+def _compute_key(matching: Matching, task: MatchTask) -> str:
     """Hash everything a part depends on: settings, source partition, spectra, the tiles' contents."""
-    source = locate_partition(locate_primary(config.locations.sources), task.partition)
-    tiles = read_partition(config.locations.sources, task.partition, columns=["tile"])["tile"].unique().to_pylist()
+    source = locate_partition(locate_primary(matching.sources), task.partition)
+    tiles = read_partition(matching.sources, task.partition, columns=["tile"])["tile"].unique().to_pylist()
     spectra = {name: np.ascontiguousarray(task.spectra[name].to_numpy()) for name in ("ra", "dec", "z_spec")}
     return compute_key(
         {
             "format": FORMAT_VERSION,
-            "cutout_size": config.training.cutout_size,
-            "seed": config.run.seed,
-            "crossmatch": config_to_dict(config.crossmatch),
-            "bands": config.survey.bands,
-            "image_bands": config.survey.image_bands,
+            "cutout_size": matching.cutout_size,
+            "seed": matching.seed,
+            "crossmatch": config_to_dict(matching.crossmatch),
+            "bands": matching.bands,
+            "image_bands": matching.image_bands,
             "sources": compute_checksum(source),
-            "tiles": {name: _tile_checksum(config, name) for name in tiles},
+            "tiles": {name: _tile_checksum(matching.tiles, name) for name in tiles},
             "spectra": {name: hash_bytes([values.tobytes()]) for name, values in spectra.items()},
         }
     )
 
 
-def _tile_checksum(config: Config, name: str) -> str:
+def _tile_checksum(tiles: str, name: str) -> str:
     try:
-        return open_tile(config.locations.tiles, name).checksum
+        return open_tile(tiles, name).checksum
     except TileError:
         return "none"
 
@@ -208,10 +258,10 @@ def list_parts(training: str) -> list[str]:
     return parts
 
 
-def compute_set_hash(config: Config) -> str:
+def compute_set_hash(training: str) -> str:
     """Hash the whole training set from the keys its parts record."""
     keys = []
-    for part in list_parts(config.locations.training):
+    for part in list_parts(training):
         with open_file(part) as file:
             keys.append((pq.read_schema(file).metadata or {}).get(_KEY, b"").decode())
     return compute_key(sorted(keys))
@@ -242,26 +292,22 @@ def read_split(training: str, split: str, columns: Sequence[str]) -> Iterator[pa
                 yield table.filter(pc.equal(table["split"], split)).select(list(columns))
 
 
-def count_splits(config: Config) -> dict[str, int]:
+def count_splits(training: str) -> dict[str, int]:
     """Count the galaxies of each split."""
-    return {
-        split: sum(len(table) for table in read_split(config.locations.training, split, ["object_id"]))
-        for split in SPLITS
-    }
+    return {split: sum(len(table) for table in read_split(training, split, ["object_id"])) for split in SPLITS}
 
 
-def fit_magnitude_scaling(config: Config) -> MagnitudeScaling:
+def fit_magnitude_scaling(training: str, bands: Sequence[str]) -> MagnitudeScaling:
     """Derive means, spreads and band differences from the training split, read a row group at a time."""
-    bands = config.survey.bands
     sums = MagnitudeSums.empty(len(bands))
-    for table in read_split(config.locations.training, "train", [f"mag_{band}" for band in bands]):
+    for table in read_split(training, "train", [f"mag_{band}" for band in bands]):
         sums = sums.add(np.stack([column.to_numpy() for column in table.columns], axis=1))
     return MagnitudeScaling.fit(sums, bands)
 
 
-def read_redshifts(config: Config, split: str) -> npt.NDArray[np.float64]:
+def read_redshifts(training: str, split: str) -> npt.NDArray[np.float64]:
     """Read the redshifts of one split, shape (N,)."""
-    tables = read_split(config.locations.training, split, ["z_spec"])
+    tables = read_split(training, split, ["z_spec"])
     blocks = [np.empty(0), *(table["z_spec"].to_numpy() for table in tables)]
     return np.concatenate(blocks).astype(np.float64)
 

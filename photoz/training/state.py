@@ -53,8 +53,9 @@ class TrainingState:
         """
         if not math.isfinite(record.train_loss + record.valid_loss):
             raise TrainingError(
-                f"epoch {record.epoch}: loss {record.train_loss}, validation loss {record.valid_loss}: lower "
-                "training.learning_rate, and look for redshifts below -1 or infinite magnitudes in the training set"
+                f"epoch {record.epoch}: loss {record.train_loss}, validation loss {record.valid_loss}: "
+                "lower training.schedule.learning_rate, and look for redshifts below -1 or infinite magnitudes in the "
+                "training set"
             )
         state = replace(self, records=(*self.records, record))
         if state.best_record is not record:

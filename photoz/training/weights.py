@@ -65,7 +65,7 @@ class Smoothing:
 
     @classmethod
     def fit(cls, z_N: npt.NDArray[np.floating], *, width: float) -> Self:
-        """Compute the weights of training galaxies at these redshifts; ``width`` as ``training.smooth_nz_width``."""
+        """Compute the weights of training galaxies at these redshifts; ``width`` as ``loss.smooth_nz_width``."""
         ordered_N, index_N = np.unique(np.asarray(z_N, dtype=np.float64), return_index=True)
         return cls(ordered_N, compute_smoothing_weights(np.asarray(z_N, dtype=np.float64), width=width)[index_N])
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from bench_table import Table
 from tiny_training import BANDS, make_config, write_training_set
+from training_settings import nest
 
 from cluster.training.plan import TrainingPlan, plan_training
 from photoz.estimators.networks.hybrid import HybridEstimator
@@ -41,12 +42,15 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
 
 
 def spread(config: Config, **training: Any) -> Config:
-    return msgspec.structs.replace(config, training=msgspec.structs.replace(config.training, **training))
+    parts = {
+        name: msgspec.structs.replace(getattr(config.training, name), **part) for name, part in nest(**training).items()
+    }
+    return msgspec.structs.replace(config, training=msgspec.structs.replace(config.training, **parts))
 
 
 def prepare_batches(plan: TrainingPlan, device: torch.device) -> list[Any]:
     """Prepare the training galaxies in memory, in batches of the settings' size."""
-    size, batches = plan.config.training.batch_size, []
+    size, batches = plan.config.training.schedule.batch_size, []
     table = pa.concat_tables(
         read_split(plan.config.locations.training, "train", list_columns(BANDS, images=True))
     ).combine_chunks()
@@ -61,8 +65,8 @@ def prepare_batches(plan: TrainingPlan, device: torch.device) -> list[Any]:
 
 def time_bare_steps(plan: TrainingPlan) -> float:
     """Run the steps of an epoch after some for what is done once only; galaxies/s."""
-    settings = plan.config.training
-    device = torch.device("cuda" if settings.use_gpu else "cpu")
+    settings = plan.config.training.schedule
+    device = torch.device("cuda" if plan.config.training.spreading.use_gpu else "cpu")
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)
     network = plan.make_network().to(device)
@@ -87,7 +91,7 @@ def measure_bare(config: Config) -> float:
 
     plan = plan_training(config, HybridEstimator)
     task = ray.remote(time_bare_steps).options(
-        num_cpus=0, num_gpus=int(config.training.use_gpu), runtime_env={"env_vars": WORKER_VARIABLES}
+        num_cpus=0, num_gpus=int(config.training.spreading.use_gpu), runtime_env={"env_vars": WORKER_VARIABLES}
     )
     return float(ray.get(task.remote(plan)))
 

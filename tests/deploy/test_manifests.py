@@ -285,13 +285,13 @@ def test_sizes_fit_the_settings(overlay: str, tmp_path: Path) -> None:
         assert most == {"CPU": engine.most_cpus, "GPU": engine.most_gpus}
         check_resources(most, engine)
         assert engine.workers * READER_CPUS + engine.estimators * engine.cpus_per_estimator <= most["CPU"]
-        cluster.training.plan.check_resources(training, most)
+        cluster.training.plan.check_workers(training, most)
         holder = groups["estimators" if overlay == "gpu" else "readers"]["template"]["spec"]["containers"][0]
         cpus, gpus, _ = measure(holder)
         assert engine.cpus_per_estimator <= cpus
         assert engine.gpus_per_estimator <= gpus
-        assert training.use_gpu == bool(gpus)
-        assert training.cpus_per_worker <= cpus
+        assert training.spreading.use_gpu == bool(gpus)
+        assert training.spreading.cpus_per_worker <= cpus
         assert config.inference.threads <= max(1.0, engine.cpus_per_estimator)
     (worker,) = find(manifests, "DaskJob", "photoz-dask")["spec"]["cluster"]["spec"]["worker"]["spec"]["containers"]
     cpus, _, gib = measure(worker)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from photoz.estimators.networks.masks import Photometry, encode, number_patterns
 from photoz.photometry import MagnitudeScaling
 from photoz.training.dropping import drop_image_bands, drop_inputs
-from photoz.training.settings import Training
+from photoz.training.settings import Dropped
 
 SCALING = MagnitudeScaling(
     np.array([20.0, 19.0, 18.0, 17.5]), np.array([1.0, 2.0, 0.5, 1.5]), np.array([-0.9, -1.1, 0.2])
@@ -55,7 +55,7 @@ def test_numbers_tell_what_is_missing() -> None:
 def test_inputs_are_dropped_as_often_as_the_settings_say_and_never_all() -> None:
     photometry = make_photometry(20_000, missing=0.0)
     seen_NB = torch.ones(20_000, 3, dtype=torch.bool)
-    chosen = Training(drop_band=0.1, drop_unimaged=0.2, drop_image=0.3, drop_photometry=0.15)
+    chosen = Dropped(band=0.1, unimaged=0.2, image=0.3, photometry=0.15)
     options = {"settings": chosen, "unimaged_F": UNIMAGED}
     dropped, seen = drop_inputs(photometry, seen_NB, generator=torch.Generator().manual_seed(1), **options)
     again, _ = drop_inputs(photometry, seen_NB, generator=torch.Generator().manual_seed(1), **options)
@@ -73,7 +73,7 @@ def test_inputs_are_dropped_as_often_as_the_settings_say_and_never_all() -> None
 
 def test_no_galaxy_loses_its_only_magnitude_without_an_image() -> None:
     photometry = make_photometry(500, missing=0.7)
-    chosen = Training(drop_band=0.9)
+    chosen = Dropped(band=0.9)
     dropped, _ = drop_inputs(
         photometry, None, settings=chosen, unimaged_F=UNIMAGED, generator=torch.Generator().manual_seed(1)
     )

@@ -16,7 +16,7 @@ from cluster.training.plan import TrainingPlan, plan_training, resolve_settings,
 from photoz.errors import EstimatorError
 from photoz.estimators import load_estimator, registry
 from photoz.estimators.networks.base import NetworkEstimator
-from photoz.estimators.networks.paper import PAPERS_SETTINGS
+from photoz.estimators.networks.paper import PAPERS_SCHEDULE
 from photoz.estimators.photometric.base import Parts, PhotometricEstimator
 from photoz.estimators.photometric.knn import KnnEstimator
 from photoz.inputs import make_inputs
@@ -54,10 +54,11 @@ def test_an_estimator_does_not_change() -> None:
 
 
 def test_the_papers_training_has_the_papers_settings_whatever_is_said(tmp_path: Path) -> None:
-    config = make_config(tmp_path, estimator="hybrid-paper", workers=7)
+    config = make_config(tmp_path, estimator="hybrid-paper", workers=7, huber_delta=0.5, decay=0.5)
     resolved = resolve_settings(config, registry.load_class("hybrid-paper")).training
-    assert {name: getattr(resolved, name) for name in PAPERS_SETTINGS} == PAPERS_SETTINGS
-    assert resolved.workers == 7
+    assert {name: getattr(resolved.schedule, name) for name in PAPERS_SCHEDULE} == PAPERS_SCHEDULE
+    assert (resolved.loss.huber_delta, resolved.loss.smooth_nz_width) == (1e-4, 0.0)
+    assert (resolved.schedule.max_epochs, resolved.spreading.workers) == (2, 7)
     assert resolve_settings(config, registry.load_class("hybrid")) == config
 
 
@@ -83,8 +84,8 @@ def test_an_image_estimator_is_a_file_and_a_line_in_the_list(
     plan = plan_training(resolve_settings(config, kind), kind)
     torch.manual_seed(0)
     network, objective = plan.make_network(), plan.make_objective()
-    optimizer = make_optimizer(network, config.training)
-    schedule, batches = make_schedule(optimizer, config.training), list(read_batches(plan, "train"))
+    optimizer = make_optimizer(network, config.training.schedule)
+    schedule, batches = make_schedule(optimizer, config.training.schedule), list(read_batches(plan, "train"))
     before = validate(network, read_batches(plan, "valid"), objective=objective).compute_metrics()
     for _ in range(30):
         train_epoch(network, batches, optimizer, schedule, objective=objective, generator=torch.Generator())

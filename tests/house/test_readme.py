@@ -21,8 +21,8 @@ SMALL = [
     "simulation.galaxies_per_tile=120",
     "simulation.faint_per_tile=20",
     "simulation.stars_per_tile=5",
-    "training.max_epochs=1",
-    "training.batch_size=8",
+    "training.schedule.max_epochs=1",
+    "training.schedule.batch_size=8",
     "evaluation.resamples=20",
 ]
 

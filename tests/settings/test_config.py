@@ -8,6 +8,7 @@ from tiny_survey import make_config
 from photoz.errors import ConfigError
 from photoz.settings import config_to_dict
 from photoz.settings.config import convert_config, load_config
+from photoz.training.settings import Training
 
 MINIMAL = """
 [run]
@@ -33,8 +34,8 @@ def toml(tmp_path):
 def test_defaults_are_kids_and_the_paper(toml) -> None:
     config = load_config(str(toml))
     assert config.survey.bands == ("u", "g", "r", "i", "Z", "Y", "J", "H", "Ks")
-    assert config.training.huber_delta == 1e-4
-    assert config.training.batch_size == 32
+    assert config.training.loss.huber_delta == 1e-4
+    assert config.training.schedule.batch_size == 32
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,12 @@ def test_defaults_are_kids_and_the_paper(toml) -> None:
     [
         ("engine.nmae=ray", "unknown field `nmae`"),
         ("engine.name=spark", "'spark'"),
-        ("training.max_epochs=many", "Expected `int`"),
+        ("training.schedule.max_epochs=many", "Expected `int`"),
+        (
+            "training.max_epochs=3",
+            r"training\.max_epochs is now training\.schedule\.max_epochs.*\[training\.schedule\]",
+        ),
+        ("training.drop_band=0.2", r"training\.drop_band is now training\.dropped\.band"),
         ("engine", "has no '='"),
         ("survey.image_bands=u,x", r"image_bands has \['x'\]"),
         ("sources.highest_order=15", "choose 0 to 11"),
@@ -54,6 +60,16 @@ def test_defaults_are_kids_and_the_paper(toml) -> None:
 def test_bad_settings_are_refused_by_name(toml, override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_config(str(toml), [override])
+
+
+def test_a_name_that_moved_is_refused_in_a_file_too_and_every_new_one_is_there(toml) -> None:
+    toml.write_text(MINIMAL + "\n[training]\nworkers = 1\n")
+    with pytest.raises(ConfigError, match=r"run\.toml: training\.workers is now training\.spreading\.workers"):
+        load_config(str(toml))
+    for old, new in Training.MOVED.items():
+        section, _, name = new.partition(".")
+        assert hasattr(getattr(Training(), section), name)
+        assert not hasattr(Training(), old)
 
 
 def test_missing_and_broken_files_are_named(tmp_path) -> None:
@@ -76,7 +92,9 @@ def test_overrides_are_toml_or_plain_text(toml) -> None:
 @given(seed=st.integers(0, 2**31), epochs=st.integers(1, 10**6), rate=st.floats(1e-8, 1.0))
 def test_settings_survive_a_round_trip(tmp_path_factory, seed: int, epochs: int, rate: float) -> None:
     config = make_config(
-        tmp_path_factory.getbasetemp(), training={"max_epochs": epochs, "learning_rate": rate}, run={"seed": seed}
+        tmp_path_factory.getbasetemp(),
+        training={"schedule": {"max_epochs": epochs, "learning_rate": rate}},
+        run={"seed": seed},
     )
     values = config_to_dict(config)
     values["run"]["name"] = "tiny"

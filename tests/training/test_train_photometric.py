@@ -26,7 +26,7 @@ from photoz.schema import Flag
 from photoz.settings.config import Config
 from photoz.training.crossmatch import SPLITS
 from photoz.training.photometric import read_sample
-from photoz.training.settings import Training
+from photoz.training.settings import Spreading
 
 SMALL = {
     "mlp": {"members": 2, "hidden": [24], "least_steps": 60, "epochs": 1},
@@ -73,7 +73,7 @@ def test_every_estimator_is_trained_on_the_survey_and_run_over_it(trained_on: Co
 
 
 def test_sample_holds_the_training_split_alone(trained_on: Config) -> None:
-    samples = {split: read_sample(trained_on, split) for split in SPLITS}
+    samples = {split: read_sample(trained_on.locations.training, trained_on.survey.bands, split) for split in SPLITS}
     summary = json.loads((Path(trained_on.locations.training) / "set.json").read_text())
     assert {split: len(sample) for split, sample in samples.items()} == summary["splits"]
     assert samples["train"].bands == trained_on.survey.bands
@@ -86,9 +86,11 @@ def test_the_same_fit_is_not_repeated_and_another_not_overwritten(trained_on: Co
     manifest = tmp_path / "knn" / "manifest.json"
     train_estimator(config)
     record = json.loads(manifest.read_text())["record"]
-    assert record["valid"]["rows"] == len(read_sample(config, "valid"))
+    assert record["valid"]["rows"] == len(read_sample(config.locations.training, config.survey.bands, "valid"))
     written = manifest.stat().st_mtime_ns
-    train_estimator(change(config, training__batch_size=16, training__threads_per_worker=1))
+    train_estimator(
+        change(config, training__schedule={"batch_size": 16}, training__spreading={"threads_per_worker": 1})
+    )
     assert manifest.stat().st_mtime_ns == written
     other = change(config, training__fit={"knn": {"neighbours": [3]}})
     with pytest.raises(EstimatorError, match=r"training\.overwrite=true"):
@@ -99,9 +101,11 @@ def test_the_same_fit_is_not_repeated_and_another_not_overwritten(trained_on: Co
 
 def test_key_holds_what_the_fit_depends_on(trained_on: Config) -> None:
     def key(set_hash: str = "a", **changes: object) -> str:
-        return compute_photometric_key(change(trained_on, training__estimator="knn", **changes), set_hash)
+        config = change(trained_on, training__estimator="knn", **changes)
+        bands, seed = config.survey.bands, config.run.seed
+        return compute_photometric_key(config.training, bands, seed=seed, set_hash=set_hash)
 
-    same = {key(), key(training__workers=7), key(training__fit={"mlp": {"members": 9}})}
+    same = {key(), key(training__spreading={"workers": 7}), key(training__fit={"mlp": {"members": 9}})}
     assert len(same) == 1
     others = {key("b"), key(run__seed=2), key(training__fit={"knn": {"neighbours": [3]}})}
     assert len(same | others) == 4
@@ -121,11 +125,11 @@ def test_no_training_set_is_told(trained_on: Config, tmp_path: Path) -> None:
 
 
 def test_a_task_that_would_wait_for_ever_is_refused() -> None:
-    check_task(Training(), {"CPU": 1.0})
+    check_task(Spreading(), {"CPU": 1.0})
     with pytest.raises(ConfigError, match="cpus_per_worker"):
-        check_task(Training(cpus_per_worker=4), {"CPU": 2.0})
+        check_task(Spreading(cpus_per_worker=4), {"CPU": 2.0})
     with pytest.raises(ConfigError, match="no GPU"):
-        check_task(Training(use_gpu=True), {"CPU": 2.0})
+        check_task(Spreading(use_gpu=True), {"CPU": 2.0})
 
 
 def test_threads_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,14 +8,14 @@ import numpy as np
 import psutil
 import pytest
 from tiny_training import BANDS, make_config, write_training_set
+from training_settings import make_settings
 
 from cluster.training.networks import train_estimator
-from cluster.training.plan import check_resources, check_training_set, compute_training_key
+from cluster.training.plan import check_training_set, check_workers, compute_training_key
 from photoz.errors import ConfigError, EstimatorError, TrainingError
 from photoz.estimators import Inputs, load_estimator
 from photoz.estimators.networks.hybrid import PhotometryEstimator
 from photoz.settings import config_to_dict
-from photoz.training.settings import Training
 
 
 def make_galaxies(z_N, *, images):
@@ -80,18 +80,18 @@ def kill_a_worker(runs, killed):
 
 
 def test_workers_must_leave_a_cpu_to_the_readers():
-    check_resources(Training(workers=2, cpus_per_worker=0.5), {"CPU": 2.0})
+    check_workers(make_settings(workers=2, cpus_per_worker=0.5), {"CPU": 2.0})
     with pytest.raises(ConfigError, match="leaves less than one"):
-        check_resources(Training(workers=2, cpus_per_worker=1.0), {"CPU": 2.0})
+        check_workers(make_settings(workers=2, cpus_per_worker=1.0), {"CPU": 2.0})
     with pytest.raises(ConfigError, match="0 GPUs"):
-        check_resources(Training(workers=1, use_gpu=True), {"CPU": 4.0})
+        check_workers(make_settings(workers=1, use_gpu=True), {"CPU": 4.0})
     with pytest.raises(ConfigError, match="fewer than 2 galaxies"):
-        check_resources(Training(workers=2, batch_size=2), {"CPU": 4.0})
+        check_workers(make_settings(workers=2, batch_size=2), {"CPU": 4.0})
 
 
 def test_too_few_galaxies_are_refused(tmp_path):
     with pytest.raises(TrainingError, match="10 galaxies to train"):
-        check_training_set(make_config(tmp_path), {"train": 10, "valid": 5, "test": 5})
+        check_training_set(make_config(tmp_path).training, {"train": 10, "valid": 5, "test": 5})
     with pytest.raises(TrainingError, match="no training set"):
         train_estimator(make_config(tmp_path))
 
@@ -100,7 +100,8 @@ def test_how_the_work_is_spread_makes_no_other_estimator(tmp_path):
     def key(**training):
         config = make_config(tmp_path, **training)
         assert config_to_dict(config)["training"]
-        return compute_training_key(config, PhotometryEstimator.make_layout(config.survey, config.training), "hash")
+        layout = PhotometryEstimator.make_layout(config.survey, config.training)
+        return compute_training_key(config.training, layout, seed=config.run.seed, set_hash="hash")
 
     assert key() == key(workers=7, max_failures=0, overwrite=True)
     assert len({key(), key(batch_size=64), key(learning_rate=0.1), key(precision="bfloat16")}) == 4

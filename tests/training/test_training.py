@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from training_settings import make_settings
 
 from photoz.errors import TrainingError
 from photoz.estimators import Inputs
@@ -16,7 +17,6 @@ from photoz.photometry import MagnitudeScaling, MagnitudeSums
 from photoz.training.batches import augment, prepare_batch, turn_images
 from photoz.training.epoch import Predictions, make_optimizer, make_schedule, train_epoch, validate
 from photoz.training.history import EpochRecord, write_history
-from photoz.training.settings import Training
 from photoz.training.state import TrainingState, restore
 
 CPU = torch.device("cpu")
@@ -50,12 +50,12 @@ def make_batch(count, *, images=False, seed=0):
 
 def make_training(*, images=False, paper=False, **settings):
     torch.manual_seed(1)
-    chosen = Training(**settings)
+    chosen = make_settings(**settings)
     kind = PaperEstimator if paper else HybridEstimator
-    layout = InputLayout(BANDS, BANDS[:4] if images else (), 36 if images else 0, 0.2, kind.make_head(chosen))
+    layout = InputLayout(BANDS, BANDS[:4] if images else (), 36 if images else 0, 0.2, kind.make_head(chosen.network))
     network = kind.make_network(layout, (0.2, 0.1))
-    optimizer = make_optimizer(network, chosen)
-    return network, optimizer, make_schedule(optimizer, chosen), kind.make_objective(layout, chosen)
+    optimizer = make_optimizer(network, chosen.schedule)
+    return network, optimizer, make_schedule(optimizer, chosen.schedule), kind.make_objective(layout, chosen)
 
 
 def test_turns_are_the_eight_symmetries_of_the_square():
@@ -183,7 +183,7 @@ def test_early_stopping_keeps_the_best_epoch():
     assert state.is_finished(max_epochs=10, patience=2)
     assert state.best_record.epoch == 2
     assert state.best["join.2.bias"].item() == 2.0
-    with pytest.raises(TrainingError, match=r"training\.learning_rate"):
+    with pytest.raises(TrainingError, match=r"training\.schedule\.learning_rate"):
         state.add(make_record(5, float("nan")), network)
 
 

@@ -117,7 +117,7 @@ def test_scaling_and_columns_come_from_the_training_split(ready_survey: ReadySur
     config = adapt(ready_survey.config, tmp_path)
     write_spectra(config, spectra_of(read_sources(config)))
     build_training_set(config)
-    scaling = fit_magnitude_scaling(config)
+    scaling = fit_magnitude_scaling(config.locations.training, config.survey.bands)
     table = read_set(config)
     training = table.filter(pa.compute.equal(table["split"], "train"))
     magnitudes_NF = make_inputs(training, config.survey.bands).magnitudes_NF.astype(np.float64)
@@ -126,4 +126,4 @@ def test_scaling_and_columns_come_from_the_training_split(ready_survey: ReadySur
     assert {tuple(part.column_names) for part in read_split(config.locations.training, "valid", ["z_spec"])} == {
         ("z_spec",)
     }
-    assert compute_set_hash(config) == compute_set_hash(config)
+    assert compute_set_hash(config.locations.training) == compute_set_hash(config.locations.training)

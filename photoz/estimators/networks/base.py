@@ -20,7 +20,7 @@ from photoz.estimators.tensors import PREFIX, choose_device, put_weights, take_w
 from photoz.photometry import MagnitudeScaling
 from photoz.survey.settings import Survey
 from photoz.training.objectives import Objective
-from photoz.training.settings import Training
+from photoz.training.settings import Network, Training
 
 FORMAT_VERSION = 2
 _KEYS = ("bands", "image_bands", "cutout_size", "pixel_scale", "head", "unimaged", "scaling")
@@ -101,7 +101,7 @@ class NetworkEstimator(ABC):
         return settings
 
     @classmethod
-    def make_head(cls, settings: Training) -> Head | None:
+    def make_head(cls, settings: Network) -> Head | None:
         """Return what the settings have the network give; None: a point, as a network without masks gives it."""
         return None
 
@@ -113,7 +113,7 @@ class NetworkEstimator(ABC):
             image_bands=survey.image_bands if cls.reads_images else (),
             cutout_size=settings.cutout_size if cls.reads_images else 0,
             pixel_scale=survey.pixel_scale,
-            head=cls.make_head(settings),
+            head=cls.make_head(settings.network),
             unimaged=tuple(band for band in survey.bands if band not in survey.image_bands),
         )
 

@@ -25,7 +25,7 @@ from photoz.photometry import MagnitudeScaling
 from photoz.schema import Flag
 from photoz.telemetry import timed
 from photoz.training.objectives import MaskedObjective
-from photoz.training.settings import Training
+from photoz.training.settings import Network, Training
 
 REACH = 0.08
 """In ln(1 + z), of the local median: that of mlp, chosen on real galaxies (docs/benchmarks/mlp-levers.md)."""
@@ -61,7 +61,7 @@ class HybridEstimator(NetworkEstimator):
 
     @property
     def gives_pdf(self) -> bool:
-        """Whether its network has densities (with ``training.head = "point"`` it has none) and they are wanted."""
+        """Whether its network has densities (with ``head = "point"`` it has none) and they are wanted."""
         return self.with_pdf and self.network.head.kind != "point"
 
     def without_pdf(self) -> Self:
@@ -78,7 +78,7 @@ class HybridEstimator(NetworkEstimator):
         return MaskedModel(self.layout, self.scaling, self.packed or self.network, self.device)
 
     @classmethod
-    def make_head(cls, settings: Training) -> Head:
+    def make_head(cls, settings: Network) -> Head:
         """Return the head that the settings ask for."""
         parts = {"mixture": settings.components, "binned": settings.bins, "point": 0}[settings.head]
         return Head(settings.head, settings.members, parts)

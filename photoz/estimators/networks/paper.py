@@ -20,16 +20,15 @@ from photoz.telemetry import timed
 from photoz.training.objectives import PaperObjective
 from photoz.training.settings import Training
 
-PAPERS_SETTINGS = {
+PAPERS_SCHEDULE = {
     "batch_size": 32,
     "learning_rate": 1e-3,
     "decay": 0.9,
     "decay_steps": 10_000,
     "adam_epsilon": 1e-7,
-    "huber_delta": 1e-4,
     "patience": 10,
-    "smooth_nz_width": 0.0,
 }
+PAPERS_LOSS = {"huber_delta": 1e-4, "smooth_nz_width": 0.0}
 """Of arXiv 2312.08043 and its authors' public code; ``max_epochs`` and what spreads the work remain the user's."""
 
 
@@ -58,7 +57,10 @@ class PaperEstimator(NetworkEstimator):
     @classmethod
     def resolve_settings(cls, settings: Training) -> Training:
         """Return the paper's settings, whatever was said."""
-        return msgspec.structs.replace(settings, **PAPERS_SETTINGS)
+        schedule = msgspec.structs.replace(settings.schedule, **PAPERS_SCHEDULE)
+        return msgspec.structs.replace(
+            settings, schedule=schedule, loss=msgspec.structs.replace(settings.loss, **PAPERS_LOSS)
+        )
 
     @classmethod
     def make_network(cls, layout: InputLayout, target_scale: tuple[float, float] = (0.0, 1.0)) -> HybridNetwork:
