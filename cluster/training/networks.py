@@ -112,6 +112,11 @@ def run_training(plan: TrainingPlan, *, name: str) -> TrainingState:
     -------
     TrainingState
         The record, and the weights of the best epoch.
+
+    Raises
+    ------
+    TrainingError
+        Not one epoch was trained.
     """
     settings = plan.config.training.spreading
     for variable, value in _RAY_TRAIN.items():

@@ -94,7 +94,16 @@ def compute_photometric_key(settings: Training, bands: tuple[str, ...], *, seed:
 
 
 def fit_and_save(config: Config, location: str, record: Mapping[str, Any]) -> dict[str, Any]:
-    """Fit in this process and write the folder; return what its manifest records."""
+    """Fit in this process and write the folder; return what its manifest records.
+
+    Parameters
+    ----------
+    config : Config
+    location : str
+        Folder of the estimator.
+    record : mapping
+        Goes into the manifest's record.
+    """
     use_options(config.storage_options)
     settings, training = config.training, config.locations.training
     with use_threads(settings.spreading.threads_per_worker or 1):
@@ -109,6 +118,8 @@ def fit_and_save(config: Config, location: str, record: Mapping[str, Any]) -> di
 def use_threads(count: int) -> Iterator[None]:
     """Give torch, LightGBM and SciPy that many threads for the time of the block, whatever runs this process.
 
+    threadpoolctl would not do: SciPy's search in a tree starts threads of its own, and LightGBM takes the number it is
+    told; both read ``OMP_NUM_THREADS`` here (`photoz.estimators.photometric.knn.count_threads`).
     The last digits of a float32 sum depend on their number, and a seed must give the same estimator on every engine
     and every machine: so one is the default, whatever the machine has.
     """

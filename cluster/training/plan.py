@@ -190,7 +190,18 @@ def is_trained(location: str, key: str, *, overwrite: bool) -> bool:
 
 
 def save_estimator(plan: TrainingPlan, weights: Weights, location: str, record: dict[str, Any]) -> None:
-    """Make the estimator of these weights, recalibrate it and write its folder."""
+    """Make the estimator of these weights, recalibrate it and write its folder.
+
+    Parameters
+    ----------
+    plan : TrainingPlan
+    weights : mapping of str to Tensor
+        Of the network that the plan makes.
+    location : str
+        Folder of the estimator.
+    record : dict
+        Goes into its manifest.
+    """
     network = plan.make_network()
     network.load_state_dict(weights)
     # Without a manifest the folder is no estimator: so a crash never leaves an old manifest with new weights.
@@ -210,7 +221,17 @@ def write_estimator(
 ) -> None:
     """Write the best epoch's network as an estimator folder, and the history beside the training set.
 
-    ``save`` is `save_estimator`, or what has another process do it.
+    Parameters
+    ----------
+    plan : TrainingPlan
+    state : TrainingState
+        At the end of the training.
+    location : str
+        Folder of the estimator.
+    record : dict
+        Goes into its manifest, with the settings and the best epoch.
+    save : callable
+        `save_estimator`, or what has another process do it.
     """
     config, best = plan.config, state.best_record
     training = config_to_dict(config)["training"]

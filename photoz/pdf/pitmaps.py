@@ -10,6 +10,8 @@ from numpy.polynomial import legendre
 from scipy.interpolate import PchipInterpolator
 from scipy.special import eval_legendre, logsumexp, ndtr, ndtri
 
+from photoz.pdf.cubics import rise_cubically
+
 EDGE = 1e-6
 """Nearest to 0 or 1 that a level of the raw p(z) comes: beyond it, the tails of a mixture are not what was fitted."""
 
@@ -214,7 +216,7 @@ def _cross_validate(weights_NJ: Floats, pit_N: Floats, spread: float) -> float:
 def _interpolate_rows(x_NG: Floats, y_NG: Floats, slope_NG: Floats, at_NQ: Floats) -> Floats:
     """Interpolate by rising cubics in each row's own table, whose abscissae rise from 0 to 1; NaN stays NaN.
 
-    Slopes are held to three times the mean one (Fritsch & Carlson 1980, SIAM Journal on Numerical Analysis 17, 238).
+    Slopes are held to three times the mean one, for a cubic that does not fall.
     """
     count, width = x_NG.shape
     at_NQ = np.clip(at_NQ, 0.0, 1.0)
@@ -228,7 +230,7 @@ def _interpolate_rows(x_NG: Floats, y_NG: Floats, slope_NG: Floats, at_NQ: Float
     run, rise = x1 - x0, y1 - y0
     first, last = np.minimum(d0 * run, 3 * rise), np.minimum(d1 * run, 3 * rise)
     share = np.clip((at_NQ - x0) / run, 0.0, 1.0)
-    between: Floats = y0 + share * (first + share * (3 * rise - 2 * first - last + share * (first + last - 2 * rise)))
+    between: Floats = y0 + rise_cubically(share, rise, first, last)
     return between
 
 

@@ -121,14 +121,28 @@ class Recalibration:
     def undo(
         self, pit_N: npt.ArrayLike, coordinates_NC: npt.ArrayLike, pattern_N: npt.ArrayLike | None = None
     ) -> Floats:
-        """Turn PIT of the calibrated p(z) into PIT of the raw p(z), shape (N,); NaN stays NaN."""
+        """Turn PIT of the calibrated p(z) into PIT of the raw p(z), shape (N,).
+
+        Parameters
+        ----------
+        pit_N : array_like of float, shape (N,)
+            NaN stays NaN.
+        coordinates_NC, pattern_N
+            As in `fit`.
+        """
         pit_N1 = np.asarray(pit_N, dtype=np.float64)[:, None]
         return self._convert(pit_N1, coordinates_NC, pattern_N, PitMap.lower)[:, 0]
 
     def apply(
         self, pit_N: npt.ArrayLike, coordinates_NC: npt.ArrayLike, pattern_N: npt.ArrayLike | None = None
     ) -> Floats:
-        """Turn PIT of the raw p(z) into PIT of the calibrated p(z), shape (N,): the inverse of `undo`."""
+        """Turn PIT of the raw p(z) into PIT of the calibrated p(z), shape (N,): the inverse of `undo`.
+
+        Parameters
+        ----------
+        pit_N, coordinates_NC, pattern_N
+            As in `undo`.
+        """
         pit_N1 = np.asarray(pit_N, dtype=np.float64)[:, None]
         return self._convert(pit_N1, coordinates_NC, pattern_N, PitMap.lift)[:, 0]
 

@@ -71,13 +71,31 @@ def compute_crps(pdf_NZ: npt.ArrayLike, z_grid: npt.ArrayLike, z_spec: npt.Array
 
 
 def integrate_cde_losses(pdf_NZ: Floats, z_NZ: Floats, density_N: Floats) -> Floats:
-    """Compute the terms of the CDE loss from densities on a grid, or on each galaxy's own, and those at z_spec."""
+    """Compute the terms of the CDE loss.
+
+    Parameters
+    ----------
+    pdf_NZ : ndarray of float64, shape (N, Z)
+        Densities on a grid.
+    z_NZ : ndarray of float64, shape (Z,) or (N, Z)
+        The grid, one for all or each galaxy's own.
+    density_N : ndarray of float64, shape (N,)
+        Densities at the true redshifts.
+    """
     losses: Floats = np.trapezoid(pdf_NZ**2, z_NZ, axis=1) - 2 * density_N
     return losses
 
 
 def integrate_crps(cdf_NZ: Floats, z_NZ: Floats, z_spec: Floats) -> Floats:
-    """Compute CRPS from cumulative distributions, linear between the points of each galaxy's own rising grid."""
+    """Compute CRPS [redshift] from cumulative distributions, linear between the points of a grid, shape (N,).
+
+    Parameters
+    ----------
+    cdf_NZ, z_NZ : ndarray of float64, shape (N, Z)
+        Cumulative distributions and each galaxy's own rising grid.
+    z_spec : ndarray of float64, shape (N,)
+        True redshifts; NaN gives NaN.
+    """
     low, high = cdf_NZ[:, :-1], cdf_NZ[:, 1:]
     steps = np.diff(z_NZ, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -1,4 +1,8 @@
-"""Galaxies with inputs dropped at random, so that a network learns to do without them."""
+"""Galaxies with inputs dropped at random, so that a network learns to do without them.
+
+On the network's device, images too, at each step beside the galaxies as they are; mlp loses magnitudes before features
+are made of them (`photoz.estimators.mlp.lacking`).
+"""
 
 import torch
 from torch import Tensor
@@ -51,7 +55,18 @@ def drop_inputs(
 def drop_image_bands(
     images_NBYX: Tensor, seen_NB: Tensor, *, chance: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Empty one random band of some images, never the last one that an image has; returns images and bands seen."""
+    """Empty one random band of some images, never the last one that an image has; returns images and bands seen.
+
+    Parameters
+    ----------
+    images_NBYX : Tensor, shape (N, B, Y, X)
+    seen_NB : Tensor of bool, shape (N, B)
+        Image bands that are there.
+    chance : float
+        In 0..1, of an image to lose a band.
+    generator : torch.Generator
+        On the CPU.
+    """
     rows, bands = seen_NB.shape
     draw_N2 = torch.rand(rows, 2, generator=generator).to(seen_NB.device)
     band_N = (draw_N2[:, 1] * bands).long().clamp(max=bands - 1)

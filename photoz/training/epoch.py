@@ -114,7 +114,15 @@ def train_epoch(
 
 
 def validate(network: nn.Module, batches: Iterable[Batch], *, objective: Objective) -> Predictions:
-    """Estimate the validation galaxies in evaluation mode; the network is left in that mode."""
+    """Estimate the validation galaxies in evaluation mode; the network is left in that mode.
+
+    Parameters
+    ----------
+    network, objective
+        As in `train_epoch`.
+    batches : iterable of Batch
+        None of them: predictions of no galaxy.
+    """
     network.eval()
     parts = [Predictions(np.empty(0), np.empty(0), np.empty(0))]
     with torch.inference_mode():

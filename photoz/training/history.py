@@ -54,5 +54,14 @@ class EpochRecord:
 
 
 def write_history(location: str, records: Sequence[EpochRecord], *, info: dict[str, Any]) -> None:
-    """Write the records as JSON: ``{"epochs": [...], **info}``."""
+    """Write the records as JSON: ``{"epochs": [...], **info}``.
+
+    Parameters
+    ----------
+    location : str
+        File, a path or any URL that fsspec opens.
+    records : sequence of EpochRecord
+    info : dict
+        Anything that JSON holds.
+    """
     write_json(location, {**info, "epochs": [record.to_dict() for record in records]})

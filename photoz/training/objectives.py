@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from photoz.estimators.networks.density import compute_binned_loss, compute_mixture_loss
+from photoz.estimators.density import compute_binned_loss, compute_mixture_loss
 from photoz.estimators.networks.layout import InputLayout
 from photoz.estimators.networks.masks import encode
 from photoz.estimators.networks.network import MaskedNetwork
@@ -20,7 +20,16 @@ class Objective(Protocol):
     """How a network learns from a batch, and how it is judged."""
 
     def compute_loss(self, network: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
-        """Return the mean loss of a training step; the generator, on the CPU, decides everything random."""
+        """Return the mean loss of a training step.
+
+        Parameters
+        ----------
+        network : torch.nn.Module
+            Of the objective's layout, also wrapped for distributed training.
+        batch : Batch
+        generator : torch.Generator
+            On the CPU; decides everything random.
+        """
 
     def assess(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return estimates of ln(1 + z) and losses, shape (N,) each, of galaxies as they are."""

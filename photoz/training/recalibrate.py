@@ -29,7 +29,17 @@ def calibrate_estimator(estimator: NetworkEstimator, training: str, *, seed: int
 def read_galaxies(
     estimator: NetworkEstimator, training: str, split: str
 ) -> Iterator[tuple[Inputs, npt.NDArray[np.floating]]]:
-    """Read inputs and redshifts of one split of the training set, a row group at a time."""
+    """Read inputs and redshifts of one split of the training set, a row group at a time.
+
+    Parameters
+    ----------
+    estimator : NetworkEstimator
+        Whose inputs they are to be.
+    training : str
+        ``locations.training``.
+    split : str
+        "train", "valid", "calib" or "test".
+    """
     columns = list_columns(estimator.bands, images=bool(estimator.image_bands))
     for table in read_split(training, split, columns):
         if len(table):

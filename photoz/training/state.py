@@ -69,7 +69,15 @@ class TrainingState:
         return self.epoch >= max_epochs or self.epoch - self.best_record.epoch >= patience
 
     def save(self, folder: str, network: nn.Module, optimizer: Adam, schedule: LambdaLR) -> None:
-        """Write everything a resumed training needs into a local folder."""
+        """Write everything a resumed training needs into a local folder.
+
+        Parameters
+        ----------
+        folder : str
+            A local path, as Ray Train gives it.
+        network, optimizer, schedule
+            As they are after the last epoch.
+        """
         content = {
             "records": [record.to_dict() for record in self.records],
             "best": dict(self.best),
@@ -89,7 +97,15 @@ class TrainingState:
 
 
 def restore(content: Mapping[str, Any], network: nn.Module, optimizer: Adam, schedule: LambdaLR) -> None:
-    """Put network, optimizer and schedule back where `TrainingState.save` found them."""
+    """Put network, optimizer and schedule back where `TrainingState.save` found them.
+
+    Parameters
+    ----------
+    content : mapping
+        Of `TrainingState.read`.
+    network, optimizer, schedule
+        Of the same shape; changed in place.
+    """
     network.load_state_dict(content["network"])
     optimizer.load_state_dict(content["optimizer"])
     schedule.load_state_dict(content["schedule"])

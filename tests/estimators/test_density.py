@@ -9,23 +9,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from photoz.estimators.networks.density import (
+from photoz.estimators.density import (
     BIN_REACH,
     LOG_WIDTHS,
     BinnedDensity,
-    GaussianMixture,
     compute_binned_loss,
     compute_mixture_loss,
     mix_bins,
     mix_gaussians,
 )
+from photoz.estimators.mixture import Mixture
 from photoz.schema import LEVELS
 
 LEVELS_1Q = torch.tensor([LEVELS])
 
 
 def test_quantiles_of_one_gaussian_are_the_normal_distributions():
-    mixture = GaussianMixture(torch.ones(2, 1), torch.tensor([[0.3], [-2.0]]), torch.tensor([[0.2], [1.5]]))
+    mixture = Mixture(torch.ones(2, 1), torch.tensor([[0.3], [-2.0]]), torch.tensor([[0.2], [1.5]]))
     found = mixture.find_quantiles(LEVELS_1Q.expand(2, -1))
     np.testing.assert_allclose(found[0], 0.3 + 0.2 * norm.ppf(LEVELS), atol=2e-5)
     np.testing.assert_allclose(found[1], -2.0 + 1.5 * norm.ppf(LEVELS), atol=2e-4)
@@ -41,7 +41,7 @@ def test_quantiles_of_mixtures_invert_their_cumulative_density(seed, components)
     levels = torch.rand(8, 27, generator=generator).clamp(1e-5, 1 - 1e-5).sort(dim=1).values
     found = mixture.find_quantiles(levels)
     assert (found.diff(dim=1) >= 0).all()
-    exact = GaussianMixture(*(part.double() for part in mixture))
+    exact = Mixture(*(part.double() for part in mixture))
     # 0.001 of the targets' spread is 1e-4 in z: the level must lie between the probabilities there.
     below, above = (exact.compute_cdf(found.double() + shift) for shift in (-1e-3, 1e-3))
     assert (below <= levels + 2e-6).all()

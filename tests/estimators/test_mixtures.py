@@ -7,17 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
+from photoz.estimators.density import find_local_median
 from photoz.estimators.mixture import (
     Mixture,
-    compute_cdf,
     compute_density,
     compute_mapped_density,
+    compute_pit,
     find_median,
     find_quantiles,
     split_members,
 )
-from photoz.estimators.mlp.ensemble import EnsembleRecipe, MixtureEnsemble, compute_loss
-from photoz.estimators.networks.density import GaussianMixture, find_local_median
+from photoz.estimators.mlp.ensemble import EnsembleRecipe, MixtureEnsemble, sum_losses
 from photoz.schema import LEVELS
 
 
@@ -29,7 +29,7 @@ def test_density_and_cdf_of_one_gaussian():
     mixture = make_mixture([1.0], [0.3], [0.2])
     values = torch.tensor([0.1, 0.3, 0.6], dtype=torch.float64)
     np.testing.assert_allclose(compute_density(mixture, values)[0], norm.pdf(values, 0.3, 0.2))
-    np.testing.assert_allclose(compute_cdf(mixture, values[:1])[0], norm.cdf(0.1, 0.3, 0.2))
+    np.testing.assert_allclose(compute_pit(mixture, values[:1])[0], norm.cdf(0.1, 0.3, 0.2))
 
 
 @settings(max_examples=40, deadline=None)
@@ -37,7 +37,7 @@ def test_density_and_cdf_of_one_gaussian():
 def test_median_halves_the_probability(parts):
     weights, centres, widths = (np.array(values) for values in zip(*parts, strict=True))
     mixture = make_mixture(weights / weights.sum(), centres, widths)
-    assert compute_cdf(mixture, find_median(mixture, steps=40)) == pytest.approx(0.5, abs=1e-6)
+    assert compute_pit(mixture, find_median(mixture, steps=40)) == pytest.approx(0.5, abs=1e-6)
 
 
 @settings(max_examples=60, deadline=None)
@@ -49,7 +49,7 @@ def test_quantiles_are_where_the_levels_are_reached(parts, levels):
     weights, centres, widths = (np.array(values) for values in zip(*parts, strict=True))
     mixture = make_mixture(weights / weights.sum(), centres, widths)
     found = find_quantiles(mixture, torch.tensor([sorted(levels)], dtype=torch.float64))[0]
-    below, above = (compute_cdf(mixture, found + step) for step in (-1e-3, 1e-3))
+    below, above = (compute_pit(mixture, found + step) for step in (-1e-3, 1e-3))
     due = torch.tensor(sorted(levels), dtype=torch.float64)
     assert ((below <= due + 1e-6) & (due <= above + 1e-6)).all()
     assert (torch.diff(found) >= 0).all()
@@ -106,7 +106,7 @@ def test_members_apart_average_to_the_whole():
 
 
 def locate(mixture: Mixture, reach: float) -> torch.Tensor:
-    return find_local_median(GaussianMixture(*mixture), find_median(mixture), reach, steps=30)
+    return find_local_median(mixture, find_median(mixture), reach, steps=30)
 
 
 def test_local_median_of_a_symmetric_peak_is_its_centre():
@@ -132,7 +132,7 @@ def test_loss_is_the_negative_log_likelihood():
     log_weights, centres, logs = torch.zeros(1, 4, 1), torch.zeros(1, 4, 1), torch.full((1, 4, 1), np.log(0.5))
     targets = torch.tensor([[0.0, 0.5, -1.0, 2.0]])
     due = -norm.logpdf(targets.numpy(), 0, 0.5).mean() - 0.5 * np.log(2 * np.pi)
-    assert compute_loss((log_weights, centres, logs), targets).item() == pytest.approx(due, rel=1e-5)
+    assert sum_losses((log_weights, centres, logs), targets).item() == pytest.approx(due, rel=1e-5)
 
 
 def test_ensemble_gives_the_mean_of_its_members():

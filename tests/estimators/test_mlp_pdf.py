@@ -16,13 +16,13 @@ from photoz.estimators.mlp.lacking import choose_dark, choose_lost, darken_bands
 from photoz.estimators.mlp.unseen import (
     FOLDS,
     assign_folds,
+    code_patterns,
     compute_member_pits,
     compute_unseen_pit,
     find_lacking,
     find_left_out,
     fit_recalibration,
     measure_agreement,
-    number_patterns,
 )
 from photoz.estimators.photometric.base import Sample
 from photoz.estimators.photometric.features import FluxFeatures
@@ -248,7 +248,7 @@ def test_only_faint_magnitudes_are_taken_for_not_detected():
 
 def test_rare_patterns_are_numbered_by_how_much_is_missing():
     lacking_NB = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 1], [0, 0, 0]], dtype=bool)
-    assert number_patterns(lacking_NB, np.array([0, 1])).tolist() == [1, 10, 10, 0]
+    assert code_patterns(lacking_NB, np.array([0, 1])).tolist() == [1, 10, 10, 0]
 
 
 def test_not_observed_and_not_detected_are_two_patterns():

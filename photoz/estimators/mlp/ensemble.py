@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from photoz.estimators.mixture import Mixture
+from photoz.estimators.mixture import Mixture, compute_log_likelihood
 
 _LOWEST, _HIGHEST = -5.5, 1.5  # natural logarithm of a component's width, in units of the targets' spread
 
@@ -108,9 +108,22 @@ class MixtureEnsemble(nn.Module):
         return Mixture(log_weights.exp() / len(self.biases[0]), centres, logs.exp())
 
 
-def compute_loss(output: tuple[Tensor, Tensor, Tensor], targets_KN: Tensor, weights_KN: Tensor | None = None) -> Tensor:
-    """Return the mean (weighted) negative log likelihood of the targets, summed over the members, without constants."""
+def sum_losses(output: tuple[Tensor, Tensor, Tensor], targets_KN: Tensor, weights_KN: Tensor | None = None) -> Tensor:
+    """Compute the mean negative log likelihood of the targets, summed over the members, without constants.
+
+    Parameters
+    ----------
+    output : tuple of Tensor
+        Of `MixtureEnsemble`, each of shape (K, N, C).
+    targets_KN : Tensor, shape (K, N)
+    weights_KN : Tensor, shape (K, N), optional
+        Of the galaxies; none: all alike.
+
+    Returns
+    -------
+    Tensor
+        A scalar.
+    """
     log_weights, centres, logs = output
-    pulls = (targets_KN.unsqueeze(2) - centres) * torch.exp(-logs)
-    likelihoods = torch.logsumexp(log_weights - logs - 0.5 * pulls**2, dim=2)
+    likelihoods = compute_log_likelihood(log_weights, centres, logs, targets_KN.unsqueeze(2))
     return -(likelihoods if weights_KN is None else likelihoods * weights_KN).mean(dim=1).sum()

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from photoz.estimators.base import Inputs, Pdfs, split_rows
+from photoz.estimators.density import find_local_median
 from photoz.estimators.distance import TrainingDistance
 from photoz.estimators.mixture import (
     Mixture,
@@ -18,17 +21,16 @@ from photoz.estimators.mixture import (
     find_quantiles,
     split_members,
 )
-from photoz.estimators.mlp.ensemble import EnsembleRecipe, MixtureEnsemble, compute_loss
+from photoz.estimators.mlp.ensemble import EnsembleRecipe, MixtureEnsemble, sum_losses
 from photoz.estimators.mlp.lacking import choose_dark, darken_bands, drop_bands
 from photoz.estimators.mlp.unseen import (
     EnsembleModel,
     assign_folds,
+    code_patterns,
     find_lacking,
     find_left_out,
     fit_recalibration,
-    number_patterns,
 )
-from photoz.estimators.networks.density import GaussianMixture, find_local_median
 from photoz.estimators.photometric.base import Floats, Parts, PhotometricEstimator, Sample, read_rows
 from photoz.estimators.photometric.features import FluxFeatures
 from photoz.estimators.tensors import choose_device, put_weights, take_weights
@@ -153,12 +155,12 @@ class MlpEstimator(PhotometricEstimator[MlpModel]):
 
     def _find_points(self, mixture: Mixture) -> Tensor:
         """Find the estimates, shape (N,): the local median that is found from the median."""
-        return find_local_median(GaussianMixture(*mixture), find_median(mixture), self._model.reach, steps=5)
+        return find_local_median(mixture, find_median(mixture), self._model.reach, steps=5)
 
     def _map_levels(self, magnitudes_NF: Floats, not_detected_NF: npt.NDArray[np.bool_]) -> Tensor:
         """Compute where the calibrated quantiles lie in the raw densities, shape (N, Q)."""
         coordinates_NC = make_coordinates(magnitudes_NF, self.bands)
-        pattern_N = number_patterns(find_lacking(magnitudes_NF, not_detected_NF), self._model.recalibration.patterns_P)
+        pattern_N = code_patterns(find_lacking(magnitudes_NF, not_detected_NF), self._model.recalibration.patterns_P)
         levels_NQ = self._model.recalibration.map_levels(coordinates_NC, pattern_N)
         return torch.from_numpy(levels_NQ.astype(np.float32)).to(choose_device())
 
@@ -247,7 +249,8 @@ def fit_ensemble(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.learning_rate, total_steps=steps, pct_start=0.1, anneal_strategy="cos"
     )
-    averages = [parameter.detach().clone() for parameter in network.parameters()]
+    average = AveragedModel(network, multi_avg_fn=partial(_move, most=recipe.average))
+    average.update_parameters(network)  # the first copies
     network.train()
     for step in range(steps):
         if step % each == 0:
@@ -255,17 +258,17 @@ def fit_ensemble(
             orders = torch.stack([rows[torch.randperm(len(rows))[:least]] for rows in own]).to(device)
         rows = orders[:, step % each * size : (step % each + 1) * size]
         optimizer.zero_grad()
-        loss = compute_loss(network(features[rows]), targets[rows], None if weights is None else weights[rows])
+        loss = sum_losses(network(features[rows]), targets[rows], None if weights is None else weights[rows])
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), 5.0 * recipe.members)
         optimizer.step()
         schedule.step()
-        _move(averages, list(network.parameters()), min(recipe.average, (1 + step) / (10 + step)))
-    with torch.no_grad():
-        for parameter, average in zip(network.parameters(), averages, strict=True):
-            parameter.copy_(average)
+        average.update_parameters(network)
+    network.load_state_dict(average.module.state_dict())
 
 
 @torch.no_grad()
-def _move(averages: list[Tensor], parameters: list[Tensor], decay: float) -> None:
-    torch._foreach_lerp_(averages, parameters, 1.0 - decay)
+def _move(averages: list[Tensor], parameters: list[Tensor], count: Tensor | int, *, most: float) -> None:
+    """Move running averages towards the parameters: the sooner, the fewer steps are in them."""
+    done = int(count)
+    torch._foreach_lerp_(averages, parameters, 1.0 - min(most, done / (9 + done)))

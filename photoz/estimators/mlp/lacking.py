@@ -1,4 +1,8 @@
-"""Take bands away from training galaxies, so that a network learns what to say of galaxies that lack them."""
+"""Take bands away from training galaxies, so that a network learns what to say of galaxies that lack them.
+
+In magnitudes, before features are made of them, each galaxy once an epoch, and in a survey's patterns. The networks
+drop inputs of each step on their device (`photoz.training.dropping`), images too, beside the galaxies as they are.
+"""
 
 from dataclasses import replace
 
@@ -18,13 +22,30 @@ def drop_bands(sample: Sample, fraction: float, rng: np.random.Generator) -> Sam
     Of the galaxies chosen, half lose one random band (no u band; a gap between detectors), a fifth every band redder
     and a tenth every band bluer than a random one (no near-infrared survey there), a fifth each band with a chance of
     a half. A galaxy that would lose its last magnitude keeps all.
+
+    Parameters
+    ----------
+    sample : Sample
+    fraction : float
+        In 0..1, of the galaxies.
+    rng : numpy.random.Generator
     """
     lost_NF = choose_lost(len(sample), len(sample.bands), rng)
     return remove_bands(sample, lost_NF & (rng.random((len(sample), 1)) < fraction))
 
 
 def choose_lost(count: int, bands: int, rng: np.random.Generator) -> Mask:
-    """Draw which bands each of some galaxies loses, as `drop_bands` has it, shape (count, bands)."""
+    """Draw which bands each of some galaxies loses, as `drop_bands` has it.
+
+    Parameters
+    ----------
+    count, bands : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of bool, shape (count, bands)
+    """
     band_F = np.arange(bands)
     kind = rng.random((count, 1))
     one = band_F == rng.integers(bands, size=(count, 1))
@@ -35,7 +56,20 @@ def choose_lost(count: int, bands: int, rng: np.random.Generator) -> Mask:
 
 
 def choose_dark(magnitudes_NF: Floats, errors_NF: Floats, fraction: float, rng: np.random.Generator) -> Mask:
-    """Choose a random fraction of the magnitudes of a signal-to-noise ratio below 3, to be taken for not detected."""
+    """Choose a random fraction of the magnitudes of a signal-to-noise ratio below 3, to be taken for not detected.
+
+    Parameters
+    ----------
+    magnitudes_NF, errors_NF : ndarray of float, shape (N, F)
+        [mag(AB)] NaN where there is none, which is never chosen.
+    fraction : float
+        In 0..1.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of bool, shape (N, F)
+    """
     with np.errstate(invalid="ignore"):
         faint_NF = np.isfinite(magnitudes_NF) & (errors_NF > _FAINT)
     return np.asarray(faint_NF & (rng.random(magnitudes_NF.shape) < fraction))

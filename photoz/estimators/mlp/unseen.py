@@ -1,4 +1,8 @@
-"""Fit the recalibration of an ensemble's p(z) to what its members say of galaxies that they were not fitted to."""
+"""Fit the recalibration of an ensemble's p(z) to what its members say of galaxies that they were not fitted to.
+
+The networks hold galaxies back for it (`photoz.estimators.networks.recalibrate`): each of their epochs sees every
+training galaxy, in every member.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +13,7 @@ import numpy.typing as npt
 import torch
 from scipy.special import ndtr, ndtri
 
-from photoz.estimators.mixture import Mixture, compute_cdf, split_members
+from photoz.estimators.mixture import Mixture, compute_pit, split_members
 from photoz.estimators.mlp.ensemble import MixtureEnsemble
 from photoz.estimators.mlp.lacking import choose_dark, choose_lost, darken_bands, remove_bands
 from photoz.estimators.photometric.base import Floats, Sample
@@ -46,7 +50,17 @@ class EnsembleModel:
     def mix(
         self, magnitudes_NF: Floats, errors_NF: Floats, not_detected_NF: npt.NDArray[np.bool_] | None, size: int = BLOCK
     ) -> Iterator[Mixture]:
-        """Yield the mixtures of the galaxies, ``size`` at a time; call in torch's inference mode."""
+        """Yield the mixtures of the galaxies; call in torch's inference mode.
+
+        Parameters
+        ----------
+        magnitudes_NF, errors_NF : ndarray of float, shape (N, F)
+            [mag(AB)] NaN where there is none.
+        not_detected_NF : ndarray of bool, shape (N, F), or None
+            As in `photoz.estimators.base.Inputs`.
+        size : int
+            Galaxies at a time.
+        """
         return self.mix_features(self.features.apply(magnitudes_NF, errors_NF, not_detected_NF), size)
 
     def mix_features(self, features_NC: npt.NDArray[np.float32], size: int = BLOCK) -> Iterator[Mixture]:
@@ -98,7 +112,7 @@ def fit_recalibration(model: EnsembleModel, sample: Sample, fold_N: npt.NDArray[
     lacking_NB = np.concatenate([find_lacking(part.magnitudes_NF, part.not_detected_NF) for part, _ in parts])
     known_N = np.isfinite(pit_N)
     codes, counts = np.unique(_encode(lacking_NB[known_N]), return_counts=True)
-    pattern_N = number_patterns(lacking_NB[known_N], codes[counts >= _LEAST])
+    pattern_N = code_patterns(lacking_NB[known_N], codes[counts >= _LEAST])
     return Recalibration.fit(pit_N[known_N], coordinates_NC[known_N], pattern_N)
 
 
@@ -109,13 +123,16 @@ def find_lacking(magnitudes_NF: Floats, not_detected_NF: npt.NDArray[np.bool_] |
     return np.concatenate([missing_NF & ~dark_NF, dark_NF], axis=1)
 
 
-def number_patterns(lacking_NB: npt.NDArray[np.bool_], known_P: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Number what galaxies lack: bit i for column i where that pattern is known, else by how many columns are set.
+def code_patterns(lacking_NB: npt.NDArray[np.bool_], known_P: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Code what galaxies lack: bit i for column i where that pattern is known, else by how many columns are set.
+
+    The networks' patterns (`photoz.estimators.networks.masks.number_patterns`) are numbered otherwise, by what is
+    likely to be missing together; folders hold these numbers, so that neither can take the other's.
 
     Examples
     --------
     >>> lacking_NB = np.array([[False, False], [True, False], [True, True]])
-    >>> number_patterns(lacking_NB, np.array([0, 1])).tolist()
+    >>> code_patterns(lacking_NB, np.array([0, 1])).tolist()
     [0, 1, 6]
     """
     code_N = _encode(lacking_NB)
@@ -131,6 +148,14 @@ def compute_unseen_pit(model: EnsembleModel, sample: Sample, fold_N: npt.NDArray
 
     One member is less sure where to put a galaxy than five, so its PIT spreads more. By how much is seen in the members
     that were fitted to the galaxy, alone and together: as normal deviates, PITs are scaled by that.
+
+    Parameters
+    ----------
+    model : EnsembleModel
+    sample : Sample
+        Of N galaxies.
+    fold_N : ndarray of int64, shape (N,)
+        Of `assign_folds`.
 
     Returns
     -------
@@ -170,7 +195,7 @@ def compute_member_pits(model: EnsembleModel, sample: Sample) -> npt.NDArray[np.
     with torch.inference_mode():
         mixtures = model.mix(sample.magnitudes_NF, sample.errors_NF, sample.not_detected_NF)
         pits = [
-            compute_cdf(split_members(mixture, total), block.repeat_interleave(total)).view(-1, total).double().cpu()
+            compute_pit(split_members(mixture, total), block.repeat_interleave(total)).view(-1, total).double().cpu()
             for mixture, block in zip(mixtures, torch.split(targets, BLOCK), strict=True)
         ]
     return torch.cat(pits).numpy()

@@ -35,7 +35,17 @@ class ColourDistance:
 
     @classmethod
     def fit(cls, magnitudes_NF: npt.NDArray[np.floating], scaling: MagnitudeScaling, *, seed: int) -> Self:
-        """Fit to training galaxies; those without any magnitude are left out, ``seed`` chooses the reference."""
+        """Fit to training galaxies.
+
+        Parameters
+        ----------
+        magnitudes_NF : ndarray of float, shape (N, F)
+            [mag(AB)] NaN where there is none; galaxies without any are left out.
+        scaling : MagnitudeScaling
+            Of these galaxies.
+        seed : int
+            Of the choice of reference galaxies.
+        """
         colours_NF = compute_colours(magnitudes_NF[np.isfinite(magnitudes_NF).any(axis=1)], scaling)
         scale_2F = np.stack([colours_NF.mean(axis=0), np.maximum(colours_NF.std(axis=0), 1e-6)])
         return cls(scaling, scale_2F, TrainingDistance.fit((colours_NF - scale_2F[0]) / scale_2F[1], seed=seed))

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from photoz.estimators.base import Estimates, Inputs, Pdfs, Precision, split_rows
+from photoz.estimators.density import Density, find_local_median
 from photoz.estimators.folder import Arrays
 from photoz.estimators.networks.base import NetworkEstimator, check_shapes
 from photoz.estimators.networks.colours import ColourDistance
-from photoz.estimators.networks.density import Density, find_local_median
 from photoz.estimators.networks.layout import InputLayout
 from photoz.estimators.networks.model import MaskedModel, View
 from photoz.estimators.networks.network import Head, MaskedNetwork

@@ -75,7 +75,18 @@ class Photometry:
         scaling: MagnitudeScaling,
         device: torch.device,
     ) -> Self:
-        """Standardise magnitudes [mag(AB)]; values that are not finite count as missing."""
+        """Standardise magnitudes.
+
+        Parameters
+        ----------
+        magnitudes_NF : ndarray of float, shape (N, F)
+            [mag(AB)] values that are not finite count as missing.
+        not_detected_NF : ndarray of bool, shape (N, F), or None
+            As in `photoz.estimators.base.Inputs`.
+        scaling : MagnitudeScaling
+            Of the training galaxies.
+        device : torch.device
+        """
         values_NF = torch.from_numpy(scaling.standardise(magnitudes_NF)).to(device)
         unseen_NF = torch.zeros_like(values_NF, dtype=torch.bool)
         if not_detected_NF is not None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from photoz.estimators.base import Inputs
-from photoz.estimators.networks.density import Density, mix_bins, mix_gaussians
+from photoz.estimators.density import Density, mix_bins, mix_gaussians
 from photoz.estimators.networks.layout import InputLayout
 from photoz.estimators.networks.masks import Photometry, encode, number_patterns
 from photoz.estimators.networks.network import MaskedNetwork

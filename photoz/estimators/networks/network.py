@@ -27,7 +27,14 @@ def average_pool_same(images_NCYX: Tensor, kernel: int, stride: int) -> Tensor:
     """Average-pool with TensorFlow's "same" padding: ceil(size / stride) outputs, padding left out of the means.
 
     TensorFlow pads ``max((ceil(size / stride) - 1) * stride + kernel - size, 0)`` pixels in all, the smaller half
-    before; torch's ``ceil_mode`` supplies the odd pixel after. Needs stride > 1 and stride <= kernel.
+    before; torch's ``ceil_mode`` supplies the odd pixel after.
+
+    Parameters
+    ----------
+    images_NCYX : Tensor, shape (N, C, Y, X)
+        Square.
+    kernel, stride : int
+        [pixel] stride > 1 and stride <= kernel.
     """
     size = images_NCYX.shape[-1]
     padding = max((-(-size // stride) - 1) * stride + kernel - size, 0)
@@ -133,7 +140,16 @@ class Join(nn.Linear):
     """
 
     def forward(self, photometry_MP: Tensor, image_NP: Tensor | None = None, seen_M1: Tensor | None = None) -> Tensor:
-        """Return (M, outputs); see `add_image` for images of fewer rows, and for what is not seen."""
+        """Return (M, outputs).
+
+        Parameters
+        ----------
+        photometry_MP : Tensor, shape (M, P)
+        image_NP : Tensor, shape (N, P'), or None
+            None: no image branch.
+        seen_M1 : Tensor of bool, shape (M, 1), or None
+            As in `add_image`.
+        """
         if image_NP is None:
             return super().forward(photometry_MP)
         if seen_M1 is None:  # one product trains faster, where each image serves one row
@@ -145,7 +161,16 @@ class Join(nn.Linear):
 
 
 def add_image(from_photometry_MJ: Tensor, from_image_NJ: Tensor, seen_M1: Tensor | None) -> Tensor:
-    """Add what comes from the images: each serves M / N rows, one after N others; none where it is not seen."""
+    """Add what comes from the images to what comes from the magnitudes.
+
+    Parameters
+    ----------
+    from_photometry_MJ : Tensor, shape (M, J)
+    from_image_NJ : Tensor, shape (N, J)
+        M is a multiple of N: each image serves M / N rows, one after N others.
+    seen_M1 : Tensor of bool, shape (M, 1), or None
+        Nothing is added where it is False, whatever the pixels are; None: everywhere.
+    """
     shares = len(from_photometry_MJ) // max(len(from_image_NJ), 1)
     from_image_MJ = from_image_NJ.repeat(shares, 1) if shares > 1 else from_image_NJ
     if seen_M1 is not None:  # a row without an image gets nothing from it, whatever its pixels are

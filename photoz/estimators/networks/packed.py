@@ -17,6 +17,14 @@ from torch.nn import functional
 from photoz.estimators.base import Precision
 from photoz.estimators.networks.network import HybridNetwork, MaskedNetwork, add_image
 
+_OPERATORS = (
+    "_reorder_convolution_weight",
+    "_convolution_pointwise",
+    "_reorder_linear_weight",
+    "_linear_pointwise",
+    "_is_mkldnn_bf16_supported",
+)
+"""torch's own, which it may rename: these are of 2.13. Where one of them is missing, its public layers serve."""
 _TYPICAL_SIDE = 12  # [pixel] of a map; told none, oneDNN may pack weights so that each call packs them anew (2.5 ms)
 _RUN = 32  # galaxies whose largest maps are made together on a CPU
 
@@ -70,7 +78,13 @@ class PackedJoin(nn.Module):
             self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight.contiguous())
 
     def forward(self, photometry_MP: Tensor, image_NP: Tensor, seen_M1: Tensor | None = None) -> Tensor:
-        """Return (M, outputs), float32."""
+        """Return (M, outputs), float32.
+
+        Parameters
+        ----------
+        photometry_MP, image_NP, seen_M1
+            As in `.network.Join`.
+        """
         image_NP = image_NP.to(self.dtype)
         if self.onednn:
             from_image_NJ = torch.ops.mkldnn._linear_pointwise(image_NP, self.weight, None, "none", [], "")
@@ -153,6 +167,8 @@ def pack_network(network: N, precision: Precision) -> N:
 
 
 def _has_onednn(weight: Tensor) -> bool:
+    if not all(hasattr(torch.ops.mkldnn, name) for name in _OPERATORS):
+        return False
     if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     return weight.dtype == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

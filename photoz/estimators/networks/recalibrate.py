@@ -46,7 +46,16 @@ def fit_recalibration(model: MaskedModel, galaxies: Iterable[tuple[Inputs, npt.N
 def measure_pits(
     model: MaskedModel, inputs: Inputs, z_spec_N: npt.NDArray[np.floating]
 ) -> Iterator[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int64]]]:
-    """Yield raw PIT, coordinates and pattern numbers of galaxies as they are, and of each way to drop some inputs."""
+    """Yield raw PIT, coordinates and pattern numbers of galaxies as they are, and of each way to drop some inputs.
+
+    Parameters
+    ----------
+    model : MaskedModel
+        One with densities.
+    inputs : Inputs
+        Of N galaxies.
+    z_spec_N : ndarray of float, shape (N,)
+    """
     with torch.inference_mode():
         for views in _list_views(model, inputs):
             raw_VNKP = torch.stack(model.run(*views).chunk(len(views)))

@@ -31,6 +31,12 @@ def plan_members(bands: int, count: int, seed: int) -> list[Member]:
     """Draw the members: inputs and sizes vary, as in ANNz2's randomised regression.
 
     Sizes follow the number of bands N, as ANNz2's do: (2N, N), (N + 5, N + 5) or (N + 10, N), each times two.
+
+    Parameters
+    ----------
+    bands, count : int
+        Of bands, and of members.
+    seed : int
     """
     rng = np.random.default_rng(seed)
     sizes = {
@@ -45,7 +51,20 @@ def plan_members(bands: int, count: int, seed: int) -> list[Member]:
 def make_inputs(
     kind: str, magnitudes_NF: Floats, errors_NF: Floats, scaling: MagnitudeScaling
 ) -> npt.NDArray[np.float32]:
-    """Return what a member reads: scaled magnitudes, with colours of neighbouring bands or logarithms of errors."""
+    """Return what a member reads.
+
+    Parameters
+    ----------
+    kind : {"magnitudes", "colours", "errors"}
+        Scaled magnitudes alone, with colours of neighbouring bands, or with logarithms of errors.
+    magnitudes_NF, errors_NF : ndarray of float, shape (N, F)
+        [mag(AB)] NaN where there is none: filled from the neighbouring bands; an unknown error counts as 0.1 mag.
+    scaling : MagnitudeScaling
+
+    Returns
+    -------
+    ndarray of float32, shape (N, I)
+    """
     scaled_NF = np.nan_to_num(scaling.apply(magnitudes_NF))
     if kind == "magnitudes":
         return scaled_NF

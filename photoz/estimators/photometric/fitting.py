@@ -92,7 +92,16 @@ def fit_network(
 
 
 def predict(network: nn.Module, features_NF: Floats, *, rows: int = 8192) -> npt.NDArray[np.float64]:
-    """Return a network's values for the features, a block of rows at a time."""
+    """Return a network's values for the features, float64, shape (N,).
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        From features (N, F) to one value (N,).
+    features_NF : ndarray of float, shape (N, F)
+    rows : int
+        At a time.
+    """
     device = next(network.parameters()).device
     values = torch.from_numpy(np.ascontiguousarray(features_NF, dtype=np.float32))
     with torch.inference_mode():

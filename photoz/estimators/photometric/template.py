@@ -117,7 +117,21 @@ def compute_band_flux(spectrum: tuple[Floats, Floats], response: tuple[Floats, F
 
 
 def compute_fluxes(responses: tuple[str, ...], z_Z: Floats, between: int) -> Floats:
-    """Tabulate the templates' fluxes, shape (Z, T, F): BPZ's eight, and ``between`` mixtures of each two neighbours."""
+    """Tabulate the templates' fluxes: BPZ's eight, and mixtures of each two neighbours.
+
+    Parameters
+    ----------
+    responses : tuple of str
+        kcorrect's names of the response curves, one a band.
+    z_Z : ndarray of float64, shape (Z,)
+    between : int
+        Mixtures between two neighbours.
+
+    Returns
+    -------
+    ndarray of float64, shape (Z, T, F)
+        Relative to the mean over the bands of the template at that redshift.
+    """
     curves = [load_response(name) for name in responses]
     fluxes_ZTF = np.stack(
         [
@@ -192,7 +206,20 @@ def fit_prior(magnitudes_N: Floats, z_N: Floats) -> dict[str, float]:
 
 
 def compute_prior(z_Z: Floats, magnitudes_N: Floats, prior: Mapping[str, float]) -> Floats:
-    """Return BPZ's prior of every redshift for each galaxy, shape (N, Z); magnitudes count to 0.1 mag, as in BPZ."""
+    """Compute BPZ's prior of every redshift for each galaxy.
+
+    Parameters
+    ----------
+    z_Z : ndarray of float64, shape (Z,)
+    magnitudes_N : ndarray of float64, shape (N,)
+        [mag(AB)] finite; they count to 0.1 mag, as in BPZ.
+    prior : mapping
+        Of `fit_prior`.
+
+    Returns
+    -------
+    ndarray of float64, shape (N, Z)
+    """
     function = load_package("desc_bpz.prior_from_dict").prior_function
     parameters = {
         "fo_arr": np.array([1.0]),

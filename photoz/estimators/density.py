@@ -1,4 +1,6 @@
-"""Densities that the networks give: Gaussian mixtures and binned densities, their quantiles, and the heads' losses.
+"""Densities of redshift: what all of them do, binned ones, and what the networks' heads make of their outputs.
+
+Gaussian mixtures are `photoz.estimators.mixture`.
 
 Everything is in y, a target that the caller scales, and on whichever device the network runs.
 """
@@ -10,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from photoz.estimators.mixture import Mixture, find_quantiles, measure, measure_cdf
+from photoz.estimators.mixture import Mixture, compute_log_likelihood
 
 LOG_WIDTHS = (-4.5, 1.5)
 """Natural logarithm of the least and the greatest width of a Gaussian, in units of the targets' spread: with the 0.08
@@ -32,30 +34,22 @@ class Density(Protocol):
         """Return the values below which the probabilities lie, shape (N, Q), rising where the levels do."""
 
 
-class GaussianMixture(Mixture):
-    """Gaussian mixtures of N galaxies: weights (adding up to 1), centres and widths, each of shape (N, C)."""
-
-    __slots__ = ()
-
-    def compute_cdf(self, y_NM: Tensor) -> Tensor:
-        """Return the probability below each value, shape (N, M)."""
-        return measure_cdf(self, y_NM)
-
-    def measure(self, y_NM: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the probability below each value and the density there, each of shape (N, M)."""
-        return measure(self, y_NM)
-
-    def find_quantiles(self, levels_NQ: Tensor) -> Tensor:
-        """Return the values below which the probabilities lie, shape (N, Q), rising where the levels do."""
-        return find_quantiles(self, levels_NQ)
-
-
 def find_local_median(density: Density, start_N: Tensor, reach: float, *, steps: int = 6) -> Tensor:
     """Find the value y of the least expected loss min(|y' - y|, reach), shape (N,).
 
     There half of the probability within ``reach`` lies on either side: F(y) - F(y - reach) = F(y + reach) - F(y). A
-    second peak farther away than ``reach`` does not pull on it, as it does on the median. The search starts at
-    ``start_N``, which should be near.
+    second peak farther away than ``reach`` does not pull on it, as it does on the median.
+
+    Parameters
+    ----------
+    density : Density
+        Of N galaxies.
+    start_N : Tensor, shape (N,)
+        Where the search starts: near.
+    reach : float
+        In units of the values.
+    steps : int
+        Of Newton's.
     """
     shifts_3 = start_N.new_tensor([-reach, 0.0, reach])
     signs_3 = start_N.new_tensor([-1.0, 2.0, -1.0])
@@ -101,11 +95,11 @@ class BinnedDensity(NamedTuple):
         return bin_NM.long(), position_NM - bin_NM
 
 
-def mix_gaussians(parameters_NKP: Tensor) -> GaussianMixture:
+def mix_gaussians(parameters_NKP: Tensor) -> Mixture:
     """Return the mean of the members' mixtures: K * C components a galaxy, from K outputs of 3 C numbers."""
     logits, centres, logs = parameters_NKP.chunk(3, dim=2)
     weights = torch.softmax(logits, dim=2) / parameters_NKP.shape[1]
-    return GaussianMixture(weights.flatten(1), centres.flatten(1), logs.clamp(*LOG_WIDTHS).exp().flatten(1))
+    return Mixture(weights.flatten(1), centres.flatten(1), logs.clamp(*LOG_WIDTHS).exp().flatten(1))
 
 
 def mix_bins(parameters_NKP: Tensor) -> BinnedDensity:
@@ -121,10 +115,8 @@ def make_edges(parameters_NKP: Tensor) -> Tensor:
 def compute_mixture_loss(parameters_NKP: Tensor, y_N: Tensor) -> Tensor:
     """Return the negative log likelihood of each galaxy under each member's mixture, shape (N, K)."""
     logits, centres, logs = parameters_NKP.chunk(3, dim=2)
-    logs = logs.clamp(*LOG_WIDTHS)
-    pulls = (y_N[:, None, None] - centres) * torch.exp(-logs)
-    terms = torch.log_softmax(logits, dim=2) - logs - 0.5 * pulls**2
-    return 0.5 * math.log(math.tau) - torch.logsumexp(terms, dim=2)
+    log_weights, y_N11 = torch.log_softmax(logits, dim=2), y_N[:, None, None]
+    return 0.5 * math.log(math.tau) - compute_log_likelihood(log_weights, centres, logs.clamp(*LOG_WIDTHS), y_N11)
 
 
 def compute_binned_loss(parameters_NKP: Tensor, y_N: Tensor) -> Tensor:
