@@ -9,7 +9,7 @@ photo-z catalogue -> nz.parquet, nz.png in the report's folder nz
 from cluster.job import run_job
 from cluster.nz import summarize_nz
 from photoz.nz.description import format_nz
-from photoz.nz.tomography import locate_nz, write_nz
+from photoz.report.nz import locate_nz, write_nz
 from photoz.settings.config import Config
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from photoz.comparison.run import Outcome, Result
 from photoz.comparison.settings import Comparison
-from photoz.evaluate.metrics import STATISTICS, Bin, Metrics
+from photoz.metrics import STATISTICS, Bin, Metrics
 from photoz.plots import Sample as Points
 from photoz.plots import plot_binned, plot_redshifts, render_png
 from photoz.plots.style import Z_SPEC
@@ -29,7 +29,7 @@ COLUMNS = {
     "mse": "mse",
     "mae": "mae",
 }
-"""Columns of ``metrics.csv`` that come from `photoz.evaluate.metrics.STATISTICS`."""
+"""Columns of ``metrics.csv`` that come from `photoz.metrics.STATISTICS`."""
 # Three tables, since one would be wider than the page.
 _ACCURACY = ("bias_mean", "bias_median", "std", "smad", "outlier_fraction_005")
 _FURTHER = ("outlier_fraction_015", "r2", "mse", "mae")

@@ -20,7 +20,7 @@ from photoz.estimators.base import Inputs
 from photoz.estimators.photometric.base import PhotometricEstimator, Sample
 from photoz.estimators.registry import list_fitted, load_class
 from photoz.evaluate.binning import choose_round_edges
-from photoz.evaluate.metrics import Bin, FloatArray, Metrics, compute_binned, compute_metrics
+from photoz.metrics import Bin, FloatArray, Metrics, compute_binned, compute_metrics
 from photoz.pdf import compute_cde_losses, compute_crps
 from photoz.storage import join, open_atomic
 

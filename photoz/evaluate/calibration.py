@@ -17,8 +17,8 @@ from photoz.catalogue.hats import list_partitions, read_partition
 from photoz.catalogue.records import read_run_record
 from photoz.errors import PhotozError
 from photoz.estimators.folder import load_recalibration, read_manifest
-from photoz.evaluate.metrics import FloatArray
 from photoz.evaluate.scan import Galaxies
+from photoz.metrics import FloatArray
 from photoz.pdf import (
     compute_coverage,
     compute_ks,

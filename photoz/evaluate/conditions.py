@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-from photoz.evaluate.metrics import FloatArray
 from photoz.evaluate.settings import Evaluation
 from photoz.ingest.staging import read_extinction
+from photoz.metrics import FloatArray
 from photoz.settings.run import Locations
 from photoz.survey.settings import Survey
 from photoz.tiles import read_attributes

@@ -10,7 +10,8 @@ from photoz.catalogue.records import read_run_record
 from photoz.errors import EvaluationError
 from photoz.evaluate.binning import choose_round_edges
 from photoz.evaluate.calibration import Calibrations, measure_calibration
-from photoz.evaluate.metrics import (
+from photoz.evaluate.scan import Galaxies, Scan, read_test_galaxies, scan_catalogue
+from photoz.metrics import (
     Bin,
     FloatArray,
     Measurement,
@@ -19,7 +20,6 @@ from photoz.evaluate.metrics import (
     compute_metrics,
     compute_paired_difference,
 )
-from photoz.evaluate.scan import Galaxies, Scan, read_test_galaxies, scan_catalogue
 from photoz.settings.config import Config
 
 logger = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ def measure_bins(
     edges : mapping of str to ndarray
         Bin edges of what `get_quantities` returns; no bins where there are no edges.
     resamples, seed : int
-        As in `photoz.evaluate.metrics.compute_metrics`.
+        As in `photoz.metrics.compute_metrics`.
 
     Returns
     -------

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from photoz.catalogue.hats import Partition, list_partitions, read_partition
 from photoz.errors import CatalogueError, ConfigError, TrainingError
-from photoz.evaluate.metrics import FloatArray
+from photoz.metrics import FloatArray
 from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER, Flag
 from photoz.training.set import read_split, set_location
 from photoz.training.settings import Crossmatch

@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 from photoz.catalogue.hats import list_partitions, read_partition
 from photoz.evaluate.conditions import Conditions, read_conditions
 from photoz.evaluate.evaluation import CatalogueAccuracy
-from photoz.evaluate.metrics import FloatArray, Metrics, compute_dz, compute_metrics
 from photoz.evaluate.scan import Galaxies
+from photoz.metrics import FloatArray, Metrics, compute_dz, compute_metrics
 from photoz.schema import find_algorithm
 from photoz.settings.config import Config
 
@@ -273,7 +273,7 @@ def measure_cuts(
     distance, z_phot, z_spec : ndarray of float64, shape (T,)
         Galaxies with NaN in the first two are left out.
     resamples, seed : int
-        As in `photoz.evaluate.metrics.compute_metrics`.
+        As in `photoz.metrics.compute_metrics`.
 
     Returns
     -------

@@ -1,20 +1,16 @@
 """n(z) of a photo-z catalogue, a partition at a time: which rows, which bins, and the files that hold the result."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from photoz.catalogue.hats import Partition, list_partitions, locate_partition, locate_primary, read_partition
 from photoz.errors import CatalogueError, ConfigError
-from photoz.nz.description import NzDescription
 from photoz.nz.distribution import (
-    Distribution,
     Integers,
     Sums,
     assign_tomographic_bins,
@@ -26,13 +22,8 @@ from photoz.nz.distribution import (
 )
 from photoz.nz.settings import Nz
 from photoz.pdf import decode_quantiles
-from photoz.plots.nz import plot_nz
-from photoz.plots.style import render_png
-from photoz.schema import QUANTILES, Flag, find_algorithm, make_field
-from photoz.storage import join, open_atomic
+from photoz.schema import QUANTILES, Flag, find_algorithm
 
-METADATA = b"photoz_nz"
-"""Key of the Parquet file's metadata: JSON with what the n(z) was made from and the figures of each bin."""
 _ROWS = 2048  # galaxies at a time: their curves on 100 cells take 30 MB
 
 
@@ -151,57 +142,6 @@ def stack_partition(catalogue: str, nz: Nz, seed: int, task: StackTask) -> Parti
         sums = sums.add(stack(bin_N, np.where(known_N[:, None], shares_NZ, 0.0), weights_NR, bins=bins))
         lacking += int((~known_N).sum())
     return PartitionSums(sums, len(table), lacking)
-
-
-def make_nz_schema() -> pa.Schema:
-    """Build the schema of the n(z) table."""
-    return pa.schema(
-        [
-            make_field("tomographic_bin", pa.int32(), unit="", description="from 1, in order of z_phot"),
-            make_field("z", pa.float64(), unit="", description="redshift, middle of the cell"),
-            make_field("nz", pa.float64(), unit="1", description="density per unit redshift, integral 1 in each bin"),
-            make_field("nz_err", pa.float64(), unit="1", description="its 1-sigma bootstrap error"),
-        ]
-    )
-
-
-def write_nz(folder: str, distribution: Distribution, description: NzDescription) -> str:
-    """Write ``nz.parquet`` and ``nz.png``.
-
-    Parameters
-    ----------
-    folder : str
-        To write into; files of an earlier n(z) are replaced.
-    distribution : Distribution
-    description : NzDescription
-        Goes into the table's metadata as JSON.
-
-    Returns
-    -------
-    str
-        Location of the table.
-    """
-    bins, cells = distribution.nz_BZ.shape
-    schema = make_nz_schema()
-    columns = [
-        np.repeat(np.arange(1, bins + 1), cells),
-        np.tile(distribution.z_Z, bins),
-        distribution.nz_BZ.ravel(),
-        distribution.error_BZ.ravel(),
-    ]
-    metadata = {METADATA: json.dumps(asdict(description)).encode()}
-    arrays = [pa.array(values).cast(field.type) for values, field in zip(columns, schema, strict=True)]
-    table = join(folder, "nz.parquet")
-    with open_atomic(table) as file:
-        pq.write_table(pa.table(arrays, schema=schema.with_metadata(metadata)), file, compression="zstd")
-    with open_atomic(join(folder, "nz.png")) as file:
-        file.write(render_png(plot_nz(distribution, description)))
-    return table
-
-
-def locate_nz(nz: Nz, report: str) -> str:
-    """Return the folder of the n(z): ``nz.output``, or ``nz`` within the report's."""
-    return nz.output or join(report, "nz")
 
 
 def _check_settings(settings: Nz) -> None:

@@ -12,7 +12,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from photoz.evaluate.metrics import FloatArray
+from photoz.metrics import FloatArray
 from photoz.plots.style import COLOURS, DENSITY, WIDTH, Sample, choose_limits, draw_nothing, styled
 
 IntArray = npt.NDArray[np.int64]

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from photoz.evaluate.metrics import FloatArray
+from photoz.metrics import FloatArray
 from photoz.pdf import compute_qq, count_pit
 from photoz.plots.style import COLOURS, GREY, WIDTH, draw_nothing, styled
 

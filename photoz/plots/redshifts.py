@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from photoz.evaluate.metrics import FloatArray, compute_dz, compute_outlier_fraction, compute_smad
+from photoz.metrics import FloatArray, compute_dz, compute_outlier_fraction, compute_smad
 from photoz.plots.style import (
     COLOURS,
     DZ,

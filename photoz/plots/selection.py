@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from photoz.evaluate.metrics import FloatArray
 from photoz.evaluate.systematics import DistanceCut, TileMeans
+from photoz.metrics import FloatArray
 from photoz.plots.style import COLOURS, GREY, MARKERS, WIDTH, draw_nothing, styled
 
 MOST_POINTS = 40

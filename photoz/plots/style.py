@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 
-from photoz.evaluate.metrics import FloatArray, compute_smad
+from photoz.metrics import FloatArray, compute_smad
 
 P = ParamSpec("P")
 

@@ -9,9 +9,9 @@ import msgspec
 from photoz.catalogue.records import read_run_record
 from photoz.evaluate.calibration import Calibration
 from photoz.evaluate.evaluation import Accuracy, CatalogueAccuracy
-from photoz.evaluate.metrics import Metrics
 from photoz.evaluate.settings import Evaluation
 from photoz.evaluate.systematics import LEAST_TILES
+from photoz.metrics import Metrics
 from photoz.report.published import PUBLISHED
 from photoz.report.selection import SelectionRows
 from photoz.report.tables import BY_COLOUR, FURTHER, PAPER, describe_statistics, format_measurement

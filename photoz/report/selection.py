@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from photoz.evaluate.metrics import FloatArray
 from photoz.evaluate.systematics import DistanceCut, Systematics, Trend
+from photoz.metrics import FloatArray
 from photoz.plots.selection import plot_conditions, plot_distance_cut
 from photoz.report.figures import Plate, make_file_name
 from photoz.report.tables import format_measurement

@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping
 
 from photoz.evaluate.evaluation import Accuracy, CatalogueAccuracy
-from photoz.evaluate.metrics import STATISTICS, Measurement
 from photoz.evaluate.systematics import DistanceCut, Systematics
+from photoz.metrics import STATISTICS, Measurement
 from photoz.report.tables import list_rows
 from photoz.settings.run import Run
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from photoz.evaluate.calibration import Calibration
 from photoz.evaluate.evaluation import Accuracy
-from photoz.evaluate.metrics import STATISTICS, Measurement, Metrics
+from photoz.metrics import STATISTICS, Measurement, Metrics
 
 Row = dict[str, str | int | float | None]
 """Of ``metrics.csv``, by column."""

@@ -7,7 +7,7 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from photoz.evaluate.metrics import Measurement
+from photoz.metrics import Measurement
 from photoz.report.tables import format_measurement
 
 _SUBSCRIPT = re.compile("([zσ])_(phot|spec|IQR)")

@@ -11,7 +11,7 @@ from zarr.abc.codec import BytesBytesCodec
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from photoz.errors import TileError
-from photoz.evaluate.metrics import MAD_TO_SIGMA
+from photoz.metrics import MAD_TO_SIGMA
 from photoz.storage import name_full_disk
 from photoz.tiles.reader import DAMAGE, FORMAT, make_store, read_attributes, tile_location
 from photoz.tiles.settings import Tiles

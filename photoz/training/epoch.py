@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 
-from photoz.evaluate.metrics import compute_dz, compute_r2, compute_smad
+from photoz.metrics import compute_dz, compute_r2, compute_smad
 from photoz.training.batches import Batch
 from photoz.training.objectives import Objective
 from photoz.training.settings import Schedule

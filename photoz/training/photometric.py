@@ -8,7 +8,7 @@ import numpy as np
 from photoz.estimators.base import Inputs
 from photoz.estimators.photometric.base import PhotometricEstimator, Sample
 from photoz.estimators.registry import load_class
-from photoz.evaluate.metrics import compute_metrics
+from photoz.metrics import compute_metrics
 from photoz.training.set import read_split
 from photoz.training.settings import Training
 

@@ -32,7 +32,7 @@ from photoz.comparison.run import make_inputs
 from photoz.estimators.photometric.base import Floats, Sample
 from photoz.estimators.photometric.features import FluxFeatures
 from photoz.estimators.registry import load_class
-from photoz.evaluate.metrics import compute_metrics
+from photoz.metrics import compute_metrics
 from photoz.photometry import fill_missing_magnitudes, fit_band_differences
 
 HELD_OUT = 0.2

@@ -18,8 +18,8 @@ import torch
 
 from photoz.estimators import Inputs, load_estimator
 from photoz.estimators.networks.hybrid import HybridEstimator
-from photoz.evaluate.metrics import compute_dz, compute_smad
 from photoz.inputs import make_inputs
+from photoz.metrics import compute_dz, compute_smad
 from photoz.pdf import Recalibration, compute_coverage, compute_ks, make_coordinates, score_quantiles
 from photoz.schema import LEVELS
 from photoz.settings.config import Config, load_config

@@ -24,7 +24,7 @@ from photoz.estimators.distance import TrainingDistance
 from photoz.estimators.mlp.estimator import MlpEstimator, select_distinct
 from photoz.estimators.photometric.base import Sample
 from photoz.estimators.photometric.features import FluxFeatures
-from photoz.evaluate.metrics import compute_metrics
+from photoz.metrics import compute_metrics
 from photoz.pdf import (
     Recalibration,
     compute_cde_losses,

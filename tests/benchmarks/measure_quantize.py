@@ -21,8 +21,8 @@ from photoz.cutouts import extract_cutouts
 from photoz.estimators import Estimator, Inputs, load_estimator
 from photoz.estimators.networks.hybrid import HybridEstimator
 from photoz.estimators.networks.paper import PaperEstimator
-from photoz.evaluate.metrics import compute_dz, compute_smad
 from photoz.inputs import make_inputs
+from photoz.metrics import compute_dz, compute_smad
 from photoz.settings.config import Config, load_config
 from photoz.storage import join
 from photoz.tiles import Tile, open_tile

@@ -76,7 +76,7 @@ def write_arrays(options: argparse.Namespace) -> tuple[int, Any]:
 def measure(peer: str, output: Path, train_rows: int, test: Any) -> dict[str, Any]:
     """Return the row of metrics.csv of what a peer wrote."""
     from photoz.comparison.page import COLUMNS
-    from photoz.evaluate.metrics import compute_metrics
+    from photoz.metrics import compute_metrics
     from photoz.pdf import compute_cde_losses, compute_crps
 
     found = np.load(output / f"{peer}.npz")

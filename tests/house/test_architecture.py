@@ -9,7 +9,7 @@ import cluster
 
 ROOT = Path(__file__).resolve().parents[2]
 FORBIDDEN = {"photoz": {"ray", "dask", "distributed", "cluster", "jobs", "kubernetes"}, "cluster": {"jobs"}}
-PURE = ("cutouts", "photometry", "metrics", "pdf")
+PURE = ("cutouts", "photometry", "metrics", "content", "pdf")
 READERS = {"photoz/pdf/read.py"}  # modules of a pure package whose purpose is to read
 NO_INPUT_OUTPUT = {"fsspec", "zarr", "pyarrow", "astropy.io", "astropy", "pathlib", "os"}
 TORCH_FOLDERS = ("estimators", "training", "inference.py")

@@ -42,7 +42,9 @@ def test_imports_run_down_the_page() -> None:
         for module, file in modules.items()
         if module not in ("photoz", "cluster")
         for found in find_imports(file)
-        if found in modules and found not in ("photoz", "cluster") and not found.endswith(".settings")
+        if found in modules
+        and found not in ("photoz", "cluster")
+        and not found.endswith(".settings")
         # The root of the settings gathers the sections, which only declare.
         and module != "photoz.settings.config"
         if place[find_room(found)] < place[find_room(module)]

@@ -16,7 +16,7 @@ from photoz.catalogue.hats import PRIMARY, Partition, finish_catalogue, finish_c
 from photoz.errors import CatalogueError, ConfigError
 from photoz.estimators.base import Estimates, Pdfs
 from photoz.inference import make_table
-from photoz.nz.tomography import METADATA, locate_nz, write_nz
+from photoz.report.nz import METADATA, locate_nz, write_nz
 
 ROOT = Path(__file__).resolve().parents[2]
 EDGES = np.round(np.arange(101) * 0.01, 9)

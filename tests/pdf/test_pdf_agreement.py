@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from photoz.evaluate.metrics import compute_metrics
+from photoz.metrics import compute_metrics
 from photoz.pdf import (
     CatalogueDensities,
     compute_cde_losses,

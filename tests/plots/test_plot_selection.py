@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from photoz.evaluate.metrics import compute_metrics
 from photoz.evaluate.systematics import DistanceCut, TileMeans
+from photoz.metrics import compute_metrics
 from photoz.plots.selection import _average_groups, plot_conditions, plot_distance_cut
 
 

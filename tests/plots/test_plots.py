@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from photoz.evaluate.binning import choose_round_edges
-from photoz.evaluate.metrics import compute_binned
+from photoz.metrics import compute_binned
 from photoz.plots import (
     Quantity,
     Sample,

@@ -6,8 +6,8 @@ import pytest
 from made_accuracy import make_accuracy
 from tiny_catalogues import make_config
 
-from photoz.evaluate.metrics import Measurement
 from photoz.evaluate.settings import Evaluation
+from photoz.metrics import Measurement
 from photoz.report.page import Picture, describe_sample, render_page
 from photoz.report.selection import SelectionRows
 from photoz.report.template import encode_png, format_cell, format_maths

@@ -7,8 +7,8 @@ import pytest
 from made_accuracy import make_accuracy
 
 from photoz.evaluate.conditions import Conditions
-from photoz.evaluate.metrics import STATISTICS, compute_metrics
 from photoz.evaluate.systematics import DistanceCut, Systematics, TileMeans, TileScan, Trend
+from photoz.metrics import STATISTICS, compute_metrics
 from photoz.report.selection import draw_selection, make_selection_rows
 from photoz.report.summary import make_summary
 from photoz.settings.run import Run

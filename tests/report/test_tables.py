@@ -5,7 +5,7 @@ import csv
 import pytest
 from made_accuracy import make_accuracy
 
-from photoz.evaluate.metrics import STATISTICS, Measurement
+from photoz.metrics import STATISTICS, Measurement
 from photoz.report.tables import (
     FURTHER,
     PAPER,

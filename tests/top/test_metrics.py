@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from photoz.errors import EvaluationError
 from photoz.evaluate.binning import assign_bins, choose_round_edges
-from photoz.evaluate.metrics import (
+from photoz.metrics import (
     STATISTICS,
     compute_binned,
     compute_dz,
@@ -127,7 +127,7 @@ def test_bootstrap_errors_match_theory_and_follow_the_seed():
 
 
 def test_bootstrap_in_blocks_uses_every_sample(monkeypatch):
-    monkeypatch.setattr("photoz.evaluate.metrics._BLOCK", 250)
+    monkeypatch.setattr("photoz.metrics._BLOCK", 250)
     phot, spec = np.linspace(0.1, 0.4, 100), np.linspace(0.1, 0.5, 100)
     assert compute_metrics(phot, spec, resamples=51)["mae"].error > 0
 
