@@ -5,8 +5,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from cluster.inference.publish import is_published
 from cluster.lock import Holder, find_holder
-from cluster.publish import is_published
 from photoz.catalogue.hats import Partition, list_partitions
 from photoz.catalogue.records import locate_in_run, read_run_file, scan_records
 from photoz.errors import CatalogueError, PhotozError

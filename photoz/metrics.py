@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from photoz.binning import assign_bins
 from photoz.errors import EvaluationError
-from photoz.evaluate.binning import assign_bins
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from photoz.estimators.base import Estimates, Inputs
 from photoz.estimators.networks.base import NetworkEstimator, check_shapes
+from photoz.estimators.networks.batches import Batch
 from photoz.estimators.networks.layout import InputLayout
 from photoz.schema import Flag
-from photoz.training.batches import Batch
 from photoz.training.settings import Training
 
 

@@ -11,9 +11,9 @@ from cluster.engines.base import Engine, Failure, Lost, Outcome, Success
 from cluster.engines.choose import open_engine
 from cluster.engines.retries import insist, run_passes
 from cluster.inference.plan import Plan, find_remaining, plan_run
+from cluster.inference.publish import Done, explain_unpublished, publish, sum_up_records, unpublish, write_run_record
 from cluster.inference.stages import make_stages
 from cluster.lock import Holder, Lock, find_holder, hold_lock
-from cluster.publish import Done, explain_unpublished, publish, sum_up_records, unpublish, write_run_record
 from cluster.telemetry import Progress, RunTelemetry
 from photoz.catalogue.hats import Partition, list_partitions
 from photoz.catalogue.records import Record, locate_in_run

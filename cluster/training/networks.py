@@ -32,11 +32,11 @@ from cluster.training.plan import (
     write_estimator,
 )
 from photoz.errors import TrainingError
+from photoz.estimators.networks.batches import Batch, prepare_batch
 from photoz.estimators.registry import load_class
 from photoz.inputs import make_inputs
 from photoz.settings.config import Config
 from photoz.storage import find_filesystem, join, remove, use_options
-from photoz.training.batches import Batch, prepare_batch
 from photoz.training.epoch import LossSum, Predictions, make_optimizer, make_schedule, train_epoch, validate
 from photoz.training.history import EpochRecord
 from photoz.training.set import compute_set_hash, count_splits, list_columns, list_parts

@@ -16,6 +16,7 @@ from photoz.errors import ConfigError, EstimatorError, TrainingError
 from photoz.estimators.folder import MANIFEST, read_manifest
 from photoz.estimators.networks.base import NetworkEstimator
 from photoz.estimators.networks.layout import InputLayout
+from photoz.estimators.networks.objectives import Objective
 from photoz.photometry import MagnitudeScaling
 from photoz.plots import plot_history
 from photoz.plots.style import render_png
@@ -23,7 +24,6 @@ from photoz.settings import config_to_dict
 from photoz.settings.config import Config
 from photoz.storage import exists, join, open_atomic, remove
 from photoz.training.history import write_history
-from photoz.training.objectives import Objective
 from photoz.training.recalibrate import calibrate_estimator
 from photoz.training.set import fit_magnitude_scaling, read_redshifts
 from photoz.training.settings import Training

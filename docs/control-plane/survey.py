@@ -16,11 +16,10 @@ from collections import Counter
 from pathlib import Path
 
 import boto3
-import fsspec
 
 from photoz.settings import config_to_dict
 from photoz.settings.config import Config, load_config
-from photoz.storage import list_files, read_json, remove, use_options
+from photoz.storage import find_filesystem, list_folder, read_json, remove, use_options
 
 PARTITIONS = 60
 
@@ -43,7 +42,7 @@ def make(config: Config) -> None:
 
 def count_by_host(config: Config) -> Counter[str]:
     """Count the partitions that are done by the host, which is the pod, that estimated them."""
-    records = list_files(f"{config.locations.catalogue}/run/records/*.json")
+    records = list_folder(f"{config.locations.catalogue}/run/records", "*.json")
     return Counter(str(read_json(file)["estimator"]).rpartition(":")[0] for file in records)
 
 
@@ -51,7 +50,7 @@ def look_for_secrets(config: Config) -> None:
     """Look for the store's secret in every object of the bucket."""
     secret = os.environ["AWS_SECRET_ACCESS_KEY"].encode()
     bucket = config.locations.catalogue.removeprefix("s3://").split("/")[0]
-    store = fsspec.filesystem("s3")
+    store, _ = find_filesystem(config.locations.catalogue)
     files = store.find(bucket)
     found = [file for file in files if secret in store.cat_file(file)]
     assert not found, found

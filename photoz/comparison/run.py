@@ -13,13 +13,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from photoz.binning import choose_round_edges
 from photoz.comparison.plain import PlainCatalogue, read_plain_catalogue
 from photoz.comparison.settings import Comparison, check_comparison, list_bands
 from photoz.errors import ConfigError
 from photoz.estimators.base import Inputs
 from photoz.estimators.photometric.base import PhotometricEstimator, Sample
 from photoz.estimators.registry import list_fitted, load_class
-from photoz.evaluate.binning import choose_round_edges
 from photoz.metrics import Bin, FloatArray, Metrics, compute_binned, compute_metrics
 from photoz.pdf import compute_cde_losses, compute_crps
 from photoz.storage import join, open_atomic

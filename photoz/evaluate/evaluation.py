@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from photoz.binning import choose_round_edges
 from photoz.catalogue.records import read_run_record
 from photoz.errors import EvaluationError
-from photoz.evaluate.binning import choose_round_edges
 from photoz.evaluate.calibration import Calibrations, measure_calibration
 from photoz.evaluate.scan import Galaxies, Scan, read_test_galaxies, scan_catalogue
 from photoz.metrics import (

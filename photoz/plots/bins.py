@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from photoz.evaluate.binning import assign_bins
+from photoz.binning import assign_bins
 from photoz.metrics import Bin, FloatArray, compute_dz, compute_smad
 from photoz.plots.redshifts import choose_redshift_limits, choose_residual_limits, draw_residuals
 from photoz.plots.style import (

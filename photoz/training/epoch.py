@@ -11,9 +11,9 @@ from torch import nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 
+from photoz.estimators.networks.batches import Batch
+from photoz.estimators.networks.objectives import Objective
 from photoz.metrics import compute_dz, compute_r2, compute_smad
-from photoz.training.batches import Batch
-from photoz.training.objectives import Objective
 from photoz.training.settings import Schedule
 
 ADAM_BETAS = (0.9, 0.999)

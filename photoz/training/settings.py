@@ -73,7 +73,7 @@ class Loss(Settings, frozen=True):
     the density's negative log likelihood."""
     smooth_nz_width: float = 0.0
     """In redshift: weigh the training galaxies so that their n(z) is smooth at this scale
-    (`photoz.training.smoothing`), which keeps the training fields' clusters and voids out of p(z); 0 weighs all
+    (`photoz.estimators.smoothing`), which keeps the training fields' clusters and voids out of p(z); 0 weighs all
     alike."""
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import poisson
 
-from photoz.training.smoothing import compute_smoothing_weights
+from photoz.estimators.smoothing import compute_smoothing_weights
 
 _CDF = poisson.cdf(np.arange(8), 1.0)  # above 8 times none of a million galaxies is drawn
 

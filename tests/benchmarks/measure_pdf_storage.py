@@ -15,7 +15,7 @@ import torch
 from scipy.special import ndtr
 
 from photoz.estimators.base import Estimates, Pdfs
-from photoz.estimators.mlp.ensemble import EnsembleRecipe, MixtureEnsemble, compute_loss
+from photoz.estimators.mlp.ensemble import EnsembleRecipe, MixtureEnsemble, sum_losses
 from photoz.inference import make_table
 from photoz.pdf import (
     compute_cde_losses,
@@ -56,7 +56,7 @@ def fit_network(inputs: torch.Tensor, targets: torch.Tensor) -> MixtureEnsemble:
     optimizer = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=1e-2)
     for _ in range(12):
         for rows in torch.randperm(len(inputs)).split(256):
-            loss = compute_loss(network(inputs[rows]), targets[rows].expand(RECIPE.members, -1))
+            loss = sum_losses(network(inputs[rows]), targets[rows].expand(RECIPE.members, -1))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -16,11 +16,11 @@ from tiny_training import BANDS, make_config, write_training_set
 from training_settings import nest
 
 from cluster.training.plan import TrainingPlan, plan_training
+from photoz.estimators.networks.batches import prepare_batch
 from photoz.estimators.networks.hybrid import HybridEstimator
 from photoz.inputs import make_inputs
 from photoz.settings.config import Config
 from photoz.storage import join, read_json, remove
-from photoz.training.batches import prepare_batch
 from photoz.training.epoch import make_optimizer, make_schedule, train_epoch
 from photoz.training.set import list_columns, read_split
 

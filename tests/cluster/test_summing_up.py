@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from cluster.publish import sum_up_records
+from cluster.inference.publish import sum_up_records
 from photoz.catalogue.hats import Partition
 from photoz.catalogue.records import Record, locate_in_run, write_record
 from photoz.errors import CatalogueError
@@ -54,7 +54,7 @@ def test_a_missing_record_is_named_and_no_half_file_stays(tmp_path: Path) -> Non
 
 def test_memory_does_not_grow_with_the_failures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """6,000 failures of half a kilobyte each, a hundred of them held at one time."""
-    monkeypatch.setattr("cluster.publish._GROUP", 5)
+    monkeypatch.setattr("cluster.inference.publish._GROUP", 5)
     location = f"{tmp_path}/{uuid.uuid4().hex}"
     partitions = write_records(location, [20] * 300)
     tracemalloc.start()

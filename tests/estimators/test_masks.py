@@ -5,9 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from photoz.estimators.networks.dropping import drop_image_bands, drop_inputs
 from photoz.estimators.networks.masks import Photometry, encode, number_patterns
 from photoz.photometry import MagnitudeScaling
-from photoz.training.dropping import drop_image_bands, drop_inputs
 from photoz.training.settings import Dropped
 
 SCALING = MagnitudeScaling(

@@ -16,11 +16,11 @@ from cluster.training.plan import TrainingPlan, plan_training, resolve_settings,
 from photoz.errors import EstimatorError
 from photoz.estimators import load_estimator, registry
 from photoz.estimators.networks.base import NetworkEstimator
+from photoz.estimators.networks.batches import Batch, prepare_batch
 from photoz.estimators.networks.paper import PAPERS_SCHEDULE
 from photoz.estimators.photometric.base import Parts, PhotometricEstimator
 from photoz.estimators.photometric.knn import KnnEstimator
 from photoz.inputs import make_inputs
-from photoz.training.batches import Batch, prepare_batch
 from photoz.training.epoch import make_optimizer, make_schedule, train_epoch, validate
 from photoz.training.set import list_columns, read_split
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from photoz.evaluate.binning import choose_round_edges
+from photoz.binning import choose_round_edges
 from photoz.metrics import compute_binned
 from photoz.plots import (
     Quantity,

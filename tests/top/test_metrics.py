@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from photoz.binning import assign_bins, choose_round_edges
 from photoz.errors import EvaluationError
-from photoz.evaluate.binning import assign_bins, choose_round_edges
 from photoz.metrics import (
     STATISTICS,
     compute_binned,

@@ -10,11 +10,11 @@ from training_settings import make_settings
 
 from photoz.errors import TrainingError
 from photoz.estimators import Inputs
+from photoz.estimators.networks.batches import augment, prepare_batch, turn_images
 from photoz.estimators.networks.hybrid import HybridEstimator
 from photoz.estimators.networks.layout import InputLayout
 from photoz.estimators.networks.paper import PaperEstimator
 from photoz.photometry import MagnitudeScaling, MagnitudeSums
-from photoz.training.batches import augment, prepare_batch, turn_images
 from photoz.training.epoch import Predictions, make_optimizer, make_schedule, train_epoch, validate
 from photoz.training.history import EpochRecord, write_history
 from photoz.training.state import TrainingState, restore

@@ -40,7 +40,7 @@ class EnsembleRecipe:
         Fraction of the magnitudes with a signal-to-noise ratio below 3 that count as not detected in each epoch.
     smooth_nz_width : float
         In redshift: the loss is weighted so that the training n(z) is smooth at this scale, which keeps the large-scale
-        structure of the training field out of p(z); see `photoz.training.smoothing`. 0: not weighted.
+        structure of the training field out of p(z); see `photoz.estimators.smoothing`. 0: not weighted.
     """
 
     members: int = 5

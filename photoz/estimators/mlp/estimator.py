@@ -33,10 +33,10 @@ from photoz.estimators.mlp.unseen import (
 )
 from photoz.estimators.photometric.base import Floats, Parts, PhotometricEstimator, Sample, read_rows
 from photoz.estimators.photometric.features import FluxFeatures
+from photoz.estimators.smoothing import compute_smoothing_weights
 from photoz.estimators.tensors import choose_device, put_weights, take_weights
 from photoz.pdf.quantiles import make_coordinates
 from photoz.pdf.recalibration import Recalibration
-from photoz.training.smoothing import compute_smoothing_weights
 
 _PART = 512  # galaxies whose densities are computed together: a few hundred values each stay in the cache
 _MEMBER_STEPS = 12  # of Newton's, from the mean of a member's density; with 7, 1 % of the spreads are wrong by 0.01

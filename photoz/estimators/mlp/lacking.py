@@ -1,7 +1,7 @@
 """Take bands away from training galaxies, so that a network learns what to say of galaxies that lack them.
 
 In magnitudes, before features are made of them, each galaxy once an epoch, and in a survey's patterns. The networks
-drop inputs of each step on their device (`photoz.training.dropping`), images too, beside the galaxies as they are.
+drop inputs of each step on their device (`.networks.dropping`), images too, beside the galaxies as they are.
 """
 
 from dataclasses import replace

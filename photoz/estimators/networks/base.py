@@ -16,10 +16,10 @@ from photoz.estimators.base import Estimates, Inputs, Precision
 from photoz.estimators.folder import MANIFEST, WEIGHTS, Arrays, read_arrays, read_manifest, write_folder
 from photoz.estimators.networks.layout import InputLayout
 from photoz.estimators.networks.network import Head
+from photoz.estimators.networks.objectives import Objective
 from photoz.estimators.tensors import PREFIX, choose_device, put_weights, take_weights
 from photoz.photometry import MagnitudeScaling
 from photoz.survey.settings import Survey
-from photoz.training.objectives import Objective
 from photoz.training.settings import Network, Training
 
 FORMAT_VERSION = 2

@@ -17,6 +17,7 @@ from photoz.estimators.networks.colours import ColourDistance
 from photoz.estimators.networks.layout import InputLayout
 from photoz.estimators.networks.model import MaskedModel, View
 from photoz.estimators.networks.network import Head, MaskedNetwork
+from photoz.estimators.networks.objectives import MaskedObjective
 from photoz.estimators.networks.packed import pack_network
 from photoz.estimators.networks.recalibrate import fit_recalibration
 from photoz.pdf.quantiles import make_coordinates
@@ -24,7 +25,6 @@ from photoz.pdf.recalibration import Recalibration
 from photoz.photometry import MagnitudeScaling
 from photoz.schema import Flag
 from photoz.telemetry import timed
-from photoz.training.objectives import MaskedObjective
 from photoz.training.settings import Network, Training
 
 REACH = 0.08

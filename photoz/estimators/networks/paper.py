@@ -12,12 +12,12 @@ from photoz.estimators.base import Estimates, Inputs, Precision, split_rows
 from photoz.estimators.networks.base import NetworkEstimator, check_shapes
 from photoz.estimators.networks.layout import InputLayout
 from photoz.estimators.networks.network import HybridNetwork
+from photoz.estimators.networks.objectives import PaperObjective
 from photoz.estimators.networks.packed import pack_network
 from photoz.estimators.networks.scaling import scale_cutouts
 from photoz.estimators.tensors import to_tensor
 from photoz.schema import NO_IMAGE, Flag
 from photoz.telemetry import timed
-from photoz.training.objectives import PaperObjective
 from photoz.training.settings import Training
 
 PAPERS_SCHEDULE = {

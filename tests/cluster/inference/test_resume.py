@@ -30,9 +30,9 @@ from tiny_survey import IMAGE_BANDS, make_wcs, write_image
 import cluster.inference.run
 import cluster.inference.stages
 from cluster.inference.plan import Plan
+from cluster.inference.publish import is_published
 from cluster.inference.run import infer_catalogue, plan_run
 from cluster.lock import hold_lock
-from cluster.publish import is_published
 from photoz.catalogue.hats import Partition, list_partitions, locate_partition, locate_primary, read_partition
 from photoz.errors import CatalogueError
 from photoz.ingest.tile import ingest_tile

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from photoz.binning import assign_bins, choose_round_edges
 from photoz.errors import EvaluationError
-from photoz.evaluate.binning import assign_bins, choose_round_edges
 
 VALUES = arrays(np.float64, st.integers(1, 80), elements=st.floats(-30, 30, width=32))
 

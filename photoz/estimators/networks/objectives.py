@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from photoz.estimators.density import compute_binned_loss, compute_mixture_loss
+from photoz.estimators.networks.batches import Batch, augment
+from photoz.estimators.networks.dropping import drop_image_bands, drop_inputs
 from photoz.estimators.networks.layout import InputLayout
 from photoz.estimators.networks.masks import encode
 from photoz.estimators.networks.network import MaskedNetwork
-from photoz.training.batches import Batch, augment
-from photoz.training.dropping import drop_image_bands, drop_inputs
 from photoz.training.settings import Training
 
 
@@ -64,7 +64,7 @@ class PaperObjective:
 class MaskedObjective:
     """Negative log likelihood of each member's density and Huber loss of its point, of each galaxy twice.
 
-    Once as it is, once with inputs dropped at random (`photoz.training.dropping`). The image branch, most of the work,
+    Once as it is, once with inputs dropped at random (`.dropping`). The image branch, most of the work,
     sees each image once.
     """
 

@@ -8,9 +8,9 @@ from photoz.estimators.base import Inputs, Pdfs
 from photoz.estimators.mlp.estimator import MlpEstimator
 from photoz.estimators.photometric.base import Sample
 from photoz.estimators.photometric.boosted import import_lightgbm, make_parameters, make_tree_features
+from photoz.estimators.smoothing import compute_smoothing_weights
 from photoz.photometry import fit_band_differences
 from photoz.schema import LEVELS
-from photoz.training.smoothing import compute_smoothing_weights
 
 SPIKE = 0.25
 
