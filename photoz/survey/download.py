@@ -15,6 +15,8 @@ from photoz.survey.settings import Download, Survey
 logger = logging.getLogger(__name__)
 
 BLOCK_BYTES = 8 * 2**20
+# Without what must stand before and after, the "4.0_180.0" of a name that begins with KiDS_DR4.0_180.0 would be a
+# place.
 PLACE = re.compile(r"(?:^|_|\s)(\d+(?:\.\d+)?)_([+-]?\d+(?:\.\d+)?)(?=_|$|\s)")
 
 
@@ -66,6 +68,7 @@ def plan_download(download: Download, survey: Survey) -> list[tuple[str, ...]]:
         for template, band in itertools.product(templates, survey.image_bands):
             plan.append((f"{base}/{template.format(ra=ra, dec=dec, band=band)}",))
         if "cat" in download.kinds:
+            # DR4.1 lists before DR4.0: it re-released 196 of the 1006 catalogues, and the others exist as DR4.0 alone.
             names = _expand_classes(survey.catalogue_file.format(ra=ra, dec=dec))
             plan.append(tuple(f"{base}/{name}" for name in sorted(names, reverse=True)))
     return plan
@@ -94,6 +97,7 @@ def read_places(download: Download) -> list[Place]:
         raise ConfigError(
             "no tile to download: name some in download.tiles (like KIDS_180.0_-0.5) or in the file download.tile_list"
         )
+    # A wget script names a tile once for each of its files.
     return sorted(set(places))
 
 
@@ -113,6 +117,8 @@ def fetch_file(folder: str, urls: Sequence[str]) -> FileOutcome:
         try:
             status, size = _fetch(url, join(folder, name))
             return FileOutcome(name, status, bytes_fetched=size)
+        # Only a file that is not there is looked for under the next URL. After any other failure the older release
+        # would be fetched in place of the newer one, and be there at the next run.
         except FileNotFoundError:
             problems.append(f"{url} does not exist")
         except (OSError, SurveyFileError, ValueError) as error:
@@ -137,9 +143,11 @@ def _fetch(url: str, target: str) -> tuple[Literal["done", "skipped"], int]:
     source, path = find_filesystem(url)
     size = source.info(path).get("size")
     store, place = find_filesystem(target)
+    # A server that does not tell the size can only be believed; a file under its own name was moved there whole.
     if store.exists(place) and size in (None, store.size(place)):
         return "skipped", 0
     store.makedirs(place.rsplit("/", 1)[0], exist_ok=True)
+    # Under another name until it is whole, so that a download that was cut short is never ingested.
     start = _find_start(store, f"{place}.part")
     try:
         with source.open(path, "rb", block_size=BLOCK_BYTES) as remote:
@@ -150,9 +158,12 @@ def _fetch(url: str, target: str) -> tuple[Literal["done", "skipped"], int]:
         with source.open(path, "rb", block_size=0) as remote:
             written = _append(remote, store, f"{place}.part", start)
     if size is not None and written != size:
+        # Longer than the server's file, it was begun from another version: no resuming mends it. A shorter one stays
+        # and is added to by the next run.
         if written > size:
             store.rm_file(f"{place}.part")
         raise SurveyFileError(f"{base_name(url)} ended after {written} of {size} bytes")
+    # Last: from here on the file counts as fetched.
     move(store, f"{place}.part", place)
     return "done", written - start
 
@@ -161,6 +172,7 @@ def _append(remote: IO[bytes], store: Any, part: str, start: int) -> int:
     """Add the rest of the file to what is there; returns the bytes now there."""
     if start:
         remote.seek(start)
+    # From the beginning where the server gives no ranges: what an earlier attempt left must not stay before it.
     with store.open(part, "ab" if start else "wb") as file:
         return start + sum(int(file.write(block)) for block in _read_blocks(remote))
 
@@ -171,6 +183,7 @@ def _find_start(store: Any, part: str) -> int:
 
 
 def _protocols(store: Any) -> tuple[str, ...]:
+    # fsspec gives one name as text and several as a tuple: the local disk is "file" and "local".
     return (store.protocol,) if isinstance(store.protocol, str) else tuple(store.protocol)
 
 
@@ -181,6 +194,7 @@ def _read_blocks(file: IO[bytes]) -> Iterator[bytes]:
 
 def _expand_classes(template: str) -> list[str]:
     """Expand ``[01]`` into one name for each character."""
+    # With a group in the pattern, re.split gives what it matched at every odd index.
     parts = re.split(r"\[([^\]]+)\]", template)
     choices = [list(part) if index % 2 else [part] for index, part in enumerate(parts)]
     return ["".join(pieces) for pieces in itertools.product(*choices)]

@@ -80,6 +80,7 @@ def find_tiles(survey: Survey, folder: str, *, weights: bool = False) -> list[Ti
     SurveyFileError
         The folder does not exist, or holds no file of the survey's naming.
     """
+    # What is found is put behind it with one slash; two would be another key in an object store.
     folder = folder.rstrip("/")
     templates = _list_templates(survey, weights=weights)
     paths = _list_files(folder)
@@ -102,11 +103,13 @@ def find_tiles(survey: Survey, folder: str, *, weights: bool = False) -> list[Ti
 
 def _list_files(folder: str) -> list[str]:
     fs, root = find_filesystem(folder)
+    # fsspec gives paths without the protocol, so the folder is cut off in that form and put back as it was given.
     root = str(root).rstrip("/")
     try:
         paths = fs.find(root)
     except OSError as error:
         raise SurveyFileError(f"the survey's folder {folder!r} cannot be listed: {error}") from error
+    # A folder that does not exist is no error to fsspec's find, locally and in a store: it finds nothing.
     if not paths:
         raise SurveyFileError(
             f"the survey's folder {folder!r} is missing or empty: set locations.survey, or run jobs/simulate_survey.py"
@@ -115,6 +118,7 @@ def _list_files(folder: str) -> list[str]:
 
 
 def _list_templates(survey: Survey, *, weights: bool) -> list[_Template]:
+    # An empty name means that the survey has no such files: they are not looked for, and not reported as missing.
     kinds = {"image": survey.image_file, "mask": survey.mask_file}
     if weights:
         kinds["weight"] = survey.weight_file
@@ -123,8 +127,10 @@ def _list_templates(survey: Survey, *, weights: bool) -> list[_Template]:
 
 
 def _match_template(paths: Iterable[str], template: str) -> list[tuple[_Place, str]]:
+    # Not str.format: what stands for the place is a group of the pattern, and all else may be a glob.
     parts = re.split(r"\{(ra|dec)\}", template)
     pattern = "".join(_PLACES[part] if index % 2 else _translate_glob(part) for index, part in enumerate(parts))
+    # fpack adds the ending to the plain name. Of both, the packed one sorts last and is taken.
     expression = re.compile(pattern + r"(?:\.fz)?")
     matches = ((expression.fullmatch(path), path) for path in paths)
     return [(_Place(**({"ra": "", "dec": ""} | match.groupdict())), path) for match, path in matches if match]
@@ -139,6 +145,7 @@ def _translate_glob(text: str) -> str:
 
 
 def _strip_anchors(pattern: str) -> str:
+    # Python before 3.14 ends the pattern with \Z, later ones with \z; either would end the name in its middle.
     return re.sub(r"^\(\?s:(.*)\)(\\Z|\\z)$", r"\1", pattern)
 
 

@@ -27,6 +27,8 @@ BLOCK_BYTES = 16 * 2**20
 
 # What astropy and its decompressor raise on bytes that are not the FITS file they claim to be.
 FITS_ERRORS = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, MemoryError, RuntimeError, VerifyError)
+# As the stores' clients name them. "created" is last: on a local disk fsspec gives the time of the last change of the
+# inode there, which a chmod or a new name alters, too.
 _VERSION_KEYS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created")
 
 
@@ -133,7 +135,9 @@ def inspect_image(location: str, kind: ImageKind = "image") -> ImageInfo:
         The file is missing, is not FITS, holds no two-dimensional image, several of which none is of this kind, or is
         truncated.
     """
+    # Asked of the file system, since a stream cannot tell that it ends early before it is read.
     size = stamp_file(location).size
+    # As it lies in the file: the checksums and byte positions of a packed image are those of the table that holds it.
     with _open_fits(location, disable_image_compression=True) as units:
         hdu = _choose_unit(units, kind, base_name(location))
         unit = units[hdu]
@@ -147,8 +151,10 @@ def inspect_image(location: str, kind: ImageKind = "image") -> ImageInfo:
             f"{base_name(location)} is truncated: {size} bytes, and its header promises {spans[2]}; fetch it again"
         )
     if compressed:
+        # Only now as the image that it stands for, whose NAXIS1 and NAXIS2 are not those of the table.
         with _open_fits(location) as units:
             header = units[hdu].header.copy()
+    # FITS gives the fastest axis first, NumPy last.
     shape = (int(header["NAXIS2"]), int(header["NAXIS1"]))
     return ImageInfo(location, header.tostring(sep="\n"), shape, hdu, spans, *sums, compressed)
 
@@ -158,6 +164,7 @@ def _choose_unit(units: fits.HDUList, kind: ImageKind, name: str) -> int:
     names = {
         index: str(unit.header.get("EXTNAME", "")).strip().upper()
         for index, unit in enumerate(units)
+        # A primary unit without data is an image of no axes, and stands before every extension.
         if _is_compressed(unit) or (unit.is_image and unit.header.get("NAXIS", 0) == 2)
     }
     if not names:
@@ -176,6 +183,7 @@ def _choose_unit(units: fits.HDUList, kind: ImageKind, name: str) -> int:
 
 
 def _is_compressed(unit: Any) -> bool:
+    # The tiled image convention's own mark: EXTNAME is the writer's choice.
     return bool(unit.header.get("ZIMAGE", False))
 
 
@@ -197,13 +205,16 @@ class RowReader:
         self._header = info.parse_header()
 
     def __enter__(self) -> Self:
+        # Opened here and not in the constructor, so that a reader that is never entered leaves no file open.
         self._file = _open_bytes(self.info.location)
         if self.info.compressed:
+            # All of the file before the first pixel is used: see the head of this module.
             self._digest.update_rest(self._file)
             self._digest.verify()
             self._file.seek(0)
             self._units = parse_fits(self._file, self.info.location)
         else:
+            # Up to the pixels, headers of other units included: the SHA-256 is of the whole file.
             self._digest.update(_read_exactly(self._file, self.info.spans[1], self.info.name))
         return self
 
@@ -218,6 +229,7 @@ class RowReader:
         SurveyFileError
             The bytes end early or cannot be decompressed.
         """
+        # The last stripe of a tile is shorter, unless the height is a multiple of a shard.
         stop = min(self._row + count, self.info.shape[0])
         rows = self._decompress(stop) if self.info.compressed else self._read_plain(stop)
         self._row = stop
@@ -241,10 +253,13 @@ class RowReader:
         dtype = np.dtype(_DTYPES[bitpix])
         data = _read_exactly(self._file, (stop - self._row) * columns * dtype.itemsize, self.info.name)
         self._digest.update(data)
+        # A view of the bytes and not a copy; it is copied once, into the stripe, in float32 and native order.
         return _scale_rows(np.frombuffer(data, dtype).reshape(-1, columns), self._header)
 
     def _decompress(self, stop: int) -> npt.NDArray[Any]:
         with refuse_damaged(f"{self.info.name} cannot be decompressed in rows {self._row} to {stop}"):
+            # astropy's section decompresses the tiles of these rows alone; .data would hold the whole image, 1.5 GB of
+            # a KiDS tile.
             rows: npt.NDArray[Any] = np.asarray(self._units[self.info.hdu].section[self._row : stop])
         return rows
 
@@ -260,6 +275,7 @@ class FileDigest:
     def update(self, data: bytes) -> None:
         """Take the file's next bytes."""
         taken, spans = self._totals["taken"], self._info.spans
+        # A block may begin in one part of the file and end in another; what lies outside the unit is summed in neither.
         header, start, stop = (min(max(place - taken, 0), len(data)) for place in spans)
         self._sha.update(data)
         self._totals["header"] += sum_words(memoryview(data)[header:start], taken + header - spans[0])
@@ -290,6 +306,8 @@ class FileDigest:
                 f"{self._info.name} is corrupt: DATASUM is {self._info.datasum} and its data sum to {data}; "
                 "fetch it again"
             )
+        # CHECKSUM is chosen so that header and data together sum to all ones, which in ones' complement is minus zero;
+        # plain zero is the same number.
         total = fold_carries(self._totals["header"] + data)
         if self._info.checksum not in (None, "") and total not in (0, 0xFFFFFFFF):
             raise SurveyFileError(
@@ -309,9 +327,11 @@ def parse_datasum(stated: object, name: str) -> int | None:
     SurveyFileError
         What it states is no number.
     """
+    # An empty string states that the sum is not known (FITS Standard 4.0, section 4.4.2.7).
     if stated in (None, ""):
         return None
     try:
+        # A string by the standard; some writers give a number.
         return int(str(stated))
     except ValueError as error:
         raise SurveyFileError(
@@ -334,8 +354,10 @@ def sum_words(data: bytes | memoryview, offset: int = 0) -> int:
     >>> sum_words(bytes.fromhex("00000001 ffffffff")) == 2**32
     True
     """
+    # FITS pads its blocks to whole words, but ours begin wherever a row or a read ends.
     before, after = offset % 4, -(offset + len(data)) % 4
     words = np.frombuffer(bytes(before) + data + bytes(after) if before or after else data, dtype=">u4")
+    # 64 bits hold the sum of 2**32 words, 17 GB, without a carry being lost.
     return int(words.astype("=u4").sum(dtype=np.uint64))
 
 
@@ -355,7 +377,9 @@ _DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 def _scale_rows(rows: npt.NDArray[Any], header: fits.Header) -> npt.NDArray[Any]:
     scale, zero, blank = float(header.get("BSCALE", 1)), float(header.get("BZERO", 0)), header.get("BLANK")
+    # Not multiplied by 1: whole numbers would become float64 for nothing, a mask of bytes at eight times the memory.
     scaled = rows if (scale, zero) == (1, 0) else rows * scale + zero
+    # BLANK means something for integers alone (FITS Standard 4.0, section 4.4.2.5), and is a value before scaling.
     return scaled if rows.dtype.kind == "f" or blank is None else np.where(rows == blank, np.nan, scaled)
 
 
@@ -380,6 +404,7 @@ def refuse_missing(location: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        # Taken for missing, it would have what an earlier run made of the file removed.
         if is_store_trouble(error) or isinstance(error, PermissionError):
             raise
         raise SurveyFileError(f"{base_name(location)} is missing or cannot be read at {location!r}: {error}") from error
@@ -396,6 +421,7 @@ def refuse_damaged(problem: str) -> Iterator[None]:
     try:
         yield
     except FITS_ERRORS as error:
+        # Asking again may help: whoever called tries again, and the file is not blamed.
         if is_store_trouble(error):
             raise
         raise SurveyFileError(f"{problem}: {error}; fetch it again") from error
@@ -409,6 +435,7 @@ def _open_bytes(location: str) -> IO[bytes]:
 
 def _read_exactly(file: IO[bytes], count: int, name: str) -> bytes:
     data = file.read(count)
+    # read() gives what is left at the end of a file, and no error.
     if len(data) < count:
         raise SurveyFileError(f"{name} is truncated: {len(data)} bytes where {count} are due; fetch it again")
     return data
@@ -425,4 +452,5 @@ def _open_fits(location: str, **options: Any) -> Iterator[fits.HDUList]:
 def parse_fits(file: IO[bytes], location: str, **options: Any) -> fits.HDUList:
     """Open a FITS file lazily; raises `SurveyFileError` when it is none."""
     with quiet_astropy(), refuse_damaged(f"{base_name(location)} is no valid FITS file"):
+        # No memory map: the file may be an object in a store.
         return fits.open(file, mode="readonly", memmap=False, lazy_load_hdus=True, **options)

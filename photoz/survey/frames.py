@@ -46,13 +46,19 @@ def convert_to_icrs(wcs: WCS, shape: tuple[int, int], *, name: str) -> WCS:
     Calabretta & Greisen 2002, A&A 395, 1077, section 2: how CRVAL and LONPOLE orient the native sphere.
     """
     frame = _find_frame(wcs, name)
+    # Untouched, so that the usual file's pixels are not moved by a rounding.
     if _is_icrs(frame) and wcs.wcs.lng == 0:
         return wcs
+    # Infinite unless the conversion comes to its end: what astropy cannot convert is refused in the same words.
     error = float("inf")
     with suppress(WcsError, NoConvergence, ValueError):
         ordered = wcs if wcs.wcs.lng == 0 else _swap_axes(wcs)
+        # Axes first: the rotation takes the first for the longitude.
         converted = ordered if _is_icrs(frame) else _rotate_to_icrs(ordered, frame)
+        # Held against the file's own WCS, since one rotation is exact only where the frames differ by one: FK4 has
+        # terms of aberration, which bend the sky by more the larger the image.
         error = measure_error(wcs, converted, frame, shape)
+    # Written so that NaN is refused, too.
     if not error <= LARGEST_ERROR:
         raise SurveyFileError(
             f"{name} has its positions in {frame.name.upper()} (CTYPE1 = {wcs.wcs.ctype[0]!r}, CTYPE2 = "
@@ -82,6 +88,7 @@ def measure_error(wcs: WCS, converted: WCS, frame: BaseCoordinateFrame, shape: t
     y, x = (grid.ravel() for grid in np.meshgrid(*(np.linspace(0, side - 1, 7) for side in shape), indexing="ij"))
     world = wcs.all_pix2world(x, y, 0)
     sky = SkyCoord(world[wcs.wcs.lng], world[wcs.wcs.lat], unit="deg", frame=frame).icrs
+    # Without quiet, one position that does not converge would raise for all.
     there = converted.all_world2pix(sky.ra.deg, sky.dec.deg, 0, quiet=True)
     return float(np.nan_to_num(np.hypot(there[0] - x, there[1] - y), nan=np.inf).max())
 
@@ -108,6 +115,7 @@ def _is_icrs(frame: BaseCoordinateFrame) -> bool:
 
 def _swap_axes(wcs: WCS) -> WCS:
     """Exchange the two axes on the sky; those of the pixels stay, and the pixels with them."""
+    # relax keeps the terms of distortion, which are not of the standard; they belong to the pixels and stay.
     header = wcs.to_header(relax=True)
     pc, cdelt = wcs.wcs.get_pc(), wcs.wcs.get_cdelt()
     for axis, other in ((1, 2), (2, 1)):
@@ -115,6 +123,7 @@ def _swap_axes(wcs: WCS) -> WCS:
             header[f"{key}{axis}"] = values[other - 1]
         header[f"CUNIT{axis}"] = str(wcs.wcs.cunit[other - 1])
         for column in (1, 2):
+            # Rows of the matrix are axes of the sky, columns those of the pixels: only rows change places.
             header[f"PC{axis}_{column}"] = pc[other - 1, column - 1]
     return _make_wcs(header)
 
@@ -126,10 +135,13 @@ def _rotate_to_icrs(wcs: WCS, frame: BaseCoordinateFrame) -> WCS:
     header = wcs.to_header(relax=True)
     icrs = reference.icrs
     header["CRVAL1"], header["CRVAL2"] = icrs.ra.deg, icrs.dec.deg
+    # Position angles grow from north to east, as native longitudes fall.
     header["LONPOLE"] = wcs.wcs.lonpole - reference.position_angle(pole).deg
     for axis, key in ((1, "RA--"), (2, "DEC-")):
         header[f"CTYPE{axis}"] = key + wcs.wcs.ctype[axis - 1][4:]
     header["RADESYS"] = "ICRS"
+    # Of the old frame. LATPOLE only decides between two solutions, and zenithal projections have one; elsewhere
+    # `measure_error` would show the wrong one. An EQUINOX beside ICRS means nothing.
     for key in ("LATPOLE", "EQUINOX"):
         header.remove(key, ignore_missing=True)
     return _make_wcs(header)
@@ -137,5 +149,6 @@ def _rotate_to_icrs(wcs: WCS, frame: BaseCoordinateFrame) -> WCS:
 
 def _make_wcs(header: fits.Header) -> WCS:
     with warnings.catch_warnings():
+        # It tells of cards that astropy has put right, which is the release's business.
         warnings.simplefilter("ignore", FITSFixedWarning)
         return WCS(header, naxis=2)

@@ -50,6 +50,7 @@ class Survey(Settings, frozen=True):
     catalogue_file: str = "KiDS_DR4.[01]_{ra}_{dec}_ugriZYJHKs_cat.fits"
     """May be a glob: DR4.1 re-released 196 of the 1006 catalogues. The highest match is read."""
     columns: Columns = Columns()
+    # Both stand in magnitude and error alike. Within 0.5 mag of it a value counts as the sentinel (sources.py).
     not_detected: float = 99.0
     not_observed: float = -99.0
     magnitudes_dereddened: bool = True
@@ -75,9 +76,11 @@ class Selection(Settings, frozen=True):
     mag_auto_below: float = 20.0
     """[mag(AB)] limit in r_auto (Bilicki et al. 2021, section 2)."""
     cuts: tuple[Cut, ...] = (
+        # Bilicki et al. 2021, A&A 653, A82: galaxies by each of three classifiers, then no flagged pixels.
         Cut(column="SG_FLAG", equals=1),
         Cut(column="SG2DPHOT", equals=0),
         Cut(column="CLASS_STAR", below=0.5),
+        # 28668 is bits 2 to 11, 13 and 14; bits 0, 1 and 12 may be set.
         Cut(column="MASK", bits_clear=28668),
     )
     bright_sample: str = ""
@@ -94,7 +97,9 @@ class Download(Settings, frozen=True):
     """Names of tiles, like ``KIDS_180.0_-0.5``."""
     tile_list: Location = ""
     """File with a tile a line; the release's wget scripts will do."""
+    # Weights are left out: no estimator reads them (tiles.store_weights).
     kinds: tuple[Literal["sci", "wei", "msk", "cat"], ...] = ("sci", "msk", "cat")
+    # The KiDS-Bright file, for selection.bright_sample.
     other_urls: tuple[str, ...] = ("https://kids.strw.leidenuniv.nl/DR4/data_files/KiDS_DR4_brightsample.fits",)
     """Further files to fetch."""
 

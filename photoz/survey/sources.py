@@ -36,10 +36,12 @@ def list_catalogue_columns(survey: Survey, selection: Selection) -> dict[str, st
         for key in ("mag", "magerr"):
             wanted[getattr(names, key).format(band=band)] = f"survey.columns.{key}, band {band} of survey.bands"
         if not survey.magnitudes_dereddened:
+            # Asked for only where it is subtracted, so that a survey without such columns can be read.
             wanted[names.extinction.format(band=band)] = "survey.columns.extinction, as magnitudes_dereddened is false"
     if not survey.mag_auto_dereddened:
         column = names.extinction.format(band=survey.mag_auto_band)
         wanted.setdefault(column, "survey.columns.extinction, as mag_auto_dereddened is false")
+    # The sample's list takes the place of the cuts, and a catalogue that goes with it may lack their columns.
     if not selection.bright_sample:
         wanted |= {cut.column: "selection.cuts" for cut in selection.cuts if cut.column not in wanted}
     return wanted
@@ -71,6 +73,7 @@ def read_catalogue(location: str, survey: Survey, selection: Selection) -> FitsT
     wanted = list_catalogue_columns(survey, selection)
     catalogue = read_table(location, wanted)
     for column, setting in wanted.items():
+        # Some surveys number their sources: an identifier may be an integer or text, and becomes text.
         kinds = _IDENTIFIERS if column == survey.columns.object_id else _NUMBERS
         _check_column(catalogue, column, setting, kinds)
     return _convert_units(catalogue, wanted, survey.columns)
@@ -109,12 +112,16 @@ def make_sources(
         a column that holds none.
     """
     names = survey.columns
+    # Selected first: rows without a position count as lost only where they would have been kept.
     selected = np.flatnonzero(select_sources(catalogue, survey, selection, bright_ids=bright_ids))
     placed = find_positions(catalogue.columns[names.ra], catalogue.columns[names.dec])[selected]
+    # Rows of the file and not of the selection, so that a warning can show the first of them as it stands there.
     rows, rejected = selected[placed], selected[~placed]
     columns = {name: values[rows] for name, values in catalogue.columns.items()}
     ra, dec = wrap_ra(columns[names.ra]), columns[names.dec].astype(float)
     table: dict[str, Any] = {
+        # HATS's spatial index: the HEALPix pixel of order 29, NESTED, so that rows of a coarser pixel follow each
+        # other.
         HEALPIX_COLUMN: np.asarray(compute_spatial_index(ra, dec), np.int64),
         "object_id": _to_strings(columns[names.object_id]),
         "ra": ra,
@@ -129,6 +136,7 @@ def make_sources(
         pa.array(table[field.name].tolist() if field.type == pa.string() else table[field.name], field.type)
         for field in schema
     ]
+    # The identifier decides between sources of one pixel of order 29: the order does not depend on the file's.
     order = [(HEALPIX_COLUMN, "ascending"), ("object_id", "ascending")]
     return pa.Table.from_arrays(arrays, schema=schema).sort_by(order), rejected
 
@@ -145,6 +153,7 @@ def find_positions(ra_N: npt.NDArray[Any], dec_N: npt.NDArray[Any]) -> npt.NDArr
     >>> find_positions(np.array([360.1, -10, 10, np.nan, 400]), np.array([90, 0, -999, 0, 0])).tolist()
     [True, True, False, False, False]
     """
+    # A comparison with NaN is false, so that NaN and infinity need no test of their own.
     found: npt.NDArray[np.bool_] = (np.abs(ra_N.astype(float)) <= FARTHEST_RA) & (np.abs(dec_N.astype(float)) <= 90)
     return found
 
@@ -190,8 +199,10 @@ def select_sources(
         As `calibrate_mag_auto`, or a cut asks for bits of a column that holds none.
     """
     columns = catalogue.columns
+    # NaN is below no limit: a source without a total magnitude is left out here.
     keep: npt.NDArray[np.bool_] = calibrate_mag_auto(catalogue, survey) < selection.mag_auto_below
     if bright_ids is not None:
+        # By identifier, as text without blanks: FITS pads text to the width of its column.
         return keep & np.isin(_to_strings(columns[survey.columns.object_id]), list(bright_ids))
     for cut in selection.cuts:
         keep &= _apply_cut(cut, columns[cut.column], catalogue.name)
@@ -210,9 +221,11 @@ def calibrate_mag_auto(catalogue: FitsTable, survey: Survey) -> npt.NDArray[np.f
     ----------
     KiDS-Bright's MAG_AUTO_CALIB (Bilicki et al. 2021, A&A 653, A82) is MAG_AUTO + DMAG_R - EXTINCTION_r.
     """
+    # Sentinels first: -99 would be the brightest source of all, and an extinction may take one beyond the tolerance.
     mag = _clean(catalogue.columns[survey.columns.mag_auto], survey)
     if survey.mag_auto_offset_sign:
         offset = _read_offset(catalogue, survey, survey.mag_auto_band)
+        # Without the card the offset counts as 0: only the images are refused where one is to be applied and lacks.
         mag += np.float32(survey.mag_auto_offset_sign * (offset or 0.0))
     if not survey.mag_auto_dereddened:
         mag -= catalogue.columns[survey.columns.extinction.format(band=survey.mag_auto_band)].astype(np.float32)
@@ -233,6 +246,7 @@ def read_zeropoint_offsets(catalogue: FitsTable, survey: Survey) -> dict[str, fl
 def compute_mean_extinction(catalogue: FitsTable, survey: Survey) -> float | None:
     """Compute the mean extinction of a tile's sources in the band of ``mag_auto`` [mag]; None without its column."""
     column = survey.columns.extinction.format(band=survey.mag_auto_band)
+    # The report sets redshifts beside it; the column is not asked for where magnitudes are dereddened already.
     values = catalogue.columns.get(column, np.empty(0))
     known = values[np.isfinite(values)]
     return float(known.mean(dtype=np.float64)) if len(known) else None
@@ -240,6 +254,7 @@ def compute_mean_extinction(catalogue: FitsTable, survey: Survey) -> float | Non
 
 def _read_offset(catalogue: FitsTable, survey: Survey, band: str) -> float | None:
     key = survey.zeropoint_offset.format(BAND=band.upper(), band=band)
+    # astropy parses a card when it is asked for, so a damaged one raises here and not when the file is opened.
     with refuse_damaged(f"{catalogue.name}: its header's {key} cannot be read"):
         value = catalogue.primary.get(key)
     if value is None:  # absent, or there without a value
@@ -247,6 +262,7 @@ def _read_offset(catalogue: FitsTable, survey: Survey, band: str) -> float | Non
     offset = np.nan
     with suppress(TypeError, ValueError):
         offset = float(value)
+    # FITS's T is Python's True, and float(True) is 1: a logical card would pass for an offset of one magnitude.
     if isinstance(value, bool) or not np.isfinite(offset):
         raise SurveyFileError(
             f"{catalogue.name}: its header has {key} = {value!r}, which is no zero-point offset in mag: correct the "
@@ -258,6 +274,7 @@ def _read_offset(catalogue: FitsTable, survey: Survey, band: str) -> float | Non
 
 def _check_column(catalogue: FitsTable, column: str, setting: str, kinds: str) -> None:
     values = catalogue.columns[column]
+    # A cell of a FITS table may hold an array, whose column has a second axis here.
     if values.dtype.kind in kinds and values.ndim == 1:
         return
     held = f"{values.dtype}" + (f" of shape {values.shape[1:]} a row" if values.ndim > 1 else "")
@@ -275,6 +292,7 @@ def _convert_units(catalogue: FitsTable, wanted: dict[str, str], names: Columns)
         unit, place = catalogue.units.get(column, ""), f"{catalogue.name}: column {column} ({setting})"
         if column in (names.ra, names.dec):
             columns[column] = convert_to_degrees(columns[column], unit, column=place, hours=column == names.ra)
+        # Of those that are asked for alone: what cuts are put on may have any unit.
         elif setting.startswith(_OF_MAGNITUDES):
             require_magnitudes(unit, column=place)
     return replace(catalogue, columns=columns)
@@ -289,10 +307,12 @@ def _apply_cut(cut: Cut, values: npt.NDArray[Any], name: str) -> npt.NDArray[np.
     if cut.at_least is not None:
         keep &= values >= cut.at_least
     if cut.bits_clear is not None:
+        # A float column would be cut down to whole numbers, and the bits mean nothing.
         if values.dtype.kind not in "iub":
             raise SurveyFileError(
                 f"{name}: selection.cuts asks for bits of column {cut.column}, which holds {values.dtype}, not integers"
             )
+        # In 64 bits: NumPy refuses a number that is wider than the column, as 2**16 is for 16 bits.
         keep &= values.astype(np.int64) & cut.bits_clear == 0
     return keep
 
@@ -306,12 +326,15 @@ def _convert_magnitudes(columns: dict[str, npt.NDArray[Any]], survey: Survey) ->
         raw = columns[names.mag.format(band=band)]
         mag, err = _clean(raw, survey), _clean(columns[names.magerr.format(band=band)], survey)
         if not survey.magnitudes_dereddened:
+            # Sentinels are NaN by now, and stay it; `raw` below still has them.
             mag = mag - columns[names.extinction.format(band=band)].astype(np.float32)
         undetected = _is_sentinel(raw, survey.not_detected)
         # A value that is neither a number nor a sentinel does not show that the band was observed.
         unobserved = np.isnan(mag) & ~undetected
+        # Bit n is the band of index n in survey.bands, here and in the columns not_detected and not_observed.
         observed |= unobserved.astype(np.int32) << index
         detected |= undetected.astype(np.int32) << index
+        # An error without its magnitude would be taken for information on a band that there is none of.
         table[f"mag_{band}"], table[f"magerr_{band}"] = mag, np.where(np.isnan(mag), np.float32(np.nan), err)
     every = (1 << len(survey.bands)) - 1
     flags[detected != 0] |= Flag.BAND_NOT_DETECTED
@@ -330,6 +353,7 @@ def _clean(values: npt.NDArray[Any], survey: Survey) -> npt.NDArray[np.float32]:
 
 
 def _is_sentinel(values: npt.NDArray[Any], sentinel: float) -> npt.NDArray[np.bool_]:
+    # The difference of infinities is NaN, with a warning; it is no sentinel, and `_clean` makes it NaN.
     with np.errstate(invalid="ignore"):
         return np.abs(values.astype(np.float64) - sentinel) < SENTINEL_TOLERANCE
 

@@ -66,6 +66,7 @@ def _read_columns(location: str, crossmatch: Crossmatch) -> FitsTable:
             table.columns[name],
             table.units.get(name, ""),
             column=f"{crossmatch.file}: column {name} (crossmatch.{key})",
+            # An hour is 15 degrees of right ascension; declination in hours would be a mistake, and is refused.
             hours=key == "ra",
         )
         for key, name in (("ra", crossmatch.ra), ("dec", crossmatch.dec))
@@ -76,12 +77,14 @@ def _read_columns(location: str, crossmatch: Crossmatch) -> FitsTable:
 def _list_columns(crossmatch: Crossmatch) -> dict[str, str]:
     keys = ("ra", "dec", "redshift", "quality", "duplicate")
     named = {getattr(crossmatch, key): f"crossmatch.{key}" for key in keys}
+    # An empty name means that the table has no such column, as of duplicates.
     return {column: setting for column, setting in named.items() if column}
 
 
 def _select_reliable(table: FitsTable, match: Crossmatch) -> npt.NDArray[np.bool_]:
     columns = table.columns
     keep = np.isfinite(columns[match.ra]) & np.isfinite(columns[match.dec]) & np.isfinite(columns[match.redshift])
+    # The lower limit of the redshift leaves out stars, which have redshifts near 0 of good quality.
     keep &= (columns[match.quality] >= match.min_quality) & (columns[match.redshift] > match.min_redshift)
     if match.duplicate:
         keep &= columns[match.duplicate].astype(np.int64) == 0

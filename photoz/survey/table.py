@@ -69,15 +69,20 @@ def read_table(location: str, columns: dict[str, str]) -> FitsTable:
         The file is missing, truncated or corrupt, holds no table, or lacks a column.
     """
     with refuse_missing(location), open_file(location) as file:
+        # Once and whole: the SHA-256 is of all bytes, and a store is asked one time. Nothing is parsed before it is
+        # here, so what is verified is what is read.
         data: bytes = file.read()
     name = base_name(location)
     with parse_fits(io.BytesIO(data), location) as units, quiet_astropy():
         with refuse_damaged(f"{name} is no valid FITS table"):
             unit = _find_table(units, name)
+            # Before the columns are asked for by name: a damaged header would blame the settings.
             _verify_unit(unit, len(data), name)
             _require_columns(unit.columns.names, columns, name)
+            # Copies, all of them: a view would keep the whole file in memory for a few columns.
             values = {column: _to_native(unit.data[column]) for column in columns}
             told = {column: str(unit.columns[column].unit or "") for column in columns}
+        # KiDS has the zero-point offsets in the primary header and not in the table's.
         return FitsTable(name, values, units[0].header.copy(), unit.header.copy(), hash_bytes([data]), told)
 
 
@@ -95,6 +100,7 @@ def list_columns(location: str) -> list[str]:
 
 def _find_table(units: fits.HDUList, name: str) -> fits.BinTableHDU:
     for unit in units:
+        # astropy shows a packed image as an image here, so it is not taken for a table.
         if isinstance(unit, fits.BinTableHDU | fits.TableHDU):
             return unit
     raise SurveyFileError(f"{name} holds no table: is it the right file?")
@@ -102,6 +108,8 @@ def _find_table(units: fits.HDUList, name: str) -> fits.BinTableHDU:
 
 def _verify_unit(unit: fits.BinTableHDU, size: int, name: str) -> None:
     """Hold the table against the file's bytes and the checksums that its header states, before any of it is used."""
+    # astropy only warns of a file that ends early, and `quiet_astropy` silences that: it is told here, with both
+    # numbers.
     places = unit.fileinfo()
     end = places["datLoc"] + places["datSpan"]
     if size < end:
@@ -129,5 +137,7 @@ def _require_columns(names: Iterable[str], columns: dict[str, str], name: str) -
 def _to_native(column: Any) -> npt.NDArray[Any]:
     values = np.asarray(column)
     if values.dtype.kind in "SU":
+        # FITS pads text with blanks to the width of its column; leading ones count.
         return np.char.rstrip(values.astype(str))
+    # FITS is big-endian, and Arrow refuses arrays in another byte order than the machine's.
     return values.astype(values.dtype.newbyteorder("="))

@@ -20,6 +20,8 @@ def parse_unit(text: str) -> units.UnitBase | None:
     >>> [str(parse_unit(text)) for text in ("deg", "DEGREES", "rad", "hours", "no unit")]
     ['deg', 'deg', 'rad', 'h', 'None']
     """
+    # In this order: case tells units apart (Mpc and mpc), so the file's own spelling counts first. The plural comes
+    # last: of "s", a second, it would leave nothing.
     for spelling in dict.fromkeys((text.strip(), text.strip().lower(), text.strip().lower().removesuffix("s"))):
         with suppress(ValueError):
             return units.Unit(spelling)
@@ -58,6 +60,7 @@ def convert_to_degrees(values_N: npt.NDArray[Any], unit: str, *, column: str, ho
     if not unit.strip():
         return values_N
     found = parse_unit(unit)
+    # As a unit of time an hour is no angle to astropy; in a column of right ascensions it can be nothing else.
     if found == _HOUR and hours:
         found = units.hourangle
     if found is None or not found.is_equivalent(units.deg):
@@ -65,6 +68,7 @@ def convert_to_degrees(values_N: npt.NDArray[Any], unit: str, *, column: str, ho
             f"{column} is in {unit!r} (TUNIT), which is no unit of an angle that astropy reads: write it in deg, or "
             "correct the TUNIT card"
         )
+    # The same array, so that positions in degrees keep their last bit.
     return values_N if found == units.deg else np.asarray(values_N, np.float64) * found.to(units.deg)
 
 

@@ -64,7 +64,9 @@ def read_wcs(info: ImageInfo, *, pixel_scale: float) -> WCS:
             f"{info.name} has no celestial WCS (CTYPE1 = {wcs.wcs.ctype[0]!r}, CTYPE2 = {wcs.wcs.ctype[1]!r}): "
             "positions cannot be found on it; add one, for instance with astrometry.net"
         )
+    # [arcsec / pixel], the geometric mean of both axes: pixels that are not square have the area that counts.
     scale = float(np.sqrt(np.prod(proj_plane_pixel_scales(wcs)))) * 3600
+    # Written so that NaN is refused: comparisons with it are false.
     if not abs(scale / pixel_scale - 1) <= SCALE_TOLERANCE:
         raise SurveyFileError(
             f"{info.name} has {scale:.4f} arcsec/pixel and survey.pixel_scale is {pixel_scale:.4f} arcsec/pixel: "
@@ -78,6 +80,7 @@ def parse_wcs(header: str, *, name: str) -> WCS:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FITSFixedWarning)
+            # Two axes whatever the header has: all_pix2world would ask for a third one, such as a frequency's.
             return WCS(fits.Header.fromstring(header, sep="\n"), naxis=2)
     except (WcsError, ValueError, TypeError, KeyError, MemoryError) as error:
         raise SurveyFileError(f"{name} has a WCS that cannot be used: {error}") from error
@@ -102,14 +105,19 @@ def align_bands(infos: Mapping[str, ImageInfo], *, pixel_scale: float) -> Grid:
         No WCS, another scale, or bands whose pixels do not lie on each other after a shift.
     """
     references = {band: read_wcs(info, pixel_scale=pixel_scale) for band, info in infos.items()}
+    # The first band's projection is the tile's; the others differ from it by shifts, within LARGEST_MISMATCH.
     first = next(iter(infos))
     shifts = {
         band: _measure_shift(infos[band], wcs, (infos[first], references[first])) for band, wcs in references.items()
     }
+    # Whole pixels, since resampling would correlate the noise; what is left is told in the tile's attributes.
     whole = {band: np.rint(shift).astype(int) for band, shift in shifts.items()}
     low = np.min(list(whole.values()), axis=0)
+    # The hull of all bands: pixels that a band does not have are NaN, and none is cut off.
     high = np.max([shift + infos[band].shape for band, shift in whole.items()], axis=0)
+    # relax keeps SIP's terms, which are polynomials about CRPIX and so move with it.
     header = references[first].to_header(relax=True)
+    # FITS's axis 1 is x, the column. low is negative where another band begins before the first one.
     header["CRPIX1"] -= float(low[1])
     header["CRPIX2"] -= float(low[0])
     return Grid(
@@ -123,13 +131,17 @@ def align_bands(infos: Mapping[str, ImageInfo], *, pixel_scale: float) -> Grid:
 def _measure_shift(info: ImageInfo, wcs: WCS, reference: tuple[ImageInfo, WCS]) -> np.ndarray:
     """Return the row and column of this image's first pixel on the reference's grid [pixel]."""
     rows, columns = info.shape
+    # Corners and middle: a difference of scale, rotation or distortion shows most at the corners.
     x = np.array([0, columns - 1, 0, columns - 1, columns // 2])
     y = np.array([0, 0, rows - 1, rows - 1, rows // 2])
+    # quiet gives what was reached where the inversion does not converge, and the spread below tells it.
     there = np.array(reference[1].all_world2pix(*wcs.all_pix2world(x, y, 0), 0, quiet=True))
+    # all_world2pix gives x, y; shifts are row, column as in the arrays.
     shifts = there[::-1] - np.array([y, x])
     shift: np.ndarray = shifts.mean(axis=1)
     spread = float(np.ptp(shifts, axis=1).max())
     limit = LARGEST_OFFSET * min(*info.shape, *reference[0].shape)
+    # Written so that NaN, of a position without a pixel, is refused.
     if not (spread <= LARGEST_MISMATCH and np.abs(shift).max() <= limit):
         raise SurveyFileError(
             f"{info.name} does not lie on the pixels of {reference[0].name}: its first pixel falls on row "

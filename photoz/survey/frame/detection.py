@@ -24,6 +24,7 @@ STELLAR_RANGE = (1.0, 5.0)
 """[mag] below the saturation limit: between these the half-light radii of stars lie on a narrow ridge."""
 STELLAR_WIDTH = 0.12
 """Relative half-width of that ridge. In the nine-band frame stars scatter by 3 %, and galaxies begin at 15 %."""
+# Of a Gaussian: 2 sqrt(2 ln 2).
 _SIGMA_TO_FWHM = 2.3548
 
 
@@ -73,6 +74,7 @@ class SkyImage:
 def load_sep() -> Any:
     """Import sep, an optional dependency; raises `ConfigError` that says how to install it."""
     try:
+        # Not at the head of this module: who reads a survey that has a catalogue does without it.
         return import_module("sep")
     except ImportError as error:
         raise ConfigError("measuring a frame needs the library sep: pip install 'photoz[frame]'") from error
@@ -80,11 +82,13 @@ def load_sep() -> Any:
 
 def subtract_background(image: npt.NDArray[Any], box: int) -> SkyImage:
     """Subtract the background, estimated as SExtractor does in squares of ``box`` pixels; NaN pixels are left out."""
+    # A copy, in the machine's byte order and one block: sep takes no other, and the caller keeps its image.
     pixels = np.array(image, np.float64, order="C")
     bad = ~np.isfinite(pixels)
     pixels[bad] = 0
     sky = load_sep().Background(pixels, mask=bad, bw=box, bh=box)
     pixels -= sky.back()
+    # Once more, since the background was subtracted from these pixels too: sums over apertures must find nothing there.
     pixels[bad] = 0
     return SkyImage(pixels, np.asarray(sky.rms(), np.float64), bad)
 
@@ -150,10 +154,15 @@ def measure_total(image: SkyImage, found: Detections) -> Totals:
     sep = load_sep()
     place = (found.x, found.y)
     shape = (found.a, found.b, found.theta)
+    # sep numbers objects in the map of segments from 1; 0 is the sky.
     own = {"seg_id": np.arange(1, len(found) + 1, dtype=np.int32), "segmap": found.segments, "mask": image.bad}
+    # 6 is the radius, in units of a and b, within which SExtractor takes the first moment, too.
     kron, _ = sep.kron_radius(image.pixels, *place, *shape, 6.0, **own)
+    # No Kron radius comes of an object whose light sums to nothing; it gets the smallest aperture.
     scale = np.maximum(KRON_FACTOR * np.nan_to_num(kron), SMALLEST_KRON)
     flux, _, _ = sep.sum_ellipse(image.pixels, *place, *shape, scale, subpix=5, **own)
+    # Half of the flux in the Kron ellipse, as FLUX_RADIUS; a flux below 0 has no half, and sep must not be given 0 to
+    # divide by.
     radius, _ = sep.flux_radius(
         image.pixels, *place, 6.0 * found.a, 0.5, normflux=np.maximum(flux, 1e-300), subpix=5, **own
     )
@@ -177,6 +186,7 @@ def find_stars(mag_N: Floats, radius_N: Floats, saturated: float) -> npt.NDArray
     """
     ridge = find_stellar_radius(mag_N, radius_N, saturated)
     point_like = radius_N < (1 + STELLAR_WIDTH) * ridge
+    # Saturation flattens the core, and so makes the half-light radius of a bright star larger.
     blown_up = (mag_N < saturated) & (radius_N < 2.5 * ridge)
     return np.asarray(point_like | blown_up, bool)
 
@@ -200,6 +210,7 @@ def find_stellar_radius(mag_N: Floats, radius_N: Floats, saturated: float) -> fl
     radii = np.sort(radius_N[(mag_N > low) & (mag_N < high) & (radius_N > 0.5)])
     if not len(radii):
         return float("nan")
+    # How many lie within the width from each radius on: the ridge is the densest place, whatever the seeing.
     count = np.searchsorted(radii, radii * (1 + STELLAR_WIDTH)) - np.arange(len(radii))
     start = int(np.argmax(count))
     return float(np.median(radii[start : start + int(count[start])]))
@@ -237,6 +248,7 @@ def match_seeing(image: SkyImage, fwhm: float, target: float) -> SkyImage:
     fwhm, target : float
         [pixel] full widths at half maximum; an image no sharper than the target stays as it is.
     """
+    # The squares of the widths of Gaussians add up.
     sigma = np.sqrt(max(target**2 - fwhm**2, 0.0)) / _SIGMA_TO_FWHM
     return SkyImage(gaussian_filter(image.pixels, sigma) if sigma else image.pixels, image.noise, image.bad)
 
@@ -263,7 +275,9 @@ def measure_apertures(image: SkyImage, found: Detections, radius: float) -> tupl
     """
     sep = load_sep()
     flux, _, _ = sep.sum_circle(image.pixels, found.x, found.y, radius, subpix=5)
+    # A sum of ones tells how much of the circle was observed, edges of the frame included.
     seen, _, _ = sep.sum_circle((~image.bad).astype(np.float64), found.x, found.y, radius, subpix=5)
+    # The local noise takes up what differs over the frame, as where fewer dithers lie on each other.
     error = measure_empty_noise(image, found, radius) * _look_up(image.noise, found.x, found.y)
     lost = seen < 0.5 * np.pi * radius**2
     return np.where(lost, np.nan, flux), np.where(lost, np.nan, error)
@@ -280,13 +294,16 @@ def measure_empty_noise(image: SkyImage, found: Detections, radius: float) -> fl
     radius : float
         [pixel] of the circle.
     """
+    # A diameter apart, so that no two circles share a pixel and the sums are independent but for the correlation.
     step = int(np.ceil(2 * radius))
     shape = image.pixels.shape
     grids = np.mgrid[step : shape[0] - step : step, step : shape[1] - step : step]
     y, x = (grid.ravel().astype(np.float64) for grid in grids)
+    # Two pixels wider: light below the threshold of detection goes on beyond a segment's edge.
     taken = binary_dilation((found.segments > 0) | image.bad, iterations=2).astype(np.float64)
     empty = load_sep().sum_circle(taken, x, y, radius, subpix=1)[0] == 0
     sums, _, _ = load_sep().sum_circle(image.pixels, x[empty], y[empty], radius, subpix=5)
+    # A robust width, since some of the circles hold sources that are too faint to be detected.
     return mad_sigma(sums / _look_up(image.noise, x[empty], y[empty]))
 
 
@@ -318,6 +335,7 @@ def mad_sigma(values: npt.NDArray[Any]) -> float:
 
 
 def _look_up(image_YX: Floats, x_N: Floats, y_N: Floats) -> Floats:
+    # A centroid near the edge can lie outside the frame by a part of a pixel.
     rows = np.clip(np.rint(y_N).astype(np.int64), 0, image_YX.shape[0] - 1)
     columns = np.clip(np.rint(x_N).astype(np.int64), 0, image_YX.shape[1] - 1)
     return np.asarray(image_YX[rows, columns], np.float64)

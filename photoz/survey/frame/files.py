@@ -43,6 +43,7 @@ def write_frame(
         image = resample_image(images[band], zoom)
         mask = resample_mask(sources.saturated, image.shape, zoom)
         header = _make_header(band, image.shape, frame, survey)
+        # Masks share the image's header: ingest holds their shape against it, and takes its WCS for theirs.
         for pattern, data in ((survey.image_file, image), (survey.mask_file, mask)):
             written.append(
                 _write_fits(join(folder, fill_name(pattern, frame.centre, band)), [fits.PrimaryHDU(data, header)])
@@ -51,6 +52,7 @@ def write_frame(
     primary = fits.PrimaryHDU()
     for key, card in sources.cards.items():
         primary.header[key] = card
+    # The catalogue last: a frame whose writing was interrupted lacks it, and ingest says so.
     return [*written, _write_fits(join(folder, fill_name(survey.catalogue_file, frame.centre)), [primary, table])]
 
 
@@ -68,8 +70,10 @@ def resample_image(image: npt.NDArray[Any], zoom: float) -> Image:
     if zoom == 1:
         return np.asarray(image, np.float32)
     bad = ~np.isfinite(image)
+    # A spline through NaN is NaN all over. Divided by the number of finer pixels to a pixel, so that sums stay fluxes.
     fine = _transform(np.where(bad, 0, image), zoom, order=3) / zoom**2
     if bad.any():
+        # Every pixel that a missing one has a share in, by linear interpolation; splines reach farther, but fade.
         fine[_transform(bad.astype(np.float32), zoom, order=1) > 0] = np.nan
     return fine.astype(np.float32)
 
@@ -85,13 +89,17 @@ def resample_mask(mask: npt.NDArray[np.bool_], shape: tuple[int, ...], zoom: flo
     zoom : float
         As `resample_image` was given it.
     """
+    # Any share of a masked pixel masks: better a pixel too many.
     fine = mask if mask.shape == shape else _transform(mask.astype(np.float32), zoom, order=1) > 0
     return np.where(fine, SATURATED, 0).astype(np.uint8)
 
 
 def _transform(image: npt.NDArray[Any], zoom: float, *, order: int) -> npt.NDArray[Any]:
     shape = tuple(int(side * zoom) for side in image.shape)
+    # The middle of the image stays its middle, where make_nominal_wcs puts the reference point.
     offset = [(side - 1) / 2 - (fine - 1) / 2 / zoom for side, fine in zip(image.shape, shape, strict=True)]
+    # The matrix takes places of the output to the input, hence 1 / zoom. "nearest" repeats the edge, where the default
+    # would take zeros from beyond it.
     return np.asarray(affine_transform(image, [1 / zoom] * 2, offset, output_shape=shape, order=order, mode="nearest"))
 
 
@@ -107,6 +115,7 @@ def _make_header(band: str, shape: Sequence[int], frame: Frame, survey: Survey) 
 def _make_column(name: str, values: npt.NDArray[Any]) -> fits.Column:
     kinds = {"f8": "D", "f4": "E", "i4": "J", "i2": "I"}
     if values.dtype.kind == "U":
+        # NumPy keeps 4 bytes a character, FITS one.
         return fits.Column(name=name, format=f"{values.dtype.itemsize // 4}A", array=values)
     return fits.Column(name=name, format=kinds[values.dtype.str[1:]], array=values)
 
