@@ -63,16 +63,19 @@ def ingest_catalogue(tile: TileFiles, survey: Survey, selection: Selection, *, f
         A file is missing or damaged, or does not hold what the settings say. Rows staged before are removed then.
     """
     try:
+        # Within the try: a catalogue that is gone from the survey must not leave its rows staged.
         key = _make_key(tile, survey, selection, folder)
         known = read_staged(staged)
         # A record that does not tell the rejected rows is of a version that staged them as if they had a position.
         if known is not None and known.record.key == key and known.record.rejected is not None:
             return PartOutcome("skipped", sources=known.num_rows, rejected=known.record.rejected)
         catalogue = read_catalogue(tile.catalogue, survey, selection)
+        # Before any row is staged: the images' part reads them from the record, and never opens the catalogue.
         offsets = read_zeropoint_offsets(catalogue, survey)
         ids = read_bright_ids(folder, survey, selection)
         table, rejected = make_sources(catalogue, tile.name, survey, selection, bright_ids=ids)
     except SurveyFileError:
+        # Rows of a file that is bad by now would be partitioned with the others, and nobody would know.
         remove(staged)
         raise
     _warn_of_rejected(tile.name, catalogue, rejected, survey.columns)
@@ -85,6 +88,7 @@ def ingest_catalogue(tile: TileFiles, survey: Survey, selection: Selection, *, f
         extinction=compute_mean_extinction(catalogue, survey),
         photoz=photoz.__version__,
     )
+    # Rows and record in one file, so that no crash can leave the one without the other.
     write_staged(table, staged, record)
     return PartOutcome("done", sources=table.num_rows, rejected=len(rejected))
 
@@ -130,6 +134,7 @@ def read_bright_ids(folder: str, survey: Survey, selection: Selection) -> frozen
     if not selection.bright_sample:
         return None
     location = join(folder, selection.bright_sample)
+    # The stamp is part of the cache's key: a worker that lives on reads a file anew that was replaced since.
     return _load_ids(location, survey.columns.object_id, stamp_file(location))
 
 
@@ -146,10 +151,12 @@ def _make_key(tile: TileFiles, survey: Survey, selection: Selection, folder: str
     values = msgspec.to_builtins(survey)
     key = {
         "source": stamp_file(tile.catalogue).to_dict(),
+        # Not all of survey: another pixel scale or file name would stage a thousand tiles again for the same rows.
         "survey": {name: values[name] for name in _KEY_SETTINGS},
         "selection": msgspec.to_builtins(selection),
     }
     if selection.bright_sample:
+        # Its name stands in selection already; another file under the same name keeps other rows.
         key["bright_sample"] = stamp_file(join(folder, selection.bright_sample)).to_dict()
     # As it comes back from the file, where tuples have become lists.
     plain: dict[str, Any] = json.loads(json.dumps(key))
@@ -159,6 +166,7 @@ def _make_key(tile: TileFiles, survey: Survey, selection: Selection, folder: str
 def _warn_of_rejected(tile: str, catalogue: FitsTable, rejected: npt.NDArray[np.intp], names: Columns) -> None:
     if not len(rejected):
         return
+    # One row by name tells a wrong column from a few bad sources; all of them may be 100,000 lines.
     first = [catalogue.columns[name][rejected[0]] for name in (names.object_id, names.ra, names.dec)]
     problem = "%s: %d selected rows have no position and are left out, the first %s with %s deg, %s deg; if they "
     remedy = "are not a few, correct survey.columns.ra = %r and survey.columns.dec = %r"

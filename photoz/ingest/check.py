@@ -37,16 +37,20 @@ def check_survey(config: Config, tiles: Sequence[TileFiles]) -> None:
         first tile's problem is told.
     """
     survey, selection = config.survey, config.selection
+    # From the cheapest on: names, then headers of the first tiles, then the list of bright galaxies as a whole.
     _check_bands(survey, tiles)
     _pass_any(tiles, lambda tile: inspect_images(tile, survey))
     _pass_any(tiles, lambda tile: _check_columns(tile, survey, selection))
+    # Kept by the cache for the tiles that this process ingests; a missing list is told before the first.
     read_bright_ids(config.locations.survey, survey, selection)
 
 
 def _check_bands(survey: Survey, tiles: Sequence[TileFiles]) -> None:
+    # The masks are int32 (photoz.schema), whose bit 31 is the sign.
     if len(survey.bands) > MOST_BANDS:
         raise ConfigError(f"survey.bands has {len(survey.bands)} bands, and the bit masks hold {MOST_BANDS}")
     for band in survey.image_bands:
+        # Over all tiles: one that lacks a band fails by itself, a band that all lack is a wrong setting.
         if not any(band in tile.images for tile in tiles):
             raise ConfigError(
                 f"no tile has an image of band {band!r} of survey.image_bands: looked for names like "
@@ -56,6 +60,7 @@ def _check_bands(survey: Survey, tiles: Sequence[TileFiles]) -> None:
 
 def _check_columns(tile: TileFiles, survey: Survey, selection: Selection) -> None:
     require_catalogue(tile, survey)
+    # Headers alone: a KiDS catalogue has 28 MB, and is read whole when it is ingested.
     present = set(list_columns(tile.catalogue))
     wanted = list_catalogue_columns(survey, selection)
     missing = [f"{column} ({setting})" for column, setting in wanted.items() if column not in present]
@@ -74,6 +79,7 @@ def _pass_any(tiles: Sequence[TileFiles], check: Callable[[TileFiles], object]) 
             check(tile)
             return
         except SurveyFileError as error:
+            # The first tile's: later ones may fail for reasons of their own.
             problem = problem or error
     if problem is not None:
         raise problem

@@ -88,15 +88,21 @@ def ingest_images(tile: TileFiles, survey: Survey, layout: Tiles, *, store: str,
         images = inspect_images(tile, survey)
         offsets = _find_offsets(tile, survey, staged)
         key = _make_key(images, offsets, survey, layout)
+        # After the headers were read: a file that is missing or damaged now makes the stored tile one that fits
+        # nothing.
         known = read_attributes(store, tile.name)
         if known.get("complete") is True and known.get("key") == key:
             return PartOutcome("skipped")
         weights = bool(images.files["weight"])
+        # Marks the old tile as unfinished before a pixel is replaced.
         writer = TileWriter(store, TileTemplate(tile.name, images.bands, images.grid.shape, weights=weights), layout)
         scales = compute_flux_scales({band: offsets[band] for band in images.bands}, survey.zeropoint_offset_sign)
         digests = _store_stripes(images, scales, writer)
+        # Last, after every checksum was compared: only now do readers see the tile.
         writer.finish(_describe_tile(tile, images, survey, _Stored(key, offsets, scales, digests)))
     except SurveyFileError:
+        # Only where the files are to blame. Of any other error what an earlier run stored stays, if it was not begun to
+        # be replaced.
         invalidate_tile(store, tile.name)
         raise
     sizes = (file["size"] for kind in key["sources"].values() for file in kind.values())
@@ -116,6 +122,7 @@ def inspect_images(tile: TileFiles, survey: Survey) -> TileImages:
             name = base_name(survey.image_file.format(ra=tile.ra, dec=tile.dec, band=band))
             raise SurveyFileError(f"the image {name} is missing")
     images = {band: inspect_image(tile.images[band]) for band in survey.image_bands}
+    # The first image band is the reference: in KiDS all coadds of a tile have one projection.
     grid = align_bands(images, pixel_scale=survey.pixel_scale)
     masks, weights = _inspect_beside(tile.masks, "mask", images), _inspect_beside(tile.weights, "weight", images)
     return TileImages({"image": images, "mask": masks, "weight": weights}, grid)
@@ -149,12 +156,14 @@ def compute_flux_scales(offsets: Offsets, sign: int) -> dict[str, float]:
     >>> compute_flux_scales({"g": 2.5, "r": None}, -1)
     {'g': 10.0, 'r': 1.0}
     """
+    # Rounded to float32 here, so that the factor that is recorded is the one that the pixels were multiplied by.
     return {band: float(np.float32(10 ** (-0.4 * sign * (offset or 0.0)))) for band, offset in offsets.items()}
 
 
 def _find_offsets(tile: TileFiles, survey: Survey, staged: str) -> Offsets:
     """Return each band's zero-point offset [mag] from the catalogue's header, where it is to be applied or recorded."""
     known = read_staged(staged)
+    # A tile whose catalogue could not be had is stored without them, where they are recorded and not applied.
     offsets: Offsets = dict.fromkeys(survey.image_bands)
     if known is not None:
         offsets |= known.record.offsets
@@ -177,6 +186,7 @@ def _make_key(images: TileImages, offsets: Offsets, survey: Survey, layout: Tile
         "layout": msgspec.to_builtins(layout),
         "zeropoint": survey.zeropoint,
         "offset_sign": survey.zeropoint_offset_sign,
+        # Without a sign they do not touch the pixels, and a catalogue that changes has no image read again.
         "offsets": offsets if survey.zeropoint_offset_sign else {},
         "image_bands": list(survey.image_bands),
     }
@@ -186,6 +196,7 @@ def _store_stripes(images: TileImages, scales: Mapping[str, float], writer: Tile
     """Read all files once, front to back, and write the tile; returns the SHA-256 of each file, verified."""
     grid = images.grid
     factors = np.array([scales[band] for band in images.bands], np.float32)[:, None, None]
+    # All files are open at once, as a stripe needs the same rows of each: 4 bands with masks and weights are 12.
     with ExitStack() as stack:
         readers = {
             kind: {band: stack.enter_context(RowReader(info)) for band, info in infos.items()}
@@ -194,6 +205,7 @@ def _store_stripes(images: TileImages, scales: Mapping[str, float], writer: Tile
         # One buffer for all stripes: allocating a third of a gigabyte for each costs more than filling it.
         buffer = np.empty((len(images.bands), min(writer.stripe, grid.shape[0]), grid.shape[1]), np.float32)
         for y0 in range(0, grid.shape[0], writer.stripe):
+            # The last one is lower; a slice beyond the end is cut by NumPy.
             stripe = buffer[:, : grid.shape[0] - y0]
             with timed("read"):
                 read_stripe(readers["image"], grid, y0, stripe)
@@ -201,11 +213,13 @@ def _store_stripes(images: TileImages, scales: Mapping[str, float], writer: Tile
                 mask = read_mask(readers["mask"], grid, y0, stripe.shape[1])
             with timed("write"):
                 writer.write_rows(y0, {"image": stripe, "mask": mask})
+            # Into the buffer of the image, which is written by now: another third of a gigabyte is spared.
             if readers["weight"]:
                 with timed("read"):
                     read_stripe(readers["weight"], grid, y0, stripe)
                 with timed("write"):
                     writer.write_rows(y0, {"weight": stripe})
+        # After the last row: a plain file's checksums are known only when all of it has passed.
         return {
             f"{kind}/{band}": reader.finish() for kind, by_band in readers.items() for band, reader in by_band.items()
         }
@@ -217,10 +231,13 @@ def _describe_tile(tile: TileFiles, images: TileImages, survey: Survey, stored: 
     return {
         "name": tile.name,
         "survey": survey.name,
+        # Of contents and not of names and times: a survey that was moved or fetched again has the same tiles, and
+        # inference need not run anew.
         "checksum": compute_key([stored.digests, {name: key[name] for name in key if name != "sources"}]),
         "key": key,
         "sha256": stored.digests,
         "headers": {band: info.header for band, info in images.files["image"].items()},
+        # Of the grid that holds all bands, whose CRPIX is that of no single file.
         "wcs": grid.wcs_header,
         "offsets_pixel": grid.offsets,
         "residuals_pixel": grid.residuals,

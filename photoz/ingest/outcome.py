@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 Status = Literal["done", "skipped", "failed", "no room"]
 """Skipped: there already, from the same files and settings. No room: the disk is full."""
+# "done" before "skipped", so that a tile of which one part was made anew counts as done.
 _WORST_FIRST: tuple[Status, ...] = ("no room", "failed", "done", "skipped")
 
 
@@ -73,6 +74,7 @@ class TileOutcome:
             "sources": self.sum_counts("sources"),
             "rejected": self.sum_counts("rejected"),
             "bytes": self.sum_counts("bytes_read"),
+            # The parts' own statuses stand beside the tile's: a tile whose images failed may have its sources.
             **{name: part.status for name, part in self.parts.items()},
             "status": self.status,
             "problem": self.problem,

@@ -24,6 +24,7 @@ def stop_without_room(outcomes: Iterable[TileOutcome]) -> Iterator[TileOutcome]:
     StorageFullError
     """
     for outcome in outcomes:
+        # The generator ends here, so no further tile is begun; what is done is found again by the next run.
         if outcome.status == "no room":
             raise StorageFullError(outcome.problem)
         yield outcome
@@ -57,11 +58,13 @@ def report_ingest(
     int
         Exit status: 0, or 1 when no tile's images could be read or the completeness is below ``min_completeness``.
     """
+    # Engines give tiles back as they come; sorted, two runs of one survey write the same file.
     tiles = sorted(outcomes, key=lambda outcome: outcome.tile)
     summary = _summarize(tiles, run or {})
     with name_full_disk(store), open_atomic(join(store, "ingest.json")) as file:
         file.write(msgspec.json.format(msgspec.json.encode(summary), indent=1))
     for tile in tiles:
+        # Once more at the end, though each was warned of: among a thousand tiles' lines nobody sees them.
         if tile.status == "failed":
             logger.error("failed: %s: %s", tile.tile, tile.problem)
     below = summary["completeness"] < min_completeness
@@ -80,15 +83,19 @@ def report_ingest(
         summary["rejected"],
         summary["completeness"],
     )
+    # Failed catalogues alone are no error of the run unless min_completeness says so; without images there is nothing
+    # to infer from. A tile without an "images" part had no room, and never comes so far.
     return 1 if below or all(tile.parts["images"].status == "failed" for tile in tiles) else 0
 
 
 def _summarize(tiles: list[TileOutcome], run: Mapping[str, float]) -> dict[str, Any]:
     """Make what ``ingest.json`` holds."""
     counts = {status: sum(tile.status == status for tile in tiles) for status in ("done", "skipped", "failed")}
+    # [s] of all workers together: more than the run's own where several work side by side.
     stages = {name: round(sum(tile.seconds.get(f"{name}_s", 0.0) for tile in tiles), 3) for name in STAGES}
     bytes_read = sum(tile.sum_counts("bytes_read") for tile in tiles)
     return {
+        # A run without tiles lacks none, and division by zero is no figure.
         "completeness": (counts["done"] + counts["skipped"]) / len(tiles) if tiles else 1.0,
         "counts": counts,
         **{name: sum(tile.sum_counts(name) for tile in tiles) for name in ("sources", "rejected")},

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from photoz.storage import is_store_trouble, join, open_atomic, open_file
 
+# Of the Parquet file's own key-value metadata, as Arrow keeps it: bytes.
 METADATA_KEY = b"photoz.ingest"
 
 
@@ -72,8 +73,10 @@ def read_staged(location: str) -> Staged | None:
     try:
         with open_file(location) as file:
             parquet = pq.ParquetFile(file)
+            # The footer alone is read: a skipped tile costs no pass over its rows.
             values = json.loads((parquet.schema_arrow.metadata or {}).get(METADATA_KEY, b"{}"))
             return Staged(_make_record(values), parquet.metadata.num_rows)
+    # Arrow's errors of files that are no Parquet are ValueErrors, as json's are.
     except (OSError, ValueError) as error:
         if is_store_trouble(error):
             raise
@@ -91,6 +94,7 @@ def write_staged(table: pa.Table, location: str, record: StagedRecord) -> None:
         From `staged_location`.
     record : StagedRecord
     """
+    # In the file and not beside it, so that rows and record are replaced in one step.
     table = table.replace_schema_metadata({METADATA_KEY: json.dumps(asdict(record))})
     with open_atomic(location) as file:
         pq.write_table(table, file, compression="zstd")
@@ -103,5 +107,6 @@ def read_extinction(sources: str, name: str) -> float | None:
 
 
 def _make_record(values: dict[str, Any]) -> StagedRecord:
+    # A later version may write more, an earlier one less: what is not known here is passed over, the rest has defaults.
     known = {each.name for each in fields(StagedRecord)}
     return StagedRecord(**{name: value for name, value in values.items() if name in known})

@@ -34,7 +34,9 @@ def read_stripe(readers: Mapping[str, RowReader], grid: Grid, y0: int, stripe_BY
     stripe_BYX : ndarray of float32, shape (bands, rows, columns)
         Filled in place [flux, as the files have it]; NaN where a band has no pixel.
     """
+    # The buffer still holds the stripe before.
     stripe_BYX.fill(np.nan)
+    # In the grid's order, which is that of the stored image's first axis; of weights some bands may have none.
     for index, band in enumerate(grid.offsets):
         if band in readers:
             patch = _read_patch(readers[band], grid.offsets[band], y0, stripe_BYX.shape[1])
@@ -62,6 +64,7 @@ def read_mask(readers: Mapping[str, RowReader], grid: Grid, y0: int, rows: int) 
     for index, band in enumerate(grid.offsets):
         if band in readers:
             patch = _read_patch(readers[band], grid.offsets[band], y0, rows)
+            # Any flag counts, since surveys give bits meanings of their own; the file's bits are not kept.
             mask[patch.place] |= (patch.values_YX != 0).astype(np.uint8) << find_mask_bit(index)
     return mask
 
@@ -79,5 +82,6 @@ def _read_patch(reader: RowReader, offset: tuple[int, int], y0: int, rows: int) 
     height, width = reader.info.shape
     # The stripe may begin before the band does, or end after it, or hold none of it.
     first, last = min(max(y0, offset[0]), y0 + rows), max(min(y0 + rows, offset[0] + height), y0)
+    # A stripe before or beyond the band asks for no rows, and the reader stays where it is.
     values = reader.read_rows(max(last - first, 0))
     return _Patch((slice(first - y0, first - y0 + len(values)), slice(offset[1], offset[1] + width)), values)

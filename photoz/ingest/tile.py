@@ -45,9 +45,11 @@ def ingest_tile(config: Config, tile: TileFiles, *, give_up: bool = False) -> Ti
 def _ingest_parts(config: Config, tile: TileFiles, *, give_up: bool) -> TileOutcome:
     places = config.locations
     staged = staged_location(places.sources, tile.name)
+    # Files and settings are bound here, so that one loop treats both parts, errors and times alike.
     stage = partial(ingest_catalogue, tile, config.survey, config.selection, folder=places.survey, staged=staged)
     store = partial(ingest_images, tile, config.survey, config.tiles, store=places.tiles, staged=staged)
     parts: dict[str, PartOutcome] = {}
+    # The catalogue first: its record holds the offsets that the images may be calibrated by.
     for name, ingest, location in (("catalogue", stage, staged), ("images", store, places.tiles)):
         with timed(name):
             parts[name] = _attempt(name, ingest, location, give_up=give_up)
@@ -61,10 +63,12 @@ def _ingest_parts(config: Config, tile: TileFiles, *, give_up: bool) -> TileOutc
 def _attempt(name: str, ingest: Callable[[], PartOutcome], location: str, *, give_up: bool) -> PartOutcome:
     """Ingest a part; what the files are to blame for becomes its outcome, and with ``give_up`` all else too."""
     try:
+        # An OSError of a full disk would otherwise be tried again like a store that does not answer.
         with name_full_disk(location):
             return ingest()
     except StorageFullError as error:
         return PartOutcome("no room", problem=str(error))
+    # A full disk is a PhotozError too, hence its own clause before.
     except PhotozError as error:
         return PartOutcome("failed", problem=str(error))
     except Exception as error:  # whatever a store's client raises that does not answer to the last attempt
