@@ -70,6 +70,7 @@ def extract_cutouts(
     order = _find_bands(tile, bands)
     y0_N, x0_N = compute_windows(tile.wcs, ra_N, dec_N, size)
     cutouts, masked = tile.read_windows(y0_N, x0_N, size)
+    # Picking bands copies all cutouts; the usual order needs no copy.
     if order != list(range(len(tile.bands))):
         cutouts = cutouts[:, order]
     return cutouts, flag_cutouts(cutouts, masked, find_off_image(y0_N, x0_N, size, tile.shape))
@@ -86,6 +87,7 @@ def compute_windows(
         [pixel] 0-based; far outside any image where a position has no pixel (NaN, or the far side of the sky).
     """
     ra, dec = np.atleast_1d(np.asarray(ra_N, np.float64)), np.atleast_1d(np.asarray(dec_N, np.float64))
+    # 0-based, where FITS counts from 1. quiet: a position on the far side of the sky must not raise for all others.
     x_N, y_N = wcs.all_world2pix(ra, dec, 0, quiet=True) if len(ra) else (ra, dec)
     return _first_pixel(y_N, size), _first_pixel(x_N, size)
 
@@ -101,15 +103,21 @@ def flag_cutouts(
     """Set the bits of `photoz.schema.Flag` that follow from the pixels; shape (N,)."""
     finite = np.isfinite(cutouts_NBYX)
     flags = np.zeros(len(cutouts_NBYX), np.int32)
+    # Any pixel of any band; a band without a single one is told besides.
     flags[~finite.all(axis=(1, 2, 3))] |= Flag.PARTIAL_CUTOUT
     flags[np.any(~finite.any(axis=(2, 3)), axis=1)] |= Flag.EMPTY_CUTOUT
     flags[masked_N] |= Flag.MASKED_PIXELS
+    # Set, not added: off the image every other bit follows from that one.
     flags[off_N] = Flag.OFF_IMAGE
     return flags
 
 
 def _first_pixel(position_N: npt.NDArray[np.float64], size: int) -> IntArray:
+    # floor(x + 0.5) and not rint, which takes halves to the even pixel: neighbouring positions on pixel borders would
+    # be rounded in opposite ways.
     nearest = np.floor(np.nan_to_num(position_N, nan=1e9, posinf=1e9, neginf=-1e9) + 0.5)
+    # Clipped before it becomes an integer: what NaN or 1e300 becomes depends on the processor. 1e9 is off every image,
+    # and size added to it overflows nothing.
     return np.clip(nearest, -1e9, 1e9).astype(np.int64) - size // 2
 
 
@@ -120,4 +128,6 @@ def _find_bands(tile: ReadableTile, bands: Sequence[str]) -> list[int]:
             f"tile {tile.name} has bands {list(tile.bands)} and lacks {missing}: "
             "ingest it with survey.image_bands that hold them"
         )
+    # By name: the tile's order is that of survey.image_bands when it was ingested, the estimator's that of its
+    # training.
     return [tile.bands.index(band) for band in bands]

@@ -64,6 +64,7 @@ class Traffic:
     @property
     def seconds(self) -> float:
         """[s] during which one call or more was unanswered."""
+        # Of several threads' calls the sum would be more than the time that passed.
         return measure_union((call.begin, call.end) for call in self.calls)
 
     def measure(self, fetch: Fetch) -> Fetch:
@@ -76,6 +77,8 @@ class Traffic:
                 found = fetch(ranges)
             finally:
                 size = sum(len(content) for content in found if content is not None)
+                # Appending to a list is safe between threads; a sum that is counted up is not. A call that raised
+                # counts, too: it took its time.
                 self.calls.append(Call(len(ranges), size, begin, time.perf_counter()))
             return found
 
@@ -89,6 +92,7 @@ def measure_union(spans: Iterable[tuple[float, float]]) -> float:
     4.0
     """
     total, reached = 0.0, -math.inf
+    # In order of their beginnings, so that what was reached so far is one number.
     for begin, end in sorted(spans):
         total += max(end - max(begin, reached), 0.0)
         reached = max(reached, end)
@@ -98,11 +102,14 @@ def measure_union(spans: Iterable[tuple[float, float]]) -> float:
 def make_fetch(location: str) -> Fetch:
     """Make the function that reads ranges of the objects of a folder (a path or any URL that fsspec opens)."""
     filesystem, root = find_filesystem(location)
+    # By the system's own calls: fsspec opens a file anew for every range.
     if isinstance(filesystem, LocalFileSystem):
         return lambda ranges: _fetch_local(root, ranges)
+    # A chain such as simplecache::s3:// begins otherwise, and is left to fsspec with its cache.
     if location.startswith("s3://") and (store := _open_s3(root.partition("/")[0], _describe_s3())) is not None:
         prefix = root.partition("/")[2]
         return lambda ranges: _fetch_from_obstore(store, prefix, ranges)
+    # A store without asyncio is asked one range after the other.
     if filesystem.async_impl:
         return lambda ranges: _run(
             _get_from_fsspec(filesystem, f"{root}/{key}", first, last) for key, first, last in ranges
@@ -122,12 +129,17 @@ def _fetch_local(root: str, ranges: Sequence[Range]) -> list[bytes | None]:
     files: dict[str, int | None] = {}
     try:
         for key, _, _ in ranges:
+            # Each file is opened once for all its ranges, of which a shard has up to 256 chunks'
+            # (docs/benchmarks/reading.md).
             if key not in files:
                 files[key] = _open(f"{root}/{key}")
+        # All places are known before the first is read, so that the kernel can fetch the others in the meantime.
         places = [_measure(files[key], first, last) for key, first, last in ranges]
         if len(places) > 1 and hasattr(os, "posix_fadvise"):  # not on macOS
             for file, start, length in filter(None, places):
+                # It returns at once. Meant for a cold disk, which was not measured (docs/benchmarks/reading.md).
                 os.posix_fadvise(file, start, length, os.POSIX_FADV_WILLNEED)
+        # pread leaves the file's position alone, and gives fewer bytes at its end; who asked compares the length.
         return [None if place is None else os.pread(place[0], place[2], place[1]) for place in places]
     finally:
         for opened in files.values():
@@ -146,6 +158,7 @@ def _measure(file: int | None, first: int, last: int | None) -> tuple[int, int, 
     """Return file, first byte and length of a range; None where there is no file."""
     if file is None:
         return None
+    # Asked for only where it is needed: most ranges have both ends.
     size = os.fstat(file).st_size if first < 0 or last is None else 0
     start = max(size + first, 0) if first < 0 else first
     return file, start, (size if last is None else last) - start
@@ -164,6 +177,7 @@ def _run(requests: Iterable[Coroutine[Any, Any, Answer]]) -> list[Answer]:
     async def gather() -> list[Answer]:
         return await asyncio.gather(*(_limited(request) for request in requests))
 
+    # fsspec's loop runs in a thread of its own, so this works from any thread, and within a loop of the caller's.
     result: list[Answer] = sync(get_loop(), gather)
     return result
 
@@ -175,6 +189,7 @@ async def _limited(request: Coroutine[Any, Any, Answer]) -> Answer:
 
 @lru_cache(maxsize=1)
 def _get_slots() -> asyncio.Semaphore:
+    # Made at the first use and once a process: it belongs to the loop that awaits it, of which fsspec has one.
     return asyncio.Semaphore(IN_FLIGHT)
 
 
@@ -190,6 +205,7 @@ def _fetch_from_obstore(store: Any, prefix: str, ranges: Sequence[Range]) -> lis
     by_key: dict[str, list[int]] = {}
     whole = []
     for number, (key, first, last) in enumerate(ranges):
+        # get_ranges_async wants both ends; these go one by one.
         if first < 0 or last is None:
             whole.append(number)
         else:
@@ -200,8 +216,10 @@ def _fetch_from_obstore(store: Any, prefix: str, ranges: Sequence[Range]) -> lis
     ]
     ends = [_get_end(store, f"{prefix}/{ranges[n][0]}", ranges[n][1]) for n in whole]
     found: list[Any] = [None] * len(ranges)
+    # All at one time, whatever object they are of: behind 30 ms of latency a second round costs as much as the first.
     answers = _run([*objects, *ends])
     for numbers, contents in zip([*by_key.values(), *([n] for n in whole)], answers, strict=True):
+        # None stands for an object that is missing: all its ranges stay None.
         for n, content in zip(numbers, contents or [], strict=contents is not None):
             found[n] = content
     return found
@@ -209,6 +227,7 @@ def _fetch_from_obstore(store: Any, prefix: str, ranges: Sequence[Range]) -> lis
 
 async def _get_ranges(store: Any, path: str, starts: Sequence[int], ends: Sequence[int | None]) -> list[Any] | None:
     try:
+        # coalesce=0: obstore would otherwise read across gaps of up to 1 MB, many times the bytes of a few chunks.
         return [memoryview(part) for part in await store.get_ranges_async(path, starts=starts, ends=ends, coalesce=0)]
     except FileNotFoundError:  # as which obstore raises it, not as its own NotFoundError
         return None
@@ -217,6 +236,7 @@ async def _get_ranges(store: Any, path: str, starts: Sequence[int], ends: Sequen
 async def _get_end(store: Any, path: str, first: int) -> list[Any] | None:
     """Get an object from a byte on, or its last bytes."""
     try:
+        # A suffix range needs no length, so that an index at the end of a shard is one request and not two.
         wanted = {"suffix": -first} if first < 0 else {"offset": first}
         answer = await store.get_async(path, options={"range": wanted} if first else {})
         return [memoryview(await answer.bytes_async())]
@@ -227,12 +247,15 @@ async def _get_end(store: Any, path: str, first: int) -> list[Any] | None:
 def _describe_s3() -> tuple[tuple[str, str], ...] | None:
     """Translate s3fs's options of this process into obstore's; None where they hold one that cannot be."""
     options = find_options("s3://")
+    # A copy, from which what is understood is taken: whatever is left, obstore cannot be told.
     client = dict(options.get("client_kwargs", {}))
     endpoint = options.get("endpoint_url") or client.pop("endpoint_url", "")
     region = client.pop("region_name", "")
+    # Slower by s3fs rather than with an option that is silently left out, such as a proxy or a certificate.
     if set(options) - _OBSTORE_OPTIONS or client:
         return None
     told = {"endpoint": endpoint, "region": region, "skip_signature": "true" if options.get("anon") else ""}
+    # A tuple, as the cache's key must be hashable.
     return tuple((name, value) for name, value in told.items() if value)
 
 
@@ -246,6 +269,7 @@ def _open_s3(bucket: str, options: tuple[tuple[str, str], ...] | None) -> Any:
     except ImportError:
         return None
     told = dict(options)
+    # obstore refuses plain HTTP unless it is told.
     client = {"allow_http": True} if told.get("endpoint", "").startswith("http://") else {}
     credentials = None if "skip_signature" in told else _find_credentials()
     return S3Store(bucket, client_options=client, credential_provider=credentials, **told)
@@ -257,11 +281,13 @@ def _find_credentials() -> Callable[[], Any] | None:
 
     from botocore.session import Session
 
+    # botocore comes with s3fs; imported here, since only S3 needs it.
     session = Session()
     if session.get_credentials() is None:
         return None
 
     def provide() -> dict[str, Any]:
+        # Frozen, so that key, secret and token are of one renewal.
         frozen = session.get_credentials().get_frozen_credentials()
         return {
             "access_key_id": frozen.access_key,

@@ -104,15 +104,20 @@ class Tile:
         TileError
             A chunk is missing or damaged.
         """
+        # Every row is written below, by whichever thread reads it.
         windows = np.empty((len(y0_N), len(self.bands), size, size), np.float32)
         masked = np.zeros(len(y0_N), bool)
+        # lexsort takes its last key first: square by square, strips within it, then along the strip.
         order = np.lexsort((x0_N, y0_N // _STRIP, x0_N // _SQUARE, y0_N // _SQUARE))
 
         def read(rows: npt.NDArray[np.int64]) -> None:
             windows[rows] = self._cut("image", y0_N[rows], x0_N[rows], size)
             masked[rows] = self._cut("mask", y0_N[rows], x0_N[rows], size).any(axis=(1, 2))
 
+        # Groups write to rows of their own, so that no lock is needed. Eight or sixteen at a time gained nothing
+        # (docs/benchmarks/reading.md).
         with ThreadPoolExecutor(choose_threads(self.location, READS)) as pool:
+            # list, since an error of a thread is raised only when its result is asked for.
             list(pool.map(read, np.array_split(order, range(WINDOWS_PER_READ, len(order), WINDOWS_PER_READ))))
         return windows, masked
 
@@ -147,6 +152,7 @@ class Tile:
             A chunk is missing or damaged.
         """
         window: npt.NDArray[np.float32] = self._read("image", (slice(None), slice(y0, y1), slice(x0, x1)))
+        # Only then, since asking whether an object exists is a request of its own.
         if window.size and np.isnan(window).all():
             self._require_shards(y0, y1, x0, x1)
         return window
@@ -178,6 +184,7 @@ class Tile:
         array = self._arrays[name]
         windows = np.full((len(y0_N), *array.shape[:-2], size, size), _OUTSIDE[name], array.dtype)
         for window, y0, x0 in zip(windows, y0_N.tolist(), x0_N.tolist(), strict=True):
+            # A negative start would count from the array's end, and cut pixels of the other side of the tile.
             low_y, low_x = (min(max(start, 0), length) for start, length in zip((y0, x0), self.shape, strict=True))
             high_y, high_x = (
                 min(max(start + size, low), length)
@@ -189,6 +196,7 @@ class Tile:
 
     @cached_property
     def _arrays(self) -> Mapping[str, zarr.Array[Any]]:
+        # Opened at the first use: reading by chunks does without zarr-python.
         group = _open_group(self.location)
         return {name: _as_array(group[name]) for name in ("image", "mask")}
 
@@ -204,6 +212,7 @@ class Tile:
     def _require_shards(self, y0: int, y1: int, x0: int, x1: int) -> None:
         """Tell a blank area from a lost shard, which Zarr reads as fill values."""
         image = self._arrays["image"]
+        # Without shards a chunk is the stored object.
         _, rows, columns = image.shards or image.chunks
         fs, root = find_filesystem(self.location)
         for row in range(y0 // rows, (y1 - 1) // rows + 1):
@@ -231,11 +240,13 @@ def open_tile(tiles: str, name: str) -> Tile:
     TileError
         There is no such tile, it is unfinished, or its metadata are damaged.
     """
+    # Counted from the metadata on: opening is part of what a tile costs.
     location, traffic = tile_location(tiles, name), Traffic()
     fetch = traffic.measure(make_fetch(location))
     try:
         metadata = [json.loads(bytes(content)) for content in _fetch_metadata(fetch, tiles, name)]
         attributes = dict(metadata[0]["attributes"])
+        # Before anything else is looked at: a tile that is being written may lack what follows.
         if attributes.get("complete") is not True:
             raise TileError(f"tile {name} in {tiles!r} is unfinished: run jobs/ingest_dr4.py again")
         if attributes.get("format") != FORMAT:
@@ -247,6 +258,7 @@ def open_tile(tiles: str, name: str) -> Tile:
             warnings.simplefilter("ignore", FITSFixedWarning)
             wcs = WCS(header, naxis=2)
         arrays = {key: ChunkedArray.parse(key, each) for key, each in zip(_OUTSIDE, metadata[1:], strict=True)}
+        # Of the image, the first of _OUTSIDE.
         rows, columns = metadata[1]["shape"][-2:]
         bands = tuple(str(band) for band in attributes["bands"])
         checksum = str(attributes["checksum"])
@@ -257,6 +269,7 @@ def open_tile(tiles: str, name: str) -> Tile:
 
 def _fetch_metadata(fetch: Fetch, tiles: str, name: str) -> list[bytes]:
     """Read the metadata of the group and of its arrays, at one time."""
+    # Zarr would ask for them one after the other, at a latency each.
     group, *arrays = fetch([("zarr.json", 0, None), *((f"{array}/zarr.json", 0, None) for array in _OUTSIDE)])
     if group is None:
         raise MissingTileError(f"there is no tile {name} in {tiles!r}: run jobs/ingest_dr4.py")
@@ -268,6 +281,7 @@ def read_attributes(tiles: str, name: str) -> dict[str, Any]:
     """Return what ingest recorded about a tile; empty where there is none or it cannot be read."""
     try:
         return dict(_open_group(tile_location(tiles, name)).attrs)
+    # A tile that cannot be read is one to be made anew, so it counts as none.
     except (FileNotFoundError, *DAMAGE):
         return {}
 
@@ -275,6 +289,7 @@ def read_attributes(tiles: str, name: str) -> dict[str, Any]:
 def list_tiles(tiles: str) -> list[str]:
     """List the names of the store's tiles, finished or not."""
     fs, root = find_filesystem(tiles)
+    # ls raises for a folder that is not there; a store without tiles is none yet.
     if not fs.exists(root):
         return []
     names = (str(path).rstrip("/").rsplit("/", 1)[-1] for path in fs.ls(root, detail=False))
@@ -283,6 +298,7 @@ def list_tiles(tiles: str) -> list[str]:
 
 def make_store(location: str, *, read_only: bool = False) -> FsspecStore | LocalStore:
     """Make Zarr's store of a location, which would not know this process's storage options by itself."""
+    # A plain path: Zarr's own local store renames files into place.
     if "://" not in location:
         return LocalStore(location, read_only=read_only)
     return FsspecStore.from_url(location, storage_options=find_options(location), read_only=read_only)

@@ -47,6 +47,7 @@ class TileWriter:
         self.template = template
         self._tiles = tiles
         self._layout = layout
+        # Before the arrays are replaced: a crash in between must leave no tile that calls itself complete.
         invalidate_tile(tiles, template.name)
         self._group = zarr.create_group(
             store=make_store(tile_location(tiles, template.name)), overwrite=True, zarr_format=3
@@ -54,6 +55,7 @@ class TileWriter:
         stack = (len(template.bands), *template.shape)
         self._arrays = {
             "image": self._create("image", stack, "float32", np.nan),
+            # What was never written counts as masked in every band, not as good.
             "mask": self._create("mask", template.shape, "uint8", 255),
         }
         if template.weights:
@@ -88,17 +90,22 @@ class TileWriter:
         for name, stripe in arrays.items():
             array = self._arrays[name]
             for x0 in range(0, stripe.shape[-1], self._layout.shard):
+                # A shard at a time: Zarr reads a shard that is written in parts, and writes it again.
                 block = stripe[..., x0 : x0 + self._layout.shard]
                 if name == "image" and self._layout.quantize:
+                    # The noise is that of this shard, so the step follows the depth over the tile.
                     block = quantize(block, self._layout.quantize)
                 array[..., y0 : y0 + block.shape[-2], x0 : x0 + block.shape[-1]] = block
 
     def finish(self, attributes: Mapping[str, Any]) -> None:
         """Record what the tile is and that it is complete, in one last write."""
         own = {"format": FORMAT, "bands": list(self.template.bands), "complete": True}
+        # One object, zarr.json, holds them all: the tile is complete in the same write that describes it. own comes
+        # last, lest an attribute overrule it.
         self._group.update_attributes({**attributes, **own})
 
     def _create(self, name: str, shape: tuple[int, ...], dtype: str, fill: float) -> zarr.Array[Any]:
+        # All bands in one chunk: a cutout asks for the same pixels of each, in one range.
         shard = (*shape[:-2], self._layout.shard, self._layout.shard)
         chunk = (*shape[:-2], self._layout.chunk, self._layout.chunk)
         # A mask compresses to next to nothing, so that one request reads a shard of it whole.
@@ -141,10 +148,14 @@ def quantize(image_BYX: npt.NDArray[np.float32], fraction: float) -> npt.NDArray
     """
     rounded = np.array(image_BYX)
     for band in rounded:
+        # Of neighbours and not from the mean: gradients of the sky and most light of sources drop out.
         differences = np.abs(np.diff(band, axis=-1))
         known = differences[np.isfinite(differences)]
+        # The difference of two pixels has twice the variance of one.
         noise = MAD_TO_SIGMA * float(np.median(known)) / np.sqrt(2) if len(known) else 0.0
         if noise > 0:
+            # A power of two leaves zeros at the end of the mantissa, which zstd packs; another step would fill it
+            # again.
             step = np.float32(2.0 ** np.floor(np.log2(fraction * noise)))
             band[:] = np.round(band / step) * step
     return rounded
@@ -158,6 +169,7 @@ def invalidate_tile(tiles: str, name: str) -> None:
     TileError
         What is there is no tile that can be marked.
     """
+    # Nothing is written where there is no such tile, or it is marked already.
     if read_attributes(tiles, name).get("complete"):
         try:
             zarr.open_group(store=make_store(tile_location(tiles, name)), mode="r+").update_attributes(
@@ -168,5 +180,6 @@ def invalidate_tile(tiles: str, name: str) -> None:
 
 
 def _make_codecs(compress: bool, checksum: bool) -> tuple[BytesBytesCodec, ...]:
+    # The checksum comes last, over the bytes as they are stored, so that damage is told before zstd sees it.
     codecs: list[BytesBytesCodec] = [ZstdCodec(level=ZSTD_LEVEL)] if compress else []
     return (*codecs, Crc32cCodec()) if checksum else tuple(codecs)
