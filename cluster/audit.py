@@ -41,12 +41,15 @@ def audit_catalogue(config: Config) -> AuditReport:
     tasks = plan_audit(catalogue, sources, memory_gib=config.engine.memory_gib)
     spill, buckets = (tasks[0].spill, tasks[0].buckets) if tasks else ("", 0)
     try:
+        # One cluster for both passes. A bucket needs the hashes of all partitions, so the first is through before the
+        # second begins.
         with open_engine(config) as engine:
             audit = partial(audit_partition, catalogue, sources)
             results = list(run_tasks(audit, tasks, engine, label="partitions audited"))
             compare, of_ids = partial(audit_ids, catalogue, sources), plan_buckets(spill, buckets)
             found = [each for some in run_tasks(compare, of_ids, engine, label="buckets of ids") for each in some]
     finally:
+        # Also after an error: the hashes lie in the catalogue's own run folder, where nobody else would remove them.
         if spill:
             remove(spill)
     audited = Audited(catalogue, sources, config.sources.margin_arcsec)

@@ -40,9 +40,11 @@ def ingest_survey(config: Config) -> int:
     retries = config.engine.retries
     survey, folder, weights = config.survey, config.locations.survey, config.tiles.store_weights
     tiles = insist(lambda: find_tiles(survey, folder, weights=weights), retries, "listing the survey's files")
+    # Before lock and cluster, so that settings which fit no tile are told at once.
     insist(lambda: check_survey(config, tiles), retries, "looking at the first tiles")
     with ingest_alone(config) as locks, open_engine(config) as engine:
         status = ingest_tiles(config, tiles, engine)
+        # Between the two: a run that was taken over must not partition what its successor is staging.
         for lock in locks:
             insist(lock.check, retries, "looking at the lock")
         partition_sources(config, engine)
@@ -59,6 +61,7 @@ def ingest_alone(config: Config) -> Iterator[tuple[Lock, Lock]]:
         Another run is at it.
     """
     staging = staging_location(config.locations.sources)
+    # Two locks, since two runs may share either of the folders and not the other.
     with hold_lock(config.locations.tiles) as of_tiles, hold_lock(staging) as of_sources:
         yield of_tiles, of_sources
 
@@ -86,8 +89,10 @@ def ingest_tiles(config: Config, tiles: Sequence[TileFiles], engine: Engine) -> 
     """
     start, again = time.monotonic(), Counter[str]()
     ingest = partial(ingest_tile, config)
+    # Until then a store that does not answer raises, and the tile is tried again; the last time it is a failed tile.
     last = partial(ingest, give_up=True)
     outcomes = run_tasks(ingest, tiles, engine, label="tiles", last=last, again=again)
+    # While they come, not after: all tiles that are left would meet the same full disk.
     results = list(stop_without_room(outcomes))
     run = {"seconds": round(time.monotonic() - start, 3), "retried_tiles": again["retried"]}
     run |= {"rerun_after_lost_worker": again["reruns"]}

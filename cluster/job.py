@@ -55,13 +55,16 @@ def run_job_with(
     defaults : str
         Name of the default settings, which lie beside the script.
     """
+    # Without a name first: what the settings are refused for is told before the run's name is known.
     _start_log("")
     options = _parse_options(script, description, defaults)
     try:
         config = load_settings(kind, options.config, options.set)
         use_options(config.storage_options)
+        # Settings of another kind have neither the name of a run nor an engine.
         if isinstance(config, Config):
             _start_log(config.run.name)
+            # Not among the settings' own checks, since photoz must not import cluster, where the engines are listed.
             check_engine(config.engine.name)
         if options.dry_run:
             print(msgspec.json.format(msgspec.json.encode(config_to_dict(config)), indent=2).decode())
@@ -74,7 +77,9 @@ def run_job_with(
 
 def _start_log(run: str) -> None:
     """Log to standard error; every line names the run, since the logs of several may end in one place."""
+    # The name becomes part of a format in which % means something.
     named = f"{run.replace('%', '%%')} " if run else ""
+    # Forced: logging that is set up already, by the first call or a library, would be left as it is.
     logging.basicConfig(
         level=logging.INFO, format=f"%(asctime)s {named}%(name)s: %(message)s", datefmt="%H:%M:%S", force=True
     )

@@ -53,13 +53,16 @@ def explain_remaining(location: str, partition: Partition, key: str) -> str:
         return "not done yet"
     if record.key != key:
         return "its inputs, settings, weights or code changed"
+    # The key need not tell: a tile whose checksum was read may have failed in its pixels.
     if any(problem["stage"] == "read" for problem in record.problems):
         return "a tile could not be read last time"
+    # The fault of the estimator or its machine (`photoz.inference.estimate_rows`), which no key holds.
     if any(problem["subject"] == ALL_ROWS for problem in record.problems):
         return "the estimator failed on all of its rows last time"
     file = locate_partition(locate_output(location), partition)
     if not exists(file):
         return "its file is missing"
+    # Last, since it reads the whole file.
     return "" if compute_checksum(file) == record.sha256 else "its file is damaged"
 
 
@@ -78,6 +81,7 @@ def compute_run_key(survey: Survey, inference: Inference, weights: Mapping[str, 
     str
         Of the settings only those of these sections count: the others say where and how fast.
     """
+    # Neither the engine nor locations: models that were moved, or more workers, make the same rows.
     of_inference = {name: value for name, value in config_to_dict(inference).items() if name not in _WITHOUT_EFFECT}
     settings = {"survey": config_to_dict(survey), "inference": of_inference}
     return compute_key({"estimator": dict(weights), "settings": settings, "code": compute_code_version()})
@@ -101,6 +105,7 @@ def compute_partition_key(
         Take any error of the store for a tile that cannot be read, as in `photoz.inputs.attach_cutouts`.
     """
     source_file = locate_partition(locate_primary(locations.sources), partition)
+    # Of each partition its own tiles: one that is ingested anew leaves the others done.
     tiles = _list_tiles(source_file) if images else []
     return compute_key(
         {
@@ -114,6 +119,7 @@ def compute_partition_key(
 @lru_cache(maxsize=1)
 def compute_code_version() -> str:
     """Compute a digest of the photoz sources as installed, so that changed code redoes what it made."""
+    # Of photoz alone: cluster decides where rows are made, never what they are (docs/module-map.md).
     folder = Path(photoz.__file__).parent
     files = sorted(folder.rglob("*.py"))
     return hash_bytes(file.relative_to(folder).as_posix().encode() + file.read_bytes() for file in files)
@@ -147,6 +153,7 @@ def check_output(location: str, owner: Mapping[str, str]) -> None:
             f"{location!r} holds files that are no photoz run: set locations.catalogue to an empty or new folder"
         )
     else:
+        # Before any other file, so that a run which dies at once leaves a folder known as its own.
         write_json(file, dict(owner))
 
 
@@ -183,6 +190,7 @@ def locate_output(location: str) -> str:
 
 def _list_tiles(source_file: str) -> list[str]:
     with open_file(source_file) as file:
+        # One column: this is done for every partition before any work.
         column = pq.read_table(file, columns=["tile"])["tile"]
     return sorted(column.unique().to_pylist())
 
@@ -190,6 +198,7 @@ def _list_tiles(source_file: str) -> list[str]:
 def _compute_tile_checksum(tiles: str, name: str, give_up: bool) -> str:
     expected: tuple[type[Exception], ...] = (Exception,) if give_up else (TileError,)
     try:
+        # As the tile records it, so no pixel is read for it.
         return open_tile(tiles, name).checksum
     except expected:
         return "unreadable"

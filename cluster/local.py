@@ -54,6 +54,7 @@ class Head:
         """Environment in which ``ray`` and every job script find this head."""
         own_tools = str(Path(sys.executable).parent)
         return os.environ | {
+            # `ray` of this interpreter, also where its virtual environment is not activated.
             "PATH": f"{own_tools}{os.pathsep}{os.environ.get('PATH', '')}",
             "RAY_ADDRESS": self.address,
             "RAY_API_SERVER_ADDRESS": self.api_address,
@@ -94,6 +95,7 @@ def start_head(*, cpus: int | None = None, options: Sequence[str] = ()) -> Itera
     # Ray keeps sockets in its folder, and a socket's path may have no more than 107 characters.
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--temp-dir", folder]
+        # Ray would send its makers figures of its use, and take an address that other machines reach.
         command += ["--disable-usage-stats", "--node-ip-address", "127.0.0.1", "--dashboard-host", "127.0.0.1"]
         command += [f"--{name}={port}" for name, port in ports.items()]
         command += [f"--num-cpus={cpus}"] if cpus else []
@@ -110,6 +112,7 @@ def _run_in_background(
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "head.log"
         with log.open("wb") as output:
+            # A session of its own, by which `_stop` ends what is left of the head and nothing else.
             process = subprocess.Popen(
                 command, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
             )
@@ -159,6 +162,7 @@ def _has_node(head: Head) -> bool:
 
 
 def _find_free_ports(count: int) -> list[int]:
+    # All are open until the last is found: a port given back at once could come a second time.
     sockets = [socket.socket() for _ in range(count)]
     try:
         for each in sockets:

@@ -77,12 +77,13 @@ class Lock:
     def __init__(self, folder: str, run_key: str) -> None:
         self.location = join(folder, "lock.json")
         self._own = _describe_machine() | {
-            "token": uuid.uuid4().hex,
+            "token": uuid.uuid4().hex,  # tells this hold from any other, also of the same process
             "process": os.getpid(),
             "started": _read_start(os.getpid()),
             "run_key": run_key,
         }
         self._stop = threading.Event()
+        # A daemon, or a job that ends by an error would live on for its lock.
         self._beats = threading.Thread(target=self._beat, daemon=True)
 
     def take(self, *, wait: bool) -> None:
@@ -118,6 +119,7 @@ class Lock:
     def release(self) -> None:
         """Give the lock back; where the store does not answer it expires."""
         self._stop.set()
+        # Before the file goes: a beat that comes after its removal would write it anew.
         self._beats.join()
         try:
             if _read(self.location).get("token") == self._own["token"]:
@@ -143,6 +145,7 @@ class Lock:
     def _ask_to_create(self, location: str) -> OSError | None:
         """Ask for the file; return a refusal that leaves open whether it exists or the store cannot do this."""
         filesystem, path = find_filesystem(location)
+        # The store's client may hold a listing from before another run took or gave back the lock.
         filesystem.invalidate_cache()
         content = msgspec.json.encode(self._own | {"beat": time.time()})
         try:
@@ -165,12 +168,14 @@ class Lock:
         claim = f"{self.location}.claim"
         while not self._create(claim):
             other = _read(claim)
+            # Who claims may die, too. Read again, since watching for a beat takes as long as a lock takes to expire.
             if other and not _is_alive(claim, other) and _read(claim) == other:
                 remove(claim)
             time.sleep(_SECONDS_BETWEEN_TRIES)
             if _read(self.location) != holder:
                 return
         try:
+            # Once more under the claim: the lock may be a successor's by now.
             if exists(self.location) and _read(self.location) == holder:
                 logger.info("taking the output over from process %s on %s", holder.get("process"), holder.get("host"))
                 remove(self.location)
@@ -240,6 +245,8 @@ def _create_local(path: str, content: bytes) -> None:
     """Create a file with its content in one step: a link to one written aside."""
     folder = os.path.dirname(path)  # noqa: PTH120 - fsspec's paths are strings
     os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+    # A link fails where its name is taken, and shows the content from the first moment. Opened with "x" the file would
+    # be empty for a while, and a lock that cannot be read is a dead run's.
     aside = f"{folder}/.lock.{uuid.uuid4().hex}{PART_SUFFIX}"
     with open(aside, "wb") as file:  # noqa: PTH123
         file.write(content)
@@ -254,6 +261,7 @@ def _read(location: str) -> dict[str, Any]:
         found = read_json(location)
     except (FileNotFoundError, PhotozError):
         return {}
+    # What is no lock proves nobody alive, and may be taken over.
     return found if isinstance(found, dict) and "beat" in found else {}
 
 
@@ -287,6 +295,7 @@ def _beats(location: str, holder: dict[str, Any]) -> bool:
 def _look_up_process(holder: dict[str, Any]) -> bool | None:
     """Tell whether a lock's process runs; None where this machine's process table does not tell."""
     machine = _describe_machine()
+    # Another host, another boot or another container's numbers: this process table does not hold it.
     if any(holder.get(name) != value for name, value in machine.items()):
         return None
     if sys.platform == "linux" and None in machine.values():
@@ -294,6 +303,7 @@ def _look_up_process(holder: dict[str, Any]) -> bool | None:
     started = _read_start(holder["process"])
     if started is not None and holder.get("started") is not None:
         return bool(started == holder["started"])
+    # A number proves only absence: by now it may be another process's.
     return None if psutil.pid_exists(holder["process"]) else False
 
 

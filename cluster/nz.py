@@ -38,12 +38,14 @@ def summarize_nz(config: Config) -> tuple[Distribution, NzDescription]:
     catalogue, nz, seed = config.locations.catalogue, config.nz, config.run.seed
     partitions, algorithm = plan_nz(catalogue, nz)
     with open_engine(config) as engine:
+        # Equally full bins cost a pass of their own: a galaxy can be put into one only when all have been counted.
         edges = nz.edges or _find_edges(config, partitions, engine)
         tasks = [StackTask(partition, edges, algorithm) for partition in partitions]
         z_edges = make_z_edges(nz)
         sums, rows, without_pdf = Sums.empty(len(edges) - 1, nz.resamples, len(z_edges) - 1), 0, 0
         work = partial(stack_partition, catalogue, nz, seed)
         for result in run_tasks(work, tasks, engine, label="partitions stacked"):
+            # As they come: shares are rounded to 2^-22, so that sums in float64 are exact in any order (docs/nz.md).
             sums, rows = sums.add(result.sums), rows + result.rows
             without_pdf += result.without_pdf
     distribution = make_distribution(sums, z_edges)
@@ -54,6 +56,7 @@ def summarize_nz(config: Config) -> tuple[Distribution, NzDescription]:
 def _find_edges(config: Config, partitions: list[Partition], engine: Engine) -> tuple[float, ...]:
     """Find the edges of equally full bins in a pass over the catalogue."""
     count = partial(count_partition, config.locations.catalogue, config.nz.exclude_flags)
+    # A single 0 fits results of any length.
     counts = np.zeros(1, dtype=np.int64)
     for result in run_tasks(count, partitions, engine, label="partitions counted"):
         counts = counts + result.counts

@@ -81,6 +81,7 @@ def partition_sources(config: Config, engine: Engine) -> None:
         describe=lambda error: f"the sources could not be partitioned ({error})",
     )
     try:
+        # From the start each time, whose leftovers `_clear` removes.
         policy(_partition_once, config.sources, target, staged, bands=config.survey.bands, engine=engine)
     except Exception as error:
         if not _may_pass(error) and not isinstance(error, OSError):
@@ -88,6 +89,7 @@ def partition_sources(config: Config, engine: Engine) -> None:
         raise CatalogueError(
             f"the sources could not be partitioned ({error}): the log says why; run the job again, the tiles are done"
         ) from error
+    # Last: a catalogue without these checksums is made again by the next run.
     insist(lambda: _seal(engine, target, key), engine.settings.retries, "the record of the source catalogue")
 
 
@@ -97,6 +99,7 @@ def _may_pass(error: BaseException) -> bool:
 
 
 def _seal(engine: Engine, target: str, key: str) -> None:
+    # A file cannot hold its own checksum.
     names = [name for name in find_files(target) if name != _RECORD]
     write_json(join(target, _RECORD), {"key": key, "files": compute_checksums(engine, target, names)})
 
@@ -111,6 +114,7 @@ def _partition_once(
         try:
             pipeline_with_client(arguments, client)
         except ValueError as error:
+            # By its words alone hats tells this error from its others.
             if "exceeds threshold" not in str(error):
                 raise
             raise CatalogueError(
@@ -129,6 +133,7 @@ def _make_arguments(
         input_file_list=[make_upath(file) for file in staged],
         file_reader="parquet",
         use_schema_file=make_upath(schema),
+        # The staged rows hold the column, which ingest computes as the audit does again to compare.
         use_healpix_29=True,
         add_healpix_29=False,
         pixel_threshold=settings.rows_per_partition,
@@ -163,6 +168,7 @@ def _runtime_arguments(target: str) -> Iterator[Mapping[str, Any]]:
     catalogue on an object store in $TMPDIR, since `hats-import` keeps its markers of what is done in files.
     """
     # The sky map is a full-sky array of the highest order: seconds and hundreds of MB for a picture nobody asked for.
+    # Nothing is resumed: its markers would tell of files that `_clear` has removed.
     arguments = {"progress_bar": False, "resume": False, "should_write_skymap": False}
     if _is_remote(target):
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
@@ -176,6 +182,7 @@ def _runtime_arguments(target: str) -> Iterator[Mapping[str, Any]]:
 
 
 def _is_remote(target: str) -> bool:
+    # Enough, since settings settle locations: file:// has become a path by now.
     return "://" in target
 
 
@@ -203,6 +210,7 @@ def _client(engine: Engine, target: str) -> Iterator[Client]:
 def _compute_key(settings: Sources, staged: Sequence[str]) -> str:
     content = {
         "settings": config_to_dict(settings),
+        # By name and content: sources staged in another place or at another time make the same catalogue.
         "files": {file.rpartition("/")[2]: compute_checksum(file) for file in staged},
     }
     return compute_key(content)

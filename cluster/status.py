@@ -70,6 +70,7 @@ class RunStatus:
         """``running`` while the lock's holder lives, ``finished`` when all is done and published."""
         if self.holder is not None and self.holder.alive:
             return "running"
+        # Both: a source catalogue that was made anew may have partitions that nobody has done.
         return "finished" if self.published and self.done == self.total else "unfinished"
 
 
@@ -97,11 +98,13 @@ def read_status(locations: Locations) -> RunStatus:
     holder = find_holder(locate_in_run(location))  # first, since it may watch for a while
     now = time.time()
     partitions = _list_source_partitions(locations.sources)
+    # A record outlives its partition where the source catalogue has been made anew.
     found = [each for each in scan_records(location) if partitions is None or each[0].partition in partitions]
     times, records = [time for _, time in found], [record for record, _ in found]
     total = len(partitions) if partitions is not None else read_run_file(location, "run.json").get("partitions")
     sums: Counter[str] = Counter()
     for record in records:
+        # Whole stages alone: read_s, decode_s and their like lie within them.
         sums.update({name.removesuffix("_stage_s"): s for name, s in record.sums.items() if name.endswith("_stage_s")})
     return RunStatus(
         location=location,
@@ -184,13 +187,16 @@ def _describe_audit(audit: dict[str, Any]) -> str:
 
 def _ago(seconds: float) -> str:
     for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        # From twice a unit on: 89 minutes told in hours would be 1.
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit} ago"
+    # Never before 0, which another host's clock may give.
     return f"{max(seconds, 0):.0f} s ago"
 
 
 def _list_source_partitions(sources: str) -> set[Partition] | None:
     try:
         return set(list_partitions(sources))
+    # Status is asked for where things are broken, and tells the rest.
     except (PhotozError, OSError):
         return None

@@ -66,6 +66,7 @@ class RunTelemetry:
     """What a run measured about itself: sums over the partitions it did, for its record and for Ray's metrics."""
 
     def __init__(self) -> None:
+        # For the record; what is a duration comes from a clock that nobody sets.
         self.started = time.time()
         self._start = time.monotonic()
         self._counts = Counter[str]()
@@ -134,6 +135,7 @@ class RunTelemetry:
             self._counts["remaining"] = max(self._counts["remaining"] - 1, 0)
             if not record.shared or record.sums.get("reruns"):
                 self._add_own(record)
+        # Outside of the lock, which it takes itself and which one thread cannot hold twice.
         self._tell_gauges()
 
     def _add_own(self, record: Record) -> None:
@@ -183,6 +185,7 @@ class RunTelemetry:
         if not self._metrics:
             return
         self._metrics["photoz_partitions_done"].inc(1)
+        # Ray's counters refuse 0, which a partition without rows has.
         self._metrics["photoz_galaxies_done"].inc(max(record.rows, 1e-9))
         counts = {name: record.sums.get(name, 0) for name in ("reruns", "bytes_read")}
         for name, value in (counts | {"quarantined": len(record.problems)}).items():

@@ -14,6 +14,7 @@ from photoz.settings.engine import EngineSettings
 from photoz.storage import StorageOptions, use_options
 
 if TYPE_CHECKING:
+    # For the type alone: importing it takes seconds, which the other engines need not wait.
     from distributed import Client
 
 # With glibc's defaults a network's buffers go back to the kernel after every layer: up to half the speed. Dask's own
@@ -83,9 +84,11 @@ class Attempt(Generic[Task, Result]):
 
     def __call__(self, task: Task) -> Success[Result] | Failure[Task]:
         """Call the function."""
+        # At each call: a worker of a shared cluster may have worked for another run in between.
         use_options(self.storage)
         try:
             return Success(self.function(task))
+        # Before the general case, of which each of these is one: what photoz raises on purpose no second try mends.
         except self.fatal:
             raise
         except Exception as error:  # noqa: BLE001 - a store raises whatever its client does: all is tried again
@@ -178,6 +181,7 @@ class Engine(ABC):
 
     def run_alone(self, function: Callable[[], Result], needs: Needs) -> Result:
         """Call a function where there is room for it; in this process where the engine knows no better."""
+        # No cluster tells of its CPUs here, so ``needs.check`` has nothing to look at.
         del needs
         return function()
 

@@ -12,6 +12,7 @@ from distributed import Client, LocalCluster, as_completed
 from cluster.engines.base import MALLOC_SETTINGS, Attempt, Engine, Failure, Lost, Outcome, Result, Stages, Success, Task
 from photoz.settings.engine import EngineSettings
 
+# Of 10,000 tasks the driver grew by 116 MiB when Dask held all, by 19 when it held a thousand (docs/scaling.md).
 _LEAST_HELD, _GROUP = 1000, 200  # tasks that Dask's scheduler knows of at one time, and that go to it together
 
 
@@ -32,7 +33,10 @@ class DaskEngine(Engine):
         started = time.time()
         with self.lend_dask() as client:
             for _, future in map_dask(client, _call_attempt, tasks, attempt=attempt):
+                # Raises what `Attempt` takes for fatal, and KilledWorker of a task that has lost too many: either ends
+                # the run.
                 yield future.result()
+                # A worker keeps a result until its future is released, so each is as soon as it has been read.
                 future.release()
             yield Lost(count_lost(client, _call_attempt, since=started))
 
@@ -41,6 +45,7 @@ class DaskEngine(Engine):
         started = time.time()
         with self.lend_dask() as client:
             for task, future in map_dask(client, _call_stages, tasks, stages=stages):
+                # Not by ``result()``, which would raise: one partition's error must not end the others.
                 if future.status == "finished":
                     yield Success(future.result())
                 else:
@@ -57,6 +62,7 @@ class DaskEngine(Engine):
     @contextmanager
     def lend_dask(self) -> Iterator[Client]:
         """Lend the client of the cluster that has been joined, or join one for the time of the block."""
+        # What is nested shares one client; a LocalCluster more would start its workers anew.
         if self.client is not None:
             yield self.client
         else:
@@ -66,10 +72,14 @@ class DaskEngine(Engine):
 
 @contextmanager
 def _connect(settings: EngineSettings) -> Iterator[Client]:
+    # Workers of a cluster that stands already keep their environment: there `photoz.inference.keep_memory` tells
+    # malloc.
     if settings.address:
         with Client(settings.address) as client:
             yield client
         return
+    # glibc reads these variables once, when a process starts, so the nanny must set them before it spawns the worker.
+    # One thread a worker: storage options, torch's threads and the loaded estimator are the process's.
     with (
         dask.config.set({"distributed.nanny.pre-spawn-environ": MALLOC_SETTINGS}),
         LocalCluster(n_workers=settings.workers, threads_per_worker=1, dashboard_address=None) as local,
@@ -80,6 +90,8 @@ def _connect(settings: EngineSettings) -> Iterator[Client]:
         yield client
 
 
+# A function of its own for each kind of work: Dask's keys begin with its name, by which `count_lost` tells the work
+# apart.
 def _call_attempt(task: Task, *, attempt: Attempt[Task, Result]) -> Success[Result] | Failure[Task]:
     return attempt(task)
 
@@ -110,6 +122,7 @@ def map_dask(
     waiting = as_completed()
     for first in range(0, len(tasks), _GROUP):
         group = tasks[first : first + _GROUP]
+        # Not pure: keys made from the content would make one future of two equal tasks, and one entry of ``held``.
         futures = client.map(function, group, pure=False, **settings)
         held |= {future.key: task for future, task in zip(futures, group, strict=True)}
         waiting.update(futures)
@@ -135,6 +148,7 @@ def count_lost(client: Client, function: Callable[..., Any], *, since: float) ->
     since : float
         [s since 1970] when the work began.
     """
+    # Dask stamps events by the scheduler's clock: on another host the two may differ, and the count with them.
     events = [event for when, event in client.get_events("all") if when >= since]
     lost = [event for event in events if event.get("action") == "remove-worker"]
     keys = [key for event in lost for name in ("processing-tasks", "lost-computed-tasks") for key in event[name]]

@@ -38,6 +38,8 @@ def counting() -> Iterator[Any]:
     # Not soft: Ray puts an actor that needs no resources on any node, unless it must be on this one (seen with 2.60),
     # and with a node that dies the counts would go.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    # No CPU, which the stages would lack. Restarts and calls without limit: a call that failed would fail its stage. An
+    # actor that is restarted counts from 0 again, so a stage may begin more often than `MOST_RERUNS`.
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
     begun = ray.remote(Begun).options(**options).remote()
     try:

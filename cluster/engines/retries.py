@@ -34,15 +34,18 @@ def make_policy(retries: int, *, when: retry_base, describe: Callable[[Any], str
     def log(state: RetryCallState) -> None:
         outcome = state.outcome
         assert outcome is not None, "tenacity calls this after an attempt"
+        # Of two kinds: `insist` tries again what raised, `run_passes` what came back with failures.
         failed = outcome.exception() if outcome.failed else outcome.result()
         logger.warning("%s; again in %.0f s", describe(failed), state.upcoming_sleep)
 
     return Retrying(
         stop=stop_after_attempt(retries + 1),
+        # tenacity's own start and base give 1, 2, 4 ... s: 3 retries wait 7 s in all, 7 two minutes
+        # (docs/object_store.md).
         wait=wait_exponential(max=LONGEST_PAUSE),
         retry=when,
         before_sleep=log,
-        reraise=True,
+        reraise=True,  # or what was raised would come wrapped in tenacity's RetryError, which no caller expects
     )
 
 
@@ -103,4 +106,5 @@ def run_passes(
                 yield outcome
         yield from failures
         tasks = [failure.task for failure in failures]
+        # An empty list is false, and ends the loop.
         attempt.retry_state.set_result(failures)

@@ -23,9 +23,12 @@ class SerialEngine(Engine):
 
     def run_stages(self, stages: Stages[Task, Result], tasks: Sequence[Task]) -> Iterator[Outcome[Result, Task]]:
         """Estimate one task while a thread reads the next ones."""
+        # One reader: how many ranges a disk or store is asked for at a time is settled beneath it, in
+        # `photoz.tiles.fetch`.
         with ThreadPoolExecutor(1) as pool:
             reads: deque[Future[Any]] = deque()
             for number, task in enumerate(tasks):
+                # Not all at once: the pool would read on without end, and hold the cutouts of every partition.
                 for each in tasks[number + len(reads) : number + _READ_AHEAD]:
                     reads.append(pool.submit(stages.read, each))
                 yield _finish(task, reads.popleft(), stages)

@@ -49,10 +49,12 @@ def run_tasks(
     """
     retries = engine.settings.retries
     progress = Progress(len(tasks), label)
+    # Not ``again or ...``: an empty Counter is false, and the caller's own would stay empty.
     counts = Counter[str]() if again is None else again
 
     def run_pass(remaining: Sequence[Task], number: int) -> Iterator[Outcome[Result, Task]]:
         final = number > retries
+        # The last time any error ends the run: results that lack one would look like all of them.
         fatal = (Exception,) if final else (PhotozError,)
         return engine.run(Attempt(last if final and last else function, engine.storage, fatal), remaining)
 
@@ -72,4 +74,5 @@ def run_tasks(
 
 
 def _count_rows(result: Any) -> int:
+    # By name: what audit, ingest and n(z) return has no class in common, and not all of it counts rows.
     return int(result.get("rows", 0) if isinstance(result, Mapping) else getattr(result, "rows", 0))

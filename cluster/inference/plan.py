@@ -49,8 +49,10 @@ class Check:
 
 def plan_run(config: Config) -> Plan:
     """Check that sources, estimator, settings and output fit together, and fix what the run does."""
+    # For its refusal alone: that there is no source catalogue is told before the weights are loaded.
     list_partitions(config.locations.sources)
     location = join(config.locations.models, config.inference.estimator)
+    # Only for what it reads: the plan goes to every worker, with the folder's name and not with the weights.
     estimator = load_estimator(location)
     check_bands(estimator, config.survey)
     owner = {"run": config.run.name, "estimator": config.inference.estimator, "survey": config.survey.name}
@@ -87,6 +89,7 @@ def find_remaining(plan: Plan, partitions: Sequence[Partition], engine: Engine) 
     list of Partition
         Those that are not done, not done with these inputs, or whose file does not verify, in their order on the sky.
     """
+    # A new catalogue: checks would read every source file for its checksum, and find nothing done.
     if not has_records(plan.config.locations.catalogue):
         return list(partitions)
     checks = list(run_tasks(partial(_check_partition, plan), partitions, engine, label="partitions checked"))

@@ -141,18 +141,23 @@ def publish(plan: Plan, done: Done, engine: Engine) -> None:
         Makes the margin and the checksums.
     """
     config, location = plan.config, plan.config.locations.catalogue
+    # First, since hats makes the metadata from whatever files it finds.
     for stale in list_remaining_files(location, done.partitions):
         logger.info("removing %s, which the source catalogue no longer has", stale)
         remove(stale)
+    # What a run beside this one is writing may go too: it fails there, is tried again and found done.
     for begun in list_begun_files(location):
         remove(begun)
     info = {"photoz_run": config.run.name, "photoz_estimator": config.inference.estimator}
     finish_catalogue(location, zip(done.partitions, done.rows_of, strict=True), info=info)
     margin = config.sources.margin_arcsec > 0
+    # As a whole: files of pixels that have no margin any more would stay, and be read as part of it.
     remove(join(location, MARGIN))
     if margin:
         write_margin(config, done.partitions, engine)
     files = compute_checksums(engine, location, _list_published(location))
+    # The seal before what makes the folder open. A crash in between leaves a catalogue that is completed again; the
+    # other order would leave one that is open, and that nothing tells to be whole.
     write_json(locate_in_run(location, _SEAL), {"key": _compute_publish_key(plan, done), "files": files})
     finish_collection(location, name=config.run.name, margin=margin)
 
@@ -171,12 +176,14 @@ def write_margin(config: Config, partitions: Sequence[Partition], engine: Engine
     write, tasks = partial(write_margins, config.sources.margin_arcsec), plan_margins(location, partitions)
     results = run_tasks(write, tasks, engine, label="squares of margins")
     margins = [margin for result in results for margin in result]
+    # A margin without a row has no file that it could be taken from.
     schema = read_partition(location, partitions[0]).schema
     finish_margin(location, margins, threshold=config.sources.margin_arcsec, schema=schema)
 
 
 def is_published(location: str) -> bool:
     """Tell whether a photo-z catalogue was completed."""
+    # The file that is written last (`publish`) and removed first (`unpublish`).
     return exists(join(location, "collection.properties"))
 
 
@@ -194,6 +201,7 @@ def explain_unpublished(plan: Plan, done: Done, engine: Engine) -> str:
     location = plan.config.locations.catalogue
     if not is_published(location):
         return "it is not complete"
+    # From cheap to dear: only the last check reads the margin and the metadata.
     seal = read_run_file(location, _SEAL)
     if "files" not in seal:
         return "what it was completed with is not known"
@@ -207,6 +215,7 @@ def _compute_publish_key(plan: Plan, done: Done) -> str:
     """Compute the key of what the metadata and the margin depend on."""
     config = plan.config
     partitions = zip((part.name for part in done.partitions), done.rows_of, done.sha256_of, strict=True)
+    # Both names stand in the metadata, as properties of the catalogue.
     settings = [config.run.name, config.inference.estimator, config.sources.margin_arcsec]
     return compute_key({"settings": settings, "partitions": list(partitions)})
 
@@ -220,6 +229,7 @@ def _list_published(location: str) -> list[str]:
 
 def unpublish(location: str) -> None:
     """Take back what makes a catalogue and its margin open: its partitions are about to be replaced."""
+    # From the outside in: a process that dies between two of these leaves nothing that opens.
     remove(join(location, "collection.properties"))
     for table in (locate_output(location), join(location, MARGIN)):
         for name in ("hats.properties", "properties", "partition_info.csv", "dataset/_metadata"):
@@ -251,6 +261,7 @@ def write_run_record(plan: Plan, done: Done, telemetry: RunTelemetry) -> dict[st
         "estimator": plan.estimator,
         "weights": dict(plan.weights),
         "versions": describe_versions(),
+        # No secret among them: settings that hold one are refused (`photoz.settings.base`).
         "config": config_to_dict(plan.config),
     }
     write_json(locate_in_run(plan.config.locations.catalogue, "run.json"), summary)

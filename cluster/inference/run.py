@@ -49,12 +49,14 @@ def infer_catalogue(config: Config) -> dict[str, Any]:
     partitions = insist(lambda: list_partitions(config.locations.sources), retries, "listing the partitions")
     folder, join_in = locate_in_run(config.locations.catalogue), config.inference.join
     with ExitStack() as stack:
+        # The engine before the lock: who helps another run needs it while that one has the lock.
         run = Inference(plan, partitions, stack.enter_context(open_engine(config)), RunTelemetry())
         stack.enter_context(run.telemetry.keep_telling())
         if join_in:
             help_holder(run, find_holder(folder))
         lock = stack.enter_context(hold_lock(folder, run_key=plan.run_key, wait=join_in))
         done = complete_catalogue(run, lock)
+        # Under the lock still, or another run could write its record first and have it overwritten.
         return insist(lambda: write_run_record(plan, done, run.telemetry), retries, "the run's record")
 
 
@@ -102,14 +104,17 @@ def complete_catalogue(run: Inference, lock: Lock) -> Done:
         if not reason:
             return done
         logger.info("the catalogue must be completed: %s", reason)
+    # Before the first file is replaced: a catalogue that opens must never hold rows of two runs.
     insist(lambda: unpublish(config.locations.catalogue), retries, "closing the catalogue")
     estimate_all(run, remaining)
+    # This run may have been cut off and taken over since: two that publish would undo each other's work.
     insist(lock.check, retries, "looking at the lock")
     try:
         done = sum_up()
         insist(lambda: publish(plan, done, engine), retries, "completing the catalogue")
         return done
     except Exception as error:
+        # Running again would not mend what is neither a disk's nor a store's trouble.
         if not isinstance(error, OSError) and not is_store_trouble(error):
             raise
         raise CatalogueError(
@@ -133,6 +138,7 @@ def help_holder(run: Inference, holder: Holder | None) -> None:
             f"process {holder.process} on {holder.host} writes this output with another estimator, other "
             "settings or other code: wait for it, or set locations.catalogue to another folder"
         )
+    # Backwards: the two meet once, and a partition that both are at is written twice with the same bytes.
     remaining = find_remaining(run.plan, run.partitions, run.engine)[::-1]
     logger.info("joining process %s on %s: %d partitions to do", holder.process, holder.host, len(remaining))
     estimate_all(run, remaining)
@@ -152,6 +158,7 @@ def estimate_all(run: Inference, partitions: list[Partition]) -> None:
     plan, telemetry, retries = run.plan, run.telemetry, run.engine.settings.retries
 
     def run_pass(remaining: Sequence[Partition], number: int) -> Iterator[Outcome[Record, Partition]]:
+        # A plan for each pass: whether it gives up is part of the keys in its records.
         now = replace(plan, give_up=number > retries, attempt=number, retried=telemetry.retried)
         return estimate_partitions(now, remaining, run.engine)
 
@@ -166,6 +173,7 @@ def estimate_all(run: Inference, partitions: list[Partition]) -> None:
                 telemetry.retry()
             case Lost(reruns=reruns):
                 telemetry.lose(reruns)
+    # By what came back, since what failed in one pass may have been done in a later one.
     remaining = [partition for partition in partitions if partition not in done]
     if remaining:
         raise CatalogueError(
@@ -196,6 +204,7 @@ def estimate_partitions(
         match outcome:
             case Success(result=record, reruns=reruns):
                 _log_record(record, progress)
+                # Only of the record in memory: the worker that wrote the file could not know what the engine counts.
                 yield Success(replace(record, sums=record.sums | {"reruns": reruns}))
             case Failure(task=partition, problem=problem) if problem:
                 logger.warning("%s failed: %s", partition.name, problem)

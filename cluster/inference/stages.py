@@ -66,9 +66,11 @@ def make_stages(plan: Plan) -> Stages[Partition, Record]:
 def read_stage(plan: Plan, partition: Partition) -> Work:
     """Read a partition's sources and the cutouts that the estimator needs."""
     config = plan.config
+    # Engines call stages as they are, without an `Attempt` that would do it.
     use_options(config.storage_options)
     with _measured("read_stage", {}) as sums:
         key = compute_key(plan, partition)
+        # Looked at again: a run that works beside this one may have done it since both were planned.
         if not explain_remaining(config.locations.catalogue, partition, key):
             return Work(partition, key=key, rows=None)
         sources = read_partition(config.locations.sources, partition)
@@ -80,6 +82,7 @@ def estimate_stage(plan: Plan, work: Work) -> Work:
     """Estimate the redshifts of what `read_stage` read."""
     if work.rows is None:
         return work
+    # Outside of what is measured: it is loaded once a process, and the seconds say how busy that is with estimating.
     estimator = prepare_stage(plan)
     with _measured("estimate_stage", work.sums) as sums:
         try:
@@ -101,7 +104,9 @@ def write_stage(plan: Plan, work: Work) -> Record:
     if work.rows is None:
         done = read_record(location, work.partition)
         assert done is not None, "another run has just done this partition"
+        # Its seconds and bytes stand in the figures of the run that did it.
         return replace(done, sums={}, shared=True)
+    # The file, then the record that says it is done: a crash in between has the partition done again.
     with _measured("write_stage", work.sums) as sums:
         rows, sha256 = write_partition(locate_output(location), work.partition, work.rows)
     flags_N = work.rows["flags"].to_numpy()
@@ -112,6 +117,7 @@ def write_stage(plan: Plan, work: Work) -> Record:
         rows=rows,
         estimated=int(np.isfinite(work.rows["z_phot"].to_numpy()).sum()),
         sha256=sha256,
+        # With the zeros, as the audit counts them.
         flags={str(flag.name): int(((flags_N & flag) != 0).sum()) for flag in Flag},
         problems=[asdict(problem) | {"tries": plan.attempt} for problem in work.problems],
         sums=sums,
@@ -127,7 +133,9 @@ _estimators: dict[str, Estimator] = {}
 def prepare_stage(plan: Plan) -> Estimator:
     """Load the estimator, unless this process holds the one of the same run: changed weights load again."""
     if plan.run_key not in _estimators:
+        # An actor loads before it has read anything in its process.
         use_options(plan.config.storage_options)
+        # One at a time: a worker of a lasting cluster would come to hold the networks of all runs it has served.
         _estimators.clear()
         _estimators[plan.run_key] = prepare_planned(plan)
     return _estimators[plan.run_key]
@@ -150,8 +158,10 @@ def prepare_planned(plan: Plan) -> Estimator:
 @contextmanager
 def _measured(stage: str, before: dict[str, float]) -> Iterator[dict[str, float]]:
     """Gather the block's seconds and bytes; the yielded sums are those before and, at the end, the block's."""
+    # A copy: where a worker is lost the same work goes through the stage once more.
     sums = dict(before)
     with gather() as own, timed(stage):
         yield sums
+    # After the block: both gather and timed add what they have only when theirs ends.
     for name, amount in own.items():
         sums[name] = sums.get(name, 0) + amount

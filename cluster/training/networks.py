@@ -76,6 +76,7 @@ def train_estimator(config: Config) -> str:
     set_hash = compute_set_hash(config.locations.training)
     layout = kind.make_layout(config.survey, config.training)
     key = compute_training_key(config.training, layout, seed=config.run.seed, set_hash=set_hash)
+    # Asked before Ray is started, which takes longer than the answer.
     if is_trained(location, key, overwrite=config.training.overwrite):
         logger.info("%s is trained already with these settings on this training set", location)
         return location
@@ -83,9 +84,11 @@ def train_estimator(config: Config) -> str:
     plan = plan_training(config, kind)
     with ray_cluster(config.engine):
         check_workers(config.training, find_resources(config.engine))
+        # The key is in the name, under which Ray Train resumes: other settings must not take up these weights.
         state = run_training(plan, name=f"{config.training.estimator}-{key[:12]}")
         record = {"key": key, "training_set": set_hash, "seed": config.run.seed}
         write_estimator(plan, state, location, record=record, save=_save_on_ray)
+    # Only now: a job that dies while the folder is written takes the training up from its last checkpoint.
     remove(join(_runs_location(config.locations.training), f"{config.training.estimator}-{key[:12]}"))
     return location
 
@@ -101,6 +104,7 @@ def _save_on_ray(plan: TrainingPlan, weights: Weights, location: str, record: di
 
 def _save_in_worker(plan: TrainingPlan, weights: Weights, location: str, record: dict[str, Any]) -> None:
     use_options(plan.config.storage_options)
+    # All of the machine's, since the workers of the training have ended.
     torch.set_num_threads(plan.config.training.spreading.threads_per_worker or os.cpu_count() or 1)
     save_estimator(plan, weights, location, record)
 
@@ -127,6 +131,7 @@ def run_training(plan: TrainingPlan, *, name: str) -> TrainingState:
         train_loop_config={"plan": plan},
         datasets={split: _hold_small(plan, _open_split(plan, split), split) for split in ("train", "valid")},
         dataset_config=ray.train.DataConfig(execution_options=_make_execution_options()),
+        # NCCL knows GPUs alone.
         torch_config=ray.train.torch.TorchConfig(backend="nccl" if settings.use_gpu else "gloo"),
         scaling_config=ray.train.ScalingConfig(
             num_workers=settings.workers,
@@ -159,6 +164,7 @@ def train_worker(told: dict[str, Any]) -> None:
     torch.set_num_threads(_count_threads(config.training.spreading))
     torch.manual_seed(config.run.seed)
     network = ray.train.torch.prepare_model(plan.make_network())
+    # DistributedDataParallel puts "module." before every name; a checkpoint must fit one worker as well as several.
     bare = network.module if hasattr(network, "module") else network
     settings = config.training.schedule
     optimizer = make_optimizer(network, settings)
@@ -169,6 +175,7 @@ def train_worker(told: dict[str, Any]) -> None:
             state, content = TrainingState.read(folder)
         restore(content, bare, optimizer, schedule)
         _log_first("taking up the training after epoch %d", state.epoch)
+    # Each worker decides by the same gathered losses: one that went on alone would wait for the others for ever.
     while not state.is_finished(max_epochs=settings.max_epochs, patience=settings.patience):
         record = _run_epoch(plan, state.epoch + 1, network, optimizer, schedule)
         state = state.add(record, bare)
@@ -213,6 +220,8 @@ def _stream(plan: TrainingPlan, split: str, epoch: int) -> Iterator[Batch]:
     """Stream this worker's share of a split, the training galaxies in another order each epoch."""
     settings = plan.config.training.schedule
     training = split == "train"
+    # In training the last, short batch is dropped: a step of few galaxies counts as much as one of many, and batch
+    # normalisation refuses a single one. Each epoch draws others. In validation every galaxy counts.
     tables = ray.train.get_dataset_shard(split).iter_batches(
         batch_size=settings.batch_size // plan.config.training.spreading.workers if training else 256,
         batch_format="pyarrow",
@@ -235,6 +244,7 @@ def _stream(plan: TrainingPlan, split: str, epoch: int) -> Iterator[Batch]:
 
 def _report(state: TrainingState, network: Any, optimizer: Any, schedule: Any) -> None:
     metrics = state.records[-1].to_dict()
+    # Every worker must report, or Ray Train waits for it; the weights are the same in all, so one sends them.
     if ray.train.get_context().get_world_rank() != 0:
         ray.train.report(metrics)
         return
@@ -265,8 +275,10 @@ def _count_threads(settings: Spreading) -> int:
 
 def _open_split(plan: TrainingPlan, split: str) -> Any:
     parts = list_parts(plan.config.locations.training)
+    # With this process's storage options: Ray Data opens in workers that know none (`photoz.storage`).
     filesystem = pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(find_filesystem(parts[0])[0]))
     columns = list_columns(plan.layout.bands, images=bool(plan.layout.image_bands))
+    # A file is one piece of the sky, and the buffer in `_stream` mixes only rows that come near each other.
     shuffle = ray.data.FileShuffleConfig(seed=plan.config.run.seed) if split == "train" else None
     data = ray.data.read_parquet(
         [find_filesystem(part)[1] for part in parts],
@@ -281,6 +293,7 @@ def _hold_small(plan: TrainingPlan, data: Any, split: str) -> Any:
     """Read a small split once into Ray's object store, which all workers of a node share; a large one each epoch."""
     count = count_splits(plan.config.locations.training)[split]
     pixels = len(plan.layout.image_bands) * plan.layout.cutout_size**2
+    # float32: the cutout, and in each band a magnitude and its error.
     gib = count * 4 * (pixels + 2 * len(plan.layout.bands)) / 2**30
     return data.materialize() if gib <= plan.config.training.spreading.hold_gib else data
 

@@ -89,6 +89,7 @@ def compute_photometric_key(settings: Training, bands: tuple[str, ...], *, seed:
     if strange := [each for each in fit if each not in known]:
         raise ConfigError(f"training.fit holds settings of {strange}: those that are fitted so are {known}")
     kind: Any = load_class(name)
+    # With the defaults: one that changes makes another estimator, and one that is written out makes the same.
     parts = [name, {**kind.DEFAULTS, **fit.get(name, {})}, seed, bands, set_hash]
     return compute_key(parts)
 
@@ -144,6 +145,7 @@ def check_task(settings: Spreading, available: Mapping[str, float]) -> None:
         It wants more CPUs than the cluster has, or a GPU where there is none.
     """
     wanted, cpus = settings.cpus_per_worker, available.get("CPU", 0.0)
+    # All of them are allowed: one task alone leaves nobody waiting.
     if wanted > cpus:
         raise ConfigError(
             f"training.spreading.cpus_per_worker = {wanted:g} is more than the cluster's {cpus:g} CPUs: lower it"

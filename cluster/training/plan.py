@@ -84,6 +84,7 @@ def plan_training(config: Config, kind: type[NetworkEstimator]) -> TrainingPlan:
     layout = kind.make_layout(config.survey, config.training)
     z_N = read_redshifts(config.locations.training, "train")
     y_N, width = np.log1p(z_N), config.training.loss.smooth_nz_width
+    # Not 0, which the spread is where all redshifts are one: targets are divided by it.
     scale = (float(y_N.mean()), float(y_N.std()) or 1.0)
     smoothing = Smoothing.fit(z_N, width=width) if width > 0 else None
     scaling = fit_magnitude_scaling(config.locations.training, config.survey.bands)
@@ -112,6 +113,7 @@ def check_workers(settings: Training, available: Mapping[str, float]) -> None:
     """
     spreading, batch_size = settings.spreading, settings.schedule.batch_size
     wanted, cpus = spreading.workers * spreading.cpus_per_worker, available.get("CPU", 0.0)
+    # Room for a whole CPU: the tasks of Ray Data that read ask for one each.
     if wanted > cpus - 1:
         raise ConfigError(
             f"training.spreading.workers x training.spreading.cpus_per_worker = {wanted:g} CPUs leaves less than one "
@@ -123,6 +125,7 @@ def check_workers(settings: Training, available: Mapping[str, float]) -> None:
             f"training.spreading.workers = {spreading.workers} with training.spreading.use_gpu, the cluster has "
             f"{gpus:g} GPUs: lower the one, or set the other to false"
         )
+    # In training batch normalisation refuses a batch of one.
     if batch_size < 2 * spreading.workers:
         raise ConfigError(
             f"training.schedule.batch_size = {batch_size} gives {spreading.workers} workers fewer than 2 galaxies each"
@@ -132,6 +135,7 @@ def check_workers(settings: Training, available: Mapping[str, float]) -> None:
 def check_training_set(settings: Training, counts: Mapping[str, int]) -> None:
     """Refuse a training set from which not one batch, or no validation loss, can be made; raises `TrainingError`."""
     batch_size, workers = settings.schedule.batch_size, settings.spreading.workers
+    # Each worker drops what fills no batch, and with fewer might make no step at all.
     if counts["train"] < batch_size + workers or counts["valid"] < workers:
         raise TrainingError(
             f"the training set has {counts['train']} galaxies to train on and {counts['valid']} to validate with, "
@@ -154,6 +158,7 @@ def compute_training_key(settings: Training, layout: InputLayout, *, seed: int, 
         Of the training set (`photoz.training.set.compute_set_hash`).
     """
     read = {name: value for name, value in config_to_dict(settings).items() if name not in _NOT_IN_KEY}
+    # Of the survey only what the network reads: names and files make no other estimator.
     parts = [read, seed, layout.bands, layout.image_bands, layout.pixel_scale, set_hash]
     return compute_key(parts)
 
@@ -236,6 +241,7 @@ def write_estimator(
     config, best = plan.config, state.best_record
     training = config_to_dict(config)["training"]
     record = {**record, "settings": training, "epochs": state.epoch, "best_epoch": best.to_dict()}
+    # Before the history, which would tell of an estimator that is not there.
     save(plan, state.best, location, record)
     history = join(config.locations.training, f"history-{config.training.estimator}")
     write_history(f"{history}.json", state.records, info={"estimator": config.training.estimator, **record})

@@ -58,6 +58,7 @@ def build_training_set(config: Config) -> dict[str, Any]:
     spectra = read_redshifts(config.locations.survey, config.crossmatch)
     matching, training = plan_set(config), config.locations.training
     tasks = plan_matching(matching, list_partitions(config.locations.sources), spectra)
+    # Parts that stay would count: the hash and the training take whatever lies in the folder.
     _remove_stale(training, {locate_part(training, task.partition) for task in tasks})
     parts = list(run_tasks(partial(write_part, matching), tasks, choose_engine(config), label="partitions matched"))
     summary: dict[str, Any] = {
