@@ -46,6 +46,7 @@ def run(head: Head, job: str, options: list[str]) -> None:
 def submit(head: Head, job: str, options: list[str]) -> None:
     start = time.monotonic()
     logger.info("ray job submit %s jobs/%s %s", "--" if options else "", job, " ".join(options))
+    # Without "--" `ray job submit` takes --set and --config for options of its own.
     entry = ["--", f"jobs/{job}", *options] if options else [f"jobs/{job}"]
     subprocess.run(["ray", "job", "submit", *entry], env=head.environment, cwd=JOBS.parent, check=True)
     logger.info("jobs/%s took %.0f s", job, time.monotonic() - start)

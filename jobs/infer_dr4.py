@@ -20,6 +20,7 @@ def main(config: Config) -> None:
     print(f"run record: {config.locations.catalogue}/run/run.json ({record['this_run']['seconds']:.0f} s)")
     if record["failures"]:
         print(f"set aside: {record['failures']} tiles or rows, see {config.locations.catalogue}/run/failures.parquet")
+    # The catalogue stands all the same, and the next run tries again what could not be read.
     if record["completeness"] < config.inference.min_completeness:
         raise CatalogueError(
             f"completeness {record['completeness']:.4f} is below inference.min_completeness = "

@@ -19,11 +19,14 @@ SHOWN = 16
 
 
 def main(config: Config) -> None:
+    # One tile and one partition are enough for a frame; in a survey the first of each need not meet.
     tile = open_tile(config.locations.tiles, list_tiles(config.locations.tiles)[0])
     sources = read_partition(config.locations.sources, list_partitions(config.locations.sources)[0]).to_pandas()
     sources = sources[sources["tile"] == tile.name].sort_values("mag_auto")
+    # Origin 0: pixels as NumPy counts them, not from 1 as FITS does.
     x, y = tile.wcs.all_world2pix(sources["ra"], sources["dec"], 0)
     image = tile.read_window(0, tile.shape[0], 0, tile.shape[1])[tile.bands.index(config.survey.mag_auto_band)]
+    # 20 is where the bright sample ends.
     groups = np.digitize(sources["mag_auto"], (18.0, 20.0))
     band = config.survey.mag_auto_band
     labels = (f"{band} < 18", f"18 < {band} < 20", f"{band} > 20")

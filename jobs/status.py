@@ -10,6 +10,7 @@ from cluster.job import run_job
 from cluster.status import format_status, read_status
 from photoz.settings.config import Config
 
+# Not 2, which `run_job` gives for an error.
 EXIT_STATUS = {"finished": 0, "running": 3, "unfinished": 1}
 
 

@@ -40,6 +40,7 @@ def compute_key(content: Any) -> str:
 
 def hash_bytes(parts: Iterable[bytes | memoryview]) -> str:
     """Compute the SHA-256 of bytes one after the other, as hexadecimal; where one part ends does not matter."""
+    # Not Python's hash, which is another in each process.
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)

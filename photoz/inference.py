@@ -40,6 +40,7 @@ class Needs(Protocol):
 def prepare_estimator(location: str, settings: Inference) -> Estimator:
     """Load an estimator for the precision, threads and outputs that the settings say, in this process."""
     keep_memory()
+    # The same everywhere, since the last digits of a float32 sum depend on it (`Inference.threads`).
     torch.set_num_threads(settings.threads)
     estimator = load_estimator(location).prepare(settings.precision)
     return estimator if settings.pdf else estimator.without_pdf()
@@ -114,6 +115,7 @@ def estimate_rows(sources: pa.Table, estimator: Estimator, *, batch_size: int = 
     """
     found = _estimate_isolating(make_inputs(sources, estimator.bands), estimator, batch_size)
     problems = found.problems
+    # Of a single row nobody can tell whose fault it is: it counts as the row's.
     if len(problems) == len(sources) > 1:
         if not give_up:
             raise RuntimeError(
@@ -146,11 +148,14 @@ def _estimate_isolating(inputs: Inputs, estimator: Estimator, batch_size: int, f
             logger.warning("row %d cannot be estimated: %s", first, error)
             problem = Problem("estimate", str(first), 1, f"{type(error).__name__}: {error}")
             return _Isolated(Estimates.fail(inputs.flags_N, with_pdf=estimator.gives_pdf), (problem,))
+        # Halves, not one by one: one bad row of N takes some 2 log2 N further calls in place of N. Where all are bad it
+        # is 2 N.
         middle = len(inputs) // 2
         halves = ((slice(0, middle), first), (slice(middle, None), first + middle))
         parts = [_estimate_isolating(inputs.take(half), estimator, batch_size, at) for half, at in halves]
         problems = tuple(problem for part in parts for problem in part.problems)
         return _Isolated(Estimates.concatenate([part.estimates for part in parts]), problems)
+    # One too few, and every redshift after it would stand in another galaxy's row.
     if len(estimates.z_phot_N) != len(inputs):
         raise EstimatorError(f"{estimator.name} gave {len(estimates.z_phot_N)} redshifts for {len(inputs)} galaxies")
     if (estimates.pdf is not None) != estimator.gives_pdf:
@@ -170,6 +175,7 @@ def make_table(rows: pa.Table, estimates: Estimates, *, algorithm: str) -> pa.Ta
     algorithm : str
         As of `photoz.schema.make_catalogue_schema`.
     """
+    # An infinite one too: the audit knows no other form of "none" than NaN with its flag.
     lost_N = ~np.isfinite(estimates.z_phot_N)
     z_phot_N = np.where(lost_N, np.nan, estimates.z_phot_N).astype(np.float32)
     flags_N = estimates.flags_N | np.where(lost_N, np.int32(Flag.ESTIMATE_FAILED), np.int32(0))
@@ -183,6 +189,7 @@ def make_table(rows: pa.Table, estimates: Estimates, *, algorithm: str) -> pa.Ta
 
 def _make_pdf_columns(pdf: Pdfs, z_phot_N: npt.NDArray[np.float32]) -> dict[str, pa.Array]:
     """Make the columns of `photoz.schema.PDF_COLUMNS` and the stored quantiles; rows without z_phot have none."""
+    # A row has all of its quantiles or none, which the audit checks.
     quantiles_NQ = np.where(np.isnan(z_phot_N)[:, None], np.nan, pdf.quantiles_NQ)
     codes_NQ = encode_quantiles(quantiles_NQ)
     columns = summarize_quantiles(decode_quantiles(codes_NQ), z_phot_N)  # of what is stored, so that they agree

@@ -34,10 +34,13 @@ from photoz.errors import PhotozError, StorageFullError
 
 _HASH_BLOCK = 1 << 22  # bytes read at a time
 
+# A quota that is used up is as full as a disk.
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+# Asking again brings the same. A full disk is among them: it does not empty while a job waits.
 _ANSWERS = _FULL | {
     errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.ENAMETOOLONG
 }  # fmt: skip
+# Of libraries whose errors pass as they are: the first two through s3fs, while obstore raises its own.
 _CLIENTS = {"aiohttp", "botocore", "obstore"}
 
 PART_SUFFIX = ".part"
@@ -82,6 +85,7 @@ _options = StorageOptions()
 
 def use_options(options: StorageOptions) -> None:
     """Open everything in this process with these options from now on; see the head of this module."""
+    # Of the process, for threads of libraries that know nothing of who started them.
     global _options
     _options = options
 
@@ -222,6 +226,7 @@ def open_atomic(location: str) -> Iterator[IO[bytes]]:
     local = isinstance(filesystem, LocalFileSystem)
     target = _name_aside(path) if local else path
     if local:
+        # Object stores have no folders to make.
         filesystem.makedirs(filesystem._parent(path), exist_ok=True)
     file = filesystem.open(target, "wb")
     try:
@@ -231,6 +236,7 @@ def open_atomic(location: str) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())  # or the name may survive a crash of the machine, and the content not
         file.close()  # a full disk may show only here
         if local:
+            # A rename within one folder, which a local disk does in one step.
             move(filesystem, target, path)
     except BaseException:  # an interrupted process must leave no half file either
         _discard(filesystem, file, target, local)
@@ -290,6 +296,7 @@ def is_store_trouble(error: BaseException) -> bool:
 def _name_aside(path: str) -> str:
     """Name a file in the same folder that readers of whole folders (Arrow, Dask) pass over, should it stay."""
     folder, _, name = path.rpartition("/")
+    # A name of its own each time: a killed run's last worker and the next run may write the same file at once.
     return f"{folder}/.{name}.{uuid.uuid4().hex}{PART_SUFFIX}"
 
 
@@ -300,6 +307,7 @@ def _discard(filesystem: Any, file: Any, target: str, local: bool) -> None:
         with suppress(FileNotFoundError):
             filesystem.rm(target)
     elif hasattr(file, "discard"):  # an upload that is never completed leaves no object
+        # Or fsspec closes what is collected as garbage, and so completes the upload.
         file.closed = True
         with suppress(Exception):  # the store may be what failed; its own rules clear away begun uploads
             file.discard()
@@ -324,6 +332,7 @@ def read_json(location: str) -> Any:
     filesystem, path = find_filesystem(location)
     content = filesystem.cat_file(path)
     try:
+        # UnicodeDecodeError is a ValueError, so bytes that are no text count as no JSON.
         return json.loads(content)
     except ValueError as error:
         raise PhotozError(f"{location} is not JSON ({error}): remove it and run again") from error

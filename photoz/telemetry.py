@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+# Of the context and not of the process, in which stages may run in threads side by side. A thread that is started
+# begins with none: what it measures it must hand back, as the readers in `photoz.inputs` do.
 _gathered: ContextVar[dict[str, float] | None] = ContextVar("_gathered", default=None)
 
 
@@ -30,6 +32,7 @@ def gather() -> Iterator[dict[str, float]]:
     {'bytes_read': 1024}
     """
     sums: dict[str, float] = {}
+    # A block within another takes all: the outer one has nothing of it unless it is handed on.
     token = _gathered.set(sums)
     try:
         yield sums
@@ -44,6 +47,7 @@ def timed(stage: str) -> Iterator[None]:
     try:
         yield
     finally:
+        # Also of a block that raises: its seconds were spent.
         count(f"{stage}_s", time.perf_counter() - start)
 
 

@@ -18,6 +18,7 @@ from photoz.storage import StorageOptions, open_file
 
 DEFAULT_CONFIG_VARIABLE = "PHOTOZ_CONFIG"
 _TEXT = (str, Location)
+# Names in s3fs (key, secret, token), adlfs (account_key, sas_token, connection_string) and sftp (password).
 _SECRET_OPTION = re.compile(r"(^|_)(key|secret|token|password|credential|connection_string)$")
 _NO_SECRETS = ("anon", "browser", "cache", "cloud", "google_default", "", False, None)  # gcsfs: ways to find a token
 
@@ -32,6 +33,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 class JobSettings(Settings, frozen=True, kw_only=True):
     """What the settings of every job have."""
 
+    # Not shared between instances: msgspec copies a default that is an empty dict.
     storage: dict[str, dict[str, Any]] = {}
     """fsspec options by protocol, e.g. ``[storage.s3] endpoint_url = "http://..."``. No secrets: those come from the
     environment, as the store's client reads them."""
@@ -72,6 +74,7 @@ def load_settings(kind: type[S], location: str, overrides: Sequence[str] = ()) -
         The file is missing or no TOML, a key is unknown, or a value has the wrong type.
     """
     try:
+        # With fsspec's own configuration: what the file says of storage is not known before it is read.
         with open_file(location) as file:
             values = tomllib.loads(file.read().decode())
     except FileNotFoundError as error:
@@ -85,13 +88,17 @@ def load_settings(kind: type[S], location: str, overrides: Sequence[str] = ()) -
 
 def convert_settings(kind: type[S], values: Mapping[str, Any], *, origin: str = "settings") -> S:
     """Turn nested mappings into checked settings; raises `ConfigError` that names the key and the remedy."""
+    # Before the conversion, which would only say that there is no such key.
     _check_moved(kind, values, origin)
     try:
+        # Strict, or msgspec would take text for numbers.
         settings = msgspec.convert(values, kind, strict=True)
     except msgspec.ValidationError as error:
         where = f"{kind.__module__.replace('.', '/')}.py"
         raise ConfigError(f"{origin}: {error}; the settings and their types stand in {where}") from error
+    # Before anything is written: every run record holds the settings.
     _check_no_secrets(settings.storage, "storage")
+    # Once and here, in the folder and environment of whoever started the job: a worker's may be others.
     settings = settle_locations(settings)
     settings.check()
     return settings
@@ -105,6 +112,7 @@ def config_to_dict(config: Settings) -> dict[str, Any]:
 
 def choose_config_file(script: str, name: str = "dr4.toml") -> str:
     """Return the settings file for a job script: the one of that name beside it, or $PHOTOZ_CONFIG for ``dr4.toml``."""
+    # Of survey runs alone: a comparison's settings are of another kind.
     chosen = os.environ.get(DEFAULT_CONFIG_VARIABLE) if name == "dr4.toml" else None
     return chosen or str(Path(script).resolve().parent / name)
 
@@ -131,6 +139,7 @@ def _find_type(kind: Any, path: str) -> Any:
 
 def _parse_value(text: str, kind: Any) -> Any:
     try:
+        # TOML's own grammar, so that a value means on the command line what it means in the file.
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text if kind in _TEXT or "," not in text else text.split(",")

@@ -19,6 +19,7 @@ from photoz.survey.settings import Download, Frame, Selection, Survey
 from photoz.tiles.settings import Tiles
 from photoz.training.settings import Crossmatch, Training
 
+# Rows are counted over the whole sky: 12 x 4^11 pixels of 8 bytes are 403 MB.
 _HIGHEST_ORDER = 11
 
 
@@ -27,6 +28,7 @@ class Config(JobSettings, frozen=True, kw_only=True):
 
     run: Run
     locations: Locations
+    # Sections are frozen, so all settings may share one default.
     survey: Survey = Survey()
     selection: Selection = Selection()
     download: Download = Download()
@@ -47,6 +49,7 @@ class Config(JobSettings, frozen=True, kw_only=True):
         unknown = [band for band in self.survey.image_bands if band not in self.survey.bands]
         if unknown:
             raise ConfigError(f"survey.image_bands has {unknown}, which survey.bands {list(self.survey.bands)} lacks")
+        # Zarr stores a shard as whole chunks.
         if self.tiles.shard % self.tiles.chunk:
             raise ConfigError(
                 f"tiles.shard = {self.tiles.shard} pixels is no multiple of tiles.chunk = {self.tiles.chunk} pixels"
@@ -56,6 +59,7 @@ class Config(JobSettings, frozen=True, kw_only=True):
                 f"tiles.quantize = {self.tiles.quantize} with tiles.codec = {self.tiles.codec!r}: give a fraction of "
                 "the noise, 0 or more, and above 0 tiles.codec = 'zstd', without which it saves nothing"
             )
+        # Not exactly: in binary the default fractions add up to 0.9999999999999999.
         if abs(sum(self.crossmatch.fractions) - 1.0) > 1e-6 or min(self.crossmatch.fractions) < 0:
             raise ConfigError(f"crossmatch.fractions {self.crossmatch.fractions} must be non-negative and add up to 1")
         if not 0 <= self.sources.highest_order <= _HIGHEST_ORDER:

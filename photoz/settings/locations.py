@@ -15,7 +15,9 @@ from photoz.errors import ConfigError
 Location = Annotated[str, msgspec.Meta(extra={"location": True})]
 """Type of a setting that says where a file or folder lies: a path or any URL that fsspec opens."""
 
+# RFC 8089: file:/path, file:///path and file://localhost/path are one place. "local" is fsspec's other name for it.
 _OF_THIS_MACHINE = re.compile(r"(file|local):(//(localhost(?=/))?)?")
+# A name has a letter or "_": the "$5" of a folder's name stands for itself.
 _VARIABLE = re.compile(r"\$(\w*[A-Za-z_]\w*|\{[^}]*\})")
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -49,6 +51,7 @@ def settle_location(text: str, setting: str = "location") -> str:
     """
     text = _VARIABLE.sub(lambda found: _read_variable(found[1].strip("{}"), text, setting), text)
     local = _OF_THIS_MACHINE.match(text)
+    # A URL, or a chain of fsspec's such as simplecache::s3://bucket: neither counts from a folder of this machine.
     if not local and ("://" in text or "::" in text):
         settled = text.rstrip("/")
         return text if settled.endswith(":") else settled  # memory:// is a place, too
@@ -90,6 +93,7 @@ def settle_locations(settings: S, prefix: str = "") -> S:
 
 def _read_variable(name: str, text: str, setting: str) -> str:
     value = os.environ.get(name)
+    # An error and not "", which would make a location of $DATA/tiles at the root of the disk.
     if value is None:
         raise ConfigError(
             f"{setting} = {text!r}: the environment has no variable {name}: set it where the job is started, or write "
