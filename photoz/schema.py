@@ -11,10 +11,14 @@ from typing import Literal
 
 import pyarrow as pa
 
+# The name and the order are those of HATS: lsdb and hats-import look for this column, with an index of 64 bits at order
+# 29.
 HEALPIX_COLUMN = "_healpix_29"
 HEALPIX_ORDER = 29
 
 _HALF = (0.001, 0.005, 0.01, 0.025, 0.05, 0.10, 0.16, 0.20, 0.25, 0.30, 0.35, 0.40, 0.45)
+# Rounded so that 0.84 and 0.975 are found by `LEVELS.index` whatever a subtraction leaves in the last bit. The order of
+# levels is the order of the stored codes: a level added makes older catalogues unreadable.
 LEVELS: tuple[float, ...] = (*_HALF, 0.5, *(round(1 - level, 3) for level in reversed(_HALF)))
 """Probabilities below the stored quantiles of p(z); its 68 and 95 % limits and its median are among them."""
 
@@ -25,6 +29,7 @@ class Flag(IntFlag):
     A row with no bit set was estimated from everything the estimator asks for.
     """
 
+    # Bits are stored in catalogues: a new flag takes the next bit, and none changes its place.
     BAND_NOT_DETECTED = 1 << 0
     """A band was observed and nothing was measured in it (KiDS: magnitude 99)."""
     BAND_NOT_OBSERVED = 1 << 1
@@ -51,6 +56,7 @@ class Flag(IntFlag):
     """The galaxy lies farther from the training sample than all but few of the training galaxies do."""
 
 
+# PARTIAL_CUTOUT and MASKED_PIXELS are not among them: such a cutout still has pixels to learn from.
 NO_IMAGE = Flag.NO_TILE | Flag.TILE_UNREADABLE | Flag.OFF_IMAGE | Flag.EMPTY_CUTOUT
 """Any of these bits means that the cutout of the row holds nothing an estimator can use."""
 
@@ -95,6 +101,7 @@ PDF_COLUMNS: dict[str, PdfColumn] = {
     "odds": PdfColumn(
         "probability that the redshift lies within 0.06 (1 + z_phot) of z_phot", source="curve", least=0.0, most=1.0
     ),
+    # NaN where there are no members, which passes the limits: a comparison with NaN finds nothing wrong.
     "z_std_model": PdfColumn(
         "spread of z_phot between the members of the estimator: the model's own uncertainty",
         source="estimator",
@@ -120,6 +127,7 @@ def _healpix_field() -> pa.Field:
 
 def _position_fields() -> list[pa.Field]:
     return [
+        # Text even where a survey's identifiers are numbers: KiDS names its sources "KiDSDR4 J...".
         make_field("object_id", pa.string(), unit="", description="identifier given by the survey"),
         make_field("ra", pa.float64(), unit="deg", description="right ascension, ICRS"),
         make_field("dec", pa.float64(), unit="deg", description="declination, ICRS"),
@@ -142,6 +150,7 @@ def make_source_schema(bands: Iterable[str]) -> pa.Schema:
         where there is none], ``flags``, and the two bit masks that keep "not detected" and "not observed" apart: bit
         *i* stands for ``bands[i]``.
     """
+    # Spelt as astropy reads them. An error is a difference of magnitudes, so it has no zero point to name.
     mag, err = "mag(AB)", "mag"
     fields = [
         _healpix_field(),
@@ -153,6 +162,8 @@ def make_source_schema(bands: Iterable[str]) -> pa.Schema:
         fields.append(make_field(f"mag_{band}", pa.float32(), unit=mag, description=f"{band} magnitude, dereddened"))
         fields.append(make_field(f"magerr_{band}", pa.float32(), unit=err, description=f"1-sigma error of mag_{band}"))
     fields += [
+        # Two masks beside NaN: a magnitude is NaN in both cases, and an estimator may know better than fill a band in
+        # which nothing was seen. 32 bits hold 31 bands.
         make_field("not_detected", pa.int32(), unit="", description="bit i: band i observed but not detected"),
         make_field("not_observed", pa.int32(), unit="", description="bit i: band i not observed"),
         make_field("flags", pa.int32(), unit="", description="bits of photoz.schema.Flag"),
@@ -210,6 +221,7 @@ def find_algorithm(names: Iterable[str]) -> str:
     >>> find_algorithm(["z_phot", "mlp_z_median", "mlp_z_quantiles"])
     'mlp'
     """
+    # Found by the one column that every p(z) has; an estimator's name may hold underscores itself.
     ending = f"_{QUANTILES}"
     return next((name.removesuffix(ending) for name in names if name.endswith(ending)), "")
 

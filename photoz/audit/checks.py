@@ -38,15 +38,19 @@ def check_schema(partition: Partition, table: pa.Table, algorithm: str = "") -> 
     Finding
     """
     schema = make_catalogue_schema(algorithm)
+    # With metadata: a column whose unit or description changed is read wrongly by those who trust them.
     if not table.schema.equals(schema, check_metadata=True):
         detail = f"columns, types, units or descriptions differ: {_describe_difference(table.schema, schema)}"
         yield make_finding("schema", partition.name, detail)
+    # The catalogue says "none" by NaN, a flag or a code, so a null is damage; whole numbers with a null would become
+    # floats in numpy.
     if nulls := count_nulls(table):
         yield make_finding("schema", partition.name, f"columns with null values: {nulls}")
 
 
 def is_comparable(table: pa.Table, algorithm: str = "") -> bool:
     """Tell whether columns and types allow checks of the rows, whatever the units say."""
+    # Without metadata here: wrong units are one finding, and must not keep lost rows from being found.
     return bool(table.schema.equals(make_catalogue_schema(algorithm))) and not count_nulls(table)
 
 
@@ -77,6 +81,7 @@ def check_record(partition: Partition, counted: Counted, record: Record) -> Iter
     ------
     Finding
     """
+    # The fields of `Counted` bear the names of the record's own.
     pairs = {name: (found, getattr(record, name)) for name, found in vars(counted).items()}
     wrong = {name: (found, recorded) for name, (found, recorded) in pairs.items() if found != recorded}
     if wrong:
@@ -86,13 +91,16 @@ def check_record(partition: Partition, counted: Counted, record: Record) -> Iter
 
 def check_positions(partition: Partition, table: pa.Table) -> Iterator[Finding]:
     """Check that _healpix_29 is what ra and dec say, lies in the file's pixel, and is sorted."""
+    # The official validator of HATS passes swapped pixels, so positions are computed again here.
     healpix_N, ids = table[HEALPIX_COLUMN].to_numpy(), table["object_id"]
     computed_N = compute_healpix(table["ra"].to_numpy(), table["dec"].to_numpy())
     shift = 2 * (HEALPIX_ORDER - partition.order)
+    # By either: of a row whose column or whose coordinates were damaged, the other may still lie in the pixel.
     outside_N = ((computed_N >> shift) != partition.pixel) | ((healpix_N >> shift) != partition.pixel)
     checks = (
         ("positions", computed_N != healpix_N, "rows have another _healpix_29 than their ra and dec say"),
         ("pixels", outside_N, "rows do not lie in this pixel"),
+        # `prepend` gives the first row a difference of 0, so that the mask has a place for each row.
         ("order", np.diff(healpix_N, prepend=healpix_N[:1]) < 0, "rows come after one of higher _healpix_29"),
     )
     for check, wrong_N, problem in checks:
@@ -103,6 +111,8 @@ def check_positions(partition: Partition, table: pa.Table) -> Iterator[Finding]:
 
 def compute_healpix(ra_N: npt.NDArray[np.float64], dec_N: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     """Compute _healpix_29 as ingest does, from ra and dec [deg], shape (N,); -1 where they are no position."""
+    # No pixel is -1, so a row whose ra or dec is damaged is found as misplaced, and `hats` is not asked for a position
+    # that does not exist.
     healpix_N = np.full(len(ra_N), -1, dtype=np.int64)
     valid_N = np.isfinite(ra_N) & (np.abs(dec_N) <= 90.0)
     healpix_N[valid_N] = compute_spatial_index(ra_N[valid_N], dec_N[valid_N])
@@ -117,6 +127,7 @@ def check_flags(partition: Partition, table: pa.Table) -> Iterator[Finding]:
         (np.isnan(z_N) & ~failed_N, "rows have z_phot NaN without ESTIMATE_FAILED"),
         (~np.isnan(z_N) & failed_N, "rows have ESTIMATE_FAILED and a z_phot"),
         (np.isinf(z_N), "rows have an infinite z_phot"),
+        # Bits of a later version, or damage: either way this version cannot say what they mean.
         ((flags_N & ~np.int32(sum(Flag))) != 0, "rows have flag bits that no flag stands for"),
     )
     yield from _report_rows("flags", partition, table, problems)
@@ -142,6 +153,7 @@ def check_sources(partition: Partition, table: pa.Table, sources: pa.Table) -> I
     if changed:
         detail = f"{len(changed)} rows differ from their sources in one of {', '.join(PASSED_THROUGH)}"
         yield make_finding("columns", partition.name, detail, count=len(changed), ids=changed)
+    # Inference only adds bits: what ingest found wrong with a source stays true of its estimate.
     lost = find_unequal_rows(_keep_bits(table, sources), sources, ("flags",))
     if lost:
         detail = f"{len(lost)} rows lack a flag that their source has"
@@ -154,6 +166,7 @@ def count_values(table: pa.Table) -> Counted:
     return Counted(
         rows=len(table),
         estimated=int(np.isfinite(table["z_phot"].to_numpy()).sum()),
+        # Also flags that no row has: the record lists them all, and both are compared as a whole.
         flags={str(flag.name): int(((flags_N & flag) != 0).sum()) for flag in Flag},
     )
 
@@ -161,6 +174,7 @@ def count_values(table: pa.Table) -> Counted:
 def _keep_bits(table: pa.Table, sources: pa.Table) -> pa.Table:
     """Return the rows' flags without the bits that their sources lack."""
     order = pc.index_in(table["object_id"], value_set=sources["object_id"].combine_chunks())
+    # An id that the source partition lacks has no bits to keep; the check of ids reports it.
     of_source = pc.fill_null(sources["flags"].take(order), 0)
     kept = pc.bit_wise_and(table["flags"], of_source)
     return pa.table({"object_id": table["object_id"], "flags": kept})
@@ -168,6 +182,8 @@ def _keep_bits(table: pa.Table, sources: pa.Table) -> pa.Table:
 
 def _describe_difference(found: pa.Schema, expected: pa.Schema) -> str:
     missing, extra = [sorted(set(a.names) - set(b.names)) for a, b in ((expected, found), (found, expected))]
+    # The order of the columns is no difference here, though `equals` counts it: such a schema is told with three empty
+    # lists.
     shared = [name for name in expected.names if name in found.names]
     changed = [name for name in shared if not found.field(name).equals(expected.field(name), check_metadata=True)]
     return f"missing {missing}, extra {extra}, changed {changed}"

@@ -34,6 +34,8 @@ def read_rows(location: str, partition: Partition, *, columns: Sequence[str] | N
     """
     try:
         table = read_partition(location, partition, columns=columns)
+        # Parquet pages need not have checksums: a changed byte may give offsets or text that crash whoever reads them,
+        # far from here.
         table.validate(full=True)
     except (pa.ArrowException, UnicodeDecodeError) as error:  # a damaged footer may name columns in no UTF-8
         raise CatalogueError(f"{partition.name} of {location} is damaged: {error}") from error
@@ -66,7 +68,9 @@ def find_unequal_rows(found: pa.Table, expected: pa.Table, names: Sequence[str])
     list of str
         Of ids that both tables hold exactly once.
     """
+    # A repeated id has no one row to be compared with; the checks of ids report it.
     found, expected = _drop_repeated(found), _drop_repeated(expected)
+    # By id and not by place, since one row lost would make all after it differ.
     place = pc.index_in(found["object_id"], value_set=expected["object_id"].combine_chunks())
     found, expected = found.filter(pc.is_valid(place)), expected.take(pc.drop_null(place))
     unequal = np.zeros(len(found), dtype=bool)
@@ -77,6 +81,7 @@ def find_unequal_rows(found: pa.Table, expected: pa.Table, names: Sequence[str])
 
 def _drop_repeated(table: pa.Table) -> pa.Table:
     repeated = find_duplicates(table["object_id"])
+    # The type is given for a list without ids, which would be of the type null.
     return table.filter(pc.invert(pc.is_in(table["object_id"], value_set=pa.array(repeated, pa.string()))))
 
 
@@ -88,6 +93,7 @@ def flatten_lists(column: pa.ChunkedArray) -> npt.NDArray[Any]:
 def _equal(first: pa.ChunkedArray, second: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
     if pa.types.is_fixed_size_list(first.type):  # which pyarrow's comparison does not take
         return np.asarray((flatten_lists(first) == flatten_lists(second)).all(axis=1))
+    # Arrow's comparison of a null is a null; two nulls are made equal below.
     same: npt.NDArray[Any] = pc.fill_null(pc.equal(first, second), False).to_numpy()
     if pa.types.is_floating(first.type):
         same = same | (np.isnan(first.to_numpy()) & np.isnan(second.to_numpy()))

@@ -32,6 +32,7 @@ def check_densities(partition: Partition, table: pa.Table, algorithm: str) -> It
     """
     if not algorithm:
         return
+    # The stored codes, not redshifts: whole numbers are equal or not.
     codes_NQ = flatten_lists(table[f"{algorithm}_{QUANTILES}"])
     values = {name: table[f"{algorithm}_{name}"].to_numpy() for name in PDF_COLUMNS}
     lost_N, flags_N = np.isnan(table["z_phot"].to_numpy()), table["flags"].to_numpy()
@@ -52,6 +53,7 @@ def _check_quantiles(codes_NQ: npt.NDArray[np.uint16], lost_N: npt.NDArray[np.bo
     yield some_N & ~all_N, "lack some of their quantiles"
     yield some_N & ~lost_N, "have a z_phot and no quantiles"
     yield ~all_N & lost_N, "have quantiles and no z_phot"
+    # Signed first: a difference of uint16 that falls wraps around to a large number, and nothing would ever fall.
     falls_N = (np.diff(codes_NQ.astype(np.int32), axis=1) < 0).any(axis=1)
     yield falls_N & ~some_N, "have quantiles that fall"
 
@@ -59,6 +61,7 @@ def _check_quantiles(codes_NQ: npt.NDArray[np.uint16], lost_N: npt.NDArray[np.bo
 def _check_figures(
     codes_NQ: npt.NDArray[np.uint16], values: dict[str, npt.NDArray[np.float32]], lost_N: npt.NDArray[np.bool_]
 ) -> Found:
+    # Computed by the function that inference writes with, so that equality to the last bit can be asked for.
     quantiles_NQ = decode_quantiles(codes_NQ)
     for name, column in PDF_COLUMNS.items():
         if column.source == "quantiles":
@@ -66,6 +69,7 @@ def _check_figures(
             yield _differ(values[name], expected_N), f"have another {name} than their quantiles"
         if column.source != "estimator":  # which may have none
             yield np.isfinite(values[name]) == lost_N, f"have {name} without z_phot, or z_phot without it"
+        # NaN is in no range and outside none: whether it may be missing is asked above.
         outside_N = (values[name] < column.least) | (values[name] > column.most)
         limits = (
             f"outside {column.least:g} to {column.most:g}" if np.isfinite(column.most) else f"below {column.least:g}"
@@ -75,11 +79,14 @@ def _check_figures(
 
 def _check_distance(distance_N: npt.NDArray[np.float32], flags_N: npt.NDArray[np.int32]) -> Found:
     flagged_N = (flags_N & Flag.OUTSIDE_TRAINING) != 0
+    # Not `<= 1`: a flag beside a distance of NaN is wrong too.
     yield flagged_N & ~(distance_N > 1), "have OUTSIDE_TRAINING and a training_distance that is not above 1"
     yield ~flagged_N & (distance_N > 1), "have a training_distance above 1 and not OUTSIDE_TRAINING"
+    # NaN is how an estimator says that nothing was measured; infinity comes from no estimator that works.
     yield np.isinf(distance_N), "have an infinite training_distance"
 
 
 def _differ(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    # NaN differs from itself, but here says the same on both sides.
     differs_N: npt.NDArray[np.bool_] = (first != second) & ~(np.isnan(first) & np.isnan(second))
     return differs_N

@@ -8,7 +8,9 @@ FIRST_IDS = 5
 """Ids that a finding names; its count says how many there are."""
 
 _REDO = "run jobs/infer_dr4.py again: it redoes every partition whose file does not match its record"
+# Here the file is the one that its record describes, so a run would find nothing to do: the record has to go first.
 _REDO_ALL = "remove the partition's file in run/records, then run jobs/infer_dr4.py again"
+# Without collection.properties the run takes the catalogue for unpublished and completes it again; no row is estimated.
 _REPUBLISH = "remove collection.properties, then run jobs/infer_dr4.py again: it writes metadata and margin anew"
 _INGEST = "run jobs/ingest_dr4.py, then jobs/infer_dr4.py again"
 
@@ -92,5 +94,6 @@ def make_finding(check: str, partition: str, detail: str, *, count: int = 1, ids
     -------
     Finding
     """
+    # Ids may come from damaged columns as None or numbers; the report is JSON. `zip` ends with the shorter.
     first = tuple(str(value) for value, _ in zip(ids, range(FIRST_IDS), strict=False))
     return Finding(check, partition, detail, count, first, CHECKS[check].remedy)

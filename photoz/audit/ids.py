@@ -50,7 +50,9 @@ def hash_ids(ids: Iterable[str | None]) -> HashArray:
     >>> hash_ids(["a", "b", "a"])[0] == hash_ids(["a"])[0]
     np.True_
     """
+    # Not Python's `hash`, which is salted in each process: workers would disagree. A null id becomes the text "None".
     digests = (hashlib.blake2b(str(value).encode(), digest_size=8).digest() for value in ids)
+    # Little-endian on disk and here, so that workers of any kind can read each other's files.
     return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
 
@@ -65,6 +67,7 @@ def compare_ids(found: Sequence[str], expected: Sequence[str]) -> tuple[list[str
     >>> compare_ids(["a", "a", "c"], ["a", "b", "c"])
     (['b'], ['a'])
     """
+    # Counters, not sets: an id that comes twice and is expected once is extra once.
     missing, extra = Counter(expected), Counter(found)
     missing.subtract(found)
     extra.subtract(expected)
@@ -84,6 +87,7 @@ def spill_ids(location: str, found: Sequence[str], expected: Sequence[str], *, b
         Stretches of hash values that are read one at a time.
     """
     sides = [np.sort(hash_ids(found)), np.sort(hash_ids(expected))]
+    # The bounds in front let a bucket's task seek to its stretch. Without them each task would read every file whole.
     bounds = [np.append(np.searchsorted(side, _bucket_starts(buckets)), len(side)) for side in sides]
     with open_atomic(location) as file:
         for array in (*(bound.astype("<i8") for bound in bounds), *(side.astype("<u8") for side in sides)):
@@ -111,6 +115,7 @@ def audit_ids(catalogue: str, sources: str, task: BucketTask) -> list[Finding]:
     """
     bucket = _read_bucket(task)
     classes = _classify(bucket)
+    # Lost ids are looked up among the sources, since the catalogue no longer has them.
     findings = [
         _report(check, sources if check == "lost ids" else catalogue, bucket, hashes)
         for check, hashes in classes.items()
@@ -129,6 +134,8 @@ class _Bucket:
 
 
 def _classify(bucket: _Bucket) -> dict[str, HashArray]:
+    # One number for each hash on both sides, so that counting is by `bincount` and not by a dictionary of a bucket's
+    # ids.
     values, number = np.unique(np.concatenate([bucket.hashes[side] for side in _SIDES]), return_inverse=True)
     split = len(bucket.hashes["found"])
     found = np.bincount(number[:split], minlength=len(values))
@@ -140,10 +147,12 @@ def _classify(bucket: _Bucket) -> dict[str, HashArray]:
         pair_number[split:], minlength=len(pairs)
     )
     moved = np.zeros(len(values), dtype=bool)
+    # At least 1, as a bucket of no files has no partitions to divide by.
     moved[(pairs[short] // max(1, len(bucket.partitions))).astype(np.int64)] = True
     return {
         "lost ids": values[found < expected],
         "unknown ids": values[expected == 0],
+        # An id that is lost is short in its partition too, and told once, as lost.
         "misplaced ids": values[moved & (found >= expected)],
         "duplicate ids": values[found > 1],
     }
@@ -151,6 +160,7 @@ def _classify(bucket: _Bucket) -> dict[str, HashArray]:
 
 def _report(check: str, location: str, bucket: _Bucket, hashes: HashArray) -> Finding:
     side = "expected" if check == "lost ids" else "found"
+    # A few alone: all ids of a lost survey would be read from all its partitions again.
     ids, names = _look_up(location, bucket, hashes[:FIRST_IDS], side)
     detail = {
         "lost ids": f"{len(hashes)} sources are not in the catalogue; they belong in {_join(names)}",
@@ -161,12 +171,15 @@ def _report(check: str, location: str, bucket: _Bucket, hashes: HashArray) -> Fi
 
 
 def _report_duplicates(catalogue: str, sources: str, bucket: _Bucket, hashes: HashArray) -> list[Finding]:
+    # All of them where that can be: an equal hash is proof of nothing until the strings are seen.
     looked_up = hashes if len(hashes) <= _MOST_LOOKED_UP else hashes[:FIRST_IDS]
     ids, names = _look_up(catalogue, bucket, looked_up, "found")
     repeated = sorted(value for value, count in ids.items() if count > 1)
     if not repeated:
         return []
+    # Where only a few were looked up, hashes stand for ids: two ids that share one are too rare to change the count.
     count = len(repeated) if looked_up is hashes else len(hashes)
+    # Whether to ingest or to infer again is what the reader must decide.
     in_sources, _ = _look_up(sources, bucket, hash_ids(repeated[:FIRST_IDS]), "expected")
     where = "the sources have them twice too" if max(in_sources.values(), default=0) > 1 else "the sources do not"
     detail = f"{count} ids come more than once, in {_join(names)}; {where}"
@@ -176,6 +189,7 @@ def _report_duplicates(catalogue: str, sources: str, bucket: _Bucket, hashes: Ha
 def _look_up(location: str, bucket: _Bucket, hashes: HashArray, side: str) -> tuple[Counter[str], list[str]]:
     """Read the ids behind hashes from the partitions they came from; count each, and name the partitions."""
     ids: Counter[str] = Counter()
+    # Only partitions with one of these hashes are opened.
     wanted = np.isin(bucket.hashes[side], hashes)
     names = []
     for place in np.unique(bucket.places[side][wanted]):
@@ -196,6 +210,7 @@ def read_ids(location: str, partition: Partition) -> list[str]:
 
 def _read_bucket(task: BucketTask) -> _Bucket:
     files = list_folder(task.spill, "*.ids")
+    # An empty array first, since numpy concatenates no empty list, and a catalogue may be empty.
     hashes: dict[str, list[HashArray]] = {side: [np.empty(0, np.uint64)] for side in _SIDES}
     places: dict[str, list[npt.NDArray[np.int32]]] = {side: [np.empty(0, np.int32)] for side in _SIDES}
     for place, name in enumerate(files):
@@ -211,7 +226,9 @@ def _read_bucket(task: BucketTask) -> _Bucket:
 
 def _read_stretch(name: str, task: BucketTask) -> tuple[HashArray, HashArray]:
     with open_file(name) as file:
+        # Two rows of bounds, found and expected, each with the end after the starts, 8 bytes a number.
         header = np.frombuffer(file.read(16 * (task.buckets + 1)), dtype="<i8").reshape(2, -1)
+        # The last bound of the first side is its length, and so tells where the second begins.
         starts = (header.nbytes, header.nbytes + 8 * int(header[0, -1]))
         stretches = []
         for start, bounds in zip(starts, header, strict=True):
@@ -222,10 +239,12 @@ def _read_stretch(name: str, task: BucketTask) -> tuple[HashArray, HashArray]:
 
 
 def _bucket_starts(buckets: int) -> HashArray:
+    # Python's integers: 2^64 fits none of numpy's, and floats hold 53 of the 64 bits.
     return np.array([(bucket << 64) // buckets for bucket in range(buckets)], dtype=np.uint64)
 
 
 def _parse_partition(name: str) -> Partition:
+    # The name of `locate_spill`; so a file needs no header that says whose it is.
     order, pixel = name.rpartition("/")[2].removesuffix(".ids").split("_")
     return Partition(order=int(order.partition("=")[2]), pixel=int(pixel.partition("=")[2]))
 

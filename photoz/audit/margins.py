@@ -32,9 +32,11 @@ def audit_margin(catalogue: str, task: AuditTask) -> list[Finding]:
         found = _read_margin(catalogue, task)
     except CatalogueError as error:
         return [make_finding("margin", name, f"its margin file cannot be read: {error}")]
+    # Rows of other columns cannot be compared, and a wrong schema here breaks whoever reads margins with the table.
     if not found.schema.equals(make_catalogue_schema(task.algorithm), check_metadata=True):
         return [make_finding("margin", name, "the schema of its margin file is not the photo-z catalogue's")]
     expected, unread = _read_ring(catalogue, task)
+    # Rows of a neighbour that cannot be read are neither right nor wrong; without this they would all be in excess.
     found = found.filter(pa.array(~_lie_in(found, unread)))
     return _compare(task.partition, found, expected)
 
@@ -46,6 +48,7 @@ def _compare(partition: Partition, found: pa.Table, expected: pa.Table) -> list[
     own_ids = found["object_id"].filter(pa.array(own)).to_pylist()
     problems = {
         "are missing from its margin": sorted(wanted - present),
+        # Apart from those of nobody: whoever reads table and margin together would meet such a row twice.
         "of its margin lie in the pixel itself": own_ids,
         "of its margin are not a neighbour's near its border": sorted(present - wanted - set(own_ids)),
         "come more than once in its margin": find_duplicates(found["object_id"]),
@@ -60,6 +63,7 @@ def _compare(partition: Partition, found: pa.Table, expected: pa.Table) -> list[
 
 def _read_margin(location: str, task: AuditTask) -> pa.Table:
     margin = join(location, MARGIN)
+    # No file is right where no neighbour has a row near, so it counts as one without rows.
     if not exists(locate_partition(margin, task.partition)):
         return make_catalogue_schema(task.algorithm).empty_table()
     return read_rows(margin, task.partition)
@@ -68,6 +72,7 @@ def _read_margin(location: str, task: AuditTask) -> pa.Table:
 def _read_ring(location: str, task: AuditTask) -> tuple[pa.Table, list[Partition]]:
     """Read the neighbours' rows that lie in the ring, and list the neighbours that cannot be read."""
     ring = compute_ring(task.partition, task.margin_order)
+    # An empty table first: `concat_tables` takes no empty list.
     tables, unread = [make_catalogue_schema(task.algorithm).empty_table()], []
     for neighbour in task.neighbours:
         if not exists(locate_partition(locate_primary(location), neighbour)):
@@ -89,7 +94,10 @@ def _read_near(location: str, neighbour: Partition, ring: np.ndarray, task: Audi
     rows = read_rows(location, neighbour)
     schema = make_catalogue_schema(task.algorithm)
     if not rows.schema.equals(schema):
+        # Raised so that the neighbour counts as unread; its own task reports its columns.
         raise CatalogueError(f"{neighbour.name} of {location} has other columns than a photo-z catalogue")
+    # Cast for the metadata: the neighbour's units may be wrong, which is its own finding, and tables of two schemas do
+    # not concatenate.
     return [rows.take(pa.array(near)).cast(schema)]
 
 

@@ -14,6 +14,7 @@ from photoz.errors import CatalogueError
 from photoz.schema import find_algorithm, make_catalogue_schema
 from photoz.storage import exists, find_filesystem, join, make_upath, open_file
 
+# What `hats` itself passes over in a dataset folder (`write_parquet_metadata`, its ignore_prefixes).
 _PARQUET_METADATA = ("_metadata", "_common_metadata", "data_thumbnail.parquet")
 _NEEDED = ("hats.properties", "partition_info.csv", "dataset/_metadata", "dataset/_common_metadata")
 
@@ -37,6 +38,7 @@ def audit_metadata(location: str, rows: Mapping[Partition, int], *, margin_arcse
     findings = list(_audit_table(join(location, PRIMARY), PRIMARY, rows))
     findings += _check_collection(location)
     margin = join(location, MARGIN)
+    # Whatever the settings say: a margin that is there is served by collection.properties, and must be right.
     if exists(margin):
         margin_rows = {part: _count_rows(margin, part) for part in read_partition_list(margin)}
         findings += _audit_table(margin, MARGIN, margin_rows)
@@ -51,6 +53,7 @@ def _audit_table(table: str, name: str, rows: Mapping[Partition, int]) -> Iterat
     yield from _check_total(table, name, sum(rows.values()))
     yield from _check_partition_list(table, name, rows)
     yield from _check_parquet_metadata(table, name, rows)
+    # The listed ones count as known, too, or a file in excess of the list would be told twice.
     yield from _find_stray_files(table, name, {*rows, *read_partition_list(table)})
 
 
@@ -60,6 +63,7 @@ def _check_collection(location: str) -> Iterator[Finding]:
     except FileNotFoundError:
         yield make_finding("metadata", "", "collection.properties is missing: the catalogue is not published")
         return
+    # `hats` validates properties by pydantic, whose errors are ValueErrors.
     except ValueError as error:
         yield make_finding("metadata", "", f"collection.properties cannot be read: {error}")
         return
@@ -72,6 +76,7 @@ def _check_collection(location: str) -> Iterator[Finding]:
 
 def _check_total(table: str, name: str, total: int) -> Iterator[Finding]:
     properties = read_properties(table)
+    # One that is missing is told with the other files that are needed.
     if properties is None:
         if exists(join(table, "hats.properties")):
             yield make_finding("metadata", "", f"{name}/hats.properties cannot be read")
@@ -88,6 +93,7 @@ def _check_partition_list(table: str, name: str, rows: Mapping[Partition, int]) 
         ("lists in excess", sorted(set(listed) - set(rows))),
         ("repeats", sorted(part for part, count in Counter(listed).items() if count > 1)),
     ):
+        # A missing list would else be told as lacking every partition.
         if partitions and exists(join(table, "partition_info.csv")):
             ids = [part.name for part in partitions]
             detail = f"{name}/partition_info.csv {problem} {len(ids)} partitions"
@@ -103,6 +109,7 @@ def _check_parquet_metadata(table: str, name: str, rows: Mapping[Partition, int]
     except (CatalogueError, UnicodeDecodeError) as error:
         yield make_finding("metadata", "", f"{name}/dataset/_metadata or _common_metadata is damaged: {error}")
         return
+    # Files without rows have no row group, and so do not appear in _metadata.
     expected = {_shorten(locate_partition(table, part)): count for part, count in rows.items() if count}
     wrong = sorted(file for file in {*found, *expected} if found.get(file, 0) != expected.get(file, 0))
     if wrong:
@@ -118,6 +125,7 @@ def _read_row_counts(dataset: str) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for index in range(metadata.num_row_groups):
         group = metadata.row_group(index)
+        # Parquet keeps the file's path with each column of a row group; all columns have the same.
         counts[group.column(0).file_path] += group.num_rows
     return dict(counts)
 
@@ -141,6 +149,7 @@ def _read_footer(location: str) -> pq.FileMetaData:
 
 def _find_stray_files(table: str, name: str, partitions: set[Partition]) -> Iterator[Finding]:
     filesystem, path = find_filesystem(join(table, "dataset"))
+    # Workers wrote since, and a listing that fsspec kept would hide what they left.
     filesystem.invalidate_cache()
     known = {_shorten(locate_partition(table, part)) for part in partitions} | set(_PARQUET_METADATA)
     stray = sorted(
@@ -158,6 +167,7 @@ def _check_threshold(margin: str, wanted: float) -> Iterator[Finding]:
     found = properties.margin_threshold if properties is not None else None
     if wanted > 0 and found is None:
         yield make_finding("margin", "", f"there is no margin; sources.margin_arcsec asks for {wanted:g} arcsec")
+    # A wider margin than was asked for serves as well.
     elif found is not None and wanted > found:
         detail = f"the margin is {found:g} arcsec wide, sources.margin_arcsec asks for {wanted:g}"
         yield make_finding("margin", "", detail)

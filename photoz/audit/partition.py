@@ -80,6 +80,7 @@ def audit_partition(catalogue: str, sources: str, task: AuditTask) -> PartitionA
     audit = PartitionAudit(task.partition)
     if task.in_sources or task.in_catalogue:
         audit = _audit_rows(catalogue, sources, task)
+    # A pixel beside the survey's edge has this alone: rows lie only in its margin.
     if task.margin_order >= 0:
         audit = replace(audit, findings=[*audit.findings, *audit_margin(catalogue, task)])
     return audit
@@ -87,6 +88,7 @@ def audit_partition(catalogue: str, sources: str, task: AuditTask) -> PartitionA
 
 def _audit_rows(catalogue: str, sources: str, task: AuditTask) -> PartitionAudit:
     expected, findings = _read_sources(sources, task)
+    # None does not end the audit: the file can still be compared with the sources.
     record = read_record(catalogue, task.partition)
     table, unreadable = _read_rows(catalogue, task.partition, record)
     audit = PartitionAudit(
@@ -104,6 +106,7 @@ def _compare_rows(
     """Add to an audit what the rows themselves say, and what they say beside their record and their sources."""
     task, record = given
     findings = [*audit.findings, *check_schema(task.partition, table, task.algorithm)]
+    # Later checks take the columns by name and type. Only rows are counted then; the schema's finding says why.
     if not is_comparable(table, task.algorithm):
         return replace(audit, rows=len(table), findings=findings)
     counted = count_values(table)
@@ -134,6 +137,7 @@ def _compare_ids(task: AuditTask, table: pa.Table, sources: pa.Table) -> int:
 
 def _read_sources(sources: str, task: AuditTask) -> tuple[pa.Table | None, list[Finding]]:
     if not task.in_sources:
+        # A partition that only the catalogue has: each of its ids is one in excess.
         return make_source_schema(()).empty_table().select(_SOURCE_COLUMNS), []
     try:
         return read_rows(sources, task.partition, columns=_SOURCE_COLUMNS), []
@@ -150,6 +154,7 @@ def _read_rows(catalogue: str, partition: Partition, record: Record | None) -> t
     file = locate_partition(location, partition)
     if not exists(file):
         return None, [*findings, make_finding("files", partition.name, f"there is no file {file}")]
+    # Read on whatever the checksum says: which rows are wrong is worth more than that some are.
     if record is not None and compute_checksum(file) != record.sha256:
         detail = f"the SHA-256 of {file} is not that of its completion record"
         findings.append(make_finding("checksums", partition.name, detail))

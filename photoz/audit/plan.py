@@ -71,6 +71,8 @@ def plan_audit(catalogue: str, sources: str, *, memory_gib: float) -> list[Audit
     CatalogueError
         There is no source catalogue, or nothing at all where the photo-z catalogue should be.
     """
+    # The sources must be finished, or nothing could be proven; the catalogue may be as damaged as it likes, down to a
+    # missing list.
     of_sources = list_partitions(sources)
     if not exists(join(catalogue, PRIMARY)):
         raise CatalogueError(
@@ -78,8 +80,12 @@ def plan_audit(catalogue: str, sources: str, *, memory_gib: float) -> list[Audit
         )
     listed = read_partition_list(join(catalogue, PRIMARY))
     margin_order = choose_margin_order(catalogue)
+    # Of both: a partition that the catalogue's list lost still has rows that belong in its neighbours' margins.
     owners = Owners({*of_sources, *listed})
+    # Pixels that the margin itself lists come with those that must have one, so that a margin in excess is audited as
+    # well.
     around = [*owners.list_edge_pixels(), *read_partition_list(join(catalogue, MARGIN))] if margin_order >= 0 else []
+    # A name of its own: of two audits of one catalogue at a time, each would else read the other's hashes.
     spill = locate_in_run(catalogue, f"audit-{uuid.uuid4().hex}")
     buckets = count_buckets(_count_rows(sources), memory_gib)
     in_sources, in_catalogue = set(of_sources), set(listed)
@@ -89,6 +95,8 @@ def plan_audit(catalogue: str, sources: str, *, memory_gib: float) -> list[Audit
             partition=partition,
             in_sources=partition in in_sources,
             in_catalogue=partition in in_catalogue,
+            # By the short ring: any as deep as the partitions finds the same neighbours as the margin's own, which has
+            # thousands of pixels.
             neighbours=owners.find_neighbours(partition) if margin_order >= 0 else (),
             margin_order=margin_order,
             spill=spill,
@@ -112,6 +120,7 @@ def _find_algorithm(location: str, partitions: Iterable[Partition]) -> str:
 
 def read_partition_list(table: str) -> list[Partition]:
     """Read the partitions that ``partition_info.csv`` of a table lists; none where no such file can be read."""
+    # `hats` would make the list up from the files that are there, and so agree with any damage.
     if not exists(join(table, "partition_info.csv")):
         return []
     try:
@@ -132,6 +141,7 @@ def read_properties(table: str) -> TableProperties | None:
 def choose_margin_order(location: str) -> int:
     """Return the HEALPix order of the pixels that the margin is made of; -1 without a margin."""
     properties = read_properties(join(location, MARGIN))
+    # The threshold of the margin that is there, not of the settings: rows are compared with what it says it holds.
     if properties is None or not properties.margin_threshold:
         return -1
     return find_margin_order(properties.margin_threshold)

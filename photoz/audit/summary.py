@@ -106,9 +106,12 @@ def summarize_audit(
     -------
     AuditReport
     """
+    # Results come as workers end; sorted, two audits of one catalogue give one report.
     ordered = sorted(results, key=lambda result: result.partition)
     in_table = {task.partition for task in tasks if task.in_sources or task.in_catalogue}
     held = {
+        # Where a file cannot be read, the metadata is held against what its sources say it should hold, so that one
+        # damaged file is not told again as a wrong total.
         result.partition: result.rows if result.readable else result.sources or 0
         for result in ordered
         if result.partition in in_table
@@ -117,9 +120,11 @@ def summarize_audit(
     findings += _explain_differing_ids(ordered, findings)
     findings += audit_metadata(audited.catalogue, held, margin_arcsec=audited.margin_arcsec)
     source_rows = sum(result.sources or 0 for result in ordered)
+    # The total of some partitions says nothing about that of all.
     if all(result.sources is not None for result in ordered):
         findings += _check_source_total(audited.sources, source_rows)
     rows, estimated = (sum(getattr(result, name) for result in ordered) for name in ("rows", "estimated"))
+    # A margin that was asked for and is not there fails by its finding, whether it counts as asked here or not.
     asked = set(CHECKS) if any(task.margin_order >= 0 for task in tasks) else set(CHECKS) - {"margin"}
     described = f"{rows:,} rows in {len(held):,} partitions"
     return AuditReport(
@@ -182,6 +187,7 @@ def _check_source_total(sources: str, total: int) -> list[Finding]:
 
 def _explain_differing_ids(results: Iterable[PartitionAudit], findings: list[Finding]) -> list[Finding]:
     """Report partitions whose ids differ from their sources' though no hash says how: two ids sharing a hash."""
+    # Where hashes told of ids anywhere, they explain the difference in all but the rarest case.
     if any(finding.check.endswith(" ids") for finding in findings):
         return []
     return [

@@ -49,6 +49,7 @@ class Partition:
 
 def locate_primary(location: str) -> str:
     """Return the folder of the primary table of a catalogue: a subfolder of a collection, or the folder itself."""
+    # A HATS table may stand alone, without a collection around it.
     return join(location, PRIMARY) if exists(join(location, PRIMARY)) else location
 
 
@@ -76,12 +77,15 @@ def list_partitions(location: str) -> list[Partition]:
         There is no finished catalogue.
     """
     primary = locate_primary(location)
+    # Asked before the list is read: without partition_info.csv `hats` makes one up from the Parquet files that are
+    # there, so half a catalogue would pass for a whole one.
     if not exists(join(primary, "hats.properties")):
         raise CatalogueError(
             f"no finished catalogue at {location!r}: it has no hats.properties; run the job that makes it"
         )
     pixels = PartitionInfo.read_from_dir(make_upath(primary)).get_healpix_pixels()
     partitions = [Partition(order=int(pixel.order), pixel=int(pixel.pixel)) for pixel in pixels]
+    # A pixel's number at order 29 (NESTED) is where it begins on the sky; numbers of different orders do not compare.
     return sorted(partitions, key=lambda part: part.pixel << 2 * (HEALPIX_ORDER - part.order))
 
 
@@ -108,6 +112,8 @@ def read_partition(location: str, partition: Partition, *, columns: Sequence[str
     """
     file_name = locate_partition(locate_primary(location), partition)
     try:
+        # Opened by photoz.storage, with the run's options: pyarrow, given a name, would open it with its own file
+        # system.
         with open_file(file_name) as file:
             return pq.read_table(file, columns=list(columns) if columns is not None else None)
     except FileNotFoundError as error:
@@ -167,13 +173,18 @@ def write_table(folder: str, partition: Partition, table: pa.Table) -> tuple[int
     OSError
         The store does not take the file, or does not hold what was written.
     """
+    # `object_id` breaks ties: two sources may share a pixel of order 29, and in an order left to chance the SHA-256 in
+    # the record would change from run to run.
     table = table.sort_by([(HEALPIX_COLUMN, "ascending"), ("object_id", "ascending")])
+    # In memory first, so that the checksum is of the bytes meant, not of what came back from the disk.
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     content = buffer.getbuffer()
     location, sha256 = locate_partition(folder, partition), hash_bytes([content])
     with open_atomic(location) as file:
         file.write(content)
+    # Read back here, where the partition can still be done again. Its completion record is written after this, and from
+    # then on no run looks at the rows again.
     if compute_checksum(location) != sha256:
         raise OSError(f"{location} does not hold what was written to it: the disk or the store lost some of it")
     return table.num_rows, sha256
@@ -211,6 +222,7 @@ def finish_margin(
         Of the catalogue, for a margin without rows.
     """
     rows = dict(margins)
+    # `hats` takes the schema from the files, of which a margin without rows has none.
     if not rows:
         _write_schema(join(location, MARGIN, "dataset"), schema)
     properties = {"primary_catalog": join(location, PRIMARY), "margin_threshold": threshold}
@@ -219,8 +231,11 @@ def finish_margin(
 
 def _finish_table(location: str, name: str, rows: dict[Partition, int], **info: Any) -> None:
     table, total_rows = join(location, name), sum(rows.values())
+    # Margins of no rows have no file and are not listed; a primary partition is listed whatever it holds.
     pixels = [HealpixPixel(part.order, part.pixel) for part in sorted(rows)]
     if rows or name == PRIMARY:
+        # Not from our own count: `hats` opens the footer of every file, so a file that is missing or a stray one shows
+        # here, before hats.properties makes the table readable.
         written = hats.io.write_parquet_metadata(make_upath(table), create_metadata=True)
         if written != total_rows:
             raise CatalogueError(
@@ -236,6 +251,7 @@ def _finish_table(location: str, name: str, rows: dict[Partition, int], **info: 
         dec_column="dec",
         healpix_column=HEALPIX_COLUMN,
         healpix_order=HEALPIX_ORDER,
+        # `default`: a margin may be empty, and max of nothing raises.
         hats_order=max((pixel.order for pixel in pixels), default=0),
         moc_sky_fraction=f"{partition_info.calculate_fractional_coverage():.6g}",
         hats_builder=f"photoz v{__version__}",
@@ -277,6 +293,7 @@ def _write_properties(properties: TableProperties | CollectionProperties, locati
 
 
 def _check_pixel(partition: Partition, table: pa.Table) -> None:
+    # The column, not ra and dec, is what says where a row belongs; the audit proves that both agree.
     healpix = table[HEALPIX_COLUMN].to_numpy()
     outside = (healpix >> 2 * (HEALPIX_ORDER - partition.order)) != partition.pixel
     if outside.any():

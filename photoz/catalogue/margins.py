@@ -33,6 +33,7 @@ class MarginTask:
 def plan_margins(location: str, partitions: Iterable[Partition]) -> list[MarginTask]:
     """Plan the margins of a catalogue's partitions, and of the pixels beside the survey's edge."""
     owners = Owners(partitions)
+    # `groupby` below joins only what stands side by side, so the square comes first in the key.
     pixels = sorted({*owners.partitions, *owners.list_edge_pixels()}, key=lambda pixel: (_find_square(pixel), pixel))
     beside = ((pixel, owners.find_neighbours(pixel)) for pixel in pixels)
     return [
@@ -59,15 +60,19 @@ def write_margins(margin_arcsec: float, task: MarginTask) -> list[tuple[Partitio
     CatalogueError
         A partition beside them is missing or damaged.
     """
+    # The same order as the audit derives from the threshold in hats.properties; were they apart, it would find rows
+    # missing.
     order = find_margin_order(margin_arcsec)
     rings = {pixel: compute_ring(pixel, order) for pixel, _ in task.pixels}
     near: dict[Partition, list[pa.Table]] = {pixel: [] for pixel in rings}
+    # By partition, not by pixel: each of the files beside a square is read once for all of its pixels.
     for partition in sorted({neighbour for _, beside in task.pixels for neighbour in beside}):
         own_rings = {pixel: rings[pixel] for pixel, beside in task.pixels if partition in beside}
         for pixel, rows in _find_near(join(task.location, PRIMARY), partition, own_rings, order):
             near[pixel].append(rows)
     counts = []
     for pixel, tables in near.items():
+        # No file where no neighbour has a row near: the margin's partition list names only the pixels that have one.
         if tables:
             write_table(join(task.location, MARGIN), pixel, pa.concat_tables(tables))
             counts.append((pixel, sum(map(len, tables))))
@@ -89,5 +94,6 @@ def _find_near(
 
 
 def _find_square(pixel: Partition) -> tuple[int, int]:
+    # A pixel of order 0 or 1 has no square two orders above it.
     levels = min(_LEVELS, pixel.order)
     return pixel.order, pixel.pixel >> 2 * levels

@@ -21,6 +21,7 @@ def find_margin_order(threshold_arcsec: float) -> int:
     hats-import, ``MarginCacheArguments.margin_order``: the finest order whose pixels are still wider than the
     threshold, so that one ring of them around a pixel covers it.
     """
+    # In arcmin, unlike HATS's own property margin_threshold, which is in arcsec.
     return int(margin2order(threshold_arcsec / 60.0))
 
 
@@ -42,9 +43,12 @@ class Owners:
     def __init__(self, partitions: Iterable[Partition]) -> None:
         ordered = sorted(partitions, key=lambda part: _bounds(part)[0])
         self.partitions = dict.fromkeys(ordered)
+        # Deeper than the deepest partition, or a pixel of the ring would span several and its first number at order 29
+        # tell only one of them.
         self.ring_order = max((part.order for part in ordered), default=0) + 1
         """Of a ring that meets every partition beside a pixel of any order up to the deepest partition's."""
         self._list = ordered
+        # The shape is for a catalogue without partitions, whose empty list numpy would make one-dimensional.
         bounds = np.array([_bounds(part) for part in ordered], dtype=np.int64).reshape(-1, 2)
         self._starts, self._ends = bounds[:, 0], bounds[:, 1]
 
@@ -58,6 +62,8 @@ class Owners:
         order = ring_order or max(self.ring_order, partition.order + 1)
         ring = compute_ring(partition, order) << 2 * (HEALPIX_ORDER - order)
         place = np.searchsorted(self._starts, ring, side="right") - 1
+        # A ring before the first partition has place -1, which numpy would take for the last one; the first term leaves
+        # it out.
         held = (place >= 0) & (ring < self._ends[place])
         return tuple(self._list[index] for index in np.unique(place[held]))
 
@@ -74,6 +80,8 @@ class Owners:
         while stack:
             candidate = stack.pop()
             low, high = _bounds(candidate)
+            # No partition begins within the candidate. None can hold it from above either, since the walk stops at each
+            # partition.
             if np.searchsorted(self._starts, low) == np.searchsorted(self._starts, high):
                 yield candidate
             elif candidate not in self.partitions:

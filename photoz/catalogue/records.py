@@ -11,6 +11,8 @@ from photoz.catalogue.hats import Partition
 from photoz.errors import PhotozError
 from photoz.storage import PART_SUFFIX, exists, find_filesystem, join, list_folder, read_json, write_json
 
+# Enough requests at a time to hide a store's latency, few enough that a survey of 100,000 partitions is not held in
+# memory.
 _GROUP = 1000  # records asked of a store together
 _TIMES = ("LastModified", "mtime", "updated", "last_modified")  # what stores call the time of an object's last change
 
@@ -85,6 +87,7 @@ def list_begun_records(location: str) -> list[str]:
 
 def write_record(location: str, record: Record) -> None:
     """Write a completion record; the partition's file must be in place before."""
+    # Who found it finished is true of one run alone; on disk it would be told to all later ones.
     content = {name: value for name, value in asdict(record).items() if name != "shared"}
     write_json(locate_record(location, record.partition), content)
 
@@ -123,8 +126,10 @@ def scan_records(location: str) -> Iterator[tuple[Record, float]]:
     """Read all completion records that there are, each with the time it was written [s since 1970]; 0 if not told."""
     folder = locate_in_run(location, "records")
     filesystem, path = find_filesystem(folder)
+    # fsspec keeps listings, and other workers have written records since the last one.
     filesystem.invalidate_cache()
     infos = filesystem.find(path, detail=True)
+    # A record that is being written ends in .part, and is passed over like one that its writer never finished.
     times = {name.rpartition("/")[2]: _find_time(info) for name, info in infos.items() if name.endswith(".json")}
     names = list(times)
     for at in range(0, len(names), _GROUP):
@@ -144,6 +149,7 @@ def read_run_record(location: str) -> dict[str, Any]:
     """
     file = locate_in_run(location, "run.json")
     record = read_json(file) if exists(file) else {}
+    # A hand-made file may hold a list or a number; whoever asks expects keys.
     return record if isinstance(record, dict) else {}
 
 
@@ -161,6 +167,7 @@ def _read_files(files: list[str]) -> Iterator[Record | None]:
     paths = [find_filesystem(file)[1] for file in files]
     # Not `cat`, which takes names for patterns; stores answer many requests at once faster than one by one.
     for content in filesystem.cat_ranges(paths, None, None, on_error="return"):
+        # A store that does not answer must not pass for work undone: the run would estimate everything again.
         if isinstance(content, BaseException) and not isinstance(content, FileNotFoundError):
             raise content
         yield None if isinstance(content, BaseException) else _decode(content)
@@ -169,12 +176,14 @@ def _read_files(files: list[str]) -> Iterator[Record | None]:
 def _decode(content: bytes) -> Record | None:
     try:
         return msgspec.json.decode(content, type=Record)
+    # Damaged or of another version: the partition is done again, which is right and only costs time.
     except msgspec.DecodeError:
         return None
 
 
 def _find_time(info: dict[str, Any]) -> float:
     for key in _TIMES:
+        # s3fs tells a datetime, the local file system seconds: fsspec settles neither the key nor its type.
         match info.get(key):
             case datetime() as when:
                 return when.timestamp()
