@@ -35,8 +35,10 @@ def assign_bins(values: npt.ArrayLike, edges: npt.ArrayLike) -> npt.NDArray[np.i
     array, limits = np.asarray(values, dtype=np.float64), np.asarray(edges, dtype=np.float64)
     if limits.size < 2 or not (np.diff(limits) > 0).all():
         raise EvaluationError(f"bin edges {limits.tolist()} must be at least two and increase")
+    # side="right" puts a value on an edge into the bin that begins there.
     index = np.searchsorted(limits, array, side="right").astype(np.int64) - 1
     index[array == limits[-1]] = limits.size - 2
+    # Negated rather than written with < and >, which would let NaN pass as inside.
     index[~((array >= limits[0]) & (array <= limits[-1]))] = -1
     return index
 
@@ -70,9 +72,12 @@ def choose_round_edges(values: npt.ArrayLike, bins: int, *, least: int = 15) -> 
     if array.size == 0 or np.ptp(array) < 1e-9:
         return np.empty(0)
     low, high = np.percentile(array, [1.0, 99.0])
+    # Where the central 98 % are one value, the whole range gives the step: a step of 0 has no logarithm.
     step = _round_step((high - low if high - low >= 1e-9 else np.ptp(array)) / max(1, min(bins, array.size // least)))
     inner = step * np.arange(math.floor(low / step) + 1, math.ceil(high / step))
+    # An edge just within an extreme would make a bin of next to no width, whose figures rest on a galaxy or two.
     inner = inner[(inner > array.min() + 0.25 * step) & (inner < array.max() - 0.25 * step)]
+    # Rounded, or 3 x 0.1 would label an axis 0.30000000000000004.
     edges: npt.NDArray[np.float64] = np.concatenate([[array.min()], inner.round(12), [array.max()]])
     return edges
 
@@ -80,4 +85,5 @@ def choose_round_edges(values: npt.ArrayLike, bins: int, *, least: int = 15) -> 
 def _round_step(step: float) -> float:
     """The smallest of 1, 2, 2.5, 5 times a power of ten that is at least nearly ``step``."""
     power = 10.0 ** math.floor(math.log10(step))
+    # A round step somewhat below the one asked for will do, at the price of a few bins more.
     return float(next(factor * power for factor in (1.0, 2.0, 2.5, 5.0, 10.0) if factor * power >= 0.8 * step))

@@ -17,6 +17,7 @@ from photoz.errors import EvaluationError
 
 FloatArray = npt.NDArray[np.float64]
 
+# Four digits, as the papers have it, so that figures can be compared with theirs to the last one.
 MAD_TO_SIGMA = 1.4826
 """Standard deviation of a Gaussian in units of its median absolute deviation (1 / 0.67449)."""
 IQR_TO_SIGMA = 1.349
@@ -122,6 +123,7 @@ def compute_smad(values: npt.ArrayLike) -> FloatArray:
     1.4826
     """
     array = np.asarray(values, dtype=np.float64)
+    # About the median, not about 0 as in some papers: a bias must not count as scatter.
     deviation = np.abs(array - np.median(array, axis=-1, keepdims=True))
     smad: FloatArray = MAD_TO_SIGMA * np.median(deviation, axis=-1)
     return smad
@@ -173,6 +175,8 @@ def compute_outlier_fraction(dz: npt.ArrayLike, threshold: npt.ArrayLike) -> Flo
     >>> float(compute_outlier_fraction([0.0, 0.04, -0.06, 0.2], 0.05))
     0.5
     """
+    # Strictly above, and about 0, so that a biased estimator has more outliers. The new axis lets each bootstrap sample
+    # have its own threshold.
     above = np.abs(np.asarray(dz, dtype=np.float64)) > np.asarray(threshold, dtype=np.float64)[..., np.newaxis]
     fraction: FloatArray = above.mean(axis=-1)
     return fraction
@@ -199,6 +203,7 @@ def compute_rail_outlier_cut(dz: npt.ArrayLike) -> FloatArray:
     >>> float(compute_rail_outlier_cut([-0.01, 0.0, 0.01]))
     0.06
     """
+    # The floor keeps a very narrow core from making outliers of galaxies that nobody would call so.
     return np.maximum(0.06, 3.0 * compute_sigma_iqr(dz))
 
 
@@ -237,6 +242,7 @@ class Statistic(NamedTuple):
 
 
 def _of_dz(function: Callable[[FloatArray], FloatArray]) -> Callable[[FloatArray, FloatArray], FloatArray]:
+    # Every figure takes the redshifts themselves, since R2, MSE and MAE are of z_phot - z_spec and not of dz.
     return lambda z_phot, z_spec: function(compute_dz(z_phot, z_spec))
 
 
@@ -252,8 +258,10 @@ def _std(values: FloatArray) -> FloatArray:
     return np.asarray(values.std(axis=-1))
 
 
+# The names are keys of metrics.json and columns of metrics.csv: another name breaks whoever reads those.
 STATISTICS: dict[str, Statistic] = {
     "mean_difference": Statistic("⟨δz⟩", "mean of z_phot − z_spec", lambda p, s: _mean(p - s)),
+    # Two biases under two names, since papers give the mean and RAIL the median.
     "bias_mean": Statistic("⟨Δz⟩", "mean of Δz = (z_phot − z_spec)/(1 + z_spec)", _of_dz(_mean)),
     "bias_median": Statistic("med Δz", "median of Δz; what RAIL calls the bias", _of_dz(_median)),
     "std": Statistic("σ(Δz)", "standard deviation of Δz", _of_dz(_std)),
@@ -313,6 +321,7 @@ def compute_metrics(z_phot: npt.ArrayLike, z_spec: npt.ArrayLike, *, resamples: 
     """
     phot, spec = _align(z_phot, z_spec)
     known = np.isfinite(spec)
+    # A galaxy whose estimate failed is in the catalogue with NaN, and counts as incompleteness.
     used = known & np.isfinite(phot)
     values = _measure(phot[used], spec[used], resamples, seed)
     return Metrics(rows=int(known.sum()), count=int(used.sum()), values=values)
@@ -363,6 +372,8 @@ def compute_binned(
     bins = []
     for i in range(len(limits) - 1):
         inside = index == i
+        # The same seed in each bin, so that a bin's error does not depend on which other bins there are.
+        # Empty bins too: catalogues compared side by side must have the same bins.
         metrics = compute_metrics(phot[inside], spec[inside], resamples=resamples, seed=seed)
         centre = float(np.median(quantity[inside])) if inside.any() else math.nan
         bins.append(Bin(low=float(limits[i]), high=float(limits[i + 1]), centre=centre, metrics=metrics))
@@ -405,6 +416,7 @@ def compute_paired_difference(
     (one, _), (two, _) = _align(first, spec), _align(second, spec)
     used = np.isfinite(one) & np.isfinite(two) & np.isfinite(spec)
     one, two, spec = one[used], two[used], spec[used]
+    # The same seed and number of galaxies draw the same galaxies for both, which is what makes the samples pairs.
     samples = [_resample(z_phot, spec, resamples, seed) for z_phot in (one, two)]
     centre = [_compute_all(z_phot, spec) for z_phot in (one, two)]
     return {
@@ -415,6 +427,7 @@ def compute_paired_difference(
 
 def _align(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
     one, two = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    # numpy would broadcast (N,) against (N, 1) to N x N differences, and give a figure.
     if one.shape != two.shape or one.ndim != 1:
         raise EvaluationError(f"shapes {one.shape} and {two.shape} differ or are not (N,): give one value a galaxy")
     return one, two
@@ -426,6 +439,7 @@ def _measure(z_phot: FloatArray, z_spec: FloatArray, resamples: int, seed: int) 
 
 
 def _compute_all(z_phot: FloatArray, z_spec: FloatArray) -> dict[str, FloatArray]:
+    # NaN at once: each mean and median of nothing would warn.
     if z_phot.shape[-1] == 0:
         return {name: np.full(z_phot.shape[:-1], math.nan) for name in STATISTICS}
     return {name: statistic.compute(z_phot, z_spec) for name, statistic in STATISTICS.items()}
@@ -434,10 +448,12 @@ def _compute_all(z_phot: FloatArray, z_spec: FloatArray) -> dict[str, FloatArray
 def _resample(z_phot: FloatArray, z_spec: FloatArray, resamples: int, seed: int) -> dict[str, FloatArray]:
     """Every statistic of each bootstrap sample, a block of samples at a time so that memory stays bounded."""
     count = z_phot.size
+    # A spread needs two samples, and samples of a single galaxy are all the same.
     if count < 2 or resamples < 2:
         return {name: np.empty(0) for name in STATISTICS}
     generator = np.random.default_rng(seed)
     blocks = []
+    # 8 MB an array of a block: all samples of a million galaxies at once would be 200 times that.
     for start in range(0, resamples, max(1, _BLOCK // count)):
         shape = (min(max(1, _BLOCK // count), resamples - start), count)
         chosen = generator.integers(0, count, shape)
@@ -446,5 +462,6 @@ def _resample(z_phot: FloatArray, z_spec: FloatArray, resamples: int, seed: int)
 
 
 def _spread(samples: FloatArray) -> float:
+    # Some samples may have no figure, as R2 where a small one draws the same galaxy throughout.
     finite = samples[np.isfinite(samples)]
     return float(finite.std(ddof=1)) if finite.size > 1 else math.nan

@@ -111,14 +111,19 @@ def measure_calibration(location: str, galaxies: Galaxies, training: str) -> Cal
     stored = _read_stored(location, galaxies)
     if stored is None:
         return None
+    # Groups are of all test galaxies, with p(z) or not, so that they are the same for every catalogue compared.
     quantiles_NQ, members = stored.quantiles_NQ, _list_groups(galaxies)
     groups, pit_N = _measure(quantiles_NQ, galaxies.z_spec, members, recalibrated=True)
+    # The catalogue holds recalibrated p(z) alone. What it was before is computed back from the estimator's own map.
     before_N, found = np.full(len(galaxies), np.nan), _find_recalibration(location)
     if found is not None:
         recalibration, bands = found
         magnitudes_NF = _read_magnitudes(training, galaxies, bands)
+        # Galaxies that lack some input have a map of their own in some estimators (docs/pdf.md), which cannot be told
+        # from the catalogue.
         whole_N = np.isfinite(magnitudes_NF).all(axis=1) & ((stored.flags_N & (NO_IMAGE | Flag.PHOTOMETRY_ONLY)) == 0)
         levels_NQ = recalibration.unmap_levels(make_coordinates(magnitudes_NF, bands))
+        # NaN, and not the recalibrated p(z): a mixture of both would make the recalibration look weaker than it is.
         raw_NQ = np.where(whole_N[:, None], move_quantiles(quantiles_NQ, levels_NQ), np.nan)
         earlier, before_N = _measure(raw_NQ, galaxies.z_spec, members, recalibrated=False)
         groups = [*groups, *earlier]
@@ -128,7 +133,9 @@ def measure_calibration(location: str, galaxies: Galaxies, training: str) -> Cal
 def _list_groups(galaxies: Galaxies) -> dict[str, npt.NDArray[np.bool_]]:
     groups = {"all": np.full(len(galaxies), True)}
     for name, values_N in (("faintest fifth", galaxies.mag_auto), ("reddest fifth", galaxies.colour)):
+        # A survey of one band has no colour; a group without galaxies is no group.
         if np.isfinite(values_N).any():
+            # Larger is fainter, and larger g - r is redder: the last fifth in both. NaN is in neither.
             groups[name] = values_N >= np.nanquantile(values_N, 1 - LAST)
     return groups
 
@@ -153,6 +160,8 @@ def _measure(
                 recalibrated=recalibrated,
                 count=int(rows.sum()),
                 ks=compute_ks(pit_N[rows]),
+                # 0.68 and 0.95 are among the stored limits, so these are shares of galaxies within the columns that a
+                # user reads.
                 coverage_68=compute_coverage(quantiles_NQ[rows], z_spec_N[rows], 0.68),
                 coverage_95=compute_coverage(quantiles_NQ[rows], z_spec_N[rows], 0.95),
                 crps=float(crps_N[rows].mean()),
@@ -164,11 +173,13 @@ def _measure(
 
 def _find_recalibration(location: str) -> tuple[Recalibration, tuple[str, ...]] | None:
     """Find how the catalogue's estimator recalibrates, and its bands, by the folder that the run record names."""
+    # The record is JSON that anyone may have written, so what it holds is looked at before it is used.
     folder = read_run_record(location).get("estimator")
     if not isinstance(folder, str):
         return None
     try:
         recalibration, manifest = load_recalibration(folder), read_manifest(folder)
+    # The estimator may have been moved or removed since; the catalogue can be measured without.
     except PhotozError as error:
         logger.warning("p(z) of %s before recalibration is not shown: %s", location, error)
         return None
@@ -188,6 +199,7 @@ class _Stored:
 def _read_stored(location: str, galaxies: Galaxies) -> _Stored | None:
     """Read p(z) and flags of the test galaxies, of which the first row counts; None where there is no p(z)."""
     partitions = list_partitions(location)
+    # The first partition stands for all, as everywhere; the audit proves that they are alike.
     names = read_partition(location, partitions[0]).column_names if partitions else []
     algorithm = find_algorithm(names)
     if not algorithm:
@@ -197,6 +209,7 @@ def _read_stored(location: str, galaxies: Galaxies) -> _Stored | None:
     for partition in partitions:
         table = read_partition(location, partition, columns=["object_id", column, "flags"])
         index, rows = _match(table["object_id"], galaxies)
+        # Taken before they are decoded: of a partition, next to all rows are no test galaxies.
         lists = table[column].take(pa.array(rows)).combine_chunks()
         fresh = np.isnan(quantiles_NQ[index, 0])
         decoded_NQ = decode_quantiles(lists.flatten().to_numpy().reshape(-1, len(LEVELS)))
@@ -206,6 +219,7 @@ def _read_stored(location: str, galaxies: Galaxies) -> _Stored | None:
 
 
 def _read_magnitudes(training: str, galaxies: Galaxies, bands: Sequence[str]) -> FloatArray:
+    # From the training set and not from the catalogue, which has no magnitude but mag_auto.
     magnitudes_NF = np.full((len(galaxies), len(bands)), np.nan)
     for table in read_split(training, "test", ["object_id", *(f"mag_{band}" for band in bands)]):
         index, rows = _match(table["object_id"], galaxies)
@@ -218,5 +232,6 @@ def _match(ids: pa.ChunkedArray, galaxies: Galaxies) -> tuple[npt.NDArray[np.int
     """Return which test galaxies are among these rows, and the rows: each galaxy once."""
     place = pc.index_in(ids.cast(pa.string()), value_set=galaxies.object_id)
     rows = np.flatnonzero(pc.is_valid(place).to_numpy())
+    # `return_index` gives the first row of each, so that a galaxy the partition holds twice counts once.
     index, first = np.unique(pc.drop_null(place).to_numpy().astype(np.int64), return_index=True)
     return index, rows[first]

@@ -50,6 +50,7 @@ def read_conditions(tiles: Sequence[str], locations: Locations, survey: Survey, 
     -------
     Conditions
     """
+    # From the store's attributes: the FITS files themselves may be gone once a survey is ingested.
     attributes = [read_attributes(locations.tiles, name) for name in tiles]
     extinction = np.array([read_extinction(locations.sources, name) for name in tiles], dtype=float)
     return collect_conditions(attributes, extinction, survey, settings)
@@ -82,10 +83,13 @@ def collect_conditions(
     for band, noise_T in noise.items():
         depth_T = compute_depth(noise_T, pixel_scale=survey.pixel_scale, zeropoint=survey.zeropoint)
         conditions[f"5-sigma depth in {band} [mag]"] = depth_T
+    # Said on the page instead of left out in silence: KiDS's keywords are unchecked, so a real survey may have none of
+    # ours.
     for what, key, found in (("seeing", settings.seeing_key, seeing), ("5-sigma depth", settings.noise_key, noise)):
         if not found:
             absent.append(f"no image header has {key or 'a keyword'} ({what})")
     if np.isfinite(extinction_T).any():
+        # In the band of the total magnitude, the only one of whose extinction ingest records a mean.
         conditions[f"extinction in {survey.mag_auto_band} [mag]"] = extinction_T
     else:
         absent.append("ingest recorded no extinction")
@@ -116,6 +120,8 @@ def compute_depth(noise_T: FloatArray, *, pixel_scale: float, zeropoint: float) 
     """
     pixels = _APERTURE / pixel_scale**2
     with np.errstate(invalid="ignore", divide="ignore"):
+        # Noise adds up as the root of the pixels only where they are independent, which a resampled coadd's are not:
+        # there the depth comes out too deep.
         depth_T: FloatArray = zeropoint - 2.5 * np.log10(5 * noise_T * math.sqrt(pixels))
     return depth_T
 
@@ -128,5 +134,7 @@ def _read_bands(attributes: Sequence[Mapping[str, Any]], bands: Sequence[str], k
 
 def _read_header(attributes: Mapping[str, Any], band: str, key: str) -> float:
     text = attributes.get("headers", {}).get(band, "")
+    # The text was kept with line ends, where FITS itself has cards of 80 characters without.
     value = fits.Header.fromstring(text, sep="\n").get(key) if key else None
+    # A header's T and F come as bool, which Python counts among the integers.
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan

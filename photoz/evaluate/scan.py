@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 IntArray = npt.NDArray[np.int64]
 
+# Steps of 0.005, finer than the bins of the figure; from below 0, as an estimator may give such.
 Z_EDGES: FloatArray = np.linspace(-0.1, 3.0, 621)
 """Bins of the redshift distribution of a whole catalogue."""
 _READ = (HEALPIX_COLUMN, "object_id", "z_phot", "flags")
@@ -82,8 +83,10 @@ class SkyMap:
 
     def add(self, healpix_N: IntArray) -> Self:
         """Return the map with more rows, given by their pixels of order 29 (NESTED)."""
+        # NESTED: four cells of one order are one of the order above, so shifting by two bits coarsens.
         cells, counts = np.unique(healpix_N >> 2 * (HEALPIX_ORDER - self.order), return_counts=True)
         sky = self._merge(self.order, np.concatenate([self.cells, cells]), np.concatenate([self.counts, counts]))
+        # Coarsened as soon as they are many, so that the map of a whole sky takes no more memory than that of a tile.
         while sky.cells.size > _MOST_CELLS:
             sky = sky.coarsen()
         return sky
@@ -91,6 +94,7 @@ class SkyMap:
     def finish(self) -> Self:
         """Return the finest map that can be drawn and holds enough rows a cell to show structure."""
         sky = self
+        # Too many cells cannot be drawn; too few rows in each show only their Poisson noise.
         while sky.order and (sky.cells.size > _MOST_DRAWN or sky.counts.sum() < _LEAST_IN_CELL * sky.cells.size):
             sky = sky.coarsen()
         return sky
@@ -102,6 +106,7 @@ class SkyMap:
     @classmethod
     def _merge(cls, order: int, cells: IntArray, counts: IntArray) -> Self:
         merged, place = np.unique(cells, return_inverse=True)
+        # `bincount` with weights gives float64, exact up to 2^53 rows.
         return cls(order, merged, np.bincount(place, weights=counts, minlength=merged.size).astype(np.int64))
 
 
@@ -171,6 +176,7 @@ def read_test_galaxies(
     unknown = [band for band in colour if band not in bands]
     if unknown:
         raise ConfigError(f"evaluation.colour has {unknown}, which survey.bands {list(bands)} lacks")
+    # Without the cutouts, which are nearly all of a training set's bytes.
     columns = ["object_id", "z_spec", "mag_auto", f"mag_{blue}", f"mag_{red}"]
     try:
         table = pa.concat_tables(read_split(training, "test", columns))
@@ -206,14 +212,17 @@ def scan_catalogue(location: str, galaxies: Galaxies) -> Scan:
         The catalogue or one of its partitions is missing or damaged, or is no photo-z catalogue.
     """
     partitions = list_partitions(location)
+    # A slice, since a finished catalogue may be without partitions.
     for partition in partitions[:1]:
         _check_columns(location, partition)
+    # `Flag.name` is None for a combination; single flags always have one, which the type checker does not know.
     counts, z_counts, sky = dict.fromkeys((flag.name or "" for flag in Flag), 0), np.zeros(len(Z_EDGES) - 1), SkyMap()
     z_phot, found = np.full(len(galaxies), np.nan), np.zeros(len(galaxies), dtype=bool)
     rows = estimated = repeated = 0
     for partition in partitions:
         table = read_partition(location, partition, columns=_READ)
         z = table["z_phot"].to_numpy().astype(np.float64)
+        # A damaged or foreign catalogue may have nulls; the audit reports them, here they count as no flag.
         flags = pc.fill_null(table["flags"], 0).to_numpy()
         rows, estimated = rows + len(z), estimated + int(np.isfinite(z).sum())
         for flag in Flag:
@@ -250,6 +259,7 @@ def _check_columns(location: str, partition: Partition) -> None:
 def _make_galaxies(table: pa.Table, colour: tuple[str, str]) -> Galaxies:
     identifiers = table["object_id"].cast(pa.string()).combine_chunks()
     _, first = np.unique(identifiers.to_numpy(zero_copy_only=False), return_index=True)
+    # In the order of the training set, since `np.unique` sorts by identifier.
     kept = np.sort(first)
     values = {name: table[name].to_numpy().astype(np.float64)[kept] for name in ("z_spec", "mag_auto", *colour)}
     repeated = len(table) - len(kept)
@@ -272,9 +282,11 @@ def _take(
 ) -> int:
     """Fill in the redshifts of the test galaxies among these rows; return how many had come before."""
     z_phot, found = into
+    # Cast, as the identifiers of a catalogue that others made may be numbers.
     position = pc.index_in(identifiers.cast(pa.string()), value_set=galaxies.object_id)
     matched = np.flatnonzero(pc.is_valid(position).to_numpy())
     index = pc.drop_null(position).to_numpy()
+    # Repeated rows are found in two ways: across partitions by `found`, within one by `np.unique` below.
     fresh = ~found[index]
     index, matched, total = index[fresh], matched[fresh], len(index)
     index, first = np.unique(index, return_index=True)

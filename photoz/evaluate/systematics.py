@@ -56,6 +56,7 @@ class TileMeans:
         total, square = np.array([sums.total for sums in tiles]), np.array([sums.square for sums in tiles])
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = total / count
+            # Rounding may leave a variance below 0 where all values are the same. The factor makes it that of N - 1.
             variance = np.maximum(square / count - mean**2, 0) * count / (count - 1)
             return cls(count, mean, np.where(count > 1, np.sqrt(variance / count), np.nan))
 
@@ -163,6 +164,7 @@ def measure_systematics(config: Config, result: CatalogueAccuracy, galaxies: Gal
     trends = {
         name: (fit_trend(values, scan.redshift), fit_trend(values, scan.difference))
         for name, values in conditions.values.items()
+        # A slope against a condition that is the same in all tiles would divide by 0; the page names such conditions.
         if varies(values)
     }
     options = {"resamples": config.evaluation.resamples, "seed": config.run.seed}
@@ -193,6 +195,7 @@ def scan_tiles(location: str, galaxies: Galaxies, z_phot: FloatArray) -> TileSca
     seen = np.zeros(len(galaxies), dtype=bool)
     partitions = list_partitions(location)
     algorithm = find_algorithm(read_partition(location, partitions[0]).column_names) if partitions else ""
+    # Only catalogues with p(z) have the column; others are measured without the cut.
     measured = f"{algorithm}_training_distance" if algorithm else ""
     for partition in partitions:
         table = read_partition(location, partition, columns=["object_id", "tile", "z_phot", *filter(None, [measured])])
@@ -220,6 +223,7 @@ def scan_tiles(location: str, galaxies: Galaxies, z_phot: FloatArray) -> TileSca
 def varies(condition_T: FloatArray) -> bool:
     """Tell whether a condition differs between the tiles that say it."""
     known = condition_T[np.isfinite(condition_T)]
+    # Relative, since a constant that went through text and arithmetic may differ in its last bits between tiles.
     return bool(known.size and np.ptp(known) > 1e-9 * np.abs(known).max())
 
 
@@ -245,16 +249,20 @@ def fit_trend(condition_T: FloatArray, means: TileMeans) -> Trend:
     x, y, weight = condition_T[used], means.mean[used], means.count[used]
     if len(x) < LEAST_TILES or not varies(x):
         return Trend(math.nan, math.nan, len(x))
+    # Centred, or the normal equations would lose digits: seeing and depth are far from 0.
     x = x - np.average(x, weights=weight)
     terms = np.stack([weight, weight * x, weight * y, weight * x * x, weight * x * y])
     total = terms.sum(axis=1)
+    # The sums less one tile's own are those without it, so the jackknife needs no second fit.
     without = _solve_slope(total[:, None] - terms)
+    # The jackknife's factor: its samples share all tiles but one, and so differ far less than independent ones.
     error = math.sqrt((len(x) - 1) / len(x) * float(((without - without.mean()) ** 2).sum()))
     return Trend(float(_solve_slope(total)), error, len(x))
 
 
 def compute_chi_square(means: TileMeans) -> tuple[float, int]:
     """Compute chi square of the tiles' means about their common mean, and its degrees of freedom (tiles less one)."""
+    # A tile with one test galaxy has no error, and no weight.
     used = np.isfinite(means.error) & (means.error > 0)
     if used.sum() < 2:
         return math.nan, 0
@@ -286,6 +294,7 @@ def measure_cuts(
     distance, z_phot, z_spec = distance[known], z_phot[known], z_spec[known]
     inside = float((distance <= 1).mean())  # without the flag OUTSIDE_TRAINING
     limits = [(share, float(np.quantile(distance, share))) for share in KEPT]
+    # The cut that a user can make by the flag, among those by share; not where it would keep all or none.
     limits = sorted({*limits, (inside, 1.0)} if 0 < inside < 1 else limits, reverse=True)
     cuts = []
     for share, limit in limits:

@@ -103,12 +103,14 @@ def describe_nz(
         method=f"stacked p(z) of {algorithm}" if algorithm else "histogram of z_phot: the catalogue has no p(z)",
         selected_rows=stacked.rows,
         rows_without_pdf=stacked.without_pdf,
+        # By name, since a bit's number says nothing to whoever reads the file without this package.
         excluded_flags=list(nz.exclude_flags),
         step=nz.step,
         resamples=nz.resamples,
         seed=seed,
         bins=[
             BinFigures(
+                # From 1, as in the table: 0 stands for a galaxy in no bin.
                 tomographic_bin=number + 1,
                 z_phot_low=low,
                 z_phot_high=high,

@@ -18,7 +18,9 @@ from photoz.pdf.curves import Curves
 FINE_STEP = 1e-4
 """[redshift] to which the edges of equally full bins are found: that of the stored quantiles."""
 _LOWEST, _HIGHEST = -1.0, 12.0  # of a z_phot that is counted in its own cell
+# 22 bits of a share and 31 of a count of galaxies make the 53 of a float64; 2.4e-7 is far below any error of n(z).
 _GRAIN = 2.0**22
+# At 11 the cumulative probability is 1 to 1e-9, so a galaxy counts at most 12 times.
 _POISSON_CDF = poisson.cdf(np.arange(12), 1.0)
 
 Floats = npt.NDArray[np.float64]
@@ -29,6 +31,7 @@ def count_redshifts(z_N: npt.ArrayLike) -> Integers:
     """Count redshifts by the nearest multiple of 1e-4 from -1 to 12; NaN is counted nowhere."""
     z_N = np.asarray(z_N, dtype=np.float64)
     cells = round((_HIGHEST - _LOWEST) / FINE_STEP)
+    # A histogram, not a sort: its counts add up over partitions, so that memory does not grow with the catalogue.
     place_N = np.rint((np.clip(z_N[~np.isnan(z_N)], _LOWEST, _HIGHEST) - _LOWEST) / FINE_STEP).astype(np.int64)
     return np.bincount(place_N, minlength=cells + 1)
 
@@ -55,8 +58,10 @@ def choose_equal_edges(counts: Integers, bins: int) -> Floats:
     below = np.cumsum(counts)
     if below[-1] == 0:
         return np.zeros(bins + 1)
+    # Between two cells, where `count_redshifts` rounds apart, so that each bin gets the galaxies it was counted by.
     inner = np.searchsorted(below, below[-1] * np.arange(1, bins) / bins) + 0.5
     filled = np.flatnonzero(counts)
+    # A cell beyond the first and the last: a redshift may lie half a cell outside the one that it is counted in.
     cells = np.concatenate([[filled[0] - 1], inner, [filled[-1] + 1]])
     return np.asarray(np.round(_LOWEST + cells * FINE_STEP, 6))
 
@@ -65,7 +70,10 @@ def assign_tomographic_bins(z_N: npt.ArrayLike, edges: npt.ArrayLike) -> Integer
     """Return each galaxy's bin: 1 for the first, 0 for none; a bin holds its lower edge, the last one its upper too."""
     z_N, edges = np.asarray(z_N, dtype=np.float64), np.asarray(edges, dtype=np.float64)
     place_N = np.searchsorted(edges, z_N, side="right")
+    # `searchsorted` puts the last edge itself beyond the last bin.
     place_N = np.where(z_N == edges[-1], len(edges) - 1, place_N)
+    # numpy sorts NaN after every number, so it needs no mask of its own but this. Below the first edge the place is 0
+    # already.
     return np.where((place_N >= len(edges)) | np.isnan(z_N), 0, place_N).astype(np.int64)
 
 
@@ -88,13 +96,18 @@ def draw_bootstrap_weights(object_ids: Sequence[str], *, seed: int, resamples: i
     Hanley & MacGibbon 2006, Computer Methods and Programs in Biomedicine 83, 57: bootstrap samples of a stream by
     Poisson frequencies. Steele, Lea & Flood 2014, OOPSLA: SplitMix64, which makes the numbers from an object's hash.
     """
+    # "nz" keeps these numbers apart from others that may be made of the same seed and identifier.
     digests = [hashlib.blake2b(f"{seed}:nz:{name}".encode(), digest_size=8).digest() for name in object_ids]
     start_N1 = np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)[:, None]
+    # The arithmetic is that of 2^64, where wrapping around is the point.
     with np.errstate(over="ignore"):
+        # SplitMix64: a counter times 2^64 over the golden ratio, then mixed. Each number stands alone, so nothing
+        # depends on the order of the galaxies.
         x = start_N1 + np.arange(1, resamples + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         x ^= x >> np.uint64(31)
+    # The upper 53 bits, all that a float64 between 0 and 1 can hold.
     weights_NR: Floats = np.searchsorted(_POISSON_CDF, (x >> np.uint64(11)) * 2.0**-53, side="right").astype(np.float64)
     return weights_NR
 
@@ -117,6 +130,7 @@ def compute_shares(quantiles_NQ: npt.ArrayLike, z_edges: npt.ArrayLike) -> Float
     edges = np.asarray(z_edges, dtype=np.float64)
     curves = Curves.through(quantiles_NQ)
     cdf_NZ = curves.evaluate(np.broadcast_to(edges, (len(curves.z_NQ), len(edges))))[0]
+    # The cumulative curve is rounded, not the shares: these then add up to it exactly.
     shares_NZ: Floats = np.diff(np.rint(cdf_NZ * _GRAIN), axis=1) / _GRAIN
     return shares_NZ
 
@@ -171,7 +185,9 @@ def stack(bin_N: Integers, shares_NZ: Floats, weights_NR: Floats, *, bins: int) 
     sums = Sums.empty(bins, weights_NR.shape[1], shares_NZ.shape[1])
     for number in range(bins):
         rows = np.flatnonzero(bin_N == number + 1)
+        # The sample itself is the first row, so that sums and samples take one multiplication and are merged alike.
         weights = np.concatenate([np.ones((1, len(rows))), weights_NR[rows].T])
+        # Exact in whatever order BLAS adds, since weights are whole numbers and shares multiples of 2^-22.
         sums.shares_BRZ[number] = weights @ shares_NZ[rows]
         sums.counts_BR[number] = weights.sum(axis=1)
     return sums
@@ -208,6 +224,8 @@ def make_distribution(sums: Sums, z_edges: npt.ArrayLike) -> Distribution:
     with np.errstate(invalid="ignore", divide="ignore"):
         share_BRZ = sums.shares_BRZ / sums.shares_BRZ.sum(axis=2, keepdims=True)
         outside_B = 1 - sums.shares_BRZ[:, 0].sum(axis=1) / sums.counts_BR[:, 0]
+    # Of the normalised shares, so that what lies beyond the cells draws the mean nowhere; `outside_B` tells how much
+    # that is.
     mean_BR = share_BRZ @ middle
     return Distribution(
         z_Z=middle,

@@ -50,6 +50,7 @@ def plan_nz(catalogue: str, nz: Nz) -> tuple[list[Partition], str]:
     partitions = list_partitions(catalogue)
     if not partitions:
         raise CatalogueError(f"{catalogue!r} has no rows: run jobs/infer_dr4.py, or set locations.catalogue")
+    # The first partition stands for all: one of other columns is an error when its turn comes.
     names = read_partition(catalogue, partitions[0]).column_names
     missing = [name for name in ("object_id", "z_phot", "flags") if name not in names]
     if missing:
@@ -60,6 +61,7 @@ def plan_nz(catalogue: str, nz: Nz) -> tuple[list[Partition], str]:
 def make_z_edges(nz: Nz) -> npt.NDArray[np.float64]:
     """Return the edges of the redshift cells that n(z) is given on, from 0 to ``nz.highest_redshift``."""
     cells = max(1, round(nz.highest_redshift / nz.step))
+    # 0.35 is 35 x 0.01 only after rounding; a redshift on an edge must lie in the cell that begins there.
     return np.asarray(np.round(np.arange(cells + 1) * nz.step, 9))
 
 
@@ -132,11 +134,15 @@ def stack_partition(catalogue: str, nz: Nz, seed: int, task: StackTask) -> Parti
     )
     z_edges, bins = make_z_edges(nz), len(task.edges) - 1
     sums, lacking = Sums.empty(bins, nz.resamples, len(z_edges) - 1), 0
+    # In runs of rows: the curves of a partition of 200,000 would take some 3 GB.
     for start in range(0, len(table), _ROWS):
         rows = table.slice(start, _ROWS)
         z_N = rows["z_phot"].to_numpy().astype(np.float64)
+        # A catalogue without p(z) is stacked as well, as a histogram of z_phot; description and plot say which it is.
         shares_NZ = compute_shares(_get_quantiles(rows[stored]), z_edges) if stored else place_redshifts(z_N, z_edges)
         known_N = np.isfinite(shares_NZ[:, 0])
+        # Bin 0 takes galaxies without p(z) out of counts and shares both; NaN would spread through the product of
+        # matrices.
         bin_N = np.where(known_N, assign_tomographic_bins(z_N, task.edges), 0)
         weights_NR = draw_bootstrap_weights(rows["object_id"].to_pylist(), seed=seed, resamples=nz.resamples)
         sums = sums.add(stack(bin_N, np.where(known_N[:, None], shares_NZ, 0.0), weights_NR, bins=bins))
