@@ -267,6 +267,7 @@ STATISTICS: dict[str, Statistic] = {
     "std": Statistic("σ(Δz)", "standard deviation of Δz", _of_dz(_std)),
     "smad": Statistic("SMAD(Δz)", "1.4826 × median |Δz − median Δz|", _of_dz(compute_smad)),
     "sigma_iqr": Statistic("σ_IQR(Δz)", "interquartile range of Δz / 1.349 (RAIL)", _of_dz(compute_sigma_iqr)),
+    # Each cut has its own name, since a share of outliers means nothing without it.
     "outlier_fraction_005": Statistic(
         "|Δz| > 0.05", "fraction of galaxies", _of_dz(lambda dz: compute_outlier_fraction(dz, 0.05))
     ),
@@ -372,8 +373,8 @@ def compute_binned(
     bins = []
     for i in range(len(limits) - 1):
         inside = index == i
-        # The same seed in each bin, so that a bin's error does not depend on which other bins there are.
-        # Empty bins too: catalogues compared side by side must have the same bins.
+        # The same seed in each bin, so that a bin's error does not depend on which others there are. Empty bins stay:
+        # catalogues compared must have the same.
         metrics = compute_metrics(phot[inside], spec[inside], resamples=resamples, seed=seed)
         centre = float(np.median(quantity[inside])) if inside.any() else math.nan
         bins.append(Bin(low=float(limits[i]), high=float(limits[i + 1]), centre=centre, metrics=metrics))
@@ -452,6 +453,7 @@ def _resample(z_phot: FloatArray, z_spec: FloatArray, resamples: int, seed: int)
     if count < 2 or resamples < 2:
         return {name: np.empty(0) for name in STATISTICS}
     generator = np.random.default_rng(seed)
+    # One stream of numbers through all blocks: their size is a matter of memory and changes no error.
     blocks = []
     # 8 MB an array of a block: all samples of a million galaxies at once would be 200 times that.
     for start in range(0, resamples, max(1, _BLOCK // count)):

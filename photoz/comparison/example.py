@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 from photoz.schema import make_field
 from photoz.storage import open_atomic
 
+# In the order of kcorrect's columns, which the index below relies on.
 BANDS = ("u", "g", "r", "i", "z", "J", "H", "K")
 _TO_MAG = 2.5 / np.log(10)
 
@@ -34,10 +35,13 @@ def write_sdss_example(location: str) -> int:
     galaxies = read_sdss_galaxies()
     z_N, maggies_NF, ivar_NF = galaxies.redshift_N, galaxies.maggies_NF, galaxies.ivar_NF
     kept_N = (z_N > 0.001) & (z_N < 0.6)
+    # kcorrect's file has 0 in both where 2MASS saw nothing.
     seen_NF = (maggies_NF > 0) & (ivar_NF > 0)
     with np.errstate(divide="ignore", invalid="ignore"):
+        # A maggie is the flux of an AB magnitude of 0, so there is no zero point to add.
         magnitudes_NF = np.where(seen_NF, -2.5 * np.log10(maggies_NF), np.nan)
         errors_NF = np.where(seen_NF, _TO_MAG / (maggies_NF * np.sqrt(ivar_NF)), np.nan)
+    # The file has no identifiers; rows of it find a galaxy again.
     columns = [pa.array(np.flatnonzero(kept_N))]
     fields = [make_field("object_id", pa.int64(), unit="", description="row of kcorrect's file")]
     for i, band in enumerate(BANDS):

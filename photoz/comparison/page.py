@@ -61,6 +61,7 @@ def write_comparison(config: Comparison, outcome: Outcome) -> str:
     _write(config, "metrics.csv", format_csv(rows))
     _write(config, "resources.csv", format_csv([_make_resources(result) for result in outcome.results]))
     _write(config, "bins.csv", format_csv(_list_bins(outcome)))
+    # No file where it was not asked for: an empty one would say that nothing changes.
     removed = list(_list_removed(outcome))
     if removed:
         _write(config, "without_band.csv", format_csv(removed))
@@ -73,6 +74,7 @@ def make_row(result: Result, outcome: Outcome) -> Row:
     row: Row = {"estimator": result.name, "n_train": outcome.train_rows, "n_test": len(outcome.test)}
     row |= {column: result.metrics[name].value for column, name in COLUMNS.items()}
     row |= {"crps": result.crps, "cde_loss": result.cde_loss, "train_s": result.train_s}
+    # From the test galaxies: where they are few, what is done once counts for much.
     row["estimate_s_per_million"] = 1e6 * result.estimate_s / len(outcome.test)
     return row
 
@@ -85,6 +87,7 @@ def format_csv(rows: Sequence[Row]) -> str:
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
+    # The keys of the first row are the header, so all rows must have the same.
     writer.writerow(rows[0])
     for row in rows:
         writer.writerow(["" if isinstance(v, float) and not math.isfinite(v) else _shorten(v) for v in row.values()])
@@ -123,9 +126,11 @@ def _draw(outcome: Outcome) -> Iterable[tuple[str, str, list[str]]]:
     for result in outcome.results:
         for label, found in result.bins.items():
             bins.setdefault(label, {})[result.name] = found
+    # The label of a colour has a hyphen; on an axis it is a minus sign.
     labels = {label: Z_SPEC if label == "z_spec" else f"{label.replace('-', '−')} [mag]" for label in bins}
     yield "Accuracy in bins", _BINS_CAPTION, [encode_png(render_png(plot_binned(bins, labels)))]
     z_spec = np.asarray(outcome.test.z_N, dtype=np.float64)
+    # float64, as the figures take; an estimator gives float32.
     points = [Points(result.name, result.z_phot_N.astype(np.float64), z_spec) for result in outcome.results]
     groups = [points[start : start + _PANELS] for start in range(0, len(points), _PANELS)]
     figures = [encode_png(render_png(plot_redshifts(few))) for few in groups]
@@ -139,6 +144,7 @@ def _make_resources(result: Result) -> Row:
 
 def _list_bins(outcome: Outcome) -> list[Row]:
     return [
+        # Where nothing varies enough to be binned the file has a header and no figures, rather than being absent.
         {"estimator": result.name, "quantity": label, "low": b.low, "high": b.high, **_flatten(b.metrics)}
         for result in outcome.results
         for label, found in result.bins.items()
@@ -162,6 +168,7 @@ def _flatten(metrics: Metrics) -> Row:
 
 
 def _shorten(value: Any) -> Any:
+    # Seven digits are all that float32 estimates hold.
     return float(f"{value:.7g}") if isinstance(value, float) else value
 
 

@@ -69,6 +69,7 @@ def read_plain_catalogue(
     _check_columns(table, location, bands)
     z_N = _get_floats(table, "z_spec", location)
     known_N = np.isfinite(z_N)
+    # Before identifiers are looked at: a row without a redshift is left out, and may be repeated.
     if not known_N.all():
         logger.warning("%s: %d of %d rows have no z_spec and are left out", location, (~known_N).sum(), len(z_N))
         table, z_N = table.filter(pa.array(known_N)), z_N[known_N]
@@ -79,6 +80,7 @@ def read_plain_catalogue(
     empty = [band for i, band in enumerate(bands) if not np.isfinite(magnitudes_NF[:, i]).any()]
     if empty:
         raise CatalogueError(f"{location}: no galaxy has a magnitude in {', '.join(empty)}: leave it out of data.bands")
+    # The magnitudes above have lost the difference: both sentinels are NaN there.
     not_detected_NF = np.stack([_get_floats(table, f"mag_{band}", location) == _NOT_DETECTED for band in bands], axis=1)
     sample = Sample(tuple(bands), magnitudes_NF, errors_NF, z_N, not_detected_NF if not_detected_NF.any() else None)
     return PlainCatalogue(object_id, sample, _choose_training_rows(table, location, test_fraction, seed))
@@ -88,6 +90,7 @@ def read_table(location: str) -> pa.Table:
     """Read a Parquet, FITS or CSV file as an Arrow table; raises `CatalogueError` when that fails."""
     lower = location.lower()
     try:
+        # A file whose name holds a star is that file, since a location is a name before it is a pattern.
         if "*" in location and not exists(location):
             return pa.concat_tables([_read_parquet(name) for name in _expand(location)])
         if lower.endswith((".parquet", ".pq")):
@@ -98,6 +101,7 @@ def read_table(location: str) -> pa.Table:
             return _read_fits(content)
         if lower.endswith(".csv"):
             return pacsv.read_csv(io.BytesIO(content))
+    # Before OSError, whose subclass it is.
     except FileNotFoundError as error:
         raise CatalogueError(f"there is no catalogue at {location!r}: correct data.catalogue") from error
     except (pa.ArrowInvalid, OSError, ValueError) as error:
@@ -119,6 +123,7 @@ def _expand(pattern: str) -> list[str]:
 def _read_parquet(location: str) -> pa.Table:
     with open_file(location) as file:
         names = pq.ParquetFile(file).schema_arrow.names
+        # Photometry alone is compared, and the cutouts of a training set are nearly all of its bytes.
         return pq.read_table(file, columns=[name for name in names if name != "cutout"])
 
 
@@ -127,11 +132,14 @@ def _read_fits(content: bytes) -> pa.Table:
     columns = {}
     for name in table.colnames:
         column = table[name]
+        # An array in each row, such as a spectrum, has no place in a plain table.
         if column.ndim > 1:
             continue
+        # astropy masks what FITS marks as missing; a whole number has no NaN to be filled with.
         values = column.filled(np.nan) if hasattr(column, "filled") and column.dtype.kind == "f" else np.asarray(column)
         if values.dtype.kind == "S":
             values = np.char.decode(values, "ascii")
+        # FITS is big-endian, and Arrow takes only the byte order of the machine.
         columns[name] = pa.array(np.asarray(values).astype(values.dtype.newbyteorder("=")))
     return pa.table(columns)
 
@@ -155,6 +163,7 @@ def _check_rows(object_id: pa.Array, z_N: npt.NDArray[np.float64], location: str
             f"{location}: {len(twice)} identifiers occur more than once (the first: "
             f"{twice.field('values')[0].as_py()}): keep one row of each galaxy"
         )
+    # dz divides by 1 + z_spec, and a redshift of -1 is how some say that there is none.
     wrong_N = z_N <= -1
     if wrong_N.any():
         raise CatalogueError(
@@ -165,6 +174,7 @@ def _check_rows(object_id: pa.Array, z_N: npt.NDArray[np.float64], location: str
 
 def _get_floats(table: pa.Table, name: str, location: str) -> npt.NDArray[np.float64]:
     try:
+        # Nulls become NaN on the way.
         values = table[name].cast(pa.float64()).to_numpy(zero_copy_only=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise CatalogueError(f"{location}: column {name} holds {table[name].type}, not numbers ({error})") from error
@@ -173,12 +183,14 @@ def _get_floats(table: pa.Table, name: str, location: str) -> npt.NDArray[np.flo
 
 def _get_magnitudes(table: pa.Table, name: str, location: str) -> npt.NDArray[np.float64]:
     values = _get_floats(table, name, location)
+    # Equality of floats is right here: the sentinels are written as such, and no magnitude comes near them.
     values[~np.isfinite(values) | np.isin(values, (_NOT_DETECTED, _NOT_OBSERVED))] = np.nan
     return values
 
 
 def _choose_training_rows(table: pa.Table, location: str, test_fraction: float, seed: int) -> npt.NDArray[np.bool_]:
     if "split" in table.column_names:
+        # Everything that is not "train" is tested on: of a training set of ours also "valid" and "calib".
         train_N = table["split"].cast(pa.string()).to_numpy(zero_copy_only=False) == "train"
     else:
         order = np.random.default_rng(seed).permutation(len(table))

@@ -99,6 +99,7 @@ def compare_estimators(config: Comparison) -> Outcome:
         config.data.catalogue, list_bands(config), test_fraction=config.data.test_fraction, seed=config.seed
     )
     train, test = catalogue.sample.take(catalogue.train_N), catalogue.sample.take(~catalogue.train_N)
+    # Before the first fit, some of which take a minute or more, and not by each estimator in its turn.
     train.check()
     logger.info("%d galaxies to learn from, %d to test on, bands %s", len(train), len(test), ", ".join(train.bands))
     results = [compare_one(config, name, catalogue, train, test) for name in names]
@@ -110,12 +111,14 @@ def choose_estimators(config: Comparison) -> list[str]:
     known = list_fitted()
     asked = config.estimators.split(",") if isinstance(config.estimators, str) else list(config.estimators)
     names = known if asked == ["all"] else asked
+    # Settings for an estimator that does not exist are a misspelling, which would else change nothing in silence.
     strange = [name for name in [*names, *config.fit] if name not in known]
     if strange or not names:
         raise ConfigError(
             f"estimators {strange} cannot be fitted to a plain catalogue: choose of {known}, or 'all' (those that read "
             "images are trained by jobs/train_dr4.py and compared by jobs/evaluate_dr4.py)"
         )
+    # An estimator named twice would overwrite its own files.
     return list(dict.fromkeys(names))
 
 
@@ -126,12 +129,14 @@ def compare_one(config: Comparison, name: str, catalogue: PlainCatalogue, train:
         kind.fit, train, seed=config.seed, **config.fit.get(name, {})
     )
     estimator, fitting = measure_usage(fit)
+    # Saved before it is measured: a fit of minutes is not lost to a failure of the test rows.
     estimator.save(join(config.output, "models", name))
     inputs = make_inputs(test)
     estimates, estimating = measure_usage(partial(estimator.estimate, inputs))
     z_N = estimates.z_phot_N
     object_id = catalogue.object_id.filter(pa.array(~catalogue.train_N))
     table = pa.table({"object_id": object_id, "z_spec": test.z_N, "z_phot": z_N, "flags": estimates.flags_N})
+    # By the training galaxies: the grid must not know the redshifts that are to be estimated.
     top = 1.2 * float(np.max(train.z_N))
     crps, cde_loss = write_estimates(
         config, estimator, table, inputs, np.linspace(0.0, max(top, 0.1), config.pdf_points)
@@ -156,6 +161,7 @@ def compare_one(config: Comparison, name: str, catalogue: PlainCatalogue, train:
 def make_inputs(sample: Sample) -> Inputs:
     """View a sample as the inputs of an estimator."""
     return Inputs(
+        # `astype` copies, as `_remove_bands` changes these arrays and must not change the sample.
         sample.magnitudes_NF.astype(np.float32),
         sample.errors_NF.astype(np.float32),
         None,
@@ -172,6 +178,7 @@ def write_estimates(
     The column ``pdf`` holds densities at the redshifts in the metadata ``z_grid`` (JSON) of the file's schema.
     """
     location = join(config.output, "estimates", f"{estimator.name}.parquet")
+    # p(z) is no part of what every estimator must have.
     estimate_pdf = getattr(estimator, "estimate_pdf", None)
     with open_atomic(location) as file:
         if estimate_pdf is None:
@@ -181,6 +188,7 @@ def write_estimates(
         grid = {"z_grid": str([round(float(z), 9) for z in z_grid])}
         schema = table.schema.append(pa.field("pdf", pdf_type)).with_metadata(grid)
         scores = []
+        # In runs of rows: p(z) on 301 redshifts of a million galaxies would take 1.2 GB.
         with pq.ParquetWriter(file, schema, compression="zstd") as writer:
             for start in range(0, len(table), _ROWS):
                 rows = table.slice(start, _ROWS)
@@ -189,6 +197,7 @@ def write_estimates(
                 writer.write_table(pa.table([*rows.columns, column], schema=schema))
                 z_spec = rows["z_spec"].to_numpy()
                 scores.append([compute_crps(pdf_NZ, z_grid, z_spec), compute_cde_losses(pdf_NZ, z_grid, z_spec)])
+    # A galaxy without an estimate has no p(z) and counts in the completeness.
     crps, cde = np.nanmean(np.concatenate(scores, axis=1), axis=1)
     return float(crps), float(cde)
 
@@ -200,6 +209,7 @@ def list_quantities(test: Sample) -> dict[str, FloatArray]:
     quantities = {bands[middle]: np.asarray(test.magnitudes_NF[:, middle], dtype=np.float64)}
     quantities["z_spec"] = np.asarray(test.z_N, dtype=np.float64)
     if len(bands) > 1:
+        # Of neighbouring bands, on the blue side of the middle one: g - r where there are these.
         blue = max(middle - 1, 0)
         colour = test.magnitudes_NF[:, blue] - test.magnitudes_NF[:, blue + 1]
         quantities[f"{bands[blue]} - {bands[blue + 1]}"] = np.asarray(colour, dtype=np.float64)
@@ -222,6 +232,7 @@ def _remove_bands(config: Comparison, estimator: PhotometricEstimator[Any], test
         inputs = make_inputs(test)
         inputs.magnitudes_NF[:, i] = np.nan
         inputs.errors_NF[:, i] = np.nan
+        # A removed band is one that was not observed, about which "not detected" would tell something.
         if inputs.not_detected_NF is not None:
             inputs.not_detected_NF[:, i] = False
         z_N = estimator.estimate(inputs).z_phot_N
@@ -234,6 +245,7 @@ def measure_usage(action: Callable[[], Value]) -> tuple[Value, Usage]:
 
     Memory is how far the process rose above where it stood, at most; only Linux tells.
     """
+    # The kernel's own highest figure, since sampling from a thread would miss a short peak.
     before = _reset_peak()
     start = time.perf_counter()
     value = action()
@@ -253,4 +265,5 @@ def _read_status(key: str) -> float:
     if not os.path.exists("/proc/self/status"):  # noqa: PTH110
         return float("nan")
     with open("/proc/self/status") as file:  # noqa: PTH123
+        # The kernel writes kB and means KiB.
         return next((float(line.split()[1]) / 1024 for line in file if line.startswith(f"{key}:")), float("nan"))

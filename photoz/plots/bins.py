@@ -33,6 +33,7 @@ _ROWS = {
     "smad": r"SMAD($\Delta z$)",
     "outlier_fraction_005": r"fraction $|\Delta z| > 0.05$",
 }
+# Half of the 70 across a figure of the whole sample, as panels are smaller.
 _CELLS = 36
 _LEAST = 5  # a figure of fewer galaxies says nothing
 
@@ -78,9 +79,11 @@ def plot_binned(bins: Mapping[str, Mapping[str, Sequence[Bin]]], labels: Mapping
     for row, label in enumerate(_ROWS.values()):
         grid[row][0].set_ylabel(label)
     for axes in grid[0]:
+        # Only the bias has a zero to be compared with; scatter and outliers begin there.
         axes.axhline(0.0, color="black", linewidth=0.8, zorder=1)
     for axes in [*grid[1], *grid[2]]:
         axes.set_ylim(bottom=0)
+    # One legend for all panels, from the first: each draws the same estimators in the same colours.
     handles, names = grid[0][0].get_legend_handles_labels()
     if names:
         figure.legend(handles, names, loc="outside upper center", ncols=min(4, len(names)))
@@ -105,10 +108,13 @@ def plot_redshifts_in_bins(sample: Sample, quantities: Sequence[Quantity], *, pa
     """
     clean = sample.drop_missing()
     limits = choose_redshift_limits([clean])
+    # Of the whole sample, so that the same shade means the same count in every panel.
     most = count_most(clean.z_spec, clean.z_phot, (*limits, *limits), cells=_CELLS)
 
     def draw(axes: Axes, inside: Sample, zoom: bool) -> None:
         if zoom:
+            # z_spec ends sharply where its bin does; z_phot has tails, of which outliers are cut off and a margin is
+            # left.
             across = choose_limits([inside.z_spec], low=0.1, high=99.9)
             axes.set(xlim=across, ylim=choose_limits([inside.z_phot], low=0.5, high=99.5, pad=0.1))
         axes.plot(limits, limits, color="black", linewidth=0.8, zorder=3)
@@ -146,11 +152,14 @@ def _draw_grid(sample: Sample, quantities: Sequence[Quantity], panels: int, fram
     grid = figure.subplots(max(1, len(quantities)), panels, squeeze=False)
     for row, quantity in zip(grid, quantities, strict=False):
         for axes, (inside, title) in zip(row, _split(sample, quantity, panels), strict=True):
+            # Before anything is drawn, since the density takes its cells from the panel's limits.
             axes.set(xlim=xlim, ylim=ylim)
             axes.set_title(_describe(title, inside.drop_missing()), fontsize=8.5, pad=3, linespacing=1.3)
             axes.tick_params(labelsize=8)
             axes.xaxis.set_major_locator(MaxNLocator(4))
             _draw_panel(axes, inside.drop_missing(), quantity.zoom, draw)
+            # Labels of an axis are left out only where the panel to the left has the same: zoomed panels each have
+            # their own.
             same_frame = axes.get_ylim() == row[0].get_ylim()
             axes.tick_params(labelleft=axes is row[0] or not same_frame)
     return figure
@@ -173,12 +182,15 @@ def _describe(title: str, inside: Sample) -> str:
 
 def _split(sample: Sample, quantity: Quantity, panels: int) -> list[tuple[Sample, str]]:
     """The sample in bins of equally many galaxies, with a title that states the bin."""
+    # Of galaxies with an estimate, or the bins would not be equally full once those without are dropped.
     known = quantity.values[np.isfinite(quantity.values) & np.isfinite(sample.z_phot)]
     edges = np.unique(np.percentile(known, np.linspace(0, 100, panels + 1))) if known.size else np.empty(0)
+    # Values that repeat make some edges the same; the panels then left over say that they are empty.
     nothing = (sample.select(np.zeros(sample.z_spec.size, dtype=bool)), quantity.label)
     if edges.size < 2:
         return [nothing] * panels
     index = assign_bins(quantity.values, edges)
+    # Without the unit, which would stand between the inequality's parts.
     name = quantity.label.split(" [")[0]
     parts = [
         (sample.select(index == i), f"${edges[i]:.2f} \\leq$ {name} ${_sign(i, edges)} {edges[i + 1]:.2f}$")
@@ -188,6 +200,7 @@ def _split(sample: Sample, quantity: Quantity, panels: int) -> list[tuple[Sample
 
 
 def _sign(i: int, edges: FloatArray) -> str:
+    # The last bin holds its upper edge, as `assign_bins` has it.
     return r"\leq" if i == edges.size - 2 else "<"
 
 
@@ -196,6 +209,7 @@ def _draw_bins(axes: Axes, by_label: Mapping[str, Sequence[Bin]], statistic: str
     drawn = False
     for number, (label, bins) in enumerate(by_label.items()):
         kept = [bin for bin in bins if bin.metrics.count >= _LEAST]
+        # About the median of the bin, half of the estimators to each side.
         shift = 0.012 * span * (number - 0.5 * (len(by_label) - 1))
         drawn |= bool(kept)
         if not kept:
@@ -210,6 +224,7 @@ def _draw_bins(axes: Axes, by_label: Mapping[str, Sequence[Bin]], statistic: str
             markersize=4,
             linewidth=1.0,
             capsize=0,
+            # A point on the frame is drawn whole.
             clip_on=False,
             label=label,
         )

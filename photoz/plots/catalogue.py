@@ -64,6 +64,7 @@ def plot_redshift_distribution(
         draw_nothing(axes)
         return figure
     low, high = choose_limits([spec, *(sample.z_phot for sample in samples)], low=0.05, high=99.95)
+    # Bins as the root of the number, so that the noise in each stays readable; never below 0, where no galaxy is.
     edges = np.linspace(max(0.0, low), high, int(np.clip(spec.size**0.5 / 2, 10, 50)) + 1)
     density = _normalise(np.histogram(spec, edges)[0], edges)
     axes.stairs(density, edges, fill=True, color="#C9CED3", label=r"$z_\mathrm{spec}$")
@@ -73,6 +74,7 @@ def plot_redshift_distribution(
         axes.stairs(_normalise(counts, edges), edges, color=COLOURS[number % len(COLOURS)], linewidth=1.4, label=label)
     if whole is not None:
         label, counts, fine = whole
+        # The whole catalogue was counted in bins of its own, since no pass over it could keep all redshifts.
         density = _normalise(_rebin(counts, fine, edges), edges)
         axes.stairs(density, edges, color="black", linewidth=1.0, linestyle=(0, (4, 2)), label=label)
     axes.set_xlim(edges[0], edges[-1])
@@ -105,16 +107,20 @@ def plot_sky(sky: SkyCounts) -> Figure:
     start = _find_start(cells[..., 0])
     cells = _unwrap(cells, start)
     density, unit = _compute_density(sky)
+    # Edges in the colour of the face: without them, white hairlines show between cells.
     collection = PolyCollection(list(cells), array=density, cmap=DENSITY, edgecolors="face", linewidths=0.2)
+    # Up to 20,000 polygons: as vectors they would make a PDF that is slow to open.
     collection.set_rasterized(True)
     axes.add_collection(collection)
     _draw_partitions(axes, sky, start)
     _frame(figure, axes, cells)
+    # In axes coordinates, so that the scale keeps to the map whatever its aspect.
     figure.colorbar(collection, cax=axes.inset_axes((1.015, 0.0, 0.018, 1.0)), label=f"galaxies per {unit}")
     return figure
 
 
 def _compute_density(sky: SkyCounts) -> tuple[FloatArray, str]:
+    # HEALPix cells of an order all have the same area [deg^2], wherever they lie.
     area = 4 * np.pi * (180 / np.pi) ** 2 / (12 * 4**sky.order)
     density: FloatArray = sky.counts / area
     return (density, "deg$^2$") if np.median(density) < 20_000 else (density / 3600, "arcmin$^2$")
@@ -135,6 +141,7 @@ def _rebin(counts: FloatArray, fine: FloatArray, edges: FloatArray) -> FloatArra
 
 def _find_corners(order: int, pixels: IntArray) -> FloatArray:
     """[deg] right ascension and declination of the four corners of HEALPix pixels, shape (C, 4, 2)."""
+    # Four corners only: a cell's edges are not straight on the sky, which shows in the largest alone.
     lon, lat = HEALPix(nside=2**order, order="nested").boundaries_lonlat(pixels, step=1)
     corners: FloatArray = np.stack([lon.to_value(units.deg), lat.to_value(units.deg)], axis=-1)
     return corners
@@ -143,6 +150,7 @@ def _find_corners(order: int, pixels: IntArray) -> FloatArray:
 def _find_start(ra: FloatArray) -> float:
     """[deg] right ascension just after the widest gap, where the axis may begin without cutting a field."""
     ordered = np.unique(np.mod(ra, 360.0))
+    # With the gap across 360 degrees, which the list itself does not show.
     gaps = np.diff(np.append(ordered, ordered[0] + 360.0))
     return float(ordered[(int(np.argmax(gaps)) + 1) % ordered.size])
 
@@ -150,7 +158,10 @@ def _find_start(ra: FloatArray) -> float:
 def _unwrap(corners: FloatArray, start: float) -> FloatArray:
     """Move right ascensions to [start, start + 360), keeping the corners of a polygon together."""
     middle = corners[:, :1, 0]
+    # A cell across right ascension 0 has corners at 359 and 1; taken as they are, it would be drawn across the whole
+    # map.
     near = middle + np.mod(corners[..., 0] - middle + 180.0, 360.0) - 180.0
+    # 1e-9: the cell at the start itself must not be sent around by rounding.
     shift = np.mod(near.mean(axis=1) - start + 1e-9, 360.0) + start - near.mean(axis=1)
     return np.stack([near + shift[:, np.newaxis], corners[..., 1]], axis=-1)
 
@@ -158,6 +169,8 @@ def _unwrap(corners: FloatArray, start: float) -> FloatArray:
 def _draw_partitions(axes: Axes, sky: SkyCounts, start: float) -> None:
     for order in sorted({order for order, _ in sky.partitions}):
         pixels = np.array([pixel for k, pixel in sky.partitions if k == order], dtype=np.int64)
+        # A partition is larger than the cells and may begin before the first of them, by half its width: a base pixel
+        # is 90 degrees wide.
         outlines = _unwrap(_find_corners(order, pixels), start - 45.0 / 2**order)
         axes.add_collection(
             PolyCollection(list(outlines), facecolors="none", edgecolors="#D55E00", linewidths=0.7, alpha=0.9)
@@ -167,13 +180,18 @@ def _draw_partitions(axes: Axes, sky: SkyCounts, start: float) -> None:
 def _frame(figure: Figure, axes: Axes, cells: FloatArray) -> None:
     low, high = cells.min(axis=(0, 1)), cells.max(axis=(0, 1))
     pad = 0.03 * (high - low) + 1e-4
+    # From high to low: on the sky, seen from within, right ascension grows to the left.
     axes.set_xlim(high[0] + pad[0], low[0] - pad[0])
     axes.set_ylim(low[1] - pad[1], high[1] + pad[1])
+    # Ticks at multiples of 30 and 60 degrees where there is room for them, as a circle is divided.
     steps = [1, 3, 6, 10] if high[0] - low[0] > 60 else [1, 2, 5, 10]
     axes.xaxis.set_major_locator(MaxNLocator(9, steps=steps))
+    # The axis may go on beyond 360 degrees; its labels do not.
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value % 360.0:.6g}"))
+    # A degree of right ascension is shorter by the cosine of the declination.
     stretch = 1.0 / np.cos(np.radians(0.5 * (low[1] + high[1])))
     width, height = (high[0] - low[0]) / stretch, high[1] - low[1]
+    # A strip of the sky 100 degrees by 1 would be a line.
     if 0.4 < width / height < 8.0:
         axes.set_aspect(stretch)
         figure.set_figheight(float(np.clip(0.82 * WIDTH * height / width + 0.6, 1.6, 5.0)))

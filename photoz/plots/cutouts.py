@@ -23,10 +23,14 @@ def stretch_image(image: npt.NDArray[np.float32], *, softening: float = 3.0) -> 
     """
     values = np.where(np.isfinite(image), image, np.nan).astype(np.float64)
     middle = float(np.nanmedian(values)) if np.isfinite(values).any() else 0.0
+    # By the median, which galaxies in the cutout hardly move; a standard deviation would be that of the galaxy.
     noise = 1.4826 * float(np.nanmedian(np.abs(values - middle))) if np.isfinite(values).any() else 0.0
+    # More than half of the pixels are the same: an empty band, or one filled with a constant.
     if noise <= 0:
         return np.zeros(image.shape)
     bent = np.arcsinh((values - middle) / (softening * noise))
+    # Two sigma below the sky is black; at least 1 above, or a cutout of pure noise would be stretched to look like a
+    # source.
     low, high = np.arcsinh(-2 / softening), max(float(np.nanmax(bent)), 1.0)
     return np.asarray(np.nan_to_num(np.clip((bent - low) / (high - low), 0, 1)), np.float64)
 
@@ -55,6 +59,7 @@ def plot_detections(
     """
     figure = Figure(figsize=(WIDTH, WIDTH), layout="constrained")
     axes = figure.subplots()
+    # FITS counts rows from below.
     axes.imshow(stretch_image(image), origin="lower", cmap="gray_r", vmax=0.7, interpolation="none")
     for group, label in enumerate(labels):
         chosen = groups_N == group
@@ -93,6 +98,7 @@ def plot_cutouts(
         for index, band in enumerate(bands):
             axes = grid[line, column * wide + index]
             axes.imshow(stretch_image(cutout[index]), origin="lower", cmap="gray", interpolation="nearest")
+            # For an even size, half a pixel right of and above the middle.
             middle = cutout.shape[-1] // 2
             axes.plot(middle, middle, "+", color=COLOURS[1], markersize=4, markeredgewidth=0.5)
             axes.set_title(band if index else f"{title}\n{band}", fontsize=6.5, pad=1.5, loc="left")

@@ -59,6 +59,7 @@ def _draw_curves(axes: Axes, history: Sequence[Mapping[str, Any]], name: str, lo
     if not validation:
         return
     axes.plot(*zip(*validation, strict=True), color=colour, label=label)
+    # By the loss whichever figure is drawn: its epoch's weights are kept (`photoz.training`).
     best = min(
         (e for e in epochs if _validation(e, "loss") is not None), key=lambda e: _validation(e, "loss"), default={}
     )
@@ -67,6 +68,7 @@ def _draw_curves(axes: Axes, history: Sequence[Mapping[str, Any]], name: str, lo
 
 
 def _validation(epoch: Mapping[str, Any], name: str) -> Any:
+    # Some records name the figures of validation without a prefix.
     return epoch.get(f"valid_{name}", epoch.get(name))
 
 
@@ -78,6 +80,7 @@ def _finish(axes: Axes, name: str) -> None:
         return
     if name == "loss" and all(np.min(line.get_ydata()) > 0 for line in axes.lines):  # a likelihood's may be negative
         axes.set_yscale("log")
+    # Empty lines, for the legend to explain the dashes once and not for each estimator.
     axes.plot([], [], color=GREY, linestyle=(0, (4, 2)), label="training")
     axes.plot([], [], color=GREY, label="validation")
     axes.legend()

@@ -26,11 +26,13 @@ def plot_nz(distribution: Distribution, description: NzDescription) -> Figure:
     figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
     axes = figure.subplots()
     axes.set(xlabel="redshift $z$", ylabel=r"$n(z)$, normalised to 1", title=description.method)
+    # A bin without galaxies has NaN throughout, and no curve.
     filled = [number for number in range(len(distribution.count_B)) if np.isfinite(distribution.nz_BZ[number]).all()]
     if not filled:
         draw_nothing(axes)
         return figure
     highest = float(np.max(distribution.nz_BZ[filled] + np.nan_to_num(distribution.error_BZ[filled])))
+    # One cell alone begins at 0, so its middle is half its width.
     step = distribution.z_Z[1] - distribution.z_Z[0] if len(distribution.z_Z) > 1 else 2 * distribution.z_Z[0]
     edges = np.append(distribution.z_Z - step / 2, distribution.z_Z[-1] + step / 2)
     for number in filled:
@@ -40,6 +42,7 @@ def plot_nz(distribution: Distribution, description: NzDescription) -> Figure:
         low, high = figures.z_phot_low, figures.z_phot_high
         label = f"{low:.3f} to {high:.3f}: {figures.galaxies:,} galaxies"
         axes.stairs(nz, edges, color=colour, linewidth=1.2, label=label)
+        # Two heights in turn, since neighbouring bins share an edge and their lines would run into one.
         height = -0.035 * highest * (1 + number % 2)
         axes.plot([max(low, edges[0]), min(high, edges[-1])], [height, height], color=colour, linewidth=2.2)
     seen = np.flatnonzero((distribution.nz_BZ[filled] > 0.002 * highest).any(axis=0))

@@ -32,6 +32,7 @@ def plot_calibration(pit_N: FloatArray, before_N: FloatArray) -> Figure:
     curves = [("before recalibration", before_N, COLOURS[1]), ("after", pit_N, COLOURS[0])]
     curves = [(label, values[np.isfinite(values)], colour) for label, values, colour in curves]
     drawn = [curve for curve in curves if len(curve[1])]
+    # "After" says nothing where there is no "before".
     if len(drawn) == 1:
         drawn = [("p(z) of the catalogue", *drawn[0][1:])]
     for label, values, colour in drawn:
@@ -54,7 +55,9 @@ def _finish(left: Axes, right: Axes, count: int) -> None:
         return
     spread = 1.96 * np.sqrt((_BINS - 1) / count)  # binomial
     left.axhspan(1 - spread, 1 + spread, color=GREY, alpha=0.18, linewidth=0, zorder=0)
+    # 1.358 is the 95 % point of Kolmogorov's distribution, which bounds the largest deviation anywhere along the curve.
     right.axhspan(-1.358 / np.sqrt(count), 1.358 / np.sqrt(count), color=GREY, alpha=0.18, linewidth=0, zorder=0)
+    # At least so wide that a calibrated histogram looks flat and its noise is not blown up.
     left.set_ylim(0, max(1.6, 1.3 * left.get_ylim()[1]))
     reach = max(0.03, 1.1 * float(np.abs(right.get_ylim()).max()))
     right.set_ylim(-reach, reach)

@@ -47,6 +47,7 @@ def plot_redshifts(samples: Sequence[Sample]) -> Figure:
         median with a band of one SMAD. Galaxies beyond the frame are marked at its edge, with their number.
     """
     kept = [sample.drop_missing() for sample in samples]
+    # The same frame and the same scale for all estimators: they are drawn to be compared.
     limits, residual = choose_redshift_limits(kept), choose_residual_limits(kept)
     figure, grid, colour_axes = _make_columns(len(kept), heights=(3.0, 1.15))
     most = _shared_count([(s.z_spec, s.z_phot) for s in kept], (*limits, *limits))
@@ -55,6 +56,7 @@ def plot_redshifts(samples: Sequence[Sample]) -> Figure:
         top, bottom = grid[0][column], grid[1][column]
         top.set(xlim=limits, ylim=limits)
         bottom.set(xlim=limits, ylim=residual, xlabel=Z_SPEC)
+        # The uppermost label would run into the lowest of the panel above.
         bottom.yaxis.set_major_locator(MaxNLocator(4, prune="upper"))
         top.tick_params(labelbottom=False)
         image = _draw_one_to_one(top, sample, most, legend=column == 0) or image
@@ -112,15 +114,18 @@ def plot_residual_histogram(samples: Sequence[Sample]) -> Figure:
     core, wings = figure.subplots(1, 2)
     residuals = [_residual(sample.drop_missing()) for sample in samples]
     filled = [residual for residual in residuals if residual.size]
+    # Some sample may have a SMAD of 0, as one of equal redshifts; a frame needs a width.
     widest = max((float(compute_smad(residual)) for residual in filled), default=0.02) or 0.02
     for axes, reach in ((core, 5.0 * widest), (wings, max(0.2, 10.0 * widest))):
         for number, (sample, residual) in enumerate(zip(samples, residuals, strict=True)):
             _draw_histogram(axes, residual, reach, number, sample.label)
         axes.set(xlim=(-reach, reach), xlabel=DZ_DEFINITION)
     wings.set_yscale("log")
+    # The density of a single galaxy goes with 1 / N: below it there is nothing to draw on a logarithmic scale.
     least = min((1.0 / residual.size for residual in filled), default=1e-3)
     wings.set_ylim(max(3e-3, 20.0 * least), 6.0 * max(core.get_ylim()[1], 1.0))
     core.set_ylabel("probability density")
+    # Room for one line of the legend an estimator.
     core.set_ylim(0, core.get_ylim()[1] * (1.0 + 0.09 * len(samples)))
     if core.patches:
         core.legend(loc="upper left", handlelength=1.4)
@@ -225,7 +230,9 @@ def _draw_histogram(axes: Axes, residual: FloatArray, reach: float, number: int,
         return
     colour = COLOURS[number % len(COLOURS)]
     centre, width = float(np.median(residual)), float(compute_smad(residual))
+    # An even number of bins, so that an edge lies at 0 and a bias shows as a difference of the two beside it.
     edges = np.linspace(-reach, reach, 2 * round(min(40, 4 + residual.size**0.5 / 2)) + 1)
+    # By all galaxies, not by those within the frame: the core would else look taller, the more outliers there are.
     density = np.histogram(residual, edges)[0] / residual.size / np.diff(edges)
     axes.stairs(density, edges, color=colour, linewidth=1.3, label=label)
     if number == 0:
@@ -242,6 +249,7 @@ def _residual(sample: Sample) -> FloatArray:
 
 def _shared_count(points: Sequence[tuple[FloatArray, FloatArray]], limits: tuple[float, float, float, float]) -> float:
     counts = [count_most(x, y, limits) for x, y in points]
+    # One sample of few galaxies is drawn as points, and then all are: a scale that holds for some panels only misleads.
     return max(counts, default=0.0) if min(counts, default=0.0) > 0 else 0.0
 
 
@@ -256,6 +264,7 @@ def _make_columns(columns: int, *, heights: tuple[float, ...]) -> tuple[Figure, 
         panels = [width * heights[0] / heights[0], width * heights[1] / heights[0]]
     total_width, total_height = 0.62 + columns * width + 0.08 * (columns - 1) + 0.62, 0.5 + sum(panels) + 0.3
     total_height += 0.06 * (len(panels) - 1)
+    # Placed by hand: a layout engine of matplotlib would shrink square panels to make room for labels.
     figure = Figure(figsize=(total_width, total_height))
     top, grid = total_height - 0.3, []
     for height in panels:
@@ -280,6 +289,7 @@ def _finish_columns(grid: list[list[Axes]], labels: tuple[str, ...]) -> None:
 def _draw_scale(figure: Figure, axes: Axes, image: Any) -> None:
     if image is None:
         axes.remove()
+        # Without a scale its strip would stand empty.
         _crop_right(figure, 0.42)
         return
     bar = figure.colorbar(image, cax=axes)

@@ -65,6 +65,7 @@ def plot_distance_cut(cuts: Mapping[str, Sequence[DistanceCut]]) -> Figure:
             )
         axes.set(xlabel="kept, nearest to the training sample first [%]", ylabel=label)
         axes.set_ylim(bottom=0)
+        # From all galaxies on the left to the strictest cut on the right.
         axes.invert_xaxis()
     left.legend(loc="lower left")
     return figure
@@ -79,6 +80,7 @@ def _draw_means(axes: Axes, values: FloatArray, means: TileMeans, colour: str) -
     if x.size > MOST_POINTS:
         x, drawn = _average_groups(x, drawn)
     mean, error = drawn.mean, drawn.error
+    # A tile of one galaxy has no error, and so no weight.
     common = np.average(mean, weights=np.where(error > 0, error, np.inf) ** -2.0) if (error > 0).any() else mean.mean()
     axes.axhline(float(common), color=GREY, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
     axes.errorbar(x, mean, np.nan_to_num(error), fmt="o", markersize=3.5, color=colour, linewidth=0.9)
@@ -87,9 +89,11 @@ def _draw_means(axes: Axes, values: FloatArray, means: TileMeans, colour: str) -
 def _average_groups(x: FloatArray, means: TileMeans, *, groups: int = 12) -> tuple[FloatArray, TileMeans]:
     """Averages over groups of tiles with similar x: x, and the means over the galaxies of each group."""
     count, mean, error = means.count, means.mean, means.error
+    # Equally many tiles, not equal steps of the condition, whose extremes few tiles have.
     parts = np.array_split(np.argsort(x, kind="stable"), groups)
     total = np.array([count[part].sum() for part in parts])
     middle = np.array([np.average(x[part], weights=count[part]) for part in parts])
     value = np.array([np.average(mean[part], weights=count[part]) for part in parts])
+    # Errors of means weighted by galaxies; a tile without an error adds none.
     square = np.array([((count[part] * np.nan_to_num(error[part])) ** 2).sum() for part in parts])
     return middle, TileMeans(total, value, np.sqrt(square) / total)

@@ -39,6 +39,7 @@ LEGEND_ON_DATA: dict[str, Any] = {"frameon": True, "facecolor": "white", "framea
 _POINTS_BELOW = 2_000  # fewer galaxies than this are drawn one by one
 _LEAST_IN_WINDOW = 10
 _STYLE = {
+    # Comes with matplotlib, so figures are the same on every machine, and goes with the text of a journal set in Times.
     "font.family": "STIXGeneral",
     "mathtext.fontset": "stix",
     "font.size": 10,
@@ -59,6 +60,7 @@ _STYLE = {
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
     "axes.unicode_minus": True,
+    # TrueType: matplotlib's default, Type 3, is refused by several journals and cannot be edited.
     "pdf.fonttype": 42,
 }
 
@@ -108,6 +110,8 @@ def styled(function: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 def _style() -> dict[Any, Any]:
+    # All of matplotlib's defaults beneath ours, or a user's matplotlibrc would show through; the backend stays the
+    # caller's.
     return {**mpl.rcParamsDefault, "backend": mpl.rcParams["backend"], **_STYLE}
 
 
@@ -115,6 +119,7 @@ def render_png(figure: Figure, *, dpi: int = PNG_DPI) -> bytes:
     """Render a figure as PNG; the same figure gives the same bytes (no time stamp, no version)."""
     buffer = io.BytesIO()
     with mpl.rc_context(_style()):
+        # A canvas of its own: figures are made without pyplot, whose global list would keep each of them in memory.
         FigureCanvasAgg(figure).print_figure(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
 
@@ -145,7 +150,9 @@ def compute_running(x: FloatArray, y: FloatArray, *, windows: int = 24) -> Runni
     """
     if x.size < _LEAST_IN_WINDOW:
         return Running(np.empty(0), np.empty(0), np.empty(0))
+    # A few extreme values would else leave most windows empty.
     low, high = np.percentile(x, [0.5, 99.5])
+    # `searchsorted` puts a value on the last edge beyond it.
     edges = np.linspace(low, high + 1e-9, max(1, min(windows, x.size // 12)) + 1)
     index = np.searchsorted(edges, x, side="right") - 1
     groups = [np.flatnonzero(index == i) for i in range(len(edges) - 1)]
@@ -189,6 +196,7 @@ def draw_density(axes: Axes, x: FloatArray, y: FloatArray, *, most: float, cells
     x0, x1 = axes.get_xlim()
     y0, y1 = axes.get_ylim()
     if most == 0:
+        # The fewer the points the larger, so that 20 are seen and 2,000 do not run together.
         size = float(np.clip(75.0 / max(1, x.size) ** 0.5, 2.8, 5.5))
         axes.plot(x, y, ".", color="#2C7FB8", markersize=size, alpha=0.6, markeredgewidth=0, rasterized=True)
         return None
@@ -199,8 +207,10 @@ def draw_density(axes: Axes, x: FloatArray, y: FloatArray, *, most: float, cells
         x[inside],
         y[inside],
         gridsize=(cells, _rows(axes, cells)),
+        # Given, or `hexbin` would lay its cells over the range of the galaxies, another in each panel.
         extent=(x0, x1, y0, y1),
         norm=LogNorm(1, most),
+        # An empty cell stays white; the logarithm of 0 has no colour.
         mincnt=1,
         cmap=DENSITY,
         linewidths=0.1,
@@ -221,8 +231,10 @@ def draw_beyond(axes: Axes, x: FloatArray, y: FloatArray, *, at: tuple[float, fl
     at : (float, float)
         How far from the left the number of those above begins, and of those below, as shares of the frame's width.
     """
+    # Sorted: an axis may be drawn from high to low.
     (x0, x1), (y0, y1) = sorted(axes.get_xlim()), sorted(axes.get_ylim())
     marks: dict[str, Any] = {"color": MEDIAN_COLOUR, "markersize": 3, "alpha": 0.6, "markeredgewidth": 0}
+    # One beyond a corner is marked above or below alone, so that the marks add up to the galaxies.
     beside = (y >= y0) & (y <= y1)
     edges = {"^": y > y1, "v": y < y0, "<": beside & (x < x0), ">": beside & (x > x1)}
     for marker, rows in edges.items():
@@ -247,6 +259,7 @@ def count_most(x: FloatArray, y: FloatArray, limits: tuple[float, float, float, 
         return 0.0
     x0, x1, y0, y1 = limits
     counts, _, _ = np.histogram2d(x, y, bins=(cells, cells), range=((x0, x1), (y0, y1)))
+    # A scale of less than a decade would make single galaxies look like structure.
     return max(10.0, float(counts.max()))
 
 
@@ -255,6 +268,7 @@ def _rows(axes: Axes, cells: int) -> int:
     box = axes.get_position()
     figure = axes.get_figure(root=True)
     width, height = figure.get_size_inches() if figure is not None else (1.0, 1.0)
+    # matplotlib's hexagons are regular where a square panel has fewer rows than columns by the root of 3.
     return max(4, round(float(cells * (box.height * height) / (box.width * width) / np.sqrt(3))))
 
 
@@ -279,6 +293,7 @@ def choose_limits(values: list[FloatArray], *, low: float, high: float, pad: flo
     if pooled.size == 0:
         return 0.0, 1.0
     start, end = np.percentile(pooled, [low, high])
+    # Values that are all the same would make a frame of no width.
     margin = pad * (end - start) or 0.05
     return float(start - margin), float(end + margin)
 
@@ -286,4 +301,5 @@ def choose_limits(values: list[FloatArray], *, low: float, high: float, pad: flo
 def draw_nothing(axes: Axes, text: str = "no galaxies") -> None:
     """Say within an empty panel that there is nothing to draw."""
     note = axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY, fontsize=9)
+    # Or the words would take part in the layout and shrink the panel.
     note.set_in_layout(False)

@@ -58,11 +58,14 @@ def draw_plates(accuracy: Accuracy, colour: tuple[str, str], histories: Historie
     yield from _draw_redshifts(samples)
     labels = label_quantities(colour)
     yield from _draw_accuracy(accuracy, samples, labels)
+    # Each catalogue has figures of its own here, since twelve panels leave no room for a second column.
     for number, sample in enumerate(samples, start=1):
+        # The number keeps apart the files of labels that come to one name, as two without an ASCII letter do.
         suffix = "" if len(samples) == 1 else f"-{number}-{make_file_name(sample.label)}"
         yield from _draw_in_bins(accuracy, sample, labels, suffix)
     yield from _draw_calibration(accuracy)
     yield from _draw_catalogue(accuracy, samples)
+    # A catalogue may be evaluated where its estimator's training has left nothing.
     if histories:
         yield Plate(
             "training",
@@ -109,6 +112,7 @@ def _draw_accuracy(accuracy: Accuracy, samples: Sequence[Sample], labels: Mappin
         "SMAD. What lies above them in the wings is what a Gaussian error would not foresee.",
         plot_residual_histogram(samples),
     )
+    # By `labels` and not by what was measured: the two halves in colour have a table of their own and no axis here.
     bins = {name: {result.label: result.bins[name] for result in accuracy.results} for name in labels}
     yield Plate(
         "binned",
@@ -128,6 +132,8 @@ def _draw_in_bins(accuracy: Accuracy, sample: Sample, labels: Mapping[str, str],
         f"{sample.label}: redshifts in bins of magnitude, redshift and colour",
         "Photometric against spectroscopic redshift; each row splits the sample into four bins of equally many "
         "galaxies. The panels of the middle row frame their own bin of spectroscopic redshift.",
+        # z_spec and z_phot frame their own bins: such a bin is a slice of the common frame and would fill a strip of
+        # its panel.
         plot_redshifts_in_bins(sample, [magnitude, Quantity(Z_SPEC, sample.z_spec, zoom=True), colour]),
     )
     yield Plate(
@@ -186,5 +192,6 @@ def make_file_name(label: str) -> str:
     >>> make_file_name("Photometry only (v2)")
     'photometry-only-v2'
     """
+    # ASCII alone, since the name goes into files and URLs of any store.
     kept = "".join(c if c.isalnum() and c.isascii() else " " for c in label.lower())
     return "-".join(kept.split()) or "catalogue"

@@ -55,11 +55,13 @@ def write_nz(folder: str, distribution: Distribution, description: NzDescription
         distribution.nz_BZ.ravel(),
         distribution.error_BZ.ravel(),
     ]
+    # In the table itself, so that an n(z) which is passed on still says what it is of.
     metadata = {METADATA: json.dumps(asdict(description)).encode()}
     arrays = [pa.array(values).cast(field.type) for values, field in zip(columns, schema, strict=True)]
     table = join(folder, "nz.parquet")
     with open_atomic(table) as file:
         pq.write_table(pa.table(arrays, schema=schema.with_metadata(metadata)), file, compression="zstd")
+    # After the table: where the plot fails, the figures are there.
     with open_atomic(join(folder, "nz.png")) as file:
         file.write(render_png(plot_nz(distribution, description)))
     return table

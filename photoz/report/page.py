@@ -21,6 +21,7 @@ from photoz.settings import config_to_dict
 from photoz.settings.config import Config
 from photoz.training.settings import Crossmatch
 
+# The strings below the members of `photoz.schema.Flag` are not there at run time, so the page has its own words.
 _MEANINGS = {
     Flag.BAND_NOT_DETECTED: "a band was observed and nothing measured in it",
     Flag.BAND_NOT_OBSERVED: "a band was not observed",
@@ -115,6 +116,7 @@ def describe_sample(settings: Evaluation, survey: str, crossmatch: Crossmatch) -
     """
     return settings.sample or (
         f"Galaxies of {survey} matched within {crossmatch.radius_arcsec:g} arcsec to redshifts in "
+        # Said outright, since a page of a simulated survey looks like one of real data.
         f"{crossmatch.file}. Whether the survey is real or simulated is not stated: evaluation.sample is empty."
     )
 
@@ -124,8 +126,10 @@ def _make_differences(accuracy: Accuracy) -> list[tuple[str, str, str]]:
     rows = []
     for label, values in accuracy.differences.items():
         value, error = values["smad"]
+        # The bootstrap error of the difference itself, of the same galaxies; the errors of the two figures say less.
         certain = abs(value) > 2 * error
         verdict = ("smaller" if value < 0 else "larger") if certain else "no different within two sigma"
+        # The name begins with "bias" to be written with its sign; no figure is called so.
         rows.append((label, format_measurement("bias_smad", values["smad"]), verdict))
     return rows
 
@@ -133,9 +137,11 @@ def _make_differences(accuracy: Accuracy) -> list[tuple[str, str, str]]:
 def _make_halves(accuracy: Accuracy, colour: tuple[str, str]) -> list[tuple[str, list[tuple[str, Metrics]]]]:
     """Title of each half in colour, and each catalogue's label and metrics there."""
     by_catalogue = [result.bins["colour_half"] for result in accuracy.results]
+    # Empty where the colour does not vary or is unknown: there are no halves then.
     if not all(by_catalogue):
         return []
     blue, red = colour
+    # The same for all: edges are chosen once, of the test galaxies' own colours.
     edge = by_catalogue[0][0].high
     titles = (f"Blue half, {blue} − {red} < {edge:.2f}", f"Red half, {blue} − {red} ≥ {edge:.2f}")
     labels = [result.label for result in accuracy.results]
@@ -150,8 +156,10 @@ def _make_calibrations(results: Sequence[CatalogueAccuracy]) -> list[tuple[str, 
     rows = []
     for result in results:
         groups = result.calibration.groups if result.calibration is not None else ()
+        # "After" means nothing without a "before" beside it, so alone it is called stored.
         compares = any(not group.recalibrated for group in groups)
         names = list(dict.fromkeys(group.group for group in groups))
+        # Before and after of a group side by side, groups as they were measured.
         for group in sorted(groups, key=lambda each: (names.index(each.group), each.recalibrated)):
             state = ("after" if group.recalibrated else "before") if compares else "stored"
             rows.append((result.label, group.group, state, group))
@@ -162,6 +170,7 @@ def _make_flag_rows(results: Sequence[CatalogueAccuracy]) -> list[tuple[str, str
     rows = []
     for flag in Flag:
         counts = [(result.scan.flags[flag.name or ""], result.scan.rows) for result in results]
+        # A flag that no catalogue has would be a row of zeros.
         if any(count for count, _ in counts):
             cells = [f"{count:,} ({count / max(1, total):.2%})" for count, total in counts]
             rows.append((flag.name or "", _MEANINGS.get(flag, ""), cells))
@@ -172,6 +181,7 @@ def _make_run_rows(accuracy: Accuracy) -> list[tuple[str, str]]:
     rows = []
     for result in accuracy.results:
         scan = result.scan
+        # An empty catalogue is shown, not divided by.
         share = scan.estimated / max(1, scan.rows)
         rows.append(
             (
@@ -181,7 +191,9 @@ def _make_run_rows(accuracy: Accuracy) -> list[tuple[str, str]]:
             )
         )
         record = read_run_record(result.location)
+        # Catalogues of others have no run record.
         if "started" in record:
+            # Of the last run on this output, which may have found most partitions done.
             seconds = record.get("this_run", {}).get("seconds", 0)
             rows.append((f"Estimated “{result.label}”", f"{record['started']}, {seconds:.0f} s"))
         if isinstance(record.get("estimator"), str):

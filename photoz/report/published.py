@@ -31,6 +31,8 @@ class Published:
     smad: str
 
 
+# Texts, since papers give limits and orders of magnitude too, and another number of digits would claim what they do
+# not.
 PUBLISHED: tuple[Published, ...] = (
     Published(
         "Bilicki et al. 2018",

@@ -48,6 +48,7 @@ def draw_selection(measured: Measured, mag_auto_band: str) -> Iterator[Plate]:
             ),
         )
     cuts = {label: each.cuts for label, each in measured.items() if each.cuts}
+    # A catalogue without p(z) has no training_distance, and one figure holds all that have it.
     if cuts:
         yield Plate(
             "training-distance",
@@ -66,6 +67,7 @@ def make_selection_rows(measured: Measured) -> list[SelectionRows]:
             tiles=len(each.scan.tiles),
             trends=[_make_trend_row(name, *trends) for name, trends in each.trends.items()],
             uniformity=_format_chi_square(*each.uniformity),
+            # A condition without a trend is one that does not vary: `measure_systematics` fits all others.
             equal=", ".join(name.split(" [")[0] for name in each.conditions.values if name not in each.trends),
             absent="; ".join(each.conditions.absent),
             cuts=[_make_cut_row(cut) for cut in each.cuts],
@@ -76,7 +78,9 @@ def make_selection_rows(measured: Measured) -> list[SelectionRows]:
 
 def _choose_conditions(measured: Systematics, mag_auto_band: str) -> dict[str, FloatArray]:
     """The tile's place in the list, and what varies in one band: that of the total magnitude, or the first."""
+    # KiDS names tiles by their position, so a drift across the survey shows along this axis.
     shown = {"tile, by name": np.arange(1.0, len(measured.scan.tiles) + 1)}
+    # "seeing in r [arcsec]" is one condition in several bands, by the names that `collect_conditions` gives.
     for what in dict.fromkeys(name.split(" in ")[0] for name in measured.trends):
         names = [name for name in measured.trends if name.startswith(what)]
         own = [name for name in names if f" in {mag_auto_band} " in name]
@@ -93,7 +97,9 @@ def _make_trend_row(name: str, redshift: Trend, difference: Trend) -> tuple[str,
 def _format_slope(trend: Trend) -> str:
     if not math.isfinite(trend.error):
         return "–"
+    # Two digits of the error, as everywhere in the report.
     digits = max(2, 1 - math.floor(math.log10(trend.error))) if trend.error > 0 else 4
+    # A minus sign, which is as wide as the plus above it, and a space that does not break.
     return f"{trend.slope:+.{digits}f} ±\u00a0{trend.error:.{digits}f}".replace("-", "−")
 
 

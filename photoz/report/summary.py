@@ -40,9 +40,11 @@ def make_summary(
         "test_galaxies": len(accuracy.galaxies),
         "seed": run.seed,
         "resamples": resamples,
+        # The file stands alone: others read it without this package at hand.
         "definitions": {name: statistic.description for name, statistic in STATISTICS.items()},
         "catalogues": [_summarize_catalogue(result) for result in accuracy.results],
         "differences_from_first": {label: _to_plain(values) for label, values in accuracy.differences.items()},
+        # The rows of metrics.csv, made once, so that both files say the same.
         "bins": [{key: _finite(value) for key, value in row.items()} for row in list_rows(accuracy)],
         "selection": {label: _summarize_selection(each) for label, each in measured.items()},
     }
@@ -51,6 +53,7 @@ def make_summary(
 def _summarize_catalogue(result: CatalogueAccuracy) -> dict[str, object]:
     return {
         "label": result.label,
+        # A label is free text; the location says which files were measured.
         "location": result.location,
         "rows": result.scan.rows,
         "estimated": result.scan.estimated,
@@ -102,4 +105,5 @@ def _to_plain(values: Mapping[str, Measurement]) -> dict[str, dict[str, object]]
 
 def _finite(value: object) -> object:
     """JSON has no NaN."""
+    # Python writes NaN without complaint, and most other programs refuse the whole file.
     return None if isinstance(value, float) and not math.isfinite(value) else value

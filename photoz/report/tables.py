@@ -24,6 +24,7 @@ FURTHER = (
     "outlier_fraction_015",
     "outlier_fraction_rail",
 )
+# ASCII, since a terminal or a log may not show the symbols of the page; RAIL's figures are left to the page.
 _PLAIN = {
     "mean_difference": "mean(z_phot - z_spec)",
     "bias_mean": "mean(dz)",
@@ -51,9 +52,12 @@ def format_measurement(name: str, measurement: Measurement) -> str:
     value, error = (100 * part if percent else part for part in measurement)
     if not math.isfinite(value):
         return "–"
+    # A bias without its sign says nothing; scatter and shares have none.
     signed = "+" if name.startswith(("bias", "mean")) else ""
     digits = _count_digits(value, error)
+    # The page sets its figures with a true minus sign, not a hyphen.
     shown = f"{value:{signed}.{digits}f}".replace("-", "−")
+    # An error of 0 comes of samples that are all alike; "± 0" would claim certainty.
     if math.isfinite(error) and error > 0:
         shown += f" ± {error:.{digits}f}"
     return shown + (" %" if percent else "")
@@ -69,6 +73,7 @@ def format_table(accuracy: Accuracy) -> str:
     """
     results = accuracy.results
     lines = [["", *(result.label for result in results)]]
+    # Those with an estimate, on which the figures below rest.
     lines.append(["galaxies", *(f"{result.metrics.count:,}" for result in results)])
     for name, shown in _PLAIN.items():
         lines.append([shown, *(format_measurement(name, result.metrics[name]) for result in results)])
@@ -89,6 +94,7 @@ def format_metrics(accuracy: Accuracy) -> str:
     rows = list_rows(accuracy)
     buffer = io.StringIO()
     names = dict.fromkeys(name for row in rows for name in row)  # of all rows, in the order they come
+    # The line end is set, as csv's own is \r\n on every system.
     writer = csv.DictWriter(buffer, fieldnames=list(names), restval="", lineterminator="\n")
     writer.writeheader()
     for row in rows:
@@ -109,6 +115,7 @@ def list_rows(accuracy: Accuracy) -> list[Row]:
             rows += [_make_row(result.label, (quantity, b.low, b.high, b.centre), b.metrics) for b in bins]
     for result in accuracy.results:
         if result.calibration is not None:
+            # After all bins, so that the rows before have the same columns as in a file without p(z).
             rows += [_make_pdf_row(result.label, group) for group in result.calibration.groups]
     return rows
 
@@ -120,6 +127,7 @@ def describe_statistics(names: Sequence[str]) -> list[tuple[str, str, str]]:
 
 def _make_pdf_row(label: str, group: Calibration) -> Row:
     quantity = f"p(z), {group.group}" + ("" if group.recalibrated else ", before recalibration")
+    # Without low, high and median: a group is a share of the galaxies, not a range.
     row: Row = {"catalogue": label, "quantity": quantity, "rows": group.count, "count": group.count, "pit_ks": group.ks}
     names = ("coverage_68", "coverage_95", "crps", "cde_loss")
     return row | {name: getattr(group, name) for name in names}
@@ -135,6 +143,7 @@ def _make_row(label: str, place: tuple[str, float | None, float | None, float | 
 
 
 def _count_digits(value: float, error: float) -> int:
+    # Without an error, three digits of the value.
     scale = error if math.isfinite(error) and error > 0 else abs(value) / 100
     if scale == 0:
         return 2

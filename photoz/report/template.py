@@ -20,13 +20,16 @@ def render_template(package: str, **content: object) -> str:
     """
     environment = Environment(
         loader=PackageLoader(package, "."),
+        # Labels and settings are the user's text and may hold < and &.
         autoescape=True,
+        # A name that the page misspells is an error; Jinja's default prints nothing in its place.
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters["maths"] = format_maths
     environment.filters["measurement"] = format_cell
+    # Markup, or the style sheet's > and quotes would be escaped like the user's text.
     style = Markup(files("photoz.report").joinpath("style.css").read_text(encoding="utf-8"))
     return environment.get_template("page.html").render(style=style, **content)
 
@@ -37,6 +40,7 @@ def format_maths(text: str) -> Markup:
     >>> str(format_maths("z_phot > 3σ_IQR"))
     'z<sub>phot</sub> &gt; 3σ<sub>IQR</sub>'
     """
+    # Escaped before the tags are put in: the other way around they would be escaped as well.
     return Markup(_SUBSCRIPT.sub(r"\1<sub>\2</sub>", str(escape(text))))
 
 
@@ -46,6 +50,7 @@ def format_cell(name: str, measurement: Measurement) -> str:
     >>> format_cell("outlier_fraction_005", Measurement(0.0331, 0.0013)).replace("\u00a0", "~")
     '3.31 ±~0.13~%'
     """
+    # A cell may break between value and error, and nowhere else.
     return format_measurement(name, measurement).replace("± ", "±\u00a0").replace(" %", "\u00a0%")
 
 

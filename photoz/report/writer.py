@@ -41,7 +41,9 @@ def write_report(config: Config, accuracy: Accuracy) -> str:
     ``evaluation.vector_figures`` adds each figure as PDF. The page needs no other file and asks nothing of the network.
     """
     report, settings = config.locations.report, config.evaluation
+    # Everything is measured before a file is replaced, so that damaged data leave the earlier report as it was.
     measured = {result.label: measure_systematics(config, result, accuracy.galaxies) for result in accuracy.results}
+    # Generators: each figure is drawn when it is written, so that one is in memory and not all.
     plates = chain(
         draw_plates(accuracy, settings.colour, read_histories(config.locations.training)),
         draw_selection(measured, config.survey.mag_auto_band),
@@ -50,6 +52,7 @@ def write_report(config: Config, accuracy: Accuracy) -> str:
     summary = make_summary(accuracy, measured, config.run, sample=settings.sample, resamples=settings.resamples)
     write_json(join(report, "metrics.json"), summary)
     _write_bytes(join(report, "metrics.csv"), format_metrics(accuracy).encode())
+    # The page last: who finds it finds the files of the same run beside it.
     page = join(report, "index.html")
     _write_bytes(page, render_page(config, accuracy, pictures, make_selection_rows(measured)).encode())
     return page
@@ -64,10 +67,13 @@ def read_histories(training: str) -> Histories:
         By name, one mapping an epoch; empty when there are none.
     """
     histories: Histories = {}
+    # Of every estimator trained into this folder, compared or not: the name in the file is the estimator's, the label
+    # the user's.
     for location in list_folder(training, "history-*.json"):
         name = location.rpartition("/history-")[2].removesuffix(".json")
         try:
             content = read_json(location)
+        # A damaged record of a training costs its curve, not the report.
         except PhotozError as error:
             logger.warning("the report has no training curve of %s: %s", name, error)
             continue
@@ -94,6 +100,7 @@ def write_plate(folder: str, plate: Plate, *, as_pdf: bool) -> Picture:
         The PNG, to stand in the page.
     """
     image = render_png(plate.figure)
+    # Only their ratio counts: the browser keeps the place while the image loads.
     width, height = (round(100 * inches) for inches in plate.figure.get_size_inches())
     _write_bytes(join(folder, f"{plate.name}.png"), image)
     if as_pdf:
