@@ -69,6 +69,8 @@ def _measure_positions(
     survey = recipe.survey
     ra = sources.ra + _POSITION_ERROR * rng.standard_normal(len(sources)) / np.cos(np.radians(sources.dec))
     dec = sources.dec + _POSITION_ERROR * rng.standard_normal(len(sources))
+    # From the measured position and 1-based, as FITS and SExtractor count: the true pixel would give the error of
+    # RAJ2000 away (docs/benchmarks/simulated.md).
     x, y = make_wcs(centre, recipe.simulation.pixels, survey.pixel_scale).all_world2pix(ra, dec, 1)
     return {
         "ID": np.array([format_id(*position) for position in zip(ra, dec, strict=True)]),
@@ -88,6 +90,8 @@ def format_id(ra: float, dec: float) -> str:
     >>> format_id(180.0, -0.5)
     'KiDSDR4 J120000.000-003000.00'
     """
+    # In whole milliseconds of time and hundredths of an arcsecond from the start: rounded piece by piece, 59.9996 s
+    # would be written as 60.000. 24 h is 0 h.
     time = round(ra / 15 * 3600 * 1000) % 86_400_000
     arc = round(abs(dec) * 3600 * 100)
     hours = f"{time // 3_600_000:02d}{time // 60_000 % 60:02d}{time // 1000 % 60:02d}.{time % 1000:03d}"
@@ -116,7 +120,9 @@ def find_unobserved(recipe: Recipe, centre: Centre, x_N: Floats) -> npt.NDArray[
     missing = np.zeros((len(x_N), len(bands)), dtype=bool)
     near = [band for band in bands if band in NEAR_INFRARED]
     if near:
+        # Another band from tile to tile, so that every one of them lacks somewhere in a survey of five tiles.
         band = near[simulation.centres.index(centre) % len(near)]
+        # East is left, so columns grow to the west.
         inward = (_STRIP_END * simulation.pixels - x_N) / simulation.pixels
         missing[:, bands.index(band)] = (inward >= 0) & (inward < simulation.missing_band_fraction)
     return missing
@@ -125,6 +131,7 @@ def find_unobserved(recipe: Recipe, centre: Centre, x_N: Floats) -> npt.NDArray[
 def _describe_auto(survey: Survey, fluxes: Fluxes, sizes: Sizes) -> dict[str, npt.NDArray[Any]]:
     pixel, empty = survey.pixel_scale, survey.not_detected
     seen_N = fluxes.auto_N > 0
+    # 1 stands in for fluxes that have no logarithm; the sentinel replaces it.
     flux_N = np.where(seen_N, fluxes.auto_N, 1.0)
     return {
         "MAG_AUTO": np.where(seen_N, -2.5 * np.log10(flux_N), empty).astype(np.float32),
@@ -138,6 +145,7 @@ def _classify(
     rng: np.random.Generator, sources: Sources, magnitude_N: npt.NDArray[np.float32], sizes: Sizes
 ) -> dict[str, npt.NDArray[Any]]:
     small_N = sources.star | (sizes.intrinsic_N < _CONFUSED_RADIUS)
+    # By measured size and magnitude: by the true ones, the class would tell them (docs/benchmarks/simulated.md).
     star = sources.star ^ ((rng.random(len(sources)) < _STAR_CONFUSION) & (magnitude_N > 19) & small_N)
     spread = np.abs(0.02 * rng.standard_normal(len(sources)))
     return {
@@ -149,11 +157,13 @@ def _classify(
 
 def _flag_haloes(bands: Sequence[str], centre: Centre, sources: Sources, scene: Sources) -> dict[str, npt.NDArray[Any]]:
     r_band = bands.index("r")
+    # Of the whole scene: a neighbouring tile's star reaches over the border.
     stars = scene.select(find_halo_stars(scene, bands))
     stretch = np.cos(np.radians(centre[1]))
     distance_NS = 3600 * np.hypot((sources.ra[:, None] - stars.ra) * stretch, sources.dec[:, None] - stars.dec)
     radius_S = compute_halo_radius(stars.magnitude[:, r_band])
     inside = (distance_NS <= radius_S).any(1)
+    # The faint flag, so that a selection which takes it for the bright one loses sources that KiDS-Bright keeps.
     near = (distance_NS <= 1.5 * radius_S).any(1)
     return {
         "MASK": np.where(inside, BRIGHT_HALO, np.where(near, FAINT_HALO, 0)).astype(np.int32),
@@ -169,12 +179,15 @@ def _describe_gaap(
     missing_NB: npt.NDArray[np.bool_],
     failed_NB: npt.NDArray[np.bool_],
 ) -> dict[str, npt.NDArray[Any]]:
+    # Below 1 sigma of the sky, where MAG_LIM lies.
     failed_NB = failed_NB | (fluxes.gaap_NB <= fluxes.gaap_sky_NB)
     flux_NB = np.where(failed_NB, 1.0, fluxes.gaap_NB)
+    # Not observed comes first: a band that failed where nothing was observed was not observed.
     sentinel_NB = np.where(missing_NB, survey.not_observed, survey.not_detected)
     bad_NB = missing_NB | failed_NB
     tables_NB = {
         "EXTINCTION": extinction_NB,
+        # NaN and no sentinel, since any number may be a flux; those below the noise are kept.
         "FLUX_GAAP": np.where(missing_NB, np.nan, fluxes.gaap_NB),
         "MAG_GAAP": np.where(bad_NB, sentinel_NB, -2.5 * np.log10(flux_NB) - extinction_NB),
         "MAGERR_GAAP": np.where(bad_NB, sentinel_NB, POGSON * fluxes.gaap_error_NB / flux_NB),

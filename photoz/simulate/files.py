@@ -53,6 +53,7 @@ def format_name(pattern: str, centre: Centre, band: str = "") -> str:
     'KiDS_DR4.0_180.0_-0.5_r.fits'
     """
     name = pattern.format(ra=format_centre(centre[0]), dec=format_centre(centre[1]), band=band)
+    # A name to write holds no choice; find_tiles takes the glob as it is.
     while "[" in name:
         before, _, rest = name.partition("[")
         choice, _, after = rest.partition("]")
@@ -115,6 +116,8 @@ def make_header(recipe: Recipe, centre: Centre, image: BandImage) -> fits.Header
     band = image.band
     header = make_wcs(centre, recipe.simulation.pixels, recipe.survey.pixel_scale).to_header()
     for old, new in (("PC1_1", "CD1_1"), ("PC2_2", "CD2_2")):  # KiDS coadds carry a CD matrix
+        # to_header writes a CD matrix as PC with CDELT = 1, so PC has CD's values. CDELT goes below: the standard
+        # forbids it beside CD.
         header.rename_keyword(old, new)
     header["CD1_2"], header["CD2_1"] = 0.0, 0.0
     for unwanted in ("CDELT1", "CDELT2", "LATPOLE", "LONPOLE", "MJDREF", "DATE", "DATE-OBS", "MJD-OBS"):
@@ -165,9 +168,12 @@ def write_image(location: str, data: npt.NDArray[Any], header: fits.Header, *, c
 
 def _compress(data: npt.NDArray[Any], header: fits.Header) -> fits.CompImageHDU:
     if data.dtype.kind != "f":
+        # Rice's coding, fpack's default, keeps whole numbers exactly.
         return fits.CompImageHDU(data, header, compression_type="RICE_1")
     if data.min() == data.max():  # nothing to measure a noise on: keep the values as they are
         return fits.CompImageHDU(data, header, compression_type="GZIP_2", quantize_level=0)
+    # Dithered (SUBTRACTIVE_DITHER_1), which keeps the mean of the sky. astropy's default seed is the clock, by which
+    # the bytes would differ from run to run.
     rounding = {"quantize_level": 16, "quantize_method": 1, "dither_seed": 1}
     return fits.CompImageHDU(data, header, compression_type="RICE_1", **rounding)
 
@@ -203,6 +209,7 @@ def make_column(name: str, values: npt.NDArray[Any]) -> fits.Column:
     """Make a FITS column of the type of an array."""
     kinds = {"f8": "D", "f4": "E", "i8": "K", "i4": "J", "i2": "I", "b1": "L"}
     if values.dtype.kind in "US":
+        # A table without rows has a width, too: FITS reads 0A as a column of nothing.
         width = max(1, int(np.char.str_len(values).max(initial=1)))
         return fits.Column(name=name, format=f"{width}A", array=values)
     return fits.Column(name=name, format=kinds[values.dtype.str[1:]], array=values)
@@ -216,6 +223,7 @@ def write_fits(location: str, hdus: Sequence[Any]) -> str:
     for hdu in hdus:
         hdu.add_checksum(when="simulated")
     buffer = io.BytesIO()
+    # A card that is against the standard ends the run here, and is not mended by astropy without a word.
     fits.HDUList(list(hdus)).writeto(buffer, output_verify="exception")
     with open_atomic(location) as file:
         file.write(buffer.getbuffer())

@@ -68,10 +68,13 @@ def draw_galaxies(
     while len(indices) < number:
         cell = np.searchsorted(cumulative, rng.random(number + 16) * cumulative[-1], side="right")
         index, step = np.divmod(cell, len(library.grid_Z))
+        # Within its step, or redshifts would come in multiples of 0.005.
         redshift = library.grid_Z[step] + REDSHIFT_STEP * (rng.random(len(cell)) - 0.5)
+        # Anew: the table's magnitude is that of the step's middle, and limits hold to the last digit.
         magnitude = -2.5 * np.log10(compute_fluxes(library, index, redshift)[:, r_band])
         seen = (magnitude >= magnitudes[0]) & (magnitude < magnitudes[1])
         seen &= (redshift >= LOWEST_REDSHIFT) & (redshift < highest_redshift)
+        # Refused and drawn again, not moved to the limit, where they would pile up.
         indices, redshifts = np.append(indices, index[seen]), np.append(redshifts, redshift[seen])
     return indices[:number], redshifts[:number]
 
@@ -84,7 +87,9 @@ def _tabulate_draw(
     magnitude_NZ = _tabulate_magnitudes(library)
     volume_Z = COSMOLOGY.differential_comoving_volume(library.grid_Z).value
     volume_Z = volume_Z * 10.0 ** (0.4 * DENSITY_EVOLUTION * library.grid_Z) * (library.grid_Z >= LOWEST_REDSHIFT)
+    # The limit of SDSS is on Petrosian magnitudes, which lie off the template's by an amount that goes with the galaxy.
     in_sdss_NZ = magnitude_NZ + library.selection_N[:, None] < _MAIN_SAMPLE_LIMIT
+    # At least the nearest step's: a galaxy that the fit makes too faint for the sample would have infinite weight.
     sdss_volume_N = np.maximum((in_sdss_NZ * volume_Z).sum(1), volume_Z[volume_Z > 0][0])
     in_survey_NZ = (magnitude_NZ >= magnitudes[0]) & (magnitude_NZ < magnitudes[1])
     weight_NZ = in_survey_NZ * (library.grid_Z < highest_redshift) * volume_Z / sdss_volume_N[:, None]
@@ -99,6 +104,7 @@ def _tabulate_magnitudes(library: SedLibrary) -> Floats:
     flux_NZ = np.einsum("zt,nt->nz", library.response_ZBT[:, r_band], library.coefficients_NT)
     own_N = library.redshift_N[:, None]
     modulus_NZ = compute_distance_modulus(library.grid_Z) - compute_distance_modulus(library.redshift_N)[:, None]
+    # A fit may give no light in r at some redshift: infinitely faint, and in no survey.
     with np.errstate(divide="ignore"):
         magnitude_NZ = -2.5 * np.log10(flux_NZ) + modulus_NZ - LUMINOSITY_EVOLUTION * (library.grid_Z - own_N)
     return np.asarray(magnitude_NZ, dtype=np.float64)

@@ -125,10 +125,14 @@ def render_band(recipe: Recipe, centre: Centre, band: str, sources: Sources) -> 
     image = galsim.ImageF(recipe.simulation.pixels, recipe.simulation.pixels, init_value=0.0)
     draw_sources(image, view, sources, make_psf(psf))
     sigma = view.sky_noise
+    # Electrons of a pixel's sky over its variance: sky noise is taken for photon noise, sigma^2 = sky / gain.
     gain = 10.0 ** (-0.4 * _SKY[band]) * view.pixel_scale**2 / sigma**2
+    # A stream for each band, so that the noise does not depend on which bands are rendered, or in what order.
     rng = make_rng(recipe.seed, centre, "noise", view.column)
     noisy = image.array
     noise = rng.standard_normal(noisy.shape, dtype=np.float32)
+    # The sky's variance and the sources' photons; float32 throughout, or a tile of 3700 x 3700 would take twice the
+    # memory.
     noisy += noise * np.sqrt(np.float32(sigma**2) + np.maximum(noisy, 0) / np.float32(gain))
     return BandImage(
         band=band,
@@ -180,6 +184,7 @@ def draw_psf(recipe: Recipe, centre: Centre, band: str) -> Psf:
         One of the survey's image bands.
     """
     rng = make_rng(recipe.seed, centre, "psf", recipe.survey.bands.index(band))
+    # Log-normal, so that it is never negative; cut at 2 sigma, which is 13 %.
     seeing = recipe.simulation.seeing[band] * math.exp(0.06 * float(np.clip(rng.standard_normal(), -2, 2)))
     g1, g2 = 0.01 * rng.standard_normal(2)
     return Psf(seeing, (float(g1), float(g2)))
@@ -204,12 +209,15 @@ def draw_sources(image: galsim.Image, view: View, sources: Sources, psf: galsim.
         Profile of a point source of unit flux.
     """
     column, scale = view.column, view.pixel_scale
+    # GalSim's images begin at pixel 1, as FITS's do.
     x_N, y_N = view.wcs.all_world2pix(sources.ra, sources.dec, 1)
     extinction_N = compute_extinction(sources.ra, sources.dec, (view.band,))[:, 0]
     flux_N = 10.0 ** (-0.4 * (sources.magnitude[:, column] + extinction_N))
     halo_N = find_halo_stars(sources, view.bands)
+    # 1400 pixels of 0.2 arcsec hold the aureole, which ends at 130 arcsec.
     size_N = np.where(halo_N, _HALO_STAMP, choose_stamp_size(sources, column, flux_N / view.sky_noise, scale))
     inside_N = (
+        # A source beyond the edge counts as long as its stamp reaches in.
         np.maximum(np.abs(x_N - image.center.x), np.abs(y_N - image.center.y)) < (image.array.shape[0] + size_N) / 2
     )
     for number in map(int, np.flatnonzero(inside_N)):
@@ -239,12 +247,16 @@ def choose_stamp_size(sources: Sources, column: int, significance_N: Floats, sca
         [arcsec / pixel]
     """
     level_N = significance_N * scale**2 / _STAMP_EDGE  # flux per arcsec^2 in units of the faintest that is drawn
+    # A Moffat profile's wings fall as r^(-2 beta).
     psf_N = (level_N * (MOFFAT_BETA - 1) / np.pi) ** (1 / (2 * MOFFAT_BETA))  # arcsec, for a core of about 1 arcsec
     share_N = sources.bulge_fraction[:, column]
     disc_N = _find_extent(np.ones(len(sources)), sources.disc_radius, level_N * (1 - share_N))
     bulge_N = _find_extent(np.maximum(sources.bulge_index, 0.5), sources.bulge_radius, level_N * share_N)
+    # Beyond the truncation nothing is drawn.
     bulge_N = np.minimum(bulge_N, _SERSIC_TRUNCATION * sources.bulge_radius)
     with np.errstate(divide="ignore", invalid="ignore"):
+        # Radii are circularised: the long axis is longer by 1 / sqrt(q). fmax, since what has no bulge or
+        # disc gives 0 / 0.
         galaxy_N = np.fmax(disc_N / np.sqrt(sources.disc_ratio), bulge_N / np.sqrt(sources.bulge_ratio))
     extent_N = psf_N + np.where(sources.star, 0.0, galaxy_N)
     size_N = 2 * np.ceil(extent_N / scale).astype(np.int64)
@@ -253,6 +265,7 @@ def choose_stamp_size(sources: Sources, column: int, significance_N: Floats, sca
 
 def _find_extent(index_N: Floats, radius_N: Floats, level_N: Floats) -> Floats:
     """Find the radius at which Sersic profiles of flux ``level_N`` fall below one per square arcsecond."""
+    # To 1 % from n = 1 on; the exact one is an inverse of the gamma function (photometry.py).
     b_N = 2 * index_N - 1 / 3
     area_N = 2 * np.pi * index_N * gamma(2 * index_N) * np.maximum(radius_N, 1e-3) ** 2 / b_N ** (2 * index_N)
     return np.asarray(radius_N * (np.log(np.maximum(level_N / area_N, 1.0)) / b_N) ** index_N)
@@ -282,6 +295,7 @@ def make_profile(sources: Sources, number: int, column: int, psf: galsim.GSObjec
     if share < 1:
         disc = _make_sersic(1.0).dilate(float(sources.disc_radius[number]))
         parts.append((1 - share) * disc.shear(q=float(sources.disc_ratio[number]), beta=angle))
+    # Bulge and disc are added before the convolution: one FFT a galaxy and not two.
     return galsim.Convolve(galsim.Add(parts) if len(parts) > 1 else parts[0], psf, gsparams=_PARAMETERS)
 
 
@@ -289,6 +303,7 @@ def make_profile(sources: Sources, number: int, column: int, psf: galsim.GSObjec
 def _make_sersic(index: float) -> galsim.GSObject:
     if index == 1.0:
         return galsim.Exponential(half_light_radius=1.0, gsparams=_PARAMETERS)
+    # Of unit radius and dilated later, so that GalSim's tables for an index are made once.
     return galsim.Sersic(index, half_light_radius=1.0, trunc=_SERSIC_TRUNCATION, gsparams=_PARAMETERS)
 
 
@@ -306,6 +321,8 @@ def _add_stamp(
     overlap = bounds & image.bounds
     if not overlap.isDefined():
         return
+    # Drawn whole and then cut to the image. no_pixel: the profile of a point source is the effective one, pixel
+    # included.
     stamp = profile.drawImage(
         bounds=bounds, scale=scale, center=galsim.PositionD(*position), method="no_pixel", dtype=np.float32
     )
@@ -339,6 +356,7 @@ def make_mask(view: View, sources: Sources, pixels: int) -> npt.NDArray[np.uint8
     mask = np.zeros((pixels, pixels), dtype=np.uint8)
     bright = sources.select(find_halo_stars(sources, view.bands))
     radius_N = compute_halo_radius(bright.magnitude[:, view.bands.index("r")]) / view.pixel_scale
+    # 0-based: this one goes into NumPy's arrays, not into GalSim's images.
     x_N, y_N = view.wcs.all_world2pix(bright.ra, bright.dec, 0)
     for x, y, radius in zip(x_N, y_N, radius_N, strict=True):
         _set_disc(mask, (x, y), radius, HALO_BIT)
@@ -347,6 +365,7 @@ def make_mask(view: View, sources: Sources, pixels: int) -> npt.NDArray[np.uint8
 
 
 def _set_disc(mask: npt.NDArray[np.uint8], centre: tuple[float, float], radius: float, bit: int) -> None:
+    # A negative start would count from the far edge. Beyond the end NumPy cuts by itself.
     rows = slice(max(0, math.floor(centre[1] - radius)), max(0, math.ceil(centre[1] + radius) + 1))
     columns = slice(max(0, math.floor(centre[0] - radius)), max(0, math.ceil(centre[0] + radius) + 1))
     part = mask[rows, columns]

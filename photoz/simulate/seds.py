@@ -118,6 +118,7 @@ def load_library(bands: tuple[str, ...], responses: tuple[str, ...]) -> SedLibra
         responses_out=list(responses),
         responses_map=["sdss_r0"] * len(responses),
         redshift_range=[0.0, HIGHEST_REDSHIFT],
+        # kcorrect's own table then lies at the redshifts of grid_Z, and nothing is interpolated twice.
         nredshift=round(HIGHEST_REDSHIFT / REDSHIFT_STEP) + 1,
         cosmo=COSMOLOGY,
     )
@@ -126,11 +127,13 @@ def load_library(bands: tuple[str, ...], responses: tuple[str, ...]) -> SedLibra
     coefficients_NT = _fit_coefficients(corrector, galaxies)
     modulus_N = compute_distance_modulus(redshift_N)
     rest_N3 = _project(corrector.Amatrix(np.zeros(1))[0, :3], coefficients_NT)
+    # A fit without light in u or g at rest has no absolute magnitude, and is left out below.
     with np.errstate(divide="ignore"):
         absolute_N3 = -2.5 * np.log10(rest_N3) - modulus_N[:, None]
         observed_N = -2.5 * np.log10(_project_each(corrector.Amatrix(redshift_N)[:, 2:3], coefficients_NT)[:, 0])
     keep = np.isfinite(absolute_N3).all(1) & np.isfinite(observed_N)
     keep &= (petrosian_N < _MAIN_SAMPLE_LIMIT) & (redshift_N > 0.01)
+    # From the first step on: at z = 0 the distance modulus is minus infinity.
     grid_Z = np.asarray(np.arange(1, round(HIGHEST_REDSHIFT / REDSHIFT_STEP)) * REDSHIFT_STEP, dtype=np.float64)
     return SedLibrary(
         bands=bands,
@@ -155,7 +158,9 @@ def read_sdss_galaxies() -> SdssGalaxies:
     """Read the galaxies that the kcorrect package carries."""
     path = os.path.join(os.path.dirname(kcorrect.__file__), "data", "test", "gst_tests_small.fits")  # noqa: PTH118, PTH120
     table = np.asarray(fits.getdata(path, 1))
+    # EXTINCTION is in magnitudes; fluxes are brightened by it, and their errors with them.
     dimming_NF = 10.0 ** (0.4 * table["EXTINCTION"].astype(np.float64))
+    # SDSS gives nanomaggies; an inverse variance scales by the square. sdss_ab_correct then brings them to AB.
     maggies, ivar = kcorrect.utils.sdss_ab_correct(
         table["MODELFLUX"] * 1e-9 * dimming_NF, table["MODELFLUX_IVAR"] * 1e18 / dimming_NF**2
     )
@@ -163,8 +168,10 @@ def read_sdss_galaxies() -> SdssGalaxies:
     maggies_NF = np.concatenate([maggies.astype(np.float64), near_maggies], axis=1)
     ivar_NF = np.concatenate([ivar.astype(np.float64), near_ivar], axis=1)
     seen = ivar_NF > 0
+    # Variances add. Where nothing was seen the inverse variance stays 0, which leaves the band out of the fit.
     ivar_NF[seen] = 1.0 / (1.0 / ivar_NF[seen] + (_ERROR_FLOOR * maggies_NF)[seen] ** 2)
     with np.errstate(divide="ignore", invalid="ignore"):
+        # Zero point of nanomaggies.
         petrosian_N = 22.5 - 2.5 * np.log10(table["PETROFLUX"][:, 2] * dimming_NF[:, 2])
     return SdssGalaxies(table["Z"].astype(np.float64), maggies_NF, ivar_NF, petrosian_N)
 
@@ -175,6 +182,7 @@ def _read_twomass(table: npt.NDArray[np.void]) -> tuple[Floats, Floats]:
     seen = (magnitudes > 1) & (errors > 0)
     maggies = np.where(seen, 10.0 ** (-0.4 * (magnitudes + _TWOMASS_VEGA_TO_AB)), 0.0)
     ivar = np.zeros_like(maggies)
+    # 1.0857 = 2.5 / ln 10: [mag] per relative change of a flux.
     ivar[seen] = 1.0 / (maggies[seen] * errors[seen] / 1.0857) ** 2
     return maggies, ivar
 
@@ -208,11 +216,13 @@ def compute_fluxes(
     fluxes_NB = _project_each(_interpolate_response(library, redshift_N), coefficients_NT)
     own_N = library.redshift_N[index_N]
     modulus_N = compute_distance_modulus(redshift_N) - compute_distance_modulus(own_N)
+    # Coefficients are those at the galaxy's own redshift: what remains is the change of distance and of luminosity.
     return fluxes_NB * 10.0 ** (-0.4 * (modulus_N - LUMINOSITY_EVOLUTION * (redshift_N - own_N)))[:, None]
 
 
 def _interpolate_response(library: SedLibrary, redshift_N: Floats) -> Floats:
     position_N = (redshift_N - library.grid_Z[0]) / REDSHIFT_STEP
+    # Beyond the grid's ends the last two steps are continued in a straight line, as weights leave 0 to 1.
     lower_N = np.clip(position_N.astype(np.intp), 0, len(library.grid_Z) - 2)
     weight_N = (position_N - lower_N)[:, None, None]
     response_NBT = (1 - weight_N) * library.response_ZBT[lower_N] + weight_N * library.response_ZBT[lower_N + 1]

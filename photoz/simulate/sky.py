@@ -122,6 +122,8 @@ def make_rng(seed: int, centre: Centre, stream: str, band: int = 0) -> np.random
     band : int
         Number of the band, for streams that have one each.
     """
+    # SeedSequence takes no negative numbers, hence dec + 90. Keys and not an offset to the seed: streams of
+    # neighbouring seeds stay independent.
     key = (round(centre[0] * 10), round((centre[1] + 90) * 10), STREAMS[stream], band)
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
@@ -149,6 +151,7 @@ def make_wcs(centre: Centre, pixels: int, pixel_scale: float) -> WCS:
     wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
     wcs.wcs.cunit = ["deg", "deg"]
     wcs.wcs.crval = centre
+    # FITS counts pixels from 1 at their centres: the middle of n pixels is (n + 1) / 2.
     wcs.wcs.crpix = [(pixels + 1) / 2] * 2
     wcs.wcs.cd = np.diag([-pixel_scale / 3600, pixel_scale / 3600])
     wcs.wcs.radesys = "ICRS"
@@ -169,11 +172,14 @@ def _make_sources(recipe_key: bytes, centre: Centre) -> Sources:
     parts = []
     for kind, number in kinds.items():
         rng = make_rng(recipe.seed, centre, kind)
+        # From edge to edge: the first pixel begins at 0.5 where FITS counts it as 1.
         x, y = rng.uniform(0.5, simulation.pixels + 0.5, (2, number))
         ra, dec = wcs.all_pix2world(x, y, 1)
         draw = _draw_stars if kind == "stars" else _draw_galaxies
         parts.append(draw(recipe, rng, kind, (ra, dec)))
     sources = join_sources(parts)
+    # Drawn over the whole image and then cut to what the tile owns, so that the density does not depend on the
+    # overlaps.
     owned = np.flatnonzero(find_owner(sources.ra, sources.dec, simulation.centres) == simulation.centres.index(centre))
     # From south to north, as a detection runs through the pixels: the order of the draws would tell bright galaxies,
     # faint ones and stars by their row.
@@ -209,6 +215,7 @@ def find_owner(ra_N: Floats, dec_N: Floats, centres: Sequence[Centre]) -> npt.ND
         Index into the centres.
     """
     ra_C, dec_C = np.array(centres).T
+    # The short way round, or a tile at right ascension 0 would lose half of its sources to the wrong one.
     offset_NC = (np.asarray(ra_N)[:, None] - ra_C + 180) % 360 - 180
     distance_NC = (offset_NC * np.cos(np.radians(dec_C))) ** 2 + (np.asarray(dec_N)[:, None] - dec_C) ** 2
     return np.asarray(distance_NC.argmin(1), dtype=np.intp)
@@ -216,6 +223,7 @@ def find_owner(ra_N: Floats, dec_N: Floats, centres: Sequence[Centre]) -> npt.ND
 
 def compute_reddening(ra_N: Floats, dec_N: Floats) -> Floats:
     """Compute a smooth, modest E(B-V) [mag] of 0.02 to 0.04, continuous over tile borders."""
+    # Waves of 0.7 and 0.4 deg, longer than a tile: positions alone decide, so overlapping tiles agree.
     return np.asarray(0.03 + 0.006 * np.sin(ra_N / 0.11) + 0.004 * np.cos(dec_N / 0.07))
 
 
@@ -246,6 +254,7 @@ def _draw_galaxies(recipe: Recipe, rng: np.random.Generator, kind: str, position
         library,
         rng,
         len(position[0]),
+        # Two draws, since the mean redshift is known of the bright ones, and their number is raised above nature's.
         magnitudes=(_BRIGHTEST_GALAXY, BRIGHT_LIMIT) if bright else (BRIGHT_LIMIT, FAINT_LIMIT),
         highest_redshift=simulation.highest_redshift if bright else _FAINT_REDSHIFT,
         mean_redshift=simulation.mean_redshift if bright else None,

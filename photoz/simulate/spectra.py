@@ -42,19 +42,25 @@ def observe_spectra(
     dict of str to ndarray
         Columns of the table.
     """
+    # A stream of its own: the catalogue stays the same whether spectra are made or not.
     rng = make_rng(recipe.seed, centre, "spectra")
     extinction = compute_extinction(catalogue["RAJ2000"], catalogue["DECJ2000"], ("r",))[:, 0]
     magnitude = catalogue["MAG_AUTO"] - extinction
     chosen = rng.random(len(sources)) < np.where(sources.star, _STARS, recipe.simulation.spectroscopic_fraction)
+    # By the measured magnitude: a selection by the true one would tell on which side of the limit it lies
+    # (docs/benchmarks/simulated.md).
     chosen &= (magnitude < SPECTROSCOPIC_LIMIT) & ~(sources.star & (magnitude < 17))
     rows = np.flatnonzero(chosen)
+    # Second observations get errors of their own, and `duplicate` marks the later row.
     again = rows[rng.random(len(rows)) < _DUPLICATES]
     every = np.concatenate([rows, again])
     redshift, quality = _measure_redshifts(rng, sources.redshift[every], recipe.simulation.highest_redshift)
     number = recipe.simulation.centres.index(centre)
     stretch = np.cos(np.radians(sources.dec[every]))
     return {
+        # Room for ten million a tile, so that no two tiles give one number.
         "uberID": (np.int64(number + 1) * 10_000_000 + np.arange(len(every))).astype(np.int64),
+        # About the true position: it is another instrument's astrometry, whose error is not the catalogue's.
         "RAcen": sources.ra[every] + _POSITION_ERROR * rng.standard_normal(len(every)) / stretch,
         "Deccen": sources.dec[every] + _POSITION_ERROR * rng.standard_normal(len(every)),
         "mag": magnitude[every].astype(np.float32),
@@ -72,8 +78,11 @@ def _measure_redshifts(
     rng: np.random.Generator, true_N: npt.NDArray[np.float64], highest: float
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     number = len(true_N)
+    # A velocity error v moves z by (1 + z) v / c.
     measured = true_N + _VELOCITY_ERROR * (1 + true_N) * rng.standard_normal(number)
     low = rng.random(number) < _LOW_QUALITY
+    # Half of the low-quality ones are right: a cut on NQ costs good redshifts, too.
     wrong = low & (rng.random(number) < 0.5)
+    # 1 and 2 fail NQ >= 3, by which reliable redshifts are chosen (photoz/survey/spectra.py).
     quality = np.where(low, rng.integers(1, 3, number), np.where(rng.random(number) < 0.1, 3, 4))
     return np.where(wrong, rng.uniform(0.01, highest, number), measured), quality

@@ -53,15 +53,18 @@ def draw_stars(rng: np.random.Generator, number: int, bands: Sequence[str]) -> F
     """
     steepness = np.log(10) * _COUNT_SLOPE
     span = np.exp(steepness * (FAINTEST - BRIGHTEST)) - 1
+    # The inverse of the cumulative counts, so that one uniform number gives one star.
     r = BRIGHTEST + np.log1p(rng.random(number) * span) / steepness
     cumulative = np.concatenate([[0.0], np.cumsum(_LOCUS[:-1, 8] + _LOCUS[1:, 8])])
     g_i = np.interp(rng.random(number) * cumulative[-1], cumulative, _LOCUS[:, 0])
     u_g, g_r, r_i, i_z, z_j, j_h, h_k = (np.interp(g_i, _LOCUS[:, 0], column) for column in _LOCUS.T[1:8])
+    # Colours add up along the bands, so each magnitude hangs on r.
     z = r - r_i - i_z
     j = z - z_j
     magnitudes = {"u": r + g_r + u_g, "g": r + g_r, "r": r, "i": r - r_i, "Z": z}
     magnitudes |= {"J": j + _VEGA_TO_AB["J"], "H": j - j_h + _VEGA_TO_AB["H"], "Ks": j - j_h - h_k + _VEGA_TO_AB["Ks"]}
     magnitudes["Y"] = 0.62 * magnitudes["Z"] + 0.38 * magnitudes["J"]
     scatter = 0.03 * rng.standard_normal((number, len(bands)))  # width of the locus, same table
+    # r was drawn: its limits hold, and the scatter is that of the colours against it.
     scatter[:, list(bands).index("r")] = 0.0
     return np.stack([magnitudes[band] for band in bands], axis=1) + scatter

@@ -78,6 +78,7 @@ def plan_survey(simulation: Simulation, survey: Survey) -> list[TilePlan]:
 
 def _touch(one: Centre, other: Centre, side: float) -> bool:
     reach = 1.2 * side  # galaxies just beyond the border still shed light over it
+    # The short way round right ascension 0.
     offset = (one[0] - other[0] + 180) % 360 - 180
     return abs(offset * np.cos(np.radians(one[1]))) < reach and abs(one[1] - other[1]) < reach
 
@@ -111,11 +112,13 @@ def simulate_tile(config: Config, plan: TilePlan) -> dict[str, Any]:
     start = time.perf_counter()
     recipe, folder = make_recipe(config), config.locations.survey
     own = make_sources(recipe, plan.centre)
+    # Drawn again from seed and centre, not handed over: tiles can be simulated on any workers in any order.
     scene = join_sources([own, *(make_sources(recipe, centre) for centre in plan.neighbours)])
     files: list[str] = []
     for band in recipe.survey.image_bands:
         files += write_band(folder, recipe, plan.centre, render_band(recipe, plan.centre, band, scene))
     columns = measure_sources(recipe, plan.centre, own, scene)
+    # After its images: a tile that was interrupted lacks its catalogue, and ingest says so.
     files.append(_write_catalogue(folder, recipe.survey, plan, columns))
     return {
         "tile": plan.name,
@@ -130,6 +133,7 @@ def _write_catalogue(folder: str, survey: Survey, plan: TilePlan, columns: dict[
     cards: dict[str, Card] = {"OBJECT": (plan.name, "tile")}
     for band in survey.image_bands:
         key = survey.zeropoint_offset.format(BAND=band.upper(), band=band)
+        # The images are at the survey's zero point already; the card is there for what reads it.
         cards[key] = (0.0, "[mag] homogenisation offset")
     return write_table(_locate_catalogue(folder, survey, plan), columns, name="OBJECTS", cards=cards)
 
@@ -143,6 +147,7 @@ def write_survey_tables(config: Config, plans: Sequence[TilePlan]) -> TableRows:
     recipe, folder = make_recipe(config), config.locations.survey
     bright, spectra = [], []
     for plan in plans:
+        # From the files, since other processes may have made them; one at a time bounds the memory.
         columns = _read_catalogue(_locate_catalogue(folder, recipe.survey, plan))
         bright.append(_make_bright_sample(columns, config.selection.mag_auto_below))
         spectra.append(observe_spectra(recipe, plan.centre, make_sources(recipe, plan.centre), columns))
