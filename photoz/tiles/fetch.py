@@ -129,8 +129,7 @@ def _fetch_local(root: str, ranges: Sequence[Range]) -> list[bytes | None]:
     files: dict[str, int | None] = {}
     try:
         for key, _, _ in ranges:
-            # Each file is opened once for all its ranges, of which a shard has up to 256 chunks'
-            # (docs/benchmarks/reading.md).
+            # Each file is opened once for all its ranges: a shard has 256 chunks (docs/benchmarks/reading.md).
             if key not in files:
                 files[key] = _open(f"{root}/{key}")
         # All places are known before the first is read, so that the kernel can fetch the others in the meantime.
@@ -177,7 +176,7 @@ def _run(requests: Iterable[Coroutine[Any, Any, Answer]]) -> list[Answer]:
     async def gather() -> list[Answer]:
         return await asyncio.gather(*(_limited(request) for request in requests))
 
-    # fsspec's loop runs in a thread of its own, so this works from any thread, and within a loop of the caller's.
+    # fsspec's loop runs in a thread of its own, so this works from any thread.
     result: list[Answer] = sync(get_loop(), gather)
     return result
 

@@ -298,7 +298,6 @@ def list_tiles(tiles: str) -> list[str]:
 
 def make_store(location: str, *, read_only: bool = False) -> FsspecStore | LocalStore:
     """Make Zarr's store of a location, which would not know this process's storage options by itself."""
-    # A plain path: Zarr's own local store renames files into place.
     if "://" not in location:
         return LocalStore(location, read_only=read_only)
     return FsspecStore.from_url(location, storage_options=find_options(location), read_only=read_only)
