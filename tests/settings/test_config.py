@@ -42,7 +42,6 @@ def test_defaults_are_kids_and_the_paper(toml) -> None:
     ("override", "message"),
     [
         ("engine.nmae=ray", "unknown field `nmae`"),
-        ("engine.name=spark", "'spark'"),
         ("training.schedule.max_epochs=many", "Expected `int`"),
         (
             "training.max_epochs=3",
