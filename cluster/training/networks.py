@@ -295,6 +295,9 @@ def _hold_small(plan: TrainingPlan, data: Any, split: str) -> Any:
     pixels = len(plan.layout.image_bands) * plan.layout.cutout_size**2
     # float32: the cutout, and in each band a magnitude and its error.
     gib = count * 4 * (pixels + 2 * len(plan.layout.bands)) / 2**30
+    # Or the blocks lie in the order in which the files happened to be read, and a seed gives another network on a busy
+    # machine. Of this dataset's own context: others need no order.
+    data.context.execution_options.preserve_order = True
     return data.materialize() if gib <= plan.config.training.spreading.hold_gib else data
 
 
