@@ -127,7 +127,7 @@ def _healpix_field() -> pa.Field:
 
 def _position_fields() -> list[pa.Field]:
     return [
-        # Text even where a survey's identifiers are numbers: KiDS names its sources "KiDSDR4 J...".
+        # Text, as KiDS's are ("KiDSDR4 J..."); a survey's numbers are written as such.
         make_field("object_id", pa.string(), unit="", description="identifier given by the survey"),
         make_field("ra", pa.float64(), unit="deg", description="right ascension, ICRS"),
         make_field("dec", pa.float64(), unit="deg", description="declination, ICRS"),
@@ -163,7 +163,7 @@ def make_source_schema(bands: Iterable[str]) -> pa.Schema:
         fields.append(make_field(f"magerr_{band}", pa.float32(), unit=err, description=f"1-sigma error of mag_{band}"))
     fields += [
         # Two masks beside NaN: a magnitude is NaN in both cases, and an estimator may know better than fill a band in
-        # which nothing was seen. 32 bits hold 31 bands.
+        # which nothing was seen. An int32 holds 31 bands beside its sign.
         make_field("not_detected", pa.int32(), unit="", description="bit i: band i observed but not detected"),
         make_field("not_observed", pa.int32(), unit="", description="bit i: band i not observed"),
         make_field("flags", pa.int32(), unit="", description="bits of photoz.schema.Flag"),

@@ -183,8 +183,8 @@ def write_table(folder: str, partition: Partition, table: pa.Table) -> tuple[int
     location, sha256 = locate_partition(folder, partition), hash_bytes([content])
     with open_atomic(location) as file:
         file.write(content)
-    # Read back here, where the partition can still be done again. Its completion record is written after this, and from
-    # then on no run looks at the rows again.
+    # Read back here, where the partition can still be done again: else the loss would be left to a later run or the
+    # audit to find.
     if compute_checksum(location) != sha256:
         raise OSError(f"{location} does not hold what was written to it: the disk or the store lost some of it")
     return table.num_rows, sha256
