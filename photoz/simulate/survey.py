@@ -90,6 +90,7 @@ def _check(simulation: Simulation, survey: Survey) -> None:
         raise ConfigError(f"simulation.centres gives {twice} more than once: names hold one decimal of a degree")
     tables = {"responses": survey.bands, "depth": survey.bands, "seeing": survey.image_bands}
     for table, bands in tables.items():
+        # Images exist of few bands, hence seeing of few; depths and responses are those of the catalogue's nine.
         lacking = [band for band in bands if band not in getattr(simulation, table)]
         if lacking:
             raise ConfigError(f"simulation.{table} lacks the bands {lacking} of the survey: add them")

@@ -27,8 +27,8 @@ BLOCK_BYTES = 16 * 2**20
 
 # What astropy and its decompressor raise on bytes that are not the FITS file they claim to be.
 FITS_ERRORS = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, MemoryError, RuntimeError, VerifyError)
-# As the stores' clients name them. "created" is last: on a local disk fsspec gives the time of the last change of the
-# inode there, which a chmod or a new name alters, too.
+# As the stores' clients name them. "created" is last: of a local file on Linux fsspec gives the time of the inode's last
+# change there, which a chmod or a new name alters, too.
 _VERSION_KEYS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created")
 
 
@@ -114,6 +114,7 @@ def stamp_file(location: str) -> FileStamp:
     with refuse_missing(location):
         fs, path = find_filesystem(location)
         info = fs.info(path)
+    # The first that the store gives. Where it gives none, only the size tells a file that was replaced.
     version = next((str(info[key]) for key in _VERSION_KEYS if info.get(key)), "")
     return FileStamp(base_name(location), int(info.get("size") or 0), version)
 
