@@ -44,6 +44,7 @@ def plan_members(bands: int, count: int, seed: int) -> list[Member]:
         "even": (2 * bands + 10, 2 * bands + 10),
         "narrow": (2 * bands + 20, 2 * bands),
     }
+    # Sizes come by chance and inputs in turn, so that all three inputs are tried whatever the seed.
     inputs = [_INPUTS[i % len(_INPUTS)] for i in range(count)]
     return [Member(kind, sizes[_SIZES[rng.integers(len(_SIZES))]]) for kind in inputs]
 
@@ -65,11 +66,15 @@ def make_inputs(
     -------
     ndarray of float32, shape (N, I)
     """
+    # Filling leaves NaN only in a row without any magnitude, which the callers leave out; 0 is the mean of the band.
     scaled_NF = np.nan_to_num(scaling.apply(magnitudes_NF))
     if kind == "magnitudes":
         return scaled_NF
     if kind == "colours":
+        # Neighbouring magnitudes rise and fall together, so the differences of the scaled ones are much smaller than
+        # these.
         return np.column_stack([scaled_NF, 4.0 * np.diff(scaled_NF, axis=1)]).astype(np.float32)
+    # The 1 makes 0.1 mag come out as 0, which nan_to_num also gives where the error is not known.
     known_NF = np.nan_to_num(np.log10(np.clip(errors_NF, 1e-3, 10.0)) + 1.0)
     return np.column_stack([scaled_NF, known_NF]).astype(np.float32)
 
@@ -100,6 +105,7 @@ class AnnzEstimator(PhotometricEstimator[Committee]):
         sums = MagnitudeSums.empty(len(sample.bands)).add(sample.magnitudes_NF)
         scaling = MagnitudeScaling.fit(sums, sample.bands)
         y_N = np.log1p(sample.z_N)
+        # A spread of 0, where all galaxies have one redshift, would make every target NaN.
         target = np.array([y_N.mean(), y_N.std() or 1.0])
         recipe = Recipe(**{key: settings[key] for key in Recipe.__dataclass_fields__})
         fitted = []
@@ -109,13 +115,17 @@ class AnnzEstimator(PhotometricEstimator[Committee]):
                     make_inputs(member.inputs, part.magnitudes_NF, part.errors_NF, scaling),
                     (np.log1p(part.z_N) - target[0]) / target[1],
                 )
+                # The same seed for all members: their losses can be ranked only on the same galaxies.
                 for part in sample.split(settings["held_out"], seed)
             ]
+            # A fit must not move the random numbers of whoever called it; the seed differs so that members of one size
+            # differ.
             with torch.random.fork_rng():
                 torch.manual_seed(seed + i)
                 network = Fcnn(parts[0][0].shape[1], member.hidden)
                 loss = fit_network(network, parts[0], parts[1], recipe=recipe, seed=seed + i)
             fitted.append((loss, member, take_weights(network, "")))
+        # By the loss alone: members with equal losses would else be compared themselves, which have no order.
         fitted.sort(key=lambda entry: entry[0])
         chosen, arrays = _pack(settings, fitted[: settings["kept"]], scaling)
         return Parts(sample.bands, chosen, {**arrays, "target": target})
@@ -125,6 +135,8 @@ class AnnzEstimator(PhotometricEstimator[Committee]):
         scaling = {key: parts.arrays[key].tolist() for key in ("mean", "std", "band_differences")}
         members = []
         for i, (kind, hidden) in enumerate(parts.settings["chosen"]):
+            # How many features a member reads follows from its kind and the bands; its first layer says it without
+            # either.
             first = parts.arrays[f"{i}.layers.0.weight"]
             network = put_weights(Fcnn(first.shape[1], tuple(hidden)), parts.arrays, f"{i}.")
             members.append((kind, network.to(choose_device()).eval()))
@@ -146,6 +158,7 @@ def _pack(
     scaling: MagnitudeScaling,
 ) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
     """Settings and arrays of the committee: members weigh by the inverse of their held-out squared error."""
+    # A loss of 0, possible with a few held-out galaxies, would take all the weight and divide by 0.
     inverse = np.array([1.0 / max(loss, 1e-9) for loss, _, _ in kept])
     chosen = {
         **settings,

@@ -62,9 +62,12 @@ class Sample:
 
     def compute_digest(self) -> str:
         """Return a SHA-256 of the bands and all values, which names the training set in a manifest."""
+        # Little-endian float64 whatever the arrays are, so that the same galaxies read as float32 or on another machine
+        # have the same name.
         digest = hashlib.sha256(",".join(self.bands).encode())
         for values in (self.magnitudes_NF, self.errors_NF, self.z_N):
             digest.update(np.ascontiguousarray(values, dtype="<f8").tobytes())
+        # No bit set means the same as no array at all, so it must not change the name.
         if self.not_detected_NF is not None and self.not_detected_NF.any():
             digest.update(np.packbits(self.not_detected_NF).tobytes())
         return digest.hexdigest()
@@ -100,6 +103,7 @@ class Sample:
         return self if usable_N.all() else self.take(usable_N)
 
     def _check_redshifts(self) -> None:
+        # ln(1 + z), which every method is fitted to, is not finite at z = -1 and not real below.
         wrong_N = ~np.isfinite(self.z_N) | (self.z_N <= -1)
         if wrong_N.any():
             raise TrainingError(
@@ -168,6 +172,8 @@ class PhotometricEstimator(ABC, Generic[M]):
         object.__setattr__(self, "_model", self._make_model(self.parts))  # as dataclasses do for frozen ones
 
     def __reduce__(self) -> tuple[type[Self], tuple[Parts, bool]]:
+        # The model may be a tree, a booster or a network on a GPU: it is made anew from the parts where it is
+        # unpickled.
         return type(self), (self.parts, self.with_pdf)
 
     @property
@@ -220,6 +226,7 @@ class PhotometricEstimator(ABC, Generic[M]):
         TrainingError
             The sample cannot be learnt from (see `Sample.check`), or a setting is unknown.
         """
+        # A misspelt setting would else be passed over, and the default taken in silence.
         unknown = set(settings) - set(cls.DEFAULTS)
         if unknown:
             raise TrainingError(f"{cls.name} has no settings {sorted(unknown)}; it has {sorted(cls.DEFAULTS)}")
@@ -277,6 +284,7 @@ class PhotometricEstimator(ABC, Generic[M]):
             The arrays have other shapes than the estimator's bands ask for.
         """
         self._check_shapes(inputs)
+        # Some methods would make up a redshift for a row that has nothing: mlp's features of it are all 0.
         usable = np.flatnonzero(np.isfinite(inputs.magnitudes_NF).any(axis=1))
         z_N = np.full(len(inputs), np.nan, dtype=np.float32)
         pdf = Pdfs.missing(len(inputs)) if self.gives_pdf else None
@@ -288,10 +296,12 @@ class PhotometricEstimator(ABC, Generic[M]):
             else:
                 z_N[rows], found = self._predict_pdf(magnitudes_NF, errors_NF, dark_NF)
                 _put(pdf, rows, found)
+        # Infinite estimates too: a catalogue holds redshifts or NaN, with the flag that says so.
         failed_N = ~np.isfinite(z_N)
         z_N[failed_N] = np.nan
         flags_N = inputs.flags_N | np.where(failed_N, np.int32(Flag.ESTIMATE_FAILED), np.int32(0))
         if pdf is not None:
+            # NaN, a distance that was not measured, is not above 1 and sets no flag.
             flags_N = flags_N | np.where(pdf.distance_N > 1, np.int32(Flag.OUTSIDE_TRAINING), np.int32(0))
         return Estimates(z_N, flags_N, pdf)
 
@@ -341,6 +351,8 @@ class PhotometricEstimator(ABC, Generic[M]):
             arrays = read_arrays(location, ARRAYS)
             texts = {name: read_bytes(join(location, name)).decode() for name in manifest["texts"]}
             return cls(Parts(tuple(manifest["bands"]), manifest["settings"], arrays, texts, manifest["record"]))
+        # ValueError and KeyError come from arrays that are whole but not those of this method, when its model is made
+        # of them.
         except (FileNotFoundError, UnicodeDecodeError, KeyError, ValueError) as error:
             raise EstimatorError(f"{location!r} is incomplete or damaged ({error!r}): train it again") from error
 
@@ -353,6 +365,7 @@ def read_rows(inputs: Inputs, rows: npt.NDArray[np.intp]) -> tuple[Floats, Float
     """Read some rows: magnitudes and errors (float64, NaN where of no use), and where nothing was detected."""
     magnitudes_NF = inputs.magnitudes_NF[rows].astype(np.float64)
     known_NF = np.isfinite(magnitudes_NF)
+    # A bit beside a magnitude contradicts it; the magnitude, which was measured, wins.
     dark_NF = np.zeros_like(known_NF) if inputs.not_detected_NF is None else inputs.not_detected_NF[rows] & ~known_NF
     return np.where(known_NF, magnitudes_NF, np.nan), _clean(inputs.errors_NF[rows]), dark_NF
 

@@ -11,6 +11,7 @@ from photoz.estimators.photometric.base import Floats, Parts, PhotometricEstimat
 from photoz.estimators.photometric.knn import count_threads
 from photoz.photometry import fill_missing_magnitudes, fit_band_differences
 
+# LightGBM's own text format: its pickle would run code when it is read.
 MODEL = "model.txt"
 
 
@@ -42,6 +43,7 @@ def make_tree_features(magnitudes_NF: Floats, errors_NF: Floats, differences: Fl
         [mag] of `photoz.photometry.fit_band_differences`.
     """
     magnitudes_NF = fill_missing_magnitudes(magnitudes_NF, np.asarray(differences, dtype=np.float64))
+    # All pairs: a tree cuts along one feature at a time, so that a colour it is not given takes it many cuts to make.
     pairs = list(combinations(range(magnitudes_NF.shape[1]), 2))
     colours = [magnitudes_NF[:, i] - magnitudes_NF[:, j] for i, j in pairs]
     return np.column_stack([magnitudes_NF, *colours, errors_NF]).astype(np.float32)
@@ -72,12 +74,14 @@ class BoostedEstimator(PhotometricEstimator[Any]):
     @classmethod
     def _fit(cls, sample: Sample, settings: dict[str, Any], seed: int) -> Parts:
         lightgbm = import_lightgbm()
+        # From all galaxies, held-out ones too: means of colours hold no redshift.
         differences = fit_band_differences(sample.magnitudes_NF)
         parts = sample.split(settings["held_out"], seed)
         train, valid = (
             (make_tree_features(part.magnitudes_NF, part.errors_NF, differences), np.log1p(part.z_N)) for part in parts
         )
         fitted = lightgbm.Dataset(*train)
+        # The reference makes it use the bins of the fitted rows; bins of its own would make its loss another one's.
         held = lightgbm.Dataset(*valid, reference=fitted)
         booster = lightgbm.train(
             make_parameters(settings, seed),
@@ -86,6 +90,7 @@ class BoostedEstimator(PhotometricEstimator[Any]):
             valid_sets=[held],
             callbacks=[lightgbm.early_stopping(settings["patience"], verbose=False)],
         )
+        # Only the trees up to the best one: the rest, `patience` of them, made the held-out loss no better.
         text = booster.model_to_string(num_iteration=booster.best_iteration)
         chosen = {**settings, "trees": booster.best_iteration}
         return Parts(sample.bands, chosen, {"differences": differences}, {MODEL: text})
@@ -107,12 +112,16 @@ def make_parameters(settings: dict[str, Any], seed: int) -> dict[str, Any]:
     """Return LightGBM's parameters: one seed for all that is random, and sums in a fixed order."""
     own = ("learning_rate", "num_leaves", "min_data_in_leaf", "feature_fraction", "bagging_fraction")
     return {
+        # LightGBM calls Huber's delta alpha. Early stopping goes by the absolute error, which outliers move less than
+        # the squared one.
         "objective": "huber",
         "alpha": settings["huber_delta"],
         "metric": "l1",
+        # Without a frequency LightGBM takes no notice of bagging_fraction.
         "bagging_freq": 1,
         "seed": seed,
         "deterministic": True,
+        # Else LightGBM times both layouts and takes the faster, so that sums come in another order from run to run.
         "force_row_wise": True,
         "num_threads": count_threads(),
         "verbosity": -1,

@@ -28,6 +28,7 @@ class Cnn1d(nn.Module):
         pool = 2 if bands > 1 else 1
         self.convolution = nn.Conv1d(1, 16, kernel_size=3, padding=1)
         self.pool = nn.MaxPool1d(pool)
+        # Rounded down: with an odd number of bands the pooling leaves the last one out, as torch's does by default.
         self.linear = nn.Linear(16 * (bands // pool), 1)
 
     def forward(self, features_NF: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ class Fcnn(nn.Module):
         super().__init__()
         sizes = (bands, *hidden)
         layers: list[nn.Module] = []
+        # Not strict: sizes has one entry more, the last hidden layer, which the output reads.
         for size, following in zip(sizes, hidden, strict=False):
             layers += [nn.Linear(size, following), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.Linear(hidden[-1], 1))

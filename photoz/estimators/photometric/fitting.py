@@ -70,6 +70,7 @@ def fit_network(
     network.to(features.device)
     optimizer = _make_optimizer(network, recipe)
     measure = nn.MSELoss() if recipe.loss == "mse" else nn.HuberLoss(delta=0.1)
+    # A generator of its own: dropout draws from torch's global one, and must not change the order of the rows.
     generator = torch.Generator().manual_seed(seed)
     best, best_state, waited = float("inf"), copy.deepcopy(network.state_dict()), 0
     for _ in range(recipe.max_epochs):
@@ -81,6 +82,7 @@ def fit_network(
             measure(network(features[rows]), targets[rows]).backward()
             optimizer.step()
         loss = _measure(network, held, measure)
+        # A deep copy, since state_dict gives the very tensors that the next step changes.
         best, best_state, waited = (
             (loss, copy.deepcopy(network.state_dict()), 0) if loss < best else (best, best_state, waited + 1)
         )
@@ -102,9 +104,11 @@ def predict(network: nn.Module, features_NF: Floats, *, rows: int = 8192) -> npt
     rows : int
         At a time.
     """
+    # Rows go to the device a block at a time: a catalogue's features need not fit a GPU beside the network.
     device = next(network.parameters()).device
     values = torch.from_numpy(np.ascontiguousarray(features_NF, dtype=np.float32))
     with torch.inference_mode():
+        # float64 before the targets' scale and expm1 are applied, which would else round a second time.
         blocks = [network(block.to(device)).double().cpu() for block in torch.split(values, rows)]
     return torch.cat(blocks).numpy() if blocks else np.empty(0)
 
@@ -132,11 +136,13 @@ class SmallNetworkEstimator(PhotometricEstimator[SmallNetwork]):
         sums = MagnitudeSums.empty(len(sample.bands)).add(sample.magnitudes_NF)
         scaling = MagnitudeScaling.fit(sums, sample.bands)
         y_N = np.log1p(sample.z_N)
+        # Redshifts that are all alike have no spread, and dividing by 0 would make every target NaN.
         target = np.array([y_N.mean(), y_N.std() or 1.0])
         parts = (
             (scaling.apply(part.magnitudes_NF), (np.log1p(part.z_N) - target[0]) / target[1])
             for part in sample.split(settings["held_out"], seed)
         )
+        # Seeds torch for initial weights and dropout, and leaves the caller's random numbers as they were.
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             network = cls.make_network(len(sample.bands))
@@ -149,6 +155,7 @@ class SmallNetworkEstimator(PhotometricEstimator[SmallNetwork]):
     @classmethod
     def _make_model(cls, parts: Parts) -> SmallNetwork:
         scaling = {key: parts.arrays[f"scaling.{key}"].tolist() for key in ("mean", "std", "band_differences")}
+        # Built first and filled then: what is read from disk is numbers, and never code that would be run.
         network = put_weights(cls.make_network(len(parts.bands)), parts.arrays).to(choose_device()).eval()
         return SmallNetwork(MagnitudeScaling.from_dict(scaling), network)
 
@@ -160,6 +167,7 @@ class SmallNetworkEstimator(PhotometricEstimator[SmallNetwork]):
 
 def _to_tensors(pair: tuple[Floats, Floats]) -> tuple[Tensor, Tensor]:
     features, targets = (torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)) for values in pair)
+    # The whole sample lies on the device, 24 bytes a galaxy of five bands, which spares a copy at each step.
     return features.to(choose_device()), targets.to(choose_device())
 
 

@@ -33,6 +33,8 @@ class GraphAttention(nn.Module):
         super().__init__()
         self.heads = heads
         self.linear = nn.Linear(inputs, heads * outputs, bias=False)
+        # The paper's vector a, taken apart: the part for the node that looks and the part for the one looked at are
+        # summed, which needs no pair of features side by side.
         self.source = nn.Parameter(torch.empty(heads, outputs))
         self.target = nn.Parameter(torch.empty(heads, outputs))
         self.bias = nn.Parameter(torch.zeros(heads * outputs))
@@ -44,6 +46,7 @@ class GraphAttention(nn.Module):
         values_NGHC = self.linear(nodes_NGC).unflatten(2, (self.heads, -1))
         from_NGH = (values_NGHC * self.source).sum(3)
         to_NGH = (values_NGHC * self.target).sum(3)
+        # 0.2 is the slope of the paper and of GATConv.
         scores_NGGH = nn.functional.leaky_relu(to_NGH.unsqueeze(2) + from_NGH.unsqueeze(1), 0.2)
         weights_NGGH = torch.softmax(scores_NGGH, dim=2)  # over the nodes that are looked at
         seen_NGHC = torch.einsum("ntsh,nshc->nthc", weights_NGGH, values_NGHC)
@@ -62,6 +65,7 @@ class Gat(nn.Module):
 
     def __init__(self, bands: int, width: int = 16, heads: int = 4) -> None:
         super().__init__()
+        # Not saved: it follows from the number of bands.
         self.register_buffer("which", torch.eye(bands), persistent=False)
         self.first = GraphAttention(1 + bands, width, heads)
         self.second = GraphAttention(heads * width, width, heads)

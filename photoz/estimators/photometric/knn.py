@@ -53,6 +53,7 @@ def fit_scaling(values_NF: Floats, scaling: str) -> tuple[Floats, Floats]:
         spread_F = high_F - low_F
     else:
         raise TrainingError(f"no scaling is named {scaling!r}: choose of {list(SCALINGS)}")
+    # A band of constant value would become NaN, and with it every distance.
     return shift_F, np.where(spread_F > 0, spread_F, 1.0)
 
 
@@ -66,6 +67,8 @@ def make_features(magnitudes_NF: Floats, features: str) -> Floats:
     """
     if features == "magnitudes":
         return magnitudes_NF
+    # One magnitude besides the colours, for brightness tells of distance too; with all of them a colour would count
+    # twice.
     middle = magnitudes_NF.shape[1] // 2
     return np.column_stack([magnitudes_NF[:, middle], -np.diff(magnitudes_NF, axis=1)])
 
@@ -100,6 +103,7 @@ class KnnEstimator(PhotometricEstimator[Neighbours]):
     def _fit(cls, sample: Sample, settings: dict[str, Any], seed: int) -> Parts:
         differences = fit_band_differences(sample.magnitudes_NF)
         filled_NF = fill_missing_magnitudes(sample.magnitudes_NF, differences)
+        # Filling fails where a band has no galaxy in common with its neighbours: a tree refuses NaN.
         known_N = np.isfinite(filled_NF).all(axis=1)
         filled_NF, z_N = filled_NF[known_N], np.asarray(sample.z_N, dtype=np.float64)[known_N]
         if len(z_N) < 2:
@@ -114,6 +118,7 @@ class KnnEstimator(PhotometricEstimator[Neighbours]):
             "differences": differences,
             "shift": shift_F,
             "spread": spread_F,
+            # Half the bytes on disk and in an engine's object store; searches are in float64.
             "points": ((values_NF - shift_F) / spread_F).astype(np.float32),
             "z": z_N.astype(np.float32),
         }
@@ -122,6 +127,7 @@ class KnnEstimator(PhotometricEstimator[Neighbours]):
     @classmethod
     def _make_model(cls, parts: Parts) -> Neighbours:
         z_M = np.asarray(parts.arrays["z"], dtype=np.float64)
+        # The tree itself is not saved: scipy's can only be pickled.
         tree = cKDTree(np.asarray(parts.arrays["points"], dtype=np.float64))
         return Neighbours(tree, z_M, min(int(parts.settings["neighbours"]), len(z_M)))
 
@@ -141,9 +147,11 @@ def _measure_choices(
     filled_NF: Floats, z_N: Floats, settings: dict[str, Any], seed: int
 ) -> dict[tuple[str, str, int], float]:
     """Mean squared error on held-out rows for each choice of features, scaling and number of neighbours."""
+    # Each choice costs a tree and a search, so a random part of a large sample decides.
     order = np.random.default_rng(seed).permutation(len(z_N))[: settings["tuning_rows"]]
     held = max(1, round(settings["held_out"] * len(order)))
     valid, train = order[:held], order[held:]
+    # A tree gives index n for neighbours that a small sample does not have, which would be out of range.
     counts = sorted({min(int(k), len(train)) for k in settings["neighbours"]})
     errors = {}
     for features, scaling in product(settings["features"], settings["scalings"]):
@@ -151,6 +159,7 @@ def _measure_choices(
         shift_F, spread_F = fit_scaling(values_NF, scaling)
         points_NF = (values_NF - shift_F) / spread_F
         nearest_NK = _find(cKDTree(points_NF[train]), points_NF[valid], counts[-1])
+        # Neighbours come nearest first, so one search for the largest number gives the means for all smaller ones.
         means_NK = np.cumsum(z_N[train][nearest_NK], axis=1) / np.arange(1, counts[-1] + 1)
         for k in counts:
             errors[features, scaling, k] = float(np.mean((means_NK[:, k - 1] - z_N[valid]) ** 2))
@@ -160,10 +169,12 @@ def _measure_choices(
 def _find(tree: cKDTree, points_NF: Floats, k: int) -> npt.NDArray[np.intp]:
     """Row numbers of the k nearest, nearest first, shape (N, k)."""
     _, nearest = tree.query(points_NF, k=k, workers=count_threads())
+    # With k = 1 scipy drops the second axis.
     return np.asarray(nearest, dtype=np.intp).reshape(len(points_NF), k)
 
 
 def count_threads() -> int:
     """Return the threads a search may take: $OMP_NUM_THREADS (which Ray and Dask set), else the CPUs we may run on."""
+    # cpu_count would give all CPUs of the machine, also where the process is bound to two of them.
     asked = os.environ.get("OMP_NUM_THREADS", "")
     return int(asked) if asked.isdigit() and int(asked) > 0 else len(os.sched_getaffinity(0))

@@ -81,6 +81,7 @@ def load_response(name: str) -> tuple[Floats, Floats]:
         kcorrect has no such curve.
     """
     package = load_package("kcorrect.response")
+    # Response takes an absolute file name as it is. Looked for beforehand: what it raises itself is a bare ValueError.
     folder = os.path.join(os.path.dirname(load_package("kcorrect").__file__), "data", "responses")  # noqa: PTH118, PTH120
     if not os.path.exists(os.path.join(folder, f"{name}.dat")):  # noqa: PTH110, PTH118
         raise EstimatorError(f"kcorrect has no response curve {name!r}: its names are those of the files in {folder}")
@@ -111,6 +112,7 @@ def compute_band_flux(spectrum: tuple[Floats, Floats], response: tuple[Floats, F
     wavelength, transmission = response
     grid = np.linspace(wavelength.min(), wavelength.max(), 400)
     through = np.interp(grid, wavelength, transmission)
+    # Factors of 1 + z that all bands share are left out: the amplitude of a template is fitted anyway.
     seen_ZL = np.interp(grid / (1 + z_Z[:, None]), spectrum[0], spectrum[1], left=0.0, right=0.0)
     counted: Floats = np.trapezoid(seen_ZL * through * grid, grid, axis=1) / np.trapezoid(through / grid, grid)
     return counted
@@ -140,7 +142,9 @@ def compute_fluxes(responses: tuple[str, ...], z_Z: Floats, between: int) -> Flo
         ],
         axis=1,
     )
+    # Before the mixing: else the brighter of two neighbours would make up nearly all of each mixture.
     fluxes_ZTF /= np.maximum(fluxes_ZTF.mean(axis=2, keepdims=True), _TINY)
+    # arange leaves its end out; the 1e-9 lets the last template in.
     types = np.arange(0, fluxes_ZTF.shape[1] - 1 + 1e-9, 1 / (between + 1))
     lower = np.minimum(types.astype(int), fluxes_ZTF.shape[1] - 2)
     share_T = (types - lower)[None, :, None]
@@ -166,9 +170,11 @@ def compute_log_likelihood(fluxes_NF: Floats, weights_NF: Floats, templates_ZTF:
     ----------
     Benítez 2000, ApJ 536, 571, section 4.2; ``p_c_z_t.Bayes_likelihood`` of desc-bpz.
     """
+    # Redshifts and types as one axis, which turns both sums over the bands into matrix products.
     flat_KF = templates_ZTF.reshape(-1, templates_ZTF.shape[2])
     fot_NK = (fluxes_NF * weights_NF) @ flat_KF.T
     ftt_NK = weights_NF @ (flat_KF**2).T + _TINY
+    # The chi² of the fluxes alone is the same for all templates of a galaxy, and left out.
     fot_NK = 0.5 * (fot_NK**2 / ftt_NK - np.log(ftt_NK))
     shaped: Floats = fot_NK.reshape(len(fluxes_NF), *templates_ZTF.shape[:2])
     return shaped
@@ -186,14 +192,18 @@ def fit_prior(magnitudes_N: Floats, z_N: Floats) -> dict[str, float]:
     ----------
     Benítez 2000, ApJ 536, 571, equation 22 (one broad type instead of three).
     """
+    # BPZ has a fixed magnitude of 20. A percentile serves any sample, and a few very bright galaxies do not decide it.
     m0 = float(np.percentile(magnitudes_N, 1))
     excess_N = np.maximum(magnitudes_N - m0, 0.0)
+    # Spectroscopic redshifts of nearby galaxies may be 0 or below, by their own velocities.
     log_z_N = np.log(np.maximum(z_N, 1e-4))
     grid = np.linspace(0.005, max(1.5 * float(z_N.max()), 0.1), 300)
 
     def lose(parameters: Floats) -> float:
+        # Logarithms are searched, since all three must be positive.
         a, z0, k = np.exp(parameters)
         scale_N = z0 + k * excess_N
+        # The norm depends on the magnitude alone and smoothly: 40 integrals in place of one a galaxy.
         shape = np.linspace(0, excess_N.max() + 1e-6, 40)
         norm = np.trapezoid(grid**a * np.exp(-((grid / (z0 + k * shape)[:, None]) ** a)), grid, axis=1)
         log_norm_N = np.interp(excess_N, shape, np.log(norm + _TINY))
@@ -201,6 +211,7 @@ def fit_prior(magnitudes_N: Floats, z_N: Floats) -> dict[str, float]:
 
     start = np.log([2.0, max(float(np.median(z_N)) / 2, 0.01), 0.05])
     best = minimize(lose, start, method="Nelder-Mead", options={"maxiter": 400}).x
+    # Without a trend in the sample k runs towards 0 and its logarithm away without end: held to 0.0009 and 20.
     a, z0, k = (float(value) for value in np.exp(np.clip(best, -7, 3)))
     return {"a": a, "z0": z0, "k": k, "m0": m0}
 
@@ -222,6 +233,7 @@ def compute_prior(z_Z: Floats, magnitudes_N: Floats, prior: Mapping[str, float])
     """
     function = load_package("desc_bpz.prior_from_dict").prior_function
     parameters = {
+        # BPZ's names. One type: fractions by type and their slopes with magnitude are 1 and 0.
         "fo_arr": np.array([1.0]),
         "kt_arr": np.array([0.0]),
         "a_arr": np.array([prior["a"]]),
@@ -230,6 +242,7 @@ def compute_prior(z_Z: Floats, magnitudes_N: Floats, prior: Mapping[str, float])
         "mo": prior["m0"],
         "nt_array": [1],
     }
+    # A call a tenth of a magnitude, in place of one a galaxy.
     steps_N = np.round(magnitudes_N, 1)
     values, which_N = np.unique(steps_N, return_inverse=True)
     table = np.stack([function(z_Z, float(value), parameters, 1)[:, 0] for value in values])
@@ -277,6 +290,8 @@ class TemplateEstimator(PhotometricEstimator[Templates]):
         differences = fit_band_differences(sample.magnitudes_NF)
         prior_band = settings["prior_band"] or next((b for b in ("r", "i", "g") if b in bands), bands[len(bands) // 2])
         reference_N = fill_missing_magnitudes(sample.magnitudes_NF, differences)[:, bands.index(prior_band)]
+        # Where the prior's band is missing its magnitude comes from the neighbours; where that fails too there is no
+        # prior.
         known_N = np.isfinite(reference_N)
         prior = fit_prior(reference_N[known_N], np.asarray(sample.z_N, dtype=np.float64)[known_N])
         few = sample.take(np.random.default_rng(seed).permutation(len(sample))[: settings["tuning_rows"]])
@@ -297,6 +312,8 @@ class TemplateEstimator(PhotometricEstimator[Templates]):
     def _measure(cls, parts: Parts, sample: Sample) -> float:
         """Mean absolute dz of a fit with a given error floor."""
         z_N = cls(parts)._predict(np.asarray(sample.magnitudes_NF), np.asarray(sample.errors_NF))
+        # On galaxies that offsets and prior were fitted to as well: a zero point a band and four numbers, of 1,500
+        # galaxies.
         return float(np.nanmean(np.abs(z_N - sample.z_N) / (1 + sample.z_N)))
 
     @classmethod
@@ -315,9 +332,11 @@ class TemplateEstimator(PhotometricEstimator[Templates]):
         settings, arrays = self.parts.settings, self.parts.arrays
         fluxes_NF, weights_NF = _make_fluxes(magnitudes_NF - arrays["offsets"], errors_NF, settings["floor"])
         log_NZT = compute_log_likelihood(fluxes_NF, weights_NF, self._model.fluxes_ZTF)
+        # The chi² that was left out makes these large and positive: beyond 709 the exponential is infinite.
         log_NZT -= log_NZT.max(axis=(1, 2), keepdims=True)
         filled_NF = fill_missing_magnitudes(magnitudes_NF, arrays["differences"])
         reference_N = filled_NF[:, self.bands.index(settings["prior_band"])]
+        # Rows without that magnitude get a prior of magnitude 0, and are made NaN below.
         prior_NZ = compute_prior(self._model.z_Z, np.nan_to_num(reference_N), settings["prior"])
         pdf_NZ = np.exp(log_NZT).sum(axis=2) * prior_NZ
         total_N = pdf_NZ.sum(axis=1)
@@ -334,8 +353,11 @@ def _make_grid(settings: dict[str, Any], highest: float) -> Floats:
 
 def _make_fluxes(magnitudes_NF: Floats, errors_NF: Floats, floor: float) -> tuple[Floats, Floats]:
     """Fluxes relative to the galaxy's brightest band and their inverse variances (0: no magnitude)."""
+    # Fluxes near 1: the likelihood does not depend on their unit, and their squares stay far from underflow.
     relative_NF = magnitudes_NF - np.nanmin(magnitudes_NF, axis=1, keepdims=True)
     fluxes_NF = np.nan_to_num(10 ** (-0.4 * relative_NF))
+    # In magnitudes, before they become fluxes: templates are wrong by a share of the flux. An unknown error counts as
+    # 0.1 mag.
     errors_NF = np.hypot(np.where(np.isfinite(errors_NF), errors_NF, 0.1), floor)
     with np.errstate(divide="ignore"):
         weights_NF = np.where(fluxes_NF > 0, 1 / (fluxes_NF * errors_NF / _TO_MAG) ** 2, 0.0)
@@ -348,10 +370,12 @@ def _fit_offsets(sample: Sample, z_Z: Floats, templates_ZTF: Floats, *, rounds: 
     nearest_N = np.abs(z_Z[:, None] - np.asarray(sample.z_N)).argmin(axis=0)
     magnitudes_NF = np.asarray(sample.magnitudes_NF, dtype=np.float64)
     for _ in range(rounds):
+        # The floor is not yet chosen here; 0.05 is the middle one of those tried.
         fluxes_NF, weights_NF = _make_fluxes(magnitudes_NF - offsets_F, np.asarray(sample.errors_NF), 0.05)
         models_NTF = templates_ZTF[nearest_N]
         fot_NT = np.einsum("nf,ntf->nt", fluxes_NF * weights_NF, models_NTF)
         ftt_NT = np.einsum("nf,ntf->nt", weights_NF, models_NTF**2) + _TINY
+        # Offsets change which template is best, and that changes the offsets: hence the rounds.
         best_N = (fot_NT**2 / ftt_NT).argmax(axis=1)
         rows = np.arange(len(best_N))
         models_NF = models_NTF[rows, best_N] * (fot_NT / ftt_NT)[rows, best_N][:, None]
@@ -359,6 +383,7 @@ def _fit_offsets(sample: Sample, z_Z: Floats, templates_ZTF: Floats, *, rounds: 
             residual_NF = np.where(weights_NF > 0, -2.5 * np.log10(fluxes_NF / models_NF), np.nan)
         residual_NF[~np.isfinite(residual_NF)] = np.nan
         step_F = np.nan_to_num(np.nanmedian(residual_NF, axis=0))
+        # An offset common to all bands is taken up by the amplitude, and would drift from round to round.
         offsets_F += step_F - step_F.mean()
     return offsets_F
 
@@ -369,6 +394,7 @@ def _find_median(z_Z: Floats, pdf_NZ: Floats) -> Floats:
     upper_N = np.clip((cumulative_NZ < 0.5).sum(axis=1), 0, len(z_Z) - 1)
     rows = np.arange(len(pdf_NZ))
     step = z_Z[1] - z_Z[0]
+    # The probability of a grid point is taken to lie evenly within half a step of it, hence the 0.5 below.
     share_N = (cumulative_NZ[rows, upper_N] - 0.5) / np.maximum(pdf_NZ[rows, upper_N], _TINY)
     median: Floats = z_Z[upper_N] + step * (0.5 - share_N)
     return np.where(np.isfinite(pdf_NZ[:, 0]), median, np.nan)
