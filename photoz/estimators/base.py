@@ -43,6 +43,7 @@ class Inputs:
 
     def take(self, rows: slice) -> Self:
         """Return the inputs of some of the galaxies."""
+        # Slices, so that cutouts are views: a batch of 256 galaxies in four bands has 5 MB of them.
         cutouts_NBYX = None if self.cutouts_NBYX is None else self.cutouts_NBYX[rows]
         return replace(
             self,
@@ -86,6 +87,7 @@ class Pdfs:
     @classmethod
     def missing(cls, count: int) -> Self:
         """Return the densities of galaxies that have none."""
+        # A copy for the second column, since rows are filled in place later.
         nan = np.full(count, np.nan, dtype=np.float32)
         return cls(np.full((count, len(LEVELS)), np.nan, dtype=np.float32), nan, nan.copy())
 
@@ -111,6 +113,8 @@ class Estimates:
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
         """Return the estimates of all galaxies of the parts; all give p(z), or none does."""
+        # An estimator gives p(z) for all of its batches or for none; with both kinds, rows of p(z) would not be those
+        # of z_phot.
         pdfs = [part.pdf for part in parts if part.pdf is not None]
         return cls(
             np.concatenate([part.z_phot_N for part in parts]),
@@ -183,12 +187,14 @@ def check_bands(estimator: Estimator, survey: Survey) -> None:
     """
     needs = (("bands", estimator.bands, survey.bands), ("image bands", estimator.image_bands, survey.image_bands))
     for what, own, there in needs:
+        # By name, not by number or order: the survey may have more bands, in another order.
         missing = [band for band in own if band not in there]
         if missing:
             raise EstimatorError(
                 f"the {estimator.name} estimator was trained for {what} {own!r}, the survey {survey.name} has "
                 f"{there!r} and lacks {missing}: train one for this survey, or correct the section [survey]"
             )
+    # Only networks have one. A cutout is counted in pixels: at another scale the same galaxy has another size in it.
     scale = getattr(estimator, "pixel_scale", survey.pixel_scale)
     if estimator.image_bands and scale != survey.pixel_scale:
         raise EstimatorError(

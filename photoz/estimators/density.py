@@ -51,6 +51,8 @@ def find_local_median(density: Density, start_N: Tensor, reach: float, *, steps:
     steps : int
         Of Newton's.
     """
+    # The condition is 2 F(y) - F(y - reach) - F(y + reach) = 0: with these signs one product gives its left side, and
+    # of the densities its slope.
     shifts_3 = start_N.new_tensor([-reach, 0.0, reach])
     signs_3 = start_N.new_tensor([-1.0, 2.0, -1.0])
     y_N = start_N
@@ -58,6 +60,7 @@ def find_local_median(density: Density, start_N: Tensor, reach: float, *, steps:
         below_N3, density_N3 = density.measure(y_N.unsqueeze(1) + shifts_3)
         slope_N = (density_N3 @ signs_3).clamp_min(0.05)  # a maximum of the loss has a negative slope: walk off it
         step_N = (below_N3 @ signs_3) / slope_N
+        # A longer step could leap to a second peak, which the local median is there to pass over.
         y_N = y_N - step_N.clamp(-reach / 2, reach / 2)
     return y_N
 
@@ -71,6 +74,7 @@ class BinnedDensity(NamedTuple):
     def compute_cdf(self, y_NM: Tensor) -> Tensor:
         """Return the probability below each value, shape (N, M)."""
         bin_NM, share_NM = self._locate(y_NM)
+        # A value outside the bins is counted to the outermost one; its share, clamped, makes that 0 or 1.
         below_NM = (self.probabilities.cumsum(dim=1) - self.probabilities).gather(1, bin_NM)
         return below_NM + share_NM.clamp(0, 1) * self.probabilities.gather(1, bin_NM)
 
@@ -85,12 +89,15 @@ class BinnedDensity(NamedTuple):
         above_NB = self.probabilities.cumsum(dim=1)
         bin_NQ = torch.searchsorted(above_NB, levels_NQ.contiguous()).clamp(0, above_NB.shape[1] - 1)
         inside_NQ = self.probabilities.gather(1, bin_NQ)
+        # From the bin's upper edge, which the sum that was searched is of; an empty bin has no share to divide by.
         share_NQ = 1 - (above_NB.gather(1, bin_NQ) - levels_NQ) / inside_NQ.clamp_min(1e-12)
         y_NQ = self.edges[bin_NQ] + share_NQ.clamp(0, 1) * (self.edges[1] - self.edges[0])
+        # Float32 sums and shares are rounded, so that the values of close levels could change places.
         return torch.cummax(y_NQ, dim=1).values
 
     def _locate(self, y_NM: Tensor) -> tuple[Tensor, Tensor]:
         position_NM = (y_NM - self.edges[0]) / (self.edges[1] - self.edges[0])
+        # Not clamped with it: the position tells `measure` which values lie outside.
         bin_NM = position_NM.floor().clamp(0, len(self.edges) - 2)
         return bin_NM.long(), position_NM - bin_NM
 
@@ -98,6 +105,7 @@ class BinnedDensity(NamedTuple):
 def mix_gaussians(parameters_NKP: Tensor) -> Mixture:
     """Return the mean of the members' mixtures: K * C components a galaxy, from K outputs of 3 C numbers."""
     logits, centres, logs = parameters_NKP.chunk(3, dim=2)
+    # Each member counts alike, so that all components together have a weight of 1.
     weights = torch.softmax(logits, dim=2) / parameters_NKP.shape[1]
     return Mixture(weights.flatten(1), centres.flatten(1), logs.clamp(*LOG_WIDTHS).exp().flatten(1))
 
@@ -123,7 +131,10 @@ def compute_binned_loss(parameters_NKP: Tensor, y_N: Tensor) -> Tensor:
     """Return the negative log likelihood of each galaxy under each member's binned density, shape (N, K)."""
     edges = make_edges(parameters_NKP)
     width = edges[1] - edges[0]
+    # A galaxy beyond the bins counts to the outermost: it would else have no likelihood, and the loss be infinite.
     bin_N = ((y_N - edges[0]) / width).floor().clamp(0, len(edges) - 2).long()
     logs = functional.log_softmax(parameters_NKP, dim=2)
     own = logs.gather(2, bin_N[:, None, None].expand(-1, logs.shape[1], 1)).squeeze(2)
+    # The density within a bin is its probability over its width: so losses of heads with other bins, and mixtures,
+    # compare.
     return torch.log(width) - own

@@ -55,6 +55,8 @@ class TrainingDistance:
         self.points_MC = np.ascontiguousarray(points_MC, dtype=np.float32)
         self.limits = np.asarray(limits, dtype=np.float64)
         self.neighbours = neighbours
+        # The tree works in float64: given float32 it would hold a copy of its own beside this one, which neighbours are
+        # read from.
         self._points_MC = self.points_MC.astype(np.float64)
         self._tree = cKDTree(self._points_MC, leafsize=32)  # a sixth faster than with the default 16
 
@@ -97,8 +99,10 @@ class TrainingDistance:
             )
         kept = np.sort(np.random.default_rng(seed).permutation(len(features_NC))[:most])
         self = cls(features_NC[kept], np.ones(2), min(neighbours, len(kept) - 1))
+        # Each reference galaxy is its own nearest neighbour, at distance 0, and would make the limits too small.
         raw_N2 = self._measure_raw(self._points_MC, skip=1)
         raw_limits = np.maximum(np.quantile(raw_N2, quantile, axis=0), _TINY)
+        # Two limits that 1 % exceed each would flag up to 2 %: one factor on both brings their maximum back to 1 %.
         both = np.quantile((raw_N2 / raw_limits).max(axis=1), quantile)
         return cls(features_NC[kept], raw_limits * max(float(both), _TINY), self.neighbours)
 
@@ -153,12 +157,14 @@ class TrainingDistance:
         return np.concatenate(blocks) if blocks else np.empty((0, 2))
 
     def _measure_block(self, features_NC: Floats, skip: int) -> npt.NDArray[np.float64]:
+        # A list of ranks, not a number: scipy then leaves out the nearest, and keeps the second axis for one neighbour.
         wanted = list(range(1 + skip, self.neighbours + 1 + skip))
         distance_NK, nearest_NK = self._tree.query(features_NC, k=wanted)
         near_NKC = self._points_MC[nearest_NK]
         centre_NC = near_NKC.mean(axis=1)
         aside_NC = features_NC - centre_NC
         spread_NCC = _compute_spread(near_NKC - centre_NC[:, None])
+        # The last axis for numpy 2, which takes a stack of vectors for a matrix.
         solved_NC = np.linalg.solve(spread_NCC, aside_NC[..., None])[..., 0]
         return np.column_stack([distance_NK.mean(axis=1), np.sqrt((aside_NC * solved_NC).sum(axis=1))])
 

@@ -45,6 +45,7 @@ def write_folder(
         _write(join(location, name), content)
     for name, text in (texts or {}).items():
         _write(join(location, name), text.encode())
+    # After a crash in between the folder has no manifest, and `read_manifest` says that there is no estimator.
     write_json(join(location, MANIFEST), manifest)
 
 
@@ -61,6 +62,7 @@ def read_manifest(location: str) -> dict[str, object]:
             manifest: dict[str, object] = json.loads(file.read())
     except FileNotFoundError as error:
         raise EstimatorError(f"no trained estimator at {location!r}: run jobs/train_dr4.py first") from error
+    # json's error, and that of bytes that are no UTF-8, are both of this class.
     except ValueError as error:
         raise EstimatorError(f"{location}/{MANIFEST} is not JSON: {error}; train the estimator again") from error
     return manifest
@@ -107,12 +109,14 @@ def load_recalibration(location: str) -> Recalibration | None:
     EstimatorError
         There is no estimator, or its arrays are damaged.
     """
+    # Only for its error: without a manifest the arrays may be those of a write that was cut off.
     read_manifest(location)
     for name in (WEIGHTS, ARRAYS):
         try:
             arrays = read_arrays(location, name)
         except FileNotFoundError:
             continue
+        # By the arrays' names and not through the class, so that nobody imports torch to evaluate a catalogue.
         if any(key.startswith("recalibration_") for key in arrays):
             return Recalibration.from_arrays(arrays)
     return None

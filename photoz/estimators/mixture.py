@@ -55,6 +55,7 @@ def compute_log_likelihood(log_weights: Tensor, centres: Tensor, logs: Tensor, y
 
 def split_members(mixture: Mixture, members: int) -> Mixture:
     """Take the mean of K mixtures apart: N * K mixtures, those of a galaxy one after the other."""
+    # `MixtureEnsemble.mix` lays a member's components side by side, which this relies on.
     weights, centres, widths = (values.reshape(len(values) * members, values.shape[1] // members) for values in mixture)
     return Mixture(weights * members, centres, widths)
 
@@ -73,6 +74,7 @@ def compute_density(mixture: Mixture, values_Z: Tensor) -> Tensor:
     """Return the density at each of the values, shape (N, Z)."""
     pulls = (values_Z[None, :, None] - mixture.centres.unsqueeze(1)) / mixture.widths.unsqueeze(1)
     scale = mixture.weights / mixture.widths / math.sqrt(2 * math.pi)
+    # In place: of a grid of hundreds of redshifts and 25 Gaussians each copy is some 10,000 numbers a galaxy.
     heights = torch.exp_(pulls.square_().mul_(-0.5).clamp_(min=_LEAST))
     return (heights * scale.unsqueeze(1)).sum(dim=2)
 
@@ -95,7 +97,9 @@ def compute_mapped_density(mixture: Mixture, values_Z: Tensor, levels_NQ: Tensor
     """
     shares = torch.diff(levels_NQ.new_tensor(LEVELS))
     middles = 0.5 * (levels_NQ[:, 1:] + levels_NQ[:, :-1])
+    # Levels strictly rise in float64, and may meet once they are float32.
     slopes = shares / torch.diff(levels_NQ, dim=1).clamp_min(1e-7)
+    # Below the first middle and above the last H' is constant; the trapezoids know nothing of these ends.
     ends = slopes[:, 0] * middles[:, 0] + slopes[:, -1] * (1 - middles[:, -1])
     slopes = slopes / (torch.trapezoid(slopes, middles, dim=1) + ends).unsqueeze(1)
     cdf = measure_cdf(mixture, values_Z.expand(len(levels_NQ), -1)).contiguous()
@@ -110,6 +114,8 @@ def find_median(mixture: Mixture, *, steps: int = 7) -> Tensor:
 
     Newton's steps, held within a bracket that shrinks at each (Numerical Recipes, 3rd edition, section 9.4).
     """
+    # Half of the probability lies below the median, so the outermost component's 5 widths bracket it with room to
+    # spare.
     low = (mixture.centres - 5 * mixture.widths).amin(dim=1, keepdim=True)
     high = (mixture.centres + 5 * mixture.widths).amax(dim=1, keepdim=True)
     value = (mixture.weights * mixture.centres).sum(dim=1, keepdim=True)
@@ -144,10 +150,12 @@ def find_quantiles(mixture: Mixture, levels_NQ: Tensor, *, tolerance: float = 1e
     """
     parts = zip(*(torch.split(values, _PART) for values in (*mixture, levels_NQ)), strict=True)
     firsts = [_guess(Mixture(*part), levels) for *part, levels in parts]
+    # torch.cat takes no empty list, and an empty partition has no galaxies.
     if not firsts:
         return torch.empty_like(levels_NQ)
     low, high, value, moved = (torch.cat(values) for values in zip(*firsts, strict=True))
     for _ in range(most_steps - 1):
+        # Few galaxies need more than the first step, so that only those go on.
         rows = torch.nonzero((moved > tolerance).any(dim=1)).squeeze(1)
         if not len(rows):
             break
@@ -155,6 +163,7 @@ def find_quantiles(mixture: Mixture, levels_NQ: Tensor, *, tolerance: float = 1e
         stepped = _step(few, low[rows], high[rows], value[rows], levels_NQ[rows])
         for whole, part in zip((low, high, value, moved), stepped, strict=True):
             whole[rows] = part
+    # Each quantile is found for itself, to within a tolerance, so that two close ones could change places.
     return value.cummax(dim=1).values
 
 
@@ -166,12 +175,15 @@ def _guess(mixture: Mixture, levels_NQ: Tensor) -> tuple[Tensor, Tensor, Tensor,
     """Bracket each quantile, guess it between and take one step: low, high, value and by how much it moved."""
     weights, centres, widths = mixture
     mean = (weights * centres).sum(dim=1, keepdim=True)
+    # The law of total variance: of the components' own and between their centres.
     spread = (weights * (widths**2 + (centres - mean) ** 2)).sum(dim=1, keepdim=True).sqrt()
     ends = (centres - 6 * widths).amin(dim=1, keepdim=True), (centres + 6 * widths).amax(dim=1, keepdim=True)
     inner = mean + spread * _SPACING.to(mean)
+    # The ends go wherever a component reaches: a far narrow one may lie outside ten spreads of all together.
     grid = torch.cat([ends[0].minimum(inner[:, :1] - spread), inner, ends[1].maximum(inner[:, -1:] + spread)], dim=1)
     below, density = measure(mixture, inner)
     none = torch.zeros_like(mean)
+    # 0 and 1 at the ends by decree, so that every level lies in some cell.
     cdf, pdf = torch.cat([none, below, none + 1], dim=1), torch.cat([none, density, none], dim=1)
     upper = torch.searchsorted(cdf, levels_NQ.contiguous()).clamp(1, grid.shape[1] - 1)
     low, below, before = (values.gather(1, upper - 1) for values in (grid, cdf, pdf))
@@ -200,7 +212,10 @@ def _step(
     """
     cdf, density = measure(mixture, value)
     excess = cdf - levels
+    # The bracket closes in at every step, also where Newton's goes astray: a plateau between two peaks has hardly any
+    # density.
     low, high = torch.where(excess < 0, value, low), torch.where(excess < 0, high, value)
+    # The density is 0 between far components: held, the step leads out of the bracket, which is then halved.
     newton = value - excess / density.clamp_min(1e-12)
     outside = (newton < low - _SLACK) | (newton > high + _SLACK)
     stepped = torch.where(outside, 0.5 * (low + high), newton)
@@ -212,6 +227,7 @@ _SLACK = 2e-3  # beyond the bracket, whose ends a rounded probability may have m
 
 def measure_cdf(mixture: Mixture, values_NQ: Tensor) -> Tensor:
     """Return the probability below values, shape (N, Q)."""
+    # addcmul makes the pulls in one pass over memory: (y - centre) scale as y scale - centre scale.
     scale = math.sqrt(0.5) / mixture.widths
     pulls = torch.addcmul(-(mixture.centres * scale).unsqueeze(1), values_NQ.unsqueeze(2), scale.unsqueeze(1))
     return 0.5 + 0.5 * (torch.erf_(pulls) * mixture.weights.unsqueeze(1)).sum(dim=2)

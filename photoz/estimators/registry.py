@@ -50,6 +50,7 @@ def load_estimator(location: str) -> Estimator:
     EstimatorError
         There is no estimator, or its manifest names one that this version does not know.
     """
+    # Only names of the list are imported: a manifest must not be able to name any code.
     name = read_manifest(location).get("estimator")
     if name not in CLASSES:
         raise EstimatorError(f"{location!r} holds an estimator named {name!r}; known are {sorted(CLASSES)}")

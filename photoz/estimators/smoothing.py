@@ -74,7 +74,9 @@ def compute_smoothing_weights(z_N: npt.ArrayLike, *, width: float = 0.08) -> npt
     place_N = ((z_N - z_N.min()) / step).astype(np.int64)
     counts = np.bincount(place_N).astype(np.float64)
     actual = gaussian_filter1d(counts, _FINE)
+    # One more than the steps in a width: a running median needs a middle.
     smooth = gaussian_filter1d(median_filter(actual, size=_STEPS + 1), _STEPS / 4)
+    # The prior in both: where there are no galaxies the ratio tends to 1 and does not divide by 0.
     return _bound(((smooth + _PRIOR) / (actual + _PRIOR))[place_N])
 
 
@@ -84,6 +86,8 @@ def _bound(weights_N: Floats) -> npt.NDArray[np.float64]:
     def exceed(log_scale: float) -> float:
         return float(np.clip(weights_N * np.exp(log_scale), LEAST, LARGEST).mean() - 1)
 
+    # At the one end every weight is clipped to the least, at the other to the largest, so that the mean crosses 1 in
+    # between.
     low, high = -np.log(weights_N.max()), -np.log(weights_N.min())
     scale = np.exp(brentq(exceed, low + np.log(LEAST), high + np.log(LARGEST), xtol=1e-13))
     return np.asarray(np.clip(weights_N * scale, LEAST, LARGEST), dtype=np.float64)

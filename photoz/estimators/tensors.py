@@ -47,8 +47,10 @@ def put_weights(network: N, arrays: Mapping[str, npt.NDArray[Any]], prefix: str 
     EstimatorError
         Names or shapes do not fit.
     """
+    # The prefix ends in a dot, so that "1." does not take the arrays of "10.".
     weights = {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
     try:
+        # A copy: arrays that are read from bytes may be read-only, which torch warns about.
         network.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in weights.items()})
     except RuntimeError as error:
         raise EstimatorError(f"weights do not fit the network ({error}): train the estimator again") from error

@@ -75,8 +75,10 @@ class MixtureEnsemble(nn.Module):
         self.members = recipe.members
         self.components = recipe.components
         self.dropout = recipe.dropout
+        # A weight, a centre and a width for each Gaussian.
         sizes = (inputs, *recipe.hidden, 3 * recipe.components)
         shapes = list(pairwise(sizes))
+        # One tensor for all members: a loop over them would make as many small products in place of a batched one.
         self.weights = nn.ParameterList([torch.empty(recipe.members, *shape) for shape in shapes])
         self.biases = nn.ParameterList([torch.zeros(recipe.members, 1, shape[1]) for shape in shapes])
         self._initialise()
@@ -88,6 +90,7 @@ class MixtureEnsemble(nn.Module):
             nn.init.normal_(weight, std=math.sqrt(2.0 / weight.shape[1]))
         self.weights[-1].mul_(0.3)
         count = self.components
+        # The widths, on the next line, start at exp(-0.7), half of the targets' spread.
         self.biases[-1][:, :, count : 2 * count] = torch.linspace(-1.5, 1.5, count)
         self.biases[-1][:, :, 2 * count :] = -0.7
 
@@ -95,16 +98,21 @@ class MixtureEnsemble(nn.Module):
         """Return log weights, centres and log widths, (K, N, C) each, of features (K, N, I) or (N, I)."""
         values = features if features.dim() == 3 else features.expand(len(self.biases[0]), -1, -1)
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            # In place only where no gradient is asked for: SiLU's needs its input.
             values = nn.functional.silu(torch.baddbmm(bias, values, weight), inplace=not torch.is_grad_enabled())
             if self.dropout:
                 values = nn.functional.dropout(values, self.dropout, self.training)
         values = torch.baddbmm(self.biases[-1], values, self.weights[-1])
         logits, centres, logs = values.chunk(3, dim=2)
+        # Without a lower limit a component can settle on one training galaxy with a width of 0 and a likelihood without
+        # bound.
         return torch.log_softmax(logits, dim=2), centres, logs.clamp(_LOWEST, _HIGHEST)
 
     def mix(self, features_NI: Tensor) -> Mixture:
         """Return the mean of the members' mixtures: K * C components a galaxy, those of a member side by side."""
         log_weights, centres, logs = (values.transpose(0, 1).flatten(1) for values in self(features_NI))
+        # All members' Gaussians as one mixture: the mean of densities is a density, where a mean of quantiles would
+        # hide that members disagree.
         return Mixture(log_weights.exp() / len(self.biases[0]), centres, logs.exp())
 
 
@@ -126,4 +134,5 @@ def sum_losses(output: tuple[Tensor, Tensor, Tensor], targets_KN: Tensor, weight
     """
     log_weights, centres, logs = output
     likelihoods = compute_log_likelihood(log_weights, centres, logs, targets_KN.unsqueeze(2))
+    # Summed over members: each then has the gradients that it would have alone.
     return -(likelihoods if weights_KN is None else likelihoods * weights_KN).mean(dim=1).sum()

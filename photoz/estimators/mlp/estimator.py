@@ -95,12 +95,16 @@ class MlpEstimator(PhotometricEstimator[MlpModel]):
         rng = np.random.default_rng(seed)
 
         def draw() -> npt.NDArray[np.float32]:
+            # Anew for each epoch, so that a galaxy is seen with other bands missing each time. Of galaxies faint in u
+            # that are told to be not detected, a fit without this has a CRPS of 0.01658 in place of 0.01538
+            # (docs/benchmarks/mlp-levers.md).
             dark_NF = choose_dark(sample.magnitudes_NF, sample.errors_NF, recipe.dark_fraction, rng)
             dropped = drop_bands(darken_bands(sample, dark_NF), recipe.band_dropout, rng)
             return features.apply(dropped.magnitudes_NF, dropped.errors_NF, dropped.not_detected_NF)
 
         with torch.random.fork_rng():
             torch.manual_seed(seed)
+            # F magnitudes, F - 1 colours, F errors and F masks: `FluxFeatures`.
             network = MixtureEnsemble(4 * len(sample.bands) - 1, recipe).to(choose_device())
             targets_N = ((y_N - target[0]) / target[1]).astype(np.float32)
             fit_ensemble(network, draw, targets_N, recipe=recipe, fold_N=fold_N, weights_N=weights_N)
@@ -114,6 +118,7 @@ class MlpEstimator(PhotometricEstimator[MlpModel]):
 
     @classmethod
     def _make_model(cls, parts: Parts) -> MlpModel:
+        # JSON gives a list back for the tuple.
         recipe = EnsembleRecipe(**{**parts.settings, "hidden": tuple(parts.settings["hidden"])})
         network = MixtureEnsemble(4 * len(parts.bands) - 1, recipe).to(choose_device()).eval()
         put_weights(network, parts.arrays)
@@ -121,9 +126,11 @@ class MlpEstimator(PhotometricEstimator[MlpModel]):
         ensemble = EnsembleModel(FluxFeatures.from_arrays(parts.arrays), network, *target)
         recalibration = Recalibration.from_arrays(parts.arrays)
         distance = TrainingDistance.from_arrays(parts.arrays)
+        # From ln(1 + z) to the standardised target that the mixtures are in.
         return MlpModel(ensemble, recipe.members, recipe.reach / ensemble.spread, recalibration, distance)
 
     def _predict(self, magnitudes_NF: Floats, errors_NF: Floats) -> Floats:
+        # Without word of it, a missing band counts as not observed: flux 0 would be a claim.
         return self._predict_points(magnitudes_NF, errors_NF, np.zeros(magnitudes_NF.shape, dtype=bool))
 
     def _predict_points(
@@ -149,6 +156,8 @@ class MlpEstimator(PhotometricEstimator[MlpModel]):
         pdfs = Pdfs(
             self._to_redshift([quantiles]).astype(np.float32),
             torch.cat(spreads).cpu().numpy(),
+            # Missing magnitudes are filled here: a galaxy without r, which magnitude and colours hang on, is flagged
+            # more often, 20 % in place of 1 % (docs/benchmarks/pdf.md).
             self._model.distance.measure(select_distinct(features_NC)),
         )
         return self._to_redshift(points), pdfs
@@ -193,6 +202,7 @@ class MlpEstimator(PhotometricEstimator[MlpModel]):
         z_Z = np.asarray(z_grid, dtype=np.float64)
         grid = ((np.log1p(z_Z) - self._model.ensemble.mean) / self._model.ensemble.spread).astype(np.float32)
         values = torch.from_numpy(grid).to(choose_device())
+        # From a density in the standardised ln(1 + z) to one in z.
         jacobian_Z = (1.0 / (self._model.ensemble.spread * (1.0 + z_Z))).astype(np.float32)
         pdf_NZ = np.full((len(inputs), len(z_Z)), np.nan, dtype=np.float32)
         usable = np.flatnonzero(np.isfinite(inputs.magnitudes_NF).any(axis=1))
@@ -238,10 +248,16 @@ def fit_ensemble(
     device = choose_device()
     targets = torch.from_numpy(targets_N).to(device)
     weights = None if weights_N is None else torch.from_numpy(weights_N.astype(np.float32)).to(device)
+    # Each member leaves out one fold, so that the recalibration has galaxies that some member never saw and none is
+    # held back from all.
     own = [torch.from_numpy(np.flatnonzero(fold_N != find_left_out(member))) for member in range(recipe.members)]
+    # Folds may differ by a galaxy, and the members' rows must stack: the last of the longer ones sit out an epoch,
+    # others in the next.
     least = min(len(rows) for rows in own)
+    # At least eight steps an epoch, for small samples too.
     size = max(8, min(recipe.batch_size, least // 8))
     each = least // size
+    # Counted by all galaxies, a fifth more than a member sees in an epoch: 40 epochs by count are 50 of its own.
     steps = min(max(recipe.epochs * (len(targets) // size), recipe.least_steps), recipe.most_steps)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.99)
@@ -260,6 +276,7 @@ def fit_ensemble(
         optimizer.zero_grad()
         loss = sum_losses(network(features[rows]), targets[rows], None if weights is None else weights[rows])
         loss.backward()  # type: ignore[no-untyped-call]
+        # The norm is over all members together, which grows with their number.
         nn.utils.clip_grad_norm_(network.parameters(), 5.0 * recipe.members)
         optimizer.step()
         schedule.step()
@@ -270,5 +287,6 @@ def fit_ensemble(
 @torch.no_grad()
 def _move(averages: list[Tensor], parameters: list[Tensor], count: Tensor | int, *, most: float) -> None:
     """Move running averages towards the parameters: the sooner, the fewer steps are in them."""
+    # With the full decay from the start the first weights, which are random, would count for hundreds of steps.
     done = int(count)
     torch._foreach_lerp_(averages, parameters, 1.0 - min(most, done / (9 + done)))

@@ -30,6 +30,7 @@ def drop_bands(sample: Sample, fraction: float, rng: np.random.Generator) -> Sam
         In 0..1, of the galaxies.
     rng : numpy.random.Generator
     """
+    # Drawn for all and then cut to a fraction: how many random numbers are drawn does not depend on the fraction.
     lost_NF = choose_lost(len(sample), len(sample.bands), rng)
     return remove_bands(sample, lost_NF & (rng.random((len(sample), 1)) < fraction))
 
@@ -49,6 +50,8 @@ def choose_lost(count: int, bands: int, rng: np.random.Generator) -> Mask:
     band_F = np.arange(bands)
     kind = rng.random((count, 1))
     one = band_F == rng.integers(bands, size=(count, 1))
+    # From 1: a cut at 0 would take every band, and the galaxy keep all. With one band the upper end must still lie
+    # above.
     cut = rng.integers(1, max(bands, 2), size=(count, 1))
     some = rng.random((count, bands)) < 0.5
     lost_NF: Mask = np.select([kind < 0.5, kind < 0.7, kind < 0.8], [one, band_F >= cut, band_F < cut], some)
@@ -71,6 +74,7 @@ def choose_dark(magnitudes_NF: Floats, errors_NF: Floats, fraction: float, rng: 
     ndarray of bool, shape (N, F)
     """
     with np.errstate(invalid="ignore"):
+        # By the magnitude's error alone: the share of the flux that its error is. NaN errors compare as False.
         faint_NF = np.isfinite(magnitudes_NF) & (errors_NF > _FAINT)
     return np.asarray(faint_NF & (rng.random(magnitudes_NF.shape) < fraction))
 
@@ -79,6 +83,7 @@ def remove_bands(sample: Sample, lost_NF: Mask) -> Sample:
     """Take bands from galaxies as if they had not been observed, unless a galaxy would have none left."""
     kept_N = (np.isfinite(sample.magnitudes_NF) & ~lost_NF).any(axis=1)
     lost_NF = lost_NF & np.asarray(kept_N)[:, None]
+    # A band that is taken away was not observed, so that it cannot have gone undetected.
     dark_NF = None if sample.not_detected_NF is None else sample.not_detected_NF & ~lost_NF
     return replace(sample, magnitudes_NF=np.where(lost_NF, np.nan, sample.magnitudes_NF), not_detected_NF=dark_NF)
 
