@@ -41,6 +41,7 @@ def write_folder(
         By the name of their file.
     """
     for name, values in arrays.items():
+        # safetensors asks for contiguous arrays, which a transposed view is not.
         content = save_arrays({key: np.ascontiguousarray(value) for key, value in values.items()})
         _write(join(location, name), content)
     for name, text in (texts or {}).items():

@@ -23,6 +23,7 @@ from photoz.survey.settings import Survey
 from photoz.training.settings import Network, Training
 
 FORMAT_VERSION = 2
+# Asked for at loading, so that an old manifest is refused by name and not by a KeyError somewhere within.
 _KEYS = ("bands", "image_bands", "cutout_size", "pixel_scale", "head", "unimaged", "scaling")
 
 
@@ -60,6 +61,8 @@ class NetworkEstimator(ABC):
     """Whether in training missing magnitudes are filled from neighbouring bands; else they are NaN."""
 
     def __post_init__(self) -> None:
+        # In evaluation mode, else dropout and batch statistics would make each estimate depend on chance and on its
+        # batch.
         self.network.to(self.device).eval()
 
     @property
@@ -114,6 +117,7 @@ class NetworkEstimator(ABC):
             cutout_size=settings.cutout_size if cls.reads_images else 0,
             pixel_scale=survey.pixel_scale,
             head=cls.make_head(settings.network),
+            # Of the survey, for the network without images too: VIKING's bands are missing together whoever reads them.
             unimaged=tuple(band for band in survey.bands if band not in survey.image_bands),
         )
 
@@ -188,6 +192,7 @@ class NetworkEstimator(ABC):
             arrays = read_arrays(location, WEIGHTS)
         except FileNotFoundError as error:
             raise EstimatorError(f"{location}/{WEIGHTS} is missing: train the estimator again") from error
+        # The scale of the targets is a buffer of the network, and comes back with its weights.
         network = put_weights(cls.make_network(layout), arrays)
         others = {key: value for key, value in arrays.items() if not key.startswith(PREFIX)}
         return cls(layout, scaling, network, manifest.get("record", {}), **cls.from_arrays(others, scaling))

@@ -74,7 +74,10 @@ def prepare_batch(
         images_NBYX, seen_NB = scale_cutouts(tensor_NBYX)
     photometry = Photometry.prepare(inputs.magnitudes_NF, inputs.not_detected_NF, scaling, device)
     if fill:
+        # Here and not in the network: the paper's network takes magnitudes as numbers, and has no input that says one
+        # was filled.
         photometry = replace(photometry, values_NF=torch.from_numpy(scaling.apply(inputs.magnitudes_NF)).to(device))
+    # In float64 until the logarithm is taken, and float32 only as the network sees it.
     target_N = torch.from_numpy(np.log1p(np.asarray(z_spec_N, dtype=np.float64)).astype(np.float32)).to(device)
     weights = None if weight_NK is None else torch.from_numpy(weight_NK).to(device)
     return Batch(photometry, images_NBYX, seen_NB, target_N, weights)
@@ -82,6 +85,8 @@ def prepare_batch(
 
 def turn_images(images_NBYX: Tensor, turn: int) -> Tensor:
     """Apply one of the 8 flips and turns: ``turn % 4`` quarter turns, and from 4 on a left-right flip before."""
+    # The sky has no handedness: a flipped galaxy is as likely as itself, and quarter turns need no resampling of
+    # pixels.
     flipped_NBYX = images_NBYX.flip(3) if turn >= TURNS // 2 else images_NBYX
     return torch.rot90(flipped_NBYX, turn % 4, (2, 3))
 
@@ -100,8 +105,10 @@ def augment(images_NBYX: Tensor, generator: torch.Generator) -> Tensor:
     -------
     Tensor, shape (N, B, Y, X)
     """
+    # Drawn on the CPU, so that a seed gives the same turns with and without a GPU.
     turn_N = torch.randint(TURNS, (len(images_NBYX),), generator=generator).to(images_NBYX.device)
     turned_NBYX = images_NBYX.clone()
+    # From 1: turn 0 leaves an image as it is, which the clone already holds.
     for turn in range(1, TURNS):
         rows = torch.nonzero(turn_N == turn).squeeze(1)
         turned_NBYX[rows] = turn_images(images_NBYX[rows], turn)

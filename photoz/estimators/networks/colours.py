@@ -46,7 +46,9 @@ class ColourDistance:
         seed : int
             Of the choice of reference galaxies.
         """
+        # The distance takes no NaN, which a galaxy without any magnitude would give.
         colours_NF = compute_colours(magnitudes_NF[np.isfinite(magnitudes_NF).any(axis=1)], scaling)
+        # Scaled, so that a colour with little spread counts as much as the magnitude.
         scale_2F = np.stack([colours_NF.mean(axis=0), np.maximum(colours_NF.std(axis=0), 1e-6)])
         return cls(scaling, scale_2F, TrainingDistance.fit((colours_NF - scale_2F[0]) / scale_2F[1], seed=seed))
 
@@ -63,6 +65,7 @@ class ColourDistance:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], scaling: MagnitudeScaling) -> Self | None:
         """Make it again from the arrays of `to_arrays`; None where they are not there."""
+        # A network with a point head has neither p(z) nor a distance.
         return cls(scaling, arrays[_KEY], TrainingDistance.from_arrays(arrays)) if _KEY in arrays else None
 
 

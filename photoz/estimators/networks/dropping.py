@@ -40,14 +40,17 @@ def drop_inputs(
         A galaxy that would be left with nothing keeps all its magnitudes.
     """
     rows, bands = photometry.values_NF.shape
+    # All draws at once and on the CPU: what is dropped follows from the seed, whichever device the network is on.
     draw_ND = torch.rand(rows, bands + 3, generator=generator).to(photometry.values_NF.device)
     dropped_NF = draw_ND[:, :bands] < settings.band
     dropped_NF |= (draw_ND[:, bands] < settings.unimaged).unsqueeze(1) & unimaged_F
     has_image_N = torch.zeros(rows, dtype=torch.bool, device=dropped_NF.device)
     if seen_NB is not None:
         seen_NB = seen_NB & (draw_ND[:, bands + 1] >= settings.image).unsqueeze(1)
+        # After the image was dropped: only where it is still there may all magnitudes go.
         has_image_N = seen_NB.any(dim=1)
     dropped_NF |= ((draw_ND[:, bands + 2] < settings.photometry) & has_image_N).unsqueeze(1)
+    # Bands that the survey lacks anyway count as well, so that none is left with the few it had.
     left_N = (torch.isfinite(photometry.values_NF) & ~dropped_NF).any(dim=1) | has_image_N
     return photometry.drop(dropped_NF & left_N.unsqueeze(1)), seen_NB
 
@@ -73,4 +76,5 @@ def drop_image_bands(
     chosen_NB = torch.nn.functional.one_hot(band_N, bands).bool() & (draw_N2[:, :1] < chance)
     left_NB = seen_NB & ~chosen_NB
     left_NB = torch.where(left_NB.any(dim=1, keepdim=True), left_NB, seen_NB)
+    # Pixels of 0 are what a band without an image has after scaling.
     return images_NBYX * left_NB[:, :, None, None], left_NB

@@ -89,6 +89,7 @@ class HybridEstimator(NetworkEstimator):
         network = MaskedNetwork(
             len(layout.bands), image_bands=len(layout.image_bands), cutout_size=layout.cutout_size, head=layout.head
         )
+        # Into the buffer, which is saved: a network that is loaded has it from its weights, whatever this is told.
         network.target_scale.copy_(torch.tensor(target_scale))
         return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
@@ -111,6 +112,7 @@ class HybridEstimator(NetworkEstimator):
         galaxies, magnitudes, seed
             As in `NetworkEstimator.calibrate`; an estimator without densities is returned as it is.
         """
+        # A point has nothing to recalibrate, and the distance is reported with p(z) alone.
         if not self.gives_pdf:
             return self
         distance = ColourDistance.fit(np.concatenate(list(magnitudes)), self.scaling, seed=seed)
@@ -144,9 +146,12 @@ class HybridEstimator(NetworkEstimator):
         Rows that cannot be estimated stay in their batch, emptied, so that they change no other row's value.
         """
         check_shapes(inputs, self.layout)
+        # Infinite ones as NaN: the recalibration's coordinates, pattern and distance must see the same bands missing as
+        # the network.
         known_NF = np.where(np.isfinite(inputs.magnitudes_NF), inputs.magnitudes_NF, np.float32(np.nan))
         inputs = replace(inputs, magnitudes_NF=known_NF)
         parts = [self._estimate_batch(inputs.take(rows)) for rows in split_rows(len(inputs), batch_size)]
+        # numpy concatenates no empty list, and a partition may have no galaxies.
         if not parts:
             return Estimates.fail(inputs.flags_N, with_pdf=self.gives_pdf)
         return Estimates.concatenate(parts)
@@ -160,9 +165,11 @@ class HybridEstimator(NetworkEstimator):
                 points_NK, density = model.read(model.run(view))
                 z_N = torch.expm1(self._find_points(points_NK, density)).cpu().numpy()
             known_N = np.isfinite(inputs.magnitudes_NF).any(axis=1)
+            # By the pixels that were seen and not by the flags alone: a cutout may be there and hold nothing finite.
             image_N = np.zeros(len(inputs), dtype=bool) if view.seen_NB is None else _any(view.seen_NB)
             failed_N = ~(known_N | image_N) | ~np.isfinite(z_N)
             flags_N = inputs.flags_N | _bit(failed_N, Flag.ESTIMATE_FAILED)
+            # An estimator that reads no image has lost nothing by its absence: no flag.
             if self.image_bands:
                 flags_N |= _bit(~image_N & ~failed_N, Flag.PHOTOMETRY_ONLY)
             pdf = None
@@ -170,8 +177,10 @@ class HybridEstimator(NetworkEstimator):
                 with timed("pdf"):
                     distance_N = self._measure_distance(inputs)
                     quantiles_NQ = self._find_quantiles(inputs, view, density)
+                # In redshift, as the column is, and not in ln(1 + z).
                 z_NK = torch.expm1(points_NK)
                 spread_N = z_NK.std(dim=1).cpu().numpy() if z_NK.shape[1] > 1 else np.full(len(z_N), np.nan)
+                # A distance that is NaN, for want of magnitudes, sets no flag.
                 outside_N = np.nan_to_num(distance_N) > 1
                 flags_N |= _bit(outside_N & ~failed_N, Flag.OUTSIDE_TRAINING)
                 pdf = Pdfs(*(_blank(values, failed_N) for values in (quantiles_NQ, spread_N, distance_N)))
@@ -186,11 +195,14 @@ class HybridEstimator(NetworkEstimator):
             return points_NK.mean(dim=1)
         centre, spread = self.network.target_scale
         start_N = (points_NK.mean(dim=1) - centre) / spread  # trained to be the median
+        # The density is in standardised units, REACH in ln(1 + z).
         y_N: Tensor = centre + spread * find_local_median(density, start_N, REACH / float(spread))
         return y_N
 
     def _find_quantiles(self, inputs: Inputs, view: View, density: Density) -> npt.NDArray[np.float32]:
         coordinates_NC = make_coordinates(inputs.magnitudes_NF, self.bands)
+        # The raw density's quantiles at other levels are the calibrated one's at its own: no density need be built
+        # anew.
         levels_NQ = self.recalibration.map_levels(coordinates_NC, self.model.number_view(view))
         y_NQ = density.find_quantiles(torch.from_numpy(levels_NQ.astype(np.float32)).to(self.device))
         centre, spread = self.network.target_scale

@@ -49,6 +49,7 @@ class InputLayout:
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """Rebuild what `to_dict` returned; other keys are passed over."""
         head = None if values["head"] is None else Head(**values["head"])
+        # JSON gives lists; tuples compare equal to the survey's.
         bands, image_bands = tuple(values["bands"]), tuple(values["image_bands"])
         unimaged = tuple(values["unimaged"])
         return cls(bands, image_bands, values["cutout_size"], values["pixel_scale"], head, unimaged)

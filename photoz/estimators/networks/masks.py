@@ -28,6 +28,8 @@ class Filling:
     @classmethod
     def make(cls, scaling: MagnitudeScaling, device: torch.device) -> Self:
         """Derive it from the scaling."""
+        # The same rule as `photoz.photometry.fill_missing_magnitudes`, once more in torch: bands are dropped on the
+        # device, at each step, and have to be filled there.
         steps_F = np.concatenate([[0.0], np.cumsum(scaling.differences)])
         values = (scaling.std_F, scaling.mean_F - steps_F)
         return cls(*(torch.from_numpy(value.astype(np.float32)).to(device) for value in values))
@@ -41,12 +43,14 @@ class Filling:
             torch.where(right_NF.isnan(), left_NF, right_NF),
         )
         filled_NF = ((left_NF + right_NF) / 2 - self.offset_F) / self.spread_F
+        # Measured values are not sent through the levels and back, which would round them.
         return torch.where(values_NF.isnan(), filled_NF, values_NF).nan_to_num(nan=0.0)
 
 
 def _carry(values_NF: Tensor) -> Tensor:
     """Replace each NaN by the last value before it in its row."""
     columns_F = torch.arange(values_NF.shape[1], device=values_NF.device)
+    # A NaN that none stands before finds column 0, itself a NaN then: it stays one.
     return values_NF.gather(1, torch.where(values_NF.isnan(), 0, columns_F).cummax(dim=1).values)
 
 
@@ -96,6 +100,7 @@ class Photometry:
     def drop(self, dropped_NF: Tensor) -> Self:
         """Return the same galaxies as if some of their bands had not been observed."""
         values_NF = torch.where(dropped_NF, torch.nan, self.values_NF)
+        # A band that was not observed cannot have gone undetected.
         return replace(self, values_NF=values_NF, not_detected_NF=self.not_detected_NF & ~dropped_NF)
 
 
@@ -116,8 +121,10 @@ def encode(photometry: Photometry, seen_NB: Tensor | None) -> Tensor:
         bands.
     """
     missing_NF = photometry.values_NF.isnan()
+    # A bit of not detected beside a magnitude contradicts it, and is left out.
     parts = [photometry.filling.fill(photometry.values_NF), missing_NF, photometry.not_detected_NF & missing_NF]
     if seen_NB is not None:
+        # `MaskedNetwork.present` counts on this place: the bit for an image first, then its bands.
         parts += [seen_NB.any(dim=1, keepdim=True), seen_NB]
     return torch.cat([part.to(photometry.values_NF.dtype) for part in parts], dim=1)
 
@@ -141,8 +148,10 @@ def number_patterns(missing_NF: Tensor, seen_NB: Tensor | None, unimaged_F: Tens
     bands = missing_NF.shape[1]
     count_N = missing_NF.sum(dim=1)
     number_N = torch.where(count_N == 1, 1 + missing_NF.int().argmax(dim=1), torch.where(count_N == 0, 0, bands + 2))
+    # Where just one band has no images, its absence has a number already.
     survey_N = (missing_NF == unimaged_F).all(dim=1) & (count_N > 1)
     number_N = torch.where(survey_N, bands + 1, number_N)
+    # Last, for it overrides: with one band "only band i" and "none there" are the same galaxies.
     number_N = torch.where(count_N == bands, bands + 3, number_N)
     if seen_NB is None:
         return number_N

@@ -56,6 +56,7 @@ class MaskedModel:
         cutouts_NBYX = to_tensor(inputs.cutouts_NBYX, self.device)
         there_N = torch.from_numpy((inputs.flags_N & (int(NO_IMAGE) & ~_BANDWISE)) == 0).to(self.device)
         images_NBYX, seen_NB = scale_cutouts(cutouts_NBYX)
+        # Emptied and not taken out, so that a row without an image changes no other row's value.
         images_NBYX[~there_N] = 0.0
         return View(photometry, images_NBYX, seen_NB & there_N.unsqueeze(1))
 

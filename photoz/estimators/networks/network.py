@@ -36,6 +36,7 @@ def average_pool_same(images_NCYX: Tensor, kernel: int, stride: int) -> Tensor:
     kernel, stride : int
         [pixel] stride > 1 and stride <= kernel.
     """
+    # The paper used Keras, whose "same" pads unevenly; torch's pooling pads both sides alike.
     size = images_NCYX.shape[-1]
     padding = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return functional.avg_pool2d(
@@ -45,6 +46,7 @@ def average_pool_same(images_NCYX: Tensor, kernel: int, stride: int) -> Tensor:
 
 def max_pool_same(images_NCYX: Tensor) -> Tensor:
     """Max-pool 2 x 2 at stride 1 with TensorFlow's "same" padding: the one pixel of padding lies after the image."""
+    # torch pads on both sides: what the pixel before the image made is cut off.
     return functional.max_pool2d(images_NCYX, 2, 1, padding=1)[..., 1:, 1:]
 
 
@@ -57,6 +59,7 @@ class Convolution(nn.Module):
 
     def forward(self, images_NCYX: Tensor) -> Tensor:
         """Return (N, channels_out, Y, X)."""
+        # In place, since no gradient needs what the convolution gave: ReLU's asks for its own output.
         return functional.relu(self.convolution(images_NCYX), inplace=True)
 
 
@@ -90,6 +93,7 @@ class ImageBranch(nn.Module):
         self.middle = nn.Sequential(Convolution(64, 64, 1), Convolution(64, 192, 3))
         modules = [Inception(192), *(Inception(INCEPTION_CHANNELS) for _ in range(INCEPTION_MODULES - 1))]
         self.inception = nn.Sequential(*modules)
+        # By the two poolings of `begin`: 36 pixels become 12 and then 6, and 6 x 6 x 256 are 9,216 features.
         side = math.ceil(math.ceil(size / 3) / 2)
         self.features = side * side * INCEPTION_CHANNELS
 
@@ -119,6 +123,7 @@ class PhotometryBranch(nn.Module):
             nn.ReLU(),
             nn.Linear(512, 256),
             nn.ReLU(),
+            # Keras' epsilon; torch's default is 1e-5.
             nn.BatchNorm1d(256, eps=1e-3),
             nn.Dropout(0.2),
             nn.Linear(256, 128),
@@ -171,6 +176,7 @@ def add_image(from_photometry_MJ: Tensor, from_image_NJ: Tensor, seen_M1: Tensor
     seen_M1 : Tensor of bool, shape (M, 1), or None
         Nothing is added where it is False, whatever the pixels are; None: everywhere.
     """
+    # An empty batch has no image and no row: 0 // 1, not 0 // 0.
     shares = len(from_photometry_MJ) // max(len(from_image_NJ), 1)
     from_image_MJ = from_image_NJ.repeat(shares, 1) if shares > 1 else from_image_NJ
     if seen_M1 is not None:  # a row without an image gets nothing from it, whatever its pixels are
@@ -197,6 +203,8 @@ class HybridNetwork(nn.Module):
     def __init__(self, bands: int, *, image_bands: int = 0, cutout_size: int = 0) -> None:
         super().__init__()
         self.photometry = PhotometryBranch(bands)
+        # Made in this order: weights come from torch's global generator, and another order would give another network
+        # for a seed.
         self.image = ImageBranch(image_bands, cutout_size) if image_bands else None
         width = PHOTOMETRY_FEATURES + (self.image.features if self.image else 0)
         self.join = nn.Sequential(Join(width, 1024), nn.ReLU(), nn.Linear(1024, 1))
@@ -244,12 +252,15 @@ class Members(nn.Module):
         nn.init.normal_(self.weight, std=0.3 * math.sqrt(2.0 / MEMBER_WIDTH))
         if head.kind == "mixture":  # components start spread over the targets
             with torch.no_grad():
+                # Column 0 is the point, then weights, centres and widths. The widths start at exp(-0.7), half of the
+                # targets' spread.
                 self.bias[:, :, 1 + head.parts : 1 + 2 * head.parts] = torch.linspace(-1.5, 1.5, head.parts)
                 self.bias[:, :, 1 + 2 * head.parts :] = -0.7
 
     def forward(self, latents_NJ: Tensor) -> Tensor:
         """Return (N, K, P)."""
         members = len(self.weight)
+        # One wide layer cut into members: each reads the same latents, and no other member's units.
         hidden_KNH = functional.relu(self.hidden(latents_NJ)).view(-1, members, MEMBER_WIDTH).transpose(0, 1)
         return torch.baddbmm(self.bias, hidden_KNH, self.weight).transpose(0, 1)
 
@@ -282,6 +293,7 @@ class MaskedNetwork(nn.Module):
         self.join = nn.Sequential(Join(width, 1024), nn.ReLU())
         self.apply(_initialise)
         self.members = Members(1024, self.head)
+        # A buffer, for it is no weight and yet has to be saved, moved and sent to workers with them.
         self.register_buffer("target_scale", torch.tensor([0.0, 1.0]))
 
     def forward(self, features_MF: Tensor, images_NBYX: Tensor | None = None) -> Tensor:
@@ -304,6 +316,7 @@ class MaskedNetwork(nn.Module):
 
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d | nn.Linear):
+        # torch's own default is uniform, with a sixth of this variance.
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         if module.bias is not None:
             nn.init.zeros_(module.bias)

@@ -53,7 +53,9 @@ class PaperObjective:
 
     def _estimate(self, network: nn.Module, batch: Batch, images_NBYX: Tensor | None) -> Tensor:
         with autocast(batch, self.settings.schedule.precision):
+            # No missing magnitude gets here: they were filled when the batch was made (`NetworkEstimator.fills`).
             estimate_N: Tensor = network(batch.photometry.values_NF, images_NBYX)
+        # Before the loss: its delta of 1e-4 is far below what bfloat16 tells apart.
         return estimate_N.float()
 
     def _measure(self, estimate_N: Tensor, batch: Batch) -> Tensor:
@@ -76,18 +78,22 @@ class MaskedObjective:
         settings, images_NBYX, seen_NB = self.settings, batch.images_NBYX, batch.seen_NB
         if images_NBYX is not None and seen_NB is not None:
             images_NBYX = augment(images_NBYX, generator)
+            # From the whole galaxies too, which share the branch's work with the poorer ones: one image serves both.
             images_NBYX, seen_NB = drop_image_bands(
                 images_NBYX, seen_NB, chance=settings.dropped.image_band, generator=generator
             )
         unimaged_F = torch.tensor(self.layout.find_unimaged(), device=batch.target_N.device)
         observed = batch.photometry
         if batch.seen_NB is not None and seen_NB is not None:
+            # A survey that has no image in a band has no magnitude there either; only the poorer view is told so.
             observed = observed.drop(self._find_unobserved(batch.seen_NB & ~seen_NB))
         poorer = drop_inputs(observed, seen_NB, settings=settings.dropped, unimaged_F=unimaged_F, generator=generator)
+        # Whole galaxies first: `chunk` below takes the losses apart by that.
         features_MF = torch.cat([encode(batch.photometry, seen_NB), encode(*poorer)])
         raw_MKP = self._run(network, batch, features_MF, images_NBYX)
         losses_MK = self._measure(network, raw_MKP, batch.target_N.repeat(2))
         if batch.weight_NK is not None:
+            # Both views of a galaxy have its weight: a bootstrap sample holds the galaxy or does not.
             losses_MK = losses_MK * batch.weight_NK.repeat(2, 1)
         whole, dropped = losses_MK.chunk(2)
         weight = settings.dropped.weight
@@ -97,6 +103,7 @@ class MaskedObjective:
         """See `Objective`."""
         raw_NKP = self._run(network, batch, encode(batch.photometry, batch.seen_NB), batch.images_NBYX)
         scale = get_masked(network).target_scale
+        # The history's SMAD is of this mean of the members' points; `estimate` gives the local median of the density.
         estimate_N = scale[0] + scale[1] * raw_NKP[..., 0].mean(dim=1)
         return estimate_N, self._measure(network, raw_NKP, batch.target_N).mean(dim=1)
 
@@ -116,6 +123,8 @@ class MaskedObjective:
         """Return the loss of each galaxy and member, shape (M, K)."""
         scale = get_masked(network).target_scale
         y_M = (target_M - scale[0]) / scale[1]
+        # From ln(1 + z) to the targets' units. Over delta, the loss far from 0 is the absolute error, of the size of a
+        # likelihood's.
         delta = self.settings.loss.huber_delta / float(scale[1])
         point_MK = raw_MKP[..., 0]
         loss_MK = functional.huber_loss(point_MK, y_M[:, None].expand_as(point_MK), delta=delta, reduction="none")
@@ -130,6 +139,7 @@ class MaskedObjective:
 
 def get_masked(network: nn.Module) -> MaskedNetwork:
     """Return the network itself, out of what wraps it for distributed training."""
+    # DistributedDataParallel keeps the network as `module`, and passes none of its attributes on.
     return cast(MaskedNetwork, getattr(network, "module", network))
 
 

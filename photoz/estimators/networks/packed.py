@@ -44,6 +44,7 @@ class PackedConvolution(nn.Module):
 
     def __init__(self, *parts: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
+        # Side by side in the output channels: the same map is read once for all parts.
         layers: list[Any] = [part.convolution for part in parts]
         weight = torch.cat([layer.weight.detach() for layer in layers]).to(dtype, memory_format=torch.channels_last)
         self.padding = [weight.shape[-1] // 2] * 2
@@ -71,6 +72,8 @@ class PackedJoin(nn.Module):
     def __init__(self, layer: nn.Linear, width: int, *, dtype: torch.dtype) -> None:
         super().__init__()
         self.dtype = dtype
+        # The magnitudes' part stays float32: autocast, which rounds it too, moves redshifts by up to 4.2e-3, this by
+        # 1.3e-4 (docs/benchmarks/forward.md).
         self.bias, self.rest = layer.bias.detach(), layer.weight.detach()[:, width:].contiguous()
         self.weight = layer.weight.detach()[:, :width].to(dtype)
         self.onednn = _has_onednn(self.weight)
@@ -101,6 +104,7 @@ class PackedInception(nn.Module):
 
     def __init__(self, module: Any, *, dtype: torch.dtype) -> None:
         super().__init__()
+        # The wide path first: `forward` splits by this order.
         points = (module.wide[0], module.point)
         self.points = PackedConvolution(*points, dtype=dtype)
         self.sizes = [part.convolution.out_channels for part in points]
@@ -155,6 +159,7 @@ def pack_network(network: N, precision: Precision) -> N:
         Of the image branch and the layer that joins the branches, which are nearly all of the work. Weights of bfloat16
         have 8 significant bits; sums are float32 in both.
     """
+    # Layers are replaced within the copy; the network itself stays as it is, for training and for saving.
     packed = copy.deepcopy(network)
     image: Any = packed.image
     if image is None:  # nothing that is worth it
@@ -171,4 +176,5 @@ def _has_onednn(weight: Tensor) -> bool:
         return False
     if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
+    # oneDNN's kernels of bfloat16 need a processor that has it; torch's public layers serve the others.
     return weight.dtype == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

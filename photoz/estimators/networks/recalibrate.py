@@ -37,6 +37,7 @@ def fit_recalibration(model: MaskedModel, galaxies: Iterable[tuple[Inputs, npt.N
         for rows in split_rows(len(inputs), _ROWS)
         for part in measure_pits(model, inputs.take(rows), z_spec_N[rows])
     ]
+    # Only where there is no galaxy at all; too few of them are told apart by `Recalibration.fit`.
     if not parts:
         logger.warning("p(z) is not recalibrated: the training set has no split for it (crossmatch.fractions)")
         return Recalibration.identity()
@@ -58,10 +59,12 @@ def measure_pits(
     """
     with torch.inference_mode():
         for views in _list_views(model, inputs):
+            # `run` puts the views one after another, each with all galaxies.
             raw_VNKP = torch.stack(model.run(*views).chunk(len(views)))
             for view, raw_NKP in zip(views, raw_VNKP, strict=True):
                 _, density = model.read(raw_NKP)
                 assert density is not None  # the caller has asked
+                # Coordinates as an estimate would have them: from the magnitudes that the view shows.
                 magnitudes_NF = _hide(inputs.magnitudes_NF, view)
                 coordinates_NC = make_coordinates(magnitudes_NF, model.layout.bands)
                 yield model.compute_raw_pit(density, z_spec_N), coordinates_NC, model.number_view(view)
@@ -82,20 +85,24 @@ def _list_views(model: MaskedModel, inputs: Inputs) -> Iterator[list[View]]:
         choices.append(unimaged)
     dropped = [choice.expand(rows, bands) for choice in choices]
     if bands > 2:
+        # Pairs that change from galaxy to galaxy without a draw, so that the recalibration needs no seed.
         number = torch.arange(rows, device=model.device)
         dropped.append(one_FF[number % bands] | one_FF[(number * 5 + 2) % bands])
     views = [whole._replace(photometry=whole.photometry.drop(each)) for each in dropped]
     if whole.seen_NB is None or whole.images_NBYX is None:
         yield views
         return
+    # The pixels stay: the join takes nothing from an image that is not seen, whatever it holds.
     views += [view._replace(seen_NB=torch.zeros_like(whole.seen_NB)) for view in views]
     views.append(whole._replace(photometry=whole.photometry.drop(torch.ones_like(dropped[0]))))
     yield views
+    # With one image band, "without this band" is "without the image", which is among the views already.
     if len(model.layout.image_bands) < 2:
         return
     for place, band in enumerate(model.layout.image_bands):
         keep_B = torch.arange(len(model.layout.image_bands), device=model.device) != place
         images_NBYX, seen_NB = whole.images_NBYX * keep_B[:, None, None], whole.seen_NB & keep_B
+        # Other views than those above, since the image branch has to run again for each image without a band.
         poorer = whole.photometry.drop(one_FF[model.layout.bands.index(band)].expand(rows, bands))
         yield [View(each, images_NBYX, seen_NB) for each in (whole.photometry, poorer)]
 

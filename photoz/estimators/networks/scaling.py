@@ -43,6 +43,7 @@ def _sort_rows(values_MP: Tensor) -> Tensor:
 
 
 def _interpolate(ordered_MP: Tensor, count_M: Tensor, quantile: float) -> Tensor:
+    # In float64, as numpy has it: single precision would give other last bits than `numpy.nanpercentile`.
     position_M = quantile * (count_M - 1).clamp(min=0).to(torch.float64)
     below_M = position_M.floor().to(torch.int64)
     above_M = torch.minimum(below_M + 1, (count_M - 1).clamp(min=0))
@@ -71,6 +72,7 @@ def scale_cutouts(cutouts_NBYX: Tensor) -> tuple[Tensor, Tensor]:
     low_M, high_M, count_M = find_limits(values_MP)
     span_M = high_M - low_M
     scaled_MP = values_MP - low_M[:, None]
+    # Divided by infinity a band without contrast is 0; divided by 0 it would be NaN, and so would the whole galaxy.
     scaled_MP.div_(torch.where(span_M > 0, span_M, torch.inf)[:, None]).clamp_(0.0, 1.0)
     rows_R = torch.nonzero(count_M < y * x).squeeze(1)
     if len(rows_R):
