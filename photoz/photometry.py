@@ -70,20 +70,26 @@ def fill_missing_magnitudes(magnitudes_NF: Magnitudes, differences: Array) -> Ar
     >>> fill_missing_magnitudes(np.array([[20.0, np.nan, 18.0]]), np.array([-1.0, -0.5]))
     array([[20.  , 18.75, 18.  ]])
     """
+    # Infinities count as missing: one would carry over to all bands beside it.
     values_NF = np.where(np.isfinite(magnitudes_NF), magnitudes_NF, np.nan).astype(np.float64)
+    # The mean magnitude of each band relative to the first. Taken off, a galaxy of mean colours has one level in all
+    # bands, so that carrying a magnitude over missing bands adds up the differences by itself.
     offsets_F = np.concatenate([[0.0], np.cumsum(differences)])
     level_NF = values_NF - offsets_F
     left_NF = _carry_forward(level_NF)
     right_NF = _carry_forward(level_NF[:, ::-1])[:, ::-1]
+    # Where one side has nothing the other counts alone, and the mean of two equal values leaves it as it is.
     left_NF, right_NF = (
         np.where(np.isnan(left_NF), right_NF, left_NF),
         np.where(np.isnan(right_NF), left_NF, right_NF),
     )
+    # Measured magnitudes are returned untouched: off and on again, the offsets would round them.
     return np.where(np.isnan(values_NF), (left_NF + right_NF) / 2 + offsets_F, values_NF)
 
 
 def _carry_forward(values_NF: Array) -> Array:
     """Replace each NaN by the last value before it in its row."""
+    # A NaN with nothing before it points at column 0, which then is NaN itself, so that it stays one.
     columns_NF = np.where(np.isnan(values_NF), 0, np.arange(values_NF.shape[1]))
     last_NF = np.maximum.accumulate(columns_NF, axis=1)
     return np.take_along_axis(values_NF, last_NF, axis=1)
@@ -106,17 +112,22 @@ class MagnitudeSums:
     @classmethod
     def empty(cls, bands: int) -> Self:
         """Return the sums over no galaxy."""
+        # One array in several places is safe here: sums are never changed in place.
         zeros = np.zeros(bands)
         return cls(zeros, zeros, zeros, zeros[1:], zeros[1:])
 
     def add(self, magnitudes_NF: Magnitudes) -> Self:
         """Return the sums with more galaxies; values that are not finite count as missing."""
+        # Sums of millions of float32 magnitudes would lose the digits that their differences are in.
         values_NF = np.asarray(magnitudes_NF, dtype=np.float64)
         known_NF = np.isfinite(values_NF)
         count_F = known_NF.sum(axis=0).astype(np.float64)
         mean_F = np.where(known_NF, values_NF, 0.0).sum(axis=0) / np.maximum(count_F, 1)
+        # About this batch's own mean: squares of whole magnitudes minus the square of their mean cancel in nearly all
+        # digits.
         squares_F = np.where(known_NF, (values_NF - mean_F) ** 2, 0.0).sum(axis=0)
         both = known_NF[:, 1:] & known_NF[:, :-1]
+        # Each side masked before it is subtracted, since inf - inf would warn and give NaN.
         steps = np.where(both, values_NF[:, 1:], 0.0) - np.where(both, values_NF[:, :-1], 0.0)
         return self.merge(
             type(self)(count_F, mean_F, squares_F, both.sum(axis=0).astype(np.float64), steps.sum(axis=0))
@@ -125,6 +136,7 @@ class MagnitudeSums:
     def merge(self, other: Self) -> Self:
         """Return the sums over the galaxies of both."""
         count_F = self.count_F + other.count_F
+        # A band that neither part has: 0 / 1 in place of 0 / 0, and its mean stays 0.
         weight_F = other.count_F / np.maximum(count_F, 1)
         shift_F = other.mean_F - self.mean_F
         squares_F = self.squares_F + other.squares_F + shift_F**2 * self.count_F * weight_F
@@ -167,6 +179,7 @@ class MagnitudeScaling:
             A band, or a pair of neighbours, has no magnitude in the whole training set.
         """
         empty = [band for band, count in zip(bands, sums.count_F, strict=True) if not count]
+        # Bands that no galaxy has together have no mean difference, and NaN would spread to every fill across them.
         empty += [f"{bands[i]} with {bands[i + 1]}" for i, count in enumerate(sums.pairs) if not count]
         if empty:
             raise TrainingError(
@@ -174,11 +187,13 @@ class MagnitudeScaling:
                 "train on galaxies that have it"
             )
         std_F = np.sqrt(sums.squares_F / sums.count_F)
+        # A band in which all magnitudes are equal would become NaN when it is scaled.
         return cls(sums.mean_F, np.where(std_F > 0, std_F, 1.0), sums.differences())
 
     def apply(self, magnitudes_NF: Magnitudes) -> npt.NDArray[np.float32]:
         """Return the features: filled and standardised magnitudes, float32; NaN in a row that has no magnitude."""
         filled_NF = self.fill(magnitudes_NF)
+        # Scaled in float64 and rounded once.
         return ((filled_NF - self.mean_F) / self.std_F).astype(np.float32)
 
     def fill(self, magnitudes_NF: Magnitudes) -> Array:
@@ -193,6 +208,7 @@ class MagnitudeScaling:
     def to_dict(self) -> dict[str, list[float]]:
         """Return plain lists, for a manifest."""
         return {
+            # These names are in saved manifests, and `annz` and the small networks name arrays by them.
             "mean": self.mean_F.tolist(),
             "std": self.std_F.tolist(),
             "band_differences": self.differences.tolist(),

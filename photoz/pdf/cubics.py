@@ -34,4 +34,5 @@ def rise_cubically(share: Any, rise: Any, first: Any, last: Any) -> Any:
     >>> rise_cubically(0.5, 1.0, 1.0, 1.0), rise_cubically(0.5, 1.0, 0.0, 3.0)
     (0.5, 0.125)
     """
+    # Horner's form of the Hermite cubic; written with operators alone, so that arrays and tensors both pass through.
     return share * (first + share * (3 * rise - 2 * first - last + share * (first + last - 2 * rise)))

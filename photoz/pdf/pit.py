@@ -58,6 +58,7 @@ def score_quantiles(quantiles_NQ: npt.ArrayLike, z_spec: npt.ArrayLike) -> tuple
     for first in range(0, len(z_NQ), _CHUNK):
         rows = slice(first, first + _CHUNK)
         curves = Curves.through(z_NQ[rows])
+        # The same points for both integrals, so that the curves are evaluated once.
         z_NP = curves.sample()
         cdf_NP, pdf_NP = curves.evaluate(z_NP)
         pit_N1, density_N1 = curves.evaluate(spec_N[rows, None])
@@ -79,6 +80,7 @@ def compute_ks(pit: npt.ArrayLike) -> float:
     values = _sort(pit)
     if not values.size:
         return float("nan")
+    # The empirical distribution jumps at each value: its distance from a line is greatest just before or just at one.
     places = np.arange(len(values) + 1) / len(values)
     return float(max((places[1:] - values).max(), (values - places[:-1]).max()))
 
@@ -104,6 +106,7 @@ def compute_coverage(quantiles_NQ: npt.ArrayLike, z_spec: npt.ArrayLike, probabi
     0.5
     """
     z_NQ, spec_N = np.asarray(quantiles_NQ, dtype=np.float64), np.asarray(z_spec, dtype=np.float64)
+    # 0.5 - 0.68 / 2 is 0.15999999999999998, which is none of the levels.
     low, high = round(0.5 - probability / 2, 6), round(0.5 + probability / 2, 6)
     if low in LEVELS and high in LEVELS:
         known_N = np.isfinite(z_NQ[:, 0]) & np.isfinite(spec_N)
@@ -131,6 +134,7 @@ def count_pit(pit: npt.ArrayLike, *, bins: int = 20) -> tuple[Floats, Floats]:
     """
     values = _sort(pit)
     counts, edges = np.histogram(values, bins=bins, range=(0.0, 1.0))
+    # Without a galaxy the density is 0 and not 0 / 0.
     return counts * bins / max(1, len(values)), edges
 
 

@@ -56,11 +56,15 @@ class PitMap:
     def fit(cls, pit_N: Floats, coordinates_NC: Floats) -> "PitMap":
         """Fit to finite PITs; coordinates may be NaN."""
         ramp_K = 1e-6 * np.arange(len(_KNOTS))  # PITs that are all 0 or 1 would make knots fall together
+        # On the scale of normal deviates a map that is nearly right is nearly a straight line, also in the tails.
         knots_K = np.quantile(ndtri(np.clip(pit_N, EDGE, 1 - EDGE)), _KNOTS) + ramp_K
         normal_G, raw_G = _tabulate(knots_K)
+        # What the seven knots leave over is then fitted as a function of magnitude and colour: a small correction of a
+        # nearly uniform PIT.
         middle_N = ndtr(np.interp(ndtri(np.clip(pit_N, EDGE, 1 - EDGE)), raw_G, normal_G))
         nodes_CM = np.stack([_place_nodes(values_N) for values_N in coordinates_NC.T])
         weights_NJ = _weigh_nodes(coordinates_NC, nodes_CM)
+        # By galaxies left out, and the least spread first: on a tie the simpler map stays.
         spread = max(_SPREADS, key=lambda each: _cross_validate(weights_NJ, middle_N, each))
         return cls(knots_K, nodes_CM, _fit_modes(weights_NJ, middle_N, spread))
 
@@ -71,6 +75,7 @@ class PitMap:
         for rows in _split(len(pit_NQ)):
             cdf_NG, density_NG = self._accumulate(coordinates_NC[rows])
             grid_NG = np.broadcast_to(_GRID, cdf_NG.shape)
+            # The inverse, by the same tables the other way round: the inverse's slope is one over the density.
             middle_NQ = _interpolate_rows(cdf_NG, grid_NG, 1 / density_NG, pit_NQ[rows])
             raw_NQ[rows] = ndtr(np.interp(ndtri(middle_NQ), normal_G, raw_G))
         # What is clipped must rise still, by so little that nothing else notices.
@@ -101,12 +106,15 @@ class PitMap:
         step = _GRID[1]
         pieces_NG = 0.5 * (density_NG[:, 1:] + density_NG[:, :-1]) - step / 12 * (fall_NG[:, 1:] - fall_NG[:, :-1])
         cdf_NG = np.zeros_like(density_NG)
+        # The correction may make a piece of a steep density negative, and the distribution fall there.
         np.cumsum(np.maximum(pieces_NG, EDGE), axis=1, out=cdf_NG[:, 1:])
         return cdf_NG / cdf_NG[:, -1:], density_NG / (step * cdf_NG[:, -1:])
 
 
 def _tabulate(knots_K: Floats) -> tuple[Floats, Floats]:
     """Tabulate the map through the knots, of normal deviates; outside them it is a shift. Returns normal, raw."""
+    # Two points on either side with slope 1 make the cubic go over into a shift; more than four deviates out np.interp
+    # holds the end.
     ends = np.array([-4.0, -2.0, 2.0, 4.0])
     normal_K = ndtri(_KNOTS)
     x = np.concatenate([normal_K[0] + ends[:2], normal_K, normal_K[-1] + ends[2:]])
@@ -130,6 +138,7 @@ def _tabulate_modes() -> tuple[Floats, Floats]:
 def _compute_density(theta_NL: Floats, modes_GL: Floats) -> Floats:
     """Compute densities in units of each row's largest."""
     exponent_NG = theta_NL @ modes_GL.T
+    # In units of the largest, so that no exponential overflows; every use divides by the sum.
     density_NG: Floats = np.exp(exponent_NG - exponent_NG.max(axis=1, keepdims=True))
     return density_NG
 
@@ -146,15 +155,19 @@ def _weigh_nodes(coordinates_NC: Floats, nodes_CM: Floats) -> Floats:
     """Compute the share of each node in each galaxy's coefficients, shape (N, 1 + 2 M): a NaN has none."""
     parts = [np.ones((len(coordinates_NC), 1))]
     for values_N, nodes_M in zip(coordinates_NC.T, nodes_CM, strict=True):
+        # Interpolating each row of the unit matrix gives the weights of linear interpolation, constant beyond the ends.
         hats = [np.interp(values_N, nodes_M, row_M) for row_M in np.eye(_NODES)]
+        # NaN to 0: a galaxy without that coordinate has only what all galaxies share.
         parts.append(np.nan_to_num(np.stack(hats, axis=1)))
     return np.concatenate(parts, axis=1)
 
 
 def _fit_modes(weights_NJ: Floats, pit_N: Floats, spread: float) -> Floats:
     """Fit the coefficients, shape (J, L), to the likelihood times a normal distribution of them about 0."""
+    # Spread 0 leaves only what all share: a system of 4 equations in place of 52.
     used = weights_NJ.shape[1] if spread else 1
     weights_NJ, width = weights_NJ[:, :used], weights_NJ.shape[1]
+    # The prior makes the system solvable also where a node has no galaxy.
     precision_J = np.full(used, 1 / max(spread, EDGE) ** 2)
     precision_J[0] = 1 / _SPREAD_OF_ALL**2
     modes_NL, theta_JL = _compute_modes(pit_N), np.zeros((used, _MODES))

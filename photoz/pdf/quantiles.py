@@ -9,10 +9,12 @@ from scipy.stats import norm
 from photoz.pdf.curves import STEP, Curves
 from photoz.schema import LEVELS, PDF_COLUMNS
 
+# The largest uint16, a redshift of 6.5535; what lies there is clipped to one step below.
 MISSING = 65_535
 _CHUNK = 1024  # galaxies at once: most of their curves' figures stay in the cache
 _TAIL_MEAN = norm.pdf(norm.ppf(LEVELS[0])) / LEVELS[0] + norm.ppf(LEVELS[0])
 """How far beyond the outermost quantile the mean of a tail lies, in units of the curve's own width there."""
+# i1 and i2 are the two i-band passes of KiDS DR5; Z and Y are VIKING's, z and y those of optical surveys.
 _WAVELENGTH_ORDER = ("u", "g", "r", "i", "i1", "i2", "z", "Z", "y", "Y", "J", "H", "K", "Ks")
 
 Floats = npt.NDArray[np.floating]
@@ -84,7 +86,9 @@ def _compute_of_curve(z_NQ: Wide, z_phot_N: Wide) -> dict[str, Wide]:
 def _compute_mean(z_NQ: Wide, curves: Curves, z_phot_N: Wide) -> Wide:
     """Mean of the curve, its tails those of a Gaussian and none of them below 0."""
     del z_phot_N
+    # At the ends the slope is one over the width of the Gaussian that the tail is of.
     tails_N2 = _TAIL_MEAN / curves.slopes_NQ[:, [0, -1]]
+    # The probability between two quantiles is known, and its mean taken as their middle.
     inner_N = (0.5 * (z_NQ[:, 1:] + z_NQ[:, :-1]) * np.diff(LEVELS)).sum(axis=1)
     low_N, high_N = np.maximum(z_NQ[:, 0] - tails_N2[:, 0], 0.0), z_NQ[:, -1] + tails_N2[:, 1]
     mean_N: Wide = inner_N + LEVELS[0] * (low_N + high_N)
@@ -122,6 +126,7 @@ def _find_mode(z_NQ: Floats, *, share: float = 0.1) -> npt.NDArray[np.float64]:
     levels = np.asarray(LEVELS)
     starts = np.linspace(levels[0], levels[-1] - share, 91)
     left, right = (_interpolate_levels(z_NQ, wanted) for wanted in (starts, starts + share))
+    # A minimum over NaN is NaN, which no stretch equals: there would be no place to take.
     width_NS = np.nan_to_num(right - left, nan=np.inf)
     # Where rounding makes several the narrowest, the middle one, or the mean of two. They rise along a row.
     narrowest_NS = width_NS <= width_NS.min(axis=1, keepdims=True) + 0.5 * STEP
@@ -135,6 +140,7 @@ def _find_mode(z_NQ: Floats, *, share: float = 0.1) -> npt.NDArray[np.float64]:
 def _interpolate_levels(z_NQ: Floats, levels_S: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Interpolate the quantiles linearly in the level, shape (N, S)."""
     levels = np.asarray(LEVELS)
+    # Levels are the same for all galaxies, so that one search serves them all.
     upper_S = np.clip(np.searchsorted(levels, levels_S), 1, len(levels) - 1)
     share_S = (levels_S - levels[upper_S - 1]) / (levels[upper_S] - levels[upper_S - 1])
     inner: npt.NDArray[np.float64] = z_NQ[:, upper_S - 1] * (1 - share_S) + z_NQ[:, upper_S] * share_S
@@ -194,10 +200,12 @@ def move_quantiles(quantiles_NQ: npt.ArrayLike, levels_NQ: npt.ArrayLike) -> npt
     0.33
     """
     z_NQ, levels = np.asarray(quantiles_NQ, dtype=np.float64), np.asarray(levels_NQ, dtype=np.float64)
+    # Clipped: level 0 or 1 has an infinite deviate, and its quantile would be infinite too.
     deviates_Q, wanted_NQ = norm.ppf(LEVELS), norm.ppf(np.clip(levels, 1e-6, 1 - 1e-6))
     upper_NQ = np.clip(np.searchsorted(deviates_Q, wanted_NQ), 1, len(deviates_Q) - 1)
     share_NQ = (wanted_NQ - deviates_Q[upper_NQ - 1]) / (deviates_Q[upper_NQ] - deviates_Q[upper_NQ - 1])
     low_NQ, high_NQ = np.take_along_axis(z_NQ, upper_NQ - 1, 1), np.take_along_axis(z_NQ, upper_NQ, 1)
+    # The share is not held to 0..1: beyond the quantiles the line goes on, as a Gaussian's tails do.
     moved_NQ: npt.NDArray[np.float64] = np.maximum(low_NQ + share_NQ * (high_NQ - low_NQ), 0.0)
     return moved_NQ
 
@@ -224,8 +232,11 @@ def make_coordinates(magnitudes_NF: Floats, bands: Sequence[str]) -> npt.NDArray
     [[19.5, 1.0]]
     """
     rank = {name: place for place, name in enumerate(_WAVELENGTH_ORDER)}
+    # By wavelength, since a survey may list its bands otherwise; names that are not known come last, in their own
+    # order.
     order = sorted(range(len(bands)), key=lambda i: rank.get(bands[i], len(rank) + i))
     nearest = min(range(len(order)), key=lambda i: abs(rank.get(bands[order[i]], len(rank)) - rank["r"]))
+    # Bluer minus redder, as g - r is.
     pair = order[max(nearest - 1, 0) :][:2] if nearest else order[:2]
     magnitudes = np.asarray(magnitudes_NF, dtype=np.float64)
     magnitude_N = magnitudes[:, order[nearest]]

@@ -75,8 +75,10 @@ def read_pdfs(
     Parquet keeps) holds none of the ids are not read, the quantiles only where an id was found, and nothing more once
     all are found.
     """
+    # Sorted, so that a file's range of ids is one slice; each once, since index_in finds one place for a value.
     wanted, place_N = np.unique(np.asarray(ids, dtype=np.str_), return_inverse=True)
     quantiles_UQ, found_U = _collect(catalogue, wanted)
+    # An error and no NaN rows: those stand for galaxies that are there without an estimate.
     if not found_U.all():
         unknown = wanted[~found_U].tolist()
         first = ", ".join(map(repr, unknown[:_FIRST_IDS]))
@@ -120,6 +122,7 @@ def _collect(catalogue: str, wanted: npt.NDArray[np.str_]) -> tuple[Floats, npt.
     """Read the quantiles of sorted ids, shape (U, Q), and whether each was found."""
     quantiles_UQ, found_U = np.full((len(wanted), len(LEVELS)), np.nan), np.zeros(len(wanted), dtype=bool)
     primary = locate_primary(catalogue)
+    # Ids say nothing of where a galaxy is, so that any partition may hold them.
     for partition in list_partitions(catalogue):
         if found_U.all():
             break
@@ -140,6 +143,7 @@ def _read_partition(
             first, last = _find_range(file.metadata, wanted)
             if first == last:
                 return np.empty(0, np.int64), np.empty((0, len(LEVELS)), np.uint16)
+            # Ids first and alone: quantiles are 54 bytes a galaxy more.
             ids = file.read(columns=["object_id"])["object_id"]
             place = pc.index_in(ids, value_set=pa.array(wanted[first:last], pa.string()))
             rows = np.flatnonzero(pc.is_valid(place).to_numpy())
@@ -151,6 +155,7 @@ def _read_partition(
     except (pa.ArrowException, OSError) as error:
         raise CatalogueError(f"cannot read {file_name} ({error}): remove it and run the job again") from error
     codes_NQ = quantiles.flatten().to_numpy().reshape(len(rows), -1)
+    # Places were found within the slice that begins at `first`.
     return pc.drop_null(place).to_numpy().astype(np.int64) + first, codes_NQ
 
 
@@ -166,16 +171,20 @@ def _find_column(file: pq.ParquetFile, file_name: str) -> str:
 
 def _find_range(metadata: Any, wanted: npt.NDArray[np.str_]) -> tuple[int, int]:
     """Find the slice of the sorted ids that the file's statistics allow it to hold."""
+    # By the Parquet schema's names, which are of leaf columns, as its statistics are.
     column = metadata.schema.names.index("object_id")
     groups = [metadata.row_group(i).column(column).statistics for i in range(metadata.num_row_groups)]
+    # A writer may leave statistics out: the file has then to be read.
     if not all(group is not None and group.has_min_max for group in groups):
         return 0, len(wanted)
     if not groups:
         return 0, 0
+    # Parquet orders strings by their UTF-8 bytes and numpy by code points, which is the same order.
     low, high = min(group.min for group in groups), max(group.max for group in groups)
     return int(np.searchsorted(wanted, low, "left")), int(np.searchsorted(wanted, high, "right"))
 
 
 def _make_grid(quantiles_NQ: Floats) -> Floats:
+    # `initial` also serves where all are NaN or there is no galaxy.
     highest = float(np.nanmax(quantiles_NQ, initial=0.1))
     return np.linspace(0.0, 1.05 * highest, _POINTS)

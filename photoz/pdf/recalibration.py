@@ -87,6 +87,7 @@ class Recalibration:
             logger.warning("p(z) is not recalibrated: %d galaxies, and it takes %d", len(pits), LEAST)
             return cls.identity()
         numbers, counts = np.unique(patterns, return_counts=True)
+        # A pattern that all galaxies have would get a copy of the map of all.
         own = [int(number) for number in numbers[(counts >= LEAST) & (counts < len(pits))]]
         chosen = [np.full(len(pits), True), *(patterns == number for number in own)]
         return cls._collect([_ALL, *own], [PitMap.fit(pits[rows], coordinates[rows]) for rows in chosen])
@@ -164,6 +165,7 @@ class Recalibration:
     @classmethod
     def _collect(cls, numbers: list[int], maps: list[PitMap]) -> Self:
         columns = zip(*((each.knots_K, each.nodes_CM, each.theta_JL) for each in maps), strict=True)
+        # Every map has the same shapes, whatever it was fitted to, so that all lie in three arrays.
         knots, nodes, theta = (np.stack(arrays) for arrays in columns)
         return cls(np.array(numbers, dtype=np.int64), knots, nodes, theta)
 
@@ -198,4 +200,5 @@ def _check(
             f"{len(values)} galaxies have coordinates of shape {coordinates.shape} and patterns of shape"
             f" {patterns.shape}; give ({len(values)}, 2) and ({len(values)},)"
         )
+    # np.interp would take an infinite magnitude for the faintest node; NaN takes part in none.
     return values, np.where(np.isfinite(coordinates), coordinates, np.nan), patterns

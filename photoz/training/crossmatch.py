@@ -66,6 +66,8 @@ def _choose_nearest(source_P: Indices, spectrum_P: Indices, separation_P: Array)
     kept: list[int] = []
     used_sources: set[int] = set()
     used_spectra: set[int] = set()
+    # The last key sorts first: by separation, and by index where pairs are equally far, so that no result hangs on the
+    # order of the search.
     for pair in np.lexsort((spectrum_P, source_P, separation_P)):
         source, spectrum = int(source_P[pair]), int(spectrum_P[pair])
         if source not in used_sources and spectrum not in used_spectra:
@@ -118,8 +120,10 @@ def assign_splits(object_ids: Iterable[str], *, seed: int, fractions: Sequence[f
     >>> assign_splits(["a", "b", "c"], seed=1, fractions=(1.0, 0.0, 0.0, 0.0))
     ['train', 'train', 'train']
     """
+    # Without the last sum, which may round to just below 1: a draw above it would be in no split.
     edges = np.cumsum(fractions)[:-1]
     draws = [_hash_to_unit(f"{seed}:{name}") for name in object_ids]
+    # Of the right side, so that a draw of exactly 0 cannot fall into a first split whose fraction is 0.
     return [SPLITS[int(place)] for place in np.searchsorted(edges, draws, side="right")]
 
 

@@ -26,6 +26,7 @@ def make_optimizer(network: nn.Module, settings: Schedule) -> Adam:
 
 def make_schedule(optimizer: Adam, settings: Schedule) -> LambdaLR:
     """Make the learning rate fall continuously by ``settings.decay`` each ``settings.decay_steps`` steps."""
+    # LambdaLR saves its step and no lambda: a resumed training has the settings' decay, at the step where it was.
     return LambdaLR(optimizer, lambda step: settings.decay ** (step / settings.decay_steps))
 
 
@@ -39,6 +40,7 @@ class LossSum:
     @property
     def mean(self) -> float:
         """Loss a galaxy."""
+        # A worker may have had no galaxy.
         return self.loss / max(self.galaxies, 1)
 
 
@@ -61,6 +63,7 @@ class Predictions:
 
     def compute_metrics(self) -> dict[str, float]:
         """Return loss, MSE, MAE and R² of z, and SMAD of dz = (z_phot - z_spec) / (1 + z_spec)."""
+        # The loss is of ln(1 + z), the other figures of z.
         z_phot_N, z_spec_N = np.expm1(self.estimate_N), np.expm1(self.target_N)
         return {
             "valid_loss": float(self.loss_N.mean()),
@@ -99,6 +102,7 @@ def train_epoch(
     -------
     LossSum
     """
+    # `validate` leaves the network in evaluation mode.
     network.train()
     total = torch.zeros((), dtype=torch.float64)
     galaxies = 0
@@ -108,6 +112,7 @@ def train_epoch(
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
+        # Batches differ in size: the last one of an epoch would count too much in a mean of means.
         total += loss.detach().cpu() * len(batch)
         galaxies += len(batch)
     return LossSum(total.item(), galaxies)
@@ -124,6 +129,7 @@ def validate(network: nn.Module, batches: Iterable[Batch], *, objective: Objecti
         None of them: predictions of no galaxy.
     """
     network.eval()
+    # numpy concatenates no empty list: a worker without validation galaxies gives predictions of none.
     parts = [Predictions(np.empty(0), np.empty(0), np.empty(0))]
     with torch.inference_mode():
         for batch in batches:

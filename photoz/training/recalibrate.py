@@ -22,6 +22,7 @@ def calibrate_estimator(estimator: NetworkEstimator, training: str, *, seed: int
         ``locations.training``: the set's "calib" split gives the recalibration, its "train" split the distance.
     seed : int
     """
+    # Both are read when they are asked for: an estimator without p(z) reads neither.
     galaxies, magnitudes = read_galaxies(estimator, training, "calib"), read_magnitudes(estimator, training)
     return estimator.calibrate(galaxies, magnitudes, seed=seed)
 
@@ -42,6 +43,7 @@ def read_galaxies(
     """
     columns = list_columns(estimator.bands, images=bool(estimator.image_bands))
     for table in read_split(training, split, columns):
+        # A row group may hold no galaxy of the split.
         if len(table):
             yield make_inputs(table, estimator.bands), table["z_spec"].to_numpy()
 

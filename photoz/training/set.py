@@ -116,8 +116,10 @@ def plan_matching(matching: Matching, partitions: Sequence[Partition], spectra: 
     spectra : pyarrow.Table
         ``ra``, ``dec`` [deg], ``z_spec``.
     """
+    # Before the match: a star nearer to a source would else take it from its galaxy.
     spectra = spectra.filter(pc.greater_equal(spectra["z_spec"], matching.crossmatch.min_redshift))
     ra_M, dec_M = (spectra[name].to_numpy().astype(np.float64) for name in ("ra", "dec"))
+    # Spectra near sources of the margin have to be there too, or those sources would compete for others.
     margin = matching.margin_arcsec + matching.crossmatch.radius_arcsec
     tasks = []
     for partition in partitions:
@@ -139,12 +141,15 @@ def locate_part(training: str, partition: Partition) -> str:
 
 def write_part(matching: Matching, task: MatchTask) -> Part:
     """Match one partition, cut its cutouts and write its part of the training set, unless that is there already."""
+    # The file is its own record: there is no list of finished parts that could differ from what lies there.
     location, key = locate_part(matching.training, task.partition), _compute_key(matching, task)
     name = task.partition.name
     if (counts := _read_counts(location, key)) is not None:
         return Part(name, "skipped", **counts)
     matched = match_partition(matching, task)
     table = _cut(matching, matched)
+    # A galaxy without an image is left out: to do without one is learnt from images that are dropped
+    # (`training.dropped`).
     has_image = np.asarray((table["flags"].to_numpy() & int(NO_IMAGE)) == 0)
     has_magnitude = _has_magnitude(table, matching.bands)
     table = table.filter(pa.array(has_image & has_magnitude))
@@ -154,6 +159,7 @@ def write_part(matching: Matching, task: MatchTask) -> Part:
         "without_image": int((~has_image).sum()),
         "without_photometry": int((~has_magnitude).sum()),
     }
+    # Key and counts lie within the file, so that a crash cannot leave the one without the other.
     _write(location, table.replace_schema_metadata({_KEY: key.encode(), _COUNTS: msgspec.json.encode(counts)}))
     return Part(name, "done", **counts)
 
@@ -164,6 +170,7 @@ def match_partition(matching: Matching, task: MatchTask) -> pa.Table:
     Sources of the margin around the partition compete for the spectra too, so that a spectrum near an edge goes to its
     nearest source, whichever partition that is in, and is used once.
     """
+    # Own sources first: what is an index below their number is inside, the rest is margin.
     own = read_partition(matching.sources, task.partition)
     sources = pa.concat_tables([own.select(["ra", "dec"]), _read_margin(matching.sources, task.partition)])
     source_K, spectrum_K, _ = match_sky(
@@ -183,6 +190,7 @@ def match_partition(matching: Matching, task: MatchTask) -> pa.Table:
 
 def _read_margin(sources: str, partition: Partition) -> pa.Table:
     location = locate_partition(join(sources, MARGIN), partition)
+    # There is no file where no source of another partition lies within the margin.
     if not exists(location):
         return pa.table({"ra": pa.array([], pa.float64()), "dec": pa.array([], pa.float64())})
     with open_file(location) as file:
@@ -211,6 +219,7 @@ def _read_counts(location: str, key: str) -> dict[str, int] | None:
     if not exists(location):
         return None
     with open_file(location) as file:
+        # The footer alone is read: cutouts are 21 kB a galaxy.
         metadata = pq.read_schema(file).metadata or {}
     if metadata.get(_KEY) != key.encode():
         return None
@@ -220,6 +229,7 @@ def _read_counts(location: str, key: str) -> dict[str, int] | None:
 def _compute_key(matching: Matching, task: MatchTask) -> str:
     """Hash everything a part depends on: settings, source partition, spectra, the tiles' contents."""
     source = locate_partition(locate_primary(matching.sources), task.partition)
+    # Cutouts come from the tiles' pixels, so that a tile ingested anew must make its parts anew.
     tiles = read_partition(matching.sources, task.partition, columns=["tile"])["tile"].unique().to_pylist()
     spectra = {name: np.ascontiguousarray(task.spectra[name].to_numpy()) for name in ("ra", "dec", "z_spec")}
     return compute_key(
@@ -241,6 +251,8 @@ def _tile_checksum(tiles: str, name: str) -> str:
     try:
         return open_tile(tiles, name).checksum
     except TileError:
+        # A tile that cannot be read is no error here: its galaxies get the flag, and the part another key once it can
+        # be read.
         return "none"
 
 
@@ -264,6 +276,7 @@ def compute_set_hash(training: str) -> str:
     for part in list_parts(training):
         with open_file(part) as file:
             keys.append((pq.read_schema(file).metadata or {}).get(_KEY, b"").decode())
+    # Sorted, so that the hash does not hang on the order in which a store lists its files.
     return compute_key(sorted(keys))
 
 
@@ -288,12 +301,14 @@ def read_split(training: str, split: str, columns: Sequence[str]) -> Iterator[pa
         with open_file(part) as file:
             parquet = pq.ParquetFile(file)
             for group in range(parquet.num_row_groups):
+                # A group is some 10 MB with cutouts, where a file may have thousands of galaxies.
                 table = parquet.read_row_group(group, columns=[*columns, "split"])
                 yield table.filter(pc.equal(table["split"], split)).select(list(columns))
 
 
 def count_splits(training: str) -> dict[str, int]:
     """Count the galaxies of each split."""
+    # By a column that is no image: counting reads no pixel.
     return {split: sum(len(table) for table in read_split(training, split, ["object_id"])) for split in SPLITS}
 
 

@@ -119,6 +119,7 @@ class Spreading(Settings, frozen=True):
 class Training(Settings, frozen=True):
     """How an estimator is trained. Where the paper (arXiv 2312.08043) says something, the defaults are its."""
 
+    # Names of files written before the sections were split off: an error then says where the setting went.
     MOVED: ClassVar[Mapping[str, str]] = {
         **{name: f"network.{name}" for name in ("head", "members", "components", "bins")},
         **{name: f"schedule.{name}" for name in Schedule.__struct_fields__},

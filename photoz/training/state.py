@@ -51,6 +51,7 @@ class TrainingState:
         TrainingError
             A loss is not finite.
         """
+        # NaN is never the lowest: training would go on to the end, and the weights kept be those before it.
         if not math.isfinite(record.train_loss + record.valid_loss):
             raise TrainingError(
                 f"epoch {record.epoch}: loss {record.train_loss}, validation loss {record.valid_loss}: "
@@ -60,10 +61,12 @@ class TrainingState:
         state = replace(self, records=(*self.records, record))
         if state.best_record is not record:
             return state
+        # Cloned: on a CPU the tensors of state_dict are the network's own, which the next epoch changes.
         return replace(state, best={key: value.detach().cpu().clone() for key, value in network.state_dict().items()})
 
     def is_finished(self, *, max_epochs: int, patience: int) -> bool:
         """Tell whether all epochs are done, or the last ``patience`` of them were no better than one before."""
+        # `best_record` takes the least of at least one.
         if not self.records:
             return max_epochs <= 0
         return self.epoch >= max_epochs or self.epoch - self.best_record.epoch >= patience
@@ -90,7 +93,10 @@ class TrainingState:
     @classmethod
     def read(cls, folder: str) -> tuple[Self, Mapping[str, Any]]:
         """Read a folder that `save` wrote: the state, and the saved states for `restore`. Loads weights only."""
+        # weights_only: a pickle could run any code. To the CPU, since the worker that saved it may have had a GPU and
+        # this one none.
         content = torch.load(Path(folder) / STATE_FILE, map_location="cpu", weights_only=True)
+        # By today's fields: what an older version recorded besides is passed over.
         names = {item.name for item in dataclasses.fields(EpochRecord)}
         records = (EpochRecord(**{name: values[name] for name in names}) for values in content["records"])
         return cls(tuple(records), content["best"]), content

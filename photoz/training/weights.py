@@ -45,8 +45,11 @@ def draw_bootstrap(object_ids: Sequence[str], *, seed: int, members: int) -> npt
     """
     if members == 1:
         return np.ones((len(object_ids), 1), dtype=np.float32)
+    # The word keeps these numbers apart from those of the splits, which are hashed from seed and name too.
     digests = [hashlib.blake2b(f"{seed}:bootstrap:{name}".encode(), digest_size=4 * members) for name in object_ids]
+    # Four bytes a member, little-endian on every machine.
     numbers = np.frombuffer(b"".join(digest.digest() for digest in digests), dtype="<u4").reshape(-1, members)
+    # The inverse of the cumulative distribution: the count is how many of its steps lie at or below the draw.
     return np.searchsorted(_CDF, numbers / 2.0**32, side="right").astype(np.float32)
 
 
@@ -66,6 +69,7 @@ class Smoothing:
     @classmethod
     def fit(cls, z_N: npt.NDArray[np.floating], *, width: float) -> Self:
         """Compute the weights of training galaxies at these redshifts; ``width`` as ``loss.smooth_nz_width``."""
+        # np.interp asks for rising abscissae, and equal redshifts have equal weights, so that one of each is enough.
         ordered_N, index_N = np.unique(np.asarray(z_N, dtype=np.float64), return_index=True)
         return cls(ordered_N, compute_smoothing_weights(np.asarray(z_N, dtype=np.float64), width=width)[index_N])
 
