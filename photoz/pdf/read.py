@@ -122,7 +122,7 @@ def _collect(catalogue: str, wanted: npt.NDArray[np.str_]) -> tuple[Floats, npt.
     """Read the quantiles of sorted ids, shape (U, Q), and whether each was found."""
     quantiles_UQ, found_U = np.full((len(wanted), len(LEVELS)), np.nan), np.zeros(len(wanted), dtype=bool)
     primary = locate_primary(catalogue)
-    # Ids say nothing of where a galaxy is, so that any partition may hold them.
+    # Ids are the survey's own names, of which no place is read: any partition may hold them.
     for partition in list_partitions(catalogue):
         if found_U.all():
             break

@@ -55,6 +55,8 @@ def match_sky(
     if not len(sources[0]) or not len(spectra[0]):
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0)
     places = SkyCoord(*sources, unit="deg"), SkyCoord(*spectra, unit="deg")
+    # All pairs within the radius, not each one's nearest: the nearest may be nearer still to another, and the next one
+    # serves.
     source_P, spectrum_P, separation_P, _ = search_around_sky(*places, radius_arcsec * u.arcsec)
     separations = separation_P.arcsec
     kept = _choose_nearest(source_P, spectrum_P, separations)
@@ -74,6 +76,7 @@ def _choose_nearest(source_P: Indices, spectrum_P: Indices, separation_P: Array)
             used_sources.add(source)
             used_spectra.add(spectrum)
             kept.append(int(pair))
+    # The type is named for the empty list, which numpy would make float64, and no index.
     chosen = np.array(kept, dtype=np.int64)
     return chosen[np.argsort(source_P[chosen], kind="stable")]
 
@@ -94,11 +97,13 @@ def select_around_pixel(ra_M: Array, dec_M: Array, *, order: int, pixel: int, ma
     ndarray of int64
         Indices; they include every position in the pixel or within the margin of it.
     """
+    # NESTED, as HATS numbers its partitions.
     grid = HEALPix(nside=2**order, order="nested")
     centre = SkyCoord(*grid.healpix_to_lonlat(pixel))
     edge = SkyCoord(*(angle.ravel() for angle in grid.boundaries_lonlat([pixel], step=_EDGE_STEPS)))
     # The edge is sampled: 2 % more covers what lies between the points.
     radius = centre.separation(edge).max() * 1.02 + margin_arcsec * u.arcsec
+    # A circle and not the pixel: a few spectra too many cost nothing, since the match itself goes by distance.
     return np.flatnonzero(SkyCoord(ra_M, dec_M, unit="deg").separation(centre) <= radius).astype(np.int64)
 
 

@@ -63,7 +63,6 @@ class Predictions:
 
     def compute_metrics(self) -> dict[str, float]:
         """Return loss, MSE, MAE and R² of z, and SMAD of dz = (z_phot - z_spec) / (1 + z_spec)."""
-        # The loss is of ln(1 + z), the other figures of z.
         z_phot_N, z_spec_N = np.expm1(self.estimate_N), np.expm1(self.target_N)
         return {
             "valid_loss": float(self.loss_N.mean()),
@@ -133,6 +132,7 @@ def validate(network: nn.Module, batches: Iterable[Batch], *, objective: Objecti
     parts = [Predictions(np.empty(0), np.empty(0), np.empty(0))]
     with torch.inference_mode():
         for batch in batches:
+            # Galaxy by galaxy and not as sums: SMAD is a median, which workers' figures cannot be added up to.
             values = (*objective.assess(network, batch), batch.target_N)
             estimate_N, loss_N, target_N = (value.cpu().numpy().astype(np.float64) for value in values)
             parts.append(Predictions(estimate_N, target_N, loss_N))

@@ -64,4 +64,5 @@ def write_history(location: str, records: Sequence[EpochRecord], *, info: dict[s
     info : dict
         Anything that JSON holds.
     """
+    # The epochs last, so that nothing in `info` can take their place.
     write_json(location, {**info, "epochs": [record.to_dict() for record in records]})

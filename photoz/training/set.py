@@ -144,6 +144,7 @@ def write_part(matching: Matching, task: MatchTask) -> Part:
     # The file is its own record: there is no list of finished parts that could differ from what lies there.
     location, key = locate_part(matching.training, task.partition), _compute_key(matching, task)
     name = task.partition.name
+    # A part is made again where its key differs, so that a job that was cut off goes on where it was.
     if (counts := _read_counts(location, key)) is not None:
         return Part(name, "skipped", **counts)
     matched = match_partition(matching, task)
@@ -185,6 +186,7 @@ def match_partition(matching: Matching, task: MatchTask) -> pa.Table:
     splits = assign_splits(matched["object_id"].to_pylist(), seed=matching.seed, fractions=fractions)
     schema = make_training_schema(matching.bands, None)
     columns = {"z_spec": z_spec, "split": pa.array(splits, pa.string())}
+    # Built by the schema, which fixes the columns' order, types and units for every part alike.
     return pa.table([columns[n] if n in columns else matched[n] for n in schema.names], schema=schema)
 
 
@@ -210,6 +212,7 @@ def _has_magnitude(table: pa.Table, bands: Sequence[str]) -> npt.NDArray[np.bool
 
 
 def _write(location: str, table: pa.Table) -> None:
+    # Under its own name only when it is whole: a crash leaves no half of a part that later runs would read.
     with open_atomic(location) as file:
         pq.write_table(table, file, compression="zstd", row_group_size=_ROW_GROUP)
 
@@ -231,6 +234,7 @@ def _compute_key(matching: Matching, task: MatchTask) -> str:
     source = locate_partition(locate_primary(matching.sources), task.partition)
     # Cutouts come from the tiles' pixels, so that a tile ingested anew must make its parts anew.
     tiles = read_partition(matching.sources, task.partition, columns=["tile"])["tile"].unique().to_pylist()
+    # The spectra near this partition alone: a new one elsewhere makes no other part anew.
     spectra = {name: np.ascontiguousarray(task.spectra[name].to_numpy()) for name in ("ra", "dec", "z_spec")}
     return compute_key(
         {
@@ -323,6 +327,7 @@ def fit_magnitude_scaling(training: str, bands: Sequence[str]) -> MagnitudeScali
 def read_redshifts(training: str, split: str) -> npt.NDArray[np.float64]:
     """Read the redshifts of one split, shape (N,)."""
     tables = read_split(training, split, ["z_spec"])
+    # An empty block first: numpy concatenates no empty list, and a split may have no galaxies.
     blocks = [np.empty(0), *(table["z_spec"].to_numpy() for table in tables)]
     return np.concatenate(blocks).astype(np.float64)
 

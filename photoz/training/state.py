@@ -51,7 +51,7 @@ class TrainingState:
         TrainingError
             A loss is not finite.
         """
-        # NaN is never the lowest: training would go on to the end, and the weights kept be those before it.
+        # Nothing compares as lower than NaN: as the first loss it would stay the best one, whatever came after.
         if not math.isfinite(record.train_loss + record.valid_loss):
             raise TrainingError(
                 f"epoch {record.epoch}: loss {record.train_loss}, validation loss {record.valid_loss}: "

@@ -75,5 +75,6 @@ class Smoothing:
 
     def weigh(self, z_N: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
         """Return the weights of galaxies at these redshifts, shape (N, 1)."""
+        # Redshifts of the table come back with their own weight; what lies outside it gets that of its nearest end.
         weight_N: npt.NDArray[np.float32] = np.interp(z_N, self.z_N, self.weight_N).astype(np.float32)
         return weight_N[:, None]

@@ -74,7 +74,7 @@ def choose_dark(magnitudes_NF: Floats, errors_NF: Floats, fraction: float, rng: 
     ndarray of bool, shape (N, F)
     """
     with np.errstate(invalid="ignore"):
-        # By the magnitude's error alone: the share of the flux that its error is. NaN errors compare as False.
+        # The magnitude's error alone says what share of its flux a flux's error is. NaN compares as False.
         faint_NF = np.isfinite(magnitudes_NF) & (errors_NF > _FAINT)
     return np.asarray(faint_NF & (rng.random(magnitudes_NF.shape) < fraction))
 

@@ -62,8 +62,7 @@ class Sample:
 
     def compute_digest(self) -> str:
         """Return a SHA-256 of the bands and all values, which names the training set in a manifest."""
-        # Little-endian float64 whatever the arrays are, so that the same galaxies read as float32 or on another machine
-        # have the same name.
+        # Little-endian float64 whatever the arrays are, so that neither their type nor the machine changes the name.
         digest = hashlib.sha256(",".join(self.bands).encode())
         for values in (self.magnitudes_NF, self.errors_NF, self.z_N):
             digest.update(np.ascontiguousarray(values, dtype="<f8").tobytes())
