@@ -164,6 +164,7 @@ def describe_weights(location: str) -> dict[str, str]:
 
 def describe_versions() -> dict[str, str]:
     """Return the versions of photoz and of the libraries that decide its numbers, for run records."""
+    # Recorded and in no key: another version of a library has nothing done again.
     names = ("photoz", "torch", "numpy", "pyarrow", "zarr", "ray", "dask", "hats", "astropy")
     return {name: importlib.metadata.version(name) for name in names}
 
@@ -196,6 +197,7 @@ def _list_tiles(source_file: str) -> list[str]:
 
 
 def _compute_tile_checksum(tiles: str, name: str, give_up: bool) -> str:
+    # Damage is for good; a store that does not answer is tried again, until the last pass gives up.
     expected: tuple[type[Exception], ...] = (Exception,) if give_up else (TileError,)
     try:
         # As the tile records it, so no pixel is read for it.

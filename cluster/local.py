@@ -154,6 +154,7 @@ def _has_node(head: Head) -> bool:
     headers = {"Authorization": f"Bearer {head.token}"}
     request = urllib.request.Request(f"{head.api_address}/api/v0/nodes", headers=headers)
     try:
+        # The API that Ray's own `ray list nodes` asks.
         with closing(urllib.request.urlopen(request, timeout=5)) as answer:
             nodes = json.load(answer)["data"]["result"]["result"]
     except OSError:

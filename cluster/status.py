@@ -101,6 +101,7 @@ def read_status(locations: Locations) -> RunStatus:
     # A record outlives its partition where the source catalogue has been made anew.
     found = [each for each in scan_records(location) if partitions is None or each[0].partition in partitions]
     times, records = [time for _, time in found], [record for record, _ in found]
+    # The record of a finished run tells it where the source catalogue is gone.
     total = len(partitions) if partitions is not None else read_run_file(location, "run.json").get("partitions")
     sums: Counter[str] = Counter()
     for record in records:
@@ -116,6 +117,7 @@ def read_status(locations: Locations) -> RunStatus:
         problems=[problem for record in records for problem in record.problems],
         stage_seconds=dict(sums),
         last_done=max(times, default=0.0),
+        # By two clocks, the store's and this host's.
         recent=sum(now - each <= _RECENT for each in times),
         holder=holder,
         published=is_published(location),

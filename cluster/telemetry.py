@@ -40,6 +40,7 @@ class Progress:
         """Count one more finished task with this many galaxies and things set aside."""
         self._counts.update(done=1, galaxies=galaxies, quarantined=quarantined)
         now = time.monotonic()
+        # The last line in any case, or the log would end before the work does.
         if self._counts["done"] == self._total or now - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._last_line = now
             logger.info("%s", self.describe())
@@ -52,6 +53,7 @@ class Progress:
         """Return the progress as one line."""
         done, galaxies = self._counts["done"], self._counts["galaxies"]
         elapsed = max(time.monotonic() - self._start, 1e-9)
+        # By the mean so far, however much partitions differ in size.
         left = elapsed * (self._total - done) / max(done, 1)
         line = f"{done}/{self._total} {self._label}"
         if galaxies:
@@ -133,6 +135,7 @@ class RunTelemetry:
         """
         with self._lock:
             self._counts["remaining"] = max(self._counts["remaining"] - 1, 0)
+            # What another run did is no rate of this one's.
             if not record.shared or record.sums.get("reruns"):
                 self._add_own(record)
         # Outside of the lock, which it takes itself and which one thread cannot hold twice.
@@ -188,6 +191,7 @@ class RunTelemetry:
         # Ray's counters refuse 0, which a partition without rows has.
         self._metrics["photoz_galaxies_done"].inc(max(record.rows, 1e-9))
         counts = {name: record.sums.get(name, 0) for name in ("reruns", "bytes_read")}
+        # With the same refusal: a 0 is not told.
         for name, value in (counts | {"quarantined": len(record.problems)}).items():
             if value:
                 self._metrics[f"photoz_{name}"].inc(value)
@@ -207,6 +211,7 @@ def _make_ray_metrics() -> dict[str, Any]:
     from ray.util.metrics import Counter as RayCounter
     from ray.util.metrics import Gauge
 
+    # Their names are those of deploy/monitoring/alerts.yaml, where Ray's prefix ray_ stands before them.
     return {
         "photoz_partitions_done": RayCounter("photoz_partitions_done", "Partitions finished"),
         "photoz_partitions_remaining": Gauge("photoz_partitions_remaining", "Partitions to do"),

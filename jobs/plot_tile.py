@@ -31,6 +31,7 @@ def main(config: Config) -> None:
     band = config.survey.mag_auto_band
     labels = (f"{band} < 18", f"18 < {band} < 20", f"{band} > 20")
     overlay = plot_detections(image, x, y, groups_N=groups, labels=labels)
+    # From the brightest to the faintest, as they are sorted.
     some = sources.iloc[np.linspace(0, len(sources) - 1, SHOWN).astype(int)]
     cutouts, _ = extract_cutouts(
         tile, some["ra"], some["dec"], config.training.cutout_size, bands=config.survey.image_bands

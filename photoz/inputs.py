@@ -120,6 +120,7 @@ def attach_cutouts(
     flags_N = sources["flags"].to_numpy().astype(np.int32)  # astype copies: Arrow's memory is read-only
     ra_N, dec_N = sources["ra"].to_numpy(), sources["dec"].to_numpy()
     tile_N = sources["tile"].to_numpy(zero_copy_only=False).astype(str)
+    # One read a tile: its metadata and chunks serve all of its rows.
     groups = [(name, np.flatnonzero(tile_N == name)) for name in np.unique(tile_N).tolist()]
     problems: list[Problem] = []
     # One thread on a local disk, where twelve mostly waited for Python (docs/benchmarks/reading.md).
@@ -142,6 +143,7 @@ def attach_cutouts(
 
 def _wait_for(read: Future[_OfTile], tile: str, rows: int, *, give_up: bool) -> _OfTile:
     """Return what a tile gave, which is nothing where it cannot be read."""
+    # As `cluster.ledger` keys it: what is given up here counts as unreadable there.
     expected: tuple[type[Exception], ...] = (Exception,) if give_up else (TileError,)
     try:
         return read.result()
@@ -188,6 +190,7 @@ def _find_not_detected(table: pa.Table, bands: Sequence[str]) -> npt.NDArray[np.
     """Read the bits of ``not_detected``, which stand for the survey's bands in the order of their columns."""
     of_survey = [name.removeprefix("mag_") for name in table.column_names if name.startswith("mag_")]
     of_survey.remove("auto")  # the total magnitude, in a band that has a bit already
+    # An estimator may read some of the survey's bands, in its own order.
     shifts = np.array([of_survey.index(band) for band in bands], dtype=np.int32)
     return np.asarray((table["not_detected"].to_numpy()[:, None] >> shifts) & 1 == 1)
 
@@ -212,6 +215,7 @@ def _read_tile(
     traffic = tile.traffic
     cost = {
         "read_s": traffic.seconds,
+        # The store's seconds are those with a request unanswered, so the rest is decoding and cutting.
         "decode_s": max(time.perf_counter() - start - traffic.seconds, 0.0),
         "bytes_read": traffic.bytes_read,
         "requests": traffic.requests,
@@ -220,6 +224,7 @@ def _read_tile(
 
 
 def _explain(error: Exception) -> Flag:
+    # The one is no fault of any file: the tile lies outside the survey or is not ingested yet.
     return Flag.NO_TILE if isinstance(error, MissingTileError) else Flag.TILE_UNREADABLE
 
 

@@ -170,6 +170,7 @@ class Engine(ABC):
 
     def run_stages(self, stages: Stages[Task, Result], tasks: Sequence[Task]) -> Iterator[Outcome[Result, Task]]:
         """Run the stages of every task and yield the outcomes, in any order; what raises never ends the run."""
+        # Nothing is fatal here: a partition that raises goes into the next pass, while the others go on.
         return self.run(Attempt(stages, self.storage), tasks)
 
     def join(self) -> AbstractContextManager[Self]:

@@ -56,6 +56,7 @@ def plan_run(config: Config) -> Plan:
     estimator = load_estimator(location)
     check_bands(estimator, config.survey)
     owner = {"run": config.run.name, "estimator": config.inference.estimator, "survey": config.survey.name}
+    # Last of the refusals, since it writes the owner's name into a new folder.
     check_output(config.locations.catalogue, owner)
     weights = describe_weights(location)
     return Plan(
@@ -92,6 +93,7 @@ def find_remaining(plan: Plan, partitions: Sequence[Partition], engine: Engine) 
     # A new catalogue: checks would read every source file for its checksum, and find nothing done.
     if not has_records(plan.config.locations.catalogue):
         return list(partitions)
+    # On the engine: each reads two files whole, the sources' and the catalogue's, for their checksums.
     checks = list(run_tasks(partial(_check_partition, plan), partitions, engine, label="partitions checked"))
     for reason, count in Counter(check.reason or "done and verified" for check in checks).most_common():
         logger.info("%d partitions: %s", count, reason)

@@ -232,6 +232,7 @@ def unpublish(location: str) -> None:
     # From the outside in: a process that dies between two of these leaves nothing that opens.
     remove(join(location, "collection.properties"))
     for table in (locate_output(location), join(location, MARGIN)):
+        # "hats.properties" first: it is what photoz looks for, "properties" what older readers do.
         for name in ("hats.properties", "properties", "partition_info.csv", "dataset/_metadata"):
             remove(join(table, name))
 

@@ -163,6 +163,7 @@ def estimate_all(run: Inference, partitions: list[Partition]) -> None:
         return estimate_partitions(now, remaining, run.engine)
 
     telemetry.expect(len(partitions))
+    # By partition, which is small: a record holds all that was set aside.
     done = set()
     for outcome in run_passes(run_pass, partitions, retries, lambda failures: f"{len(failures)} partitions failed"):
         match outcome:

@@ -69,6 +69,7 @@ def train_estimator(config: Config) -> str:
         The workers would leave Ray no CPU to read the training set with, or need GPUs that are not there.
     """
     kind: Any = load_class(config.training.estimator)
+    # What a single task fits needs no Ray Train, and runs on any engine.
     if kind.trained == "fitted":
         return train_photometric(config)
     config = resolve_settings(config, kind)
@@ -221,7 +222,7 @@ def _stream(plan: TrainingPlan, split: str, epoch: int) -> Iterator[Batch]:
     settings = plan.config.training.schedule
     training = split == "train"
     # In training the last, short batch is dropped: a step of few galaxies counts as much as one of many, and batch
-    # normalisation refuses a single one. Each epoch draws others. In validation every galaxy counts.
+    # normalisation refuses a single one. Each epoch draws others.
     tables = ray.train.get_dataset_shard(split).iter_batches(
         batch_size=settings.batch_size // plan.config.training.spreading.workers if training else 256,
         batch_format="pyarrow",

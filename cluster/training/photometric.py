@@ -49,6 +49,7 @@ def train_photometric(config: Config) -> str:
         logger.info("%s is trained already with these settings on this training set", location)
         return location
     settings = config.training.spreading
+    # The engine calls the check once it has joined its cluster: before, nobody knows what that has.
     needs = Needs(
         cpus=settings.cpus_per_worker,
         gpus=int(settings.use_gpu),
@@ -105,6 +106,7 @@ def fit_and_save(config: Config, location: str, record: Mapping[str, Any]) -> di
     record : mapping
         Goes into the manifest's record.
     """
+    # The task may run in a worker that has heard of no settings yet.
     use_options(config.storage_options)
     settings, training = config.training, config.locations.training
     with use_threads(settings.spreading.threads_per_worker or 1):

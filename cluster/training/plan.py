@@ -75,6 +75,7 @@ class TrainingPlan:
 
     def weigh(self, object_ids: Sequence[str], z_spec_N: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
         """Weigh training galaxies for each member, shape (N, K)."""
+        # By object_id, so that a galaxy weighs the same whichever worker it comes to.
         weight_NK = draw_bootstrap(object_ids, seed=self.config.run.seed, members=self.layout.members)
         return weight_NK if self.smoothing is None else weight_NK * self.smoothing.weigh(z_spec_N)
 
@@ -82,6 +83,7 @@ class TrainingPlan:
 def plan_training(config: Config, kind: type[NetworkEstimator]) -> TrainingPlan:
     """Derive from the training split what every worker must know; the settings are those of `resolve_settings`."""
     layout = kind.make_layout(config.survey, config.training)
+    # Of the training split alone: scales that knew the other splits would leak into what is validated.
     z_N = read_redshifts(config.locations.training, "train")
     y_N, width = np.log1p(z_N), config.training.loss.smooth_nz_width
     # Not 0, which the spread is where all redshifts are one: targets are divided by it.
@@ -180,6 +182,7 @@ def is_trained(location: str, key: str, *, overwrite: bool) -> bool:
     EstimatorError
         It holds another, and is not to be replaced.
     """
+    # Weights without a manifest are those of a training that died while it wrote them.
     if not exists(join(location, MANIFEST)):
         return False
     record = read_manifest(location).get("record")
@@ -243,6 +246,7 @@ def write_estimator(
     record = {**record, "settings": training, "epochs": state.epoch, "best_epoch": best.to_dict()}
     # Before the history, which would tell of an estimator that is not there.
     save(plan, state.best, location, record)
+    # Beside the set and not in the estimator's folder, whose every file counts as weights (`describe_weights`).
     history = join(config.locations.training, f"history-{config.training.estimator}")
     write_history(f"{history}.json", state.records, info={"estimator": config.training.estimator, **record})
     figure = plot_history({config.training.estimator: [epoch.to_dict() for epoch in state.records]})

@@ -55,16 +55,19 @@ def build_training_set(config: Config) -> dict[str, Any]:
     TrainingError
         No galaxy with a usable image has a redshift.
     """
+    # Read once, here: each task is given the spectra around its partition and no others.
     spectra = read_redshifts(config.locations.survey, config.crossmatch)
     matching, training = plan_set(config), config.locations.training
     tasks = plan_matching(matching, list_partitions(config.locations.sources), spectra)
     # Parts that stay would count: the hash and the training take whatever lies in the folder.
     _remove_stale(training, {locate_part(training, task.partition) for task in tasks})
+    # One use of the engine, so it joins its cluster for that alone.
     parts = list(run_tasks(partial(write_part, matching), tasks, choose_engine(config), label="partitions matched"))
     summary: dict[str, Any] = {
         name: sum(getattr(part, name) for part in parts)
         for name in ("rows", "matched", "without_image", "without_photometry")
     }
+    # Told here, where the counts say which step lost them; a training would only find too few.
     if not summary["rows"]:
         raise TrainingError(
             f"no source has a redshift in {config.crossmatch.file} within {config.crossmatch.radius_arcsec} arcsec and "

@@ -118,6 +118,7 @@ def choose_config_file(script: str, name: str = "dr4.toml") -> str:
 
 
 def _apply_override(kind: type[Settings], values: dict[str, Any], override: str) -> None:
+    # At the first one: a value may hold others.
     path, equals, text = override.partition("=")
     if not equals:
         raise ConfigError(f"--set {override!r} has no '=': write section.key=value")
@@ -164,6 +165,7 @@ def _check_moved(kind: type[Settings], values: Mapping[str, Any], origin: str, s
 def _check_no_secrets(options: Mapping[str, Any], where: str) -> None:
     """Refuse storage options that are secrets: run records, which hold the settings, are for everybody to read."""
     for name, value in options.items():
+        # Also within client_kwargs and the like, which go to the client beneath.
         if isinstance(value, Mapping):
             _check_no_secrets(value, f"{where}.{name}")
         elif _SECRET_OPTION.search(name.lower()) and value not in _NO_SECRETS:

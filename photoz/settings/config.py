@@ -54,6 +54,7 @@ class Config(JobSettings, frozen=True, kw_only=True):
             raise ConfigError(
                 f"tiles.shard = {self.tiles.shard} pixels is no multiple of tiles.chunk = {self.tiles.chunk} pixels"
             )
+        # Rounding changes no float32's size: only a codec turns it into fewer bytes.
         if self.tiles.quantize < 0 or (self.tiles.quantize and self.tiles.codec == "none"):
             raise ConfigError(
                 f"tiles.quantize = {self.tiles.quantize} with tiles.codec = {self.tiles.codec!r}: give a fraction of "

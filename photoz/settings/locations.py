@@ -49,10 +49,12 @@ def settle_location(text: str, setting: str = "location") -> str:
     >>> settle_location("file:///data//tiles/"), settle_location("s3://bucket/tiles/")
     ('/data/tiles', 's3://bucket/tiles')
     """
+    # Before the rest, since a variable may hold a URL.
     text = _VARIABLE.sub(lambda found: _read_variable(found[1].strip("{}"), text, setting), text)
     local = _OF_THIS_MACHINE.match(text)
     # A URL, or a chain of fsspec's such as simplecache::s3://bucket: neither counts from a folder of this machine.
     if not local and ("://" in text or "::" in text):
+        # With and without a slash at the end is one place, and shall have one name.
         settled = text.rstrip("/")
         return text if settled.endswith(":") else settled  # memory:// is a place, too
     path = text[local.end() :] if local else text
