@@ -27,8 +27,8 @@ BLOCK_BYTES = 16 * 2**20
 
 # What astropy and its decompressor raise on bytes that are not the FITS file they claim to be.
 FITS_ERRORS = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, MemoryError, RuntimeError, VerifyError)
-# As the stores' clients name them. "created" is last: of a local file on Linux fsspec gives the time of the inode's last
-# change there, which a chmod or a new name alters, too.
+# As the stores' clients name them. "created" is last: of a local file on Linux fsspec gives the time of the last
+# change of its inode there, which a chmod or a new name alters, too.
 _VERSION_KEYS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created")
 
 
