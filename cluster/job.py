@@ -71,6 +71,7 @@ def run_job_with(
             return 0
         return main(config) or 0
     except PhotozError as error:
+        # 2 is argparse's own status for options that it does not take.
         print(f"error: {error}", file=sys.stderr)
         return 2
 
@@ -86,6 +87,7 @@ def _start_log(run: str) -> None:
 
 
 def _parse_options(script: str, description: str | None, defaults: str) -> argparse.Namespace:
+    # The docstring as it stands: its commands have lines of their own.
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--config",

@@ -104,6 +104,7 @@ class RunTelemetry:
                 self._tell_gauges()
 
         thread = threading.Thread(target=tell, daemon=True)
+        # Outside of Ray there is nobody to tell.
         if self._metrics:
             thread.start()
         try:

@@ -22,4 +22,5 @@ def main(config: Comparison) -> None:
 
 
 if __name__ == "__main__":
+    # $PHOTOZ_CONFIG, which names a survey run's settings, does not count for these.
     raise SystemExit(run_job_with(Comparison, main, __file__, __doc__, defaults="compare.toml"))

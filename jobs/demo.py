@@ -32,6 +32,7 @@ def main(options: list[str]) -> None:
         run(head, "train_dr4.py", options)
         run(head, "train_dr4.py", [*(word for each in TRAIN_PHOTOMETRY for word in ("--set", each)), *options])
         submit(head, "infer_dr4.py", options)
+        # The user's own come last: of two values for one setting the later counts.
         run(head, "infer_dr4.py", [*PHOTOMETRY, *options])
         run(head, "evaluate_dr4.py", options)
 
@@ -39,6 +40,7 @@ def main(options: list[str]) -> None:
 def run(head: Head, job: str, options: list[str]) -> None:
     start = time.monotonic()
     logger.info("python jobs/%s %s", job, " ".join(options))
+    # A process each, as a user starts them: no job sees what another has set.
     subprocess.run([sys.executable, JOBS / job, *options], env=head.environment, check=True)
     logger.info("jobs/%s took %.0f s", job, time.monotonic() - start)
 

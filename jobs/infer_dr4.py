@@ -17,6 +17,7 @@ def main(config: Config) -> None:
     record = infer_catalogue(config)
     print(f"catalogue: {config.locations.catalogue}")
     print(f"rows: {record['rows']:,}, with a redshift: {record['estimated']:,} ({record['completeness']:.2%})")
+    # The seconds are of this run alone; earlier ones may have done a part.
     print(f"run record: {config.locations.catalogue}/run/run.json ({record['this_run']['seconds']:.0f} s)")
     if record["failures"]:
         print(f"set aside: {record['failures']} tiles or rows, see {config.locations.catalogue}/run/failures.parquet")

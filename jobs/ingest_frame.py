@@ -18,6 +18,7 @@ def main(config: Config) -> None:
     images = read_frame(config.frame, config.survey)
     sources = measure_frame(images, config.frame, config.survey)
     written = write_frame(images, sources, config.frame, config.survey, folder=config.locations.survey)
+    # The catalogue is written last.
     print(f"{len(sources):,} sources in {written[-1]}")
 
 

@@ -15,6 +15,7 @@ from photoz.settings.config import Config
 from photoz.storage import join, open_atomic
 from photoz.tiles import list_tiles, open_tile
 
+# As many as docs/real-pixels.md tells of.
 SHOWN = 16
 
 

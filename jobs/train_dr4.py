@@ -13,6 +13,7 @@ from photoz.settings.config import Config
 
 
 def main(config: Config) -> None:
+    # Each time: parts that are up to date stay, and the training's key is that of the set as it is.
     build_training_set(config)
     train_estimator(config)
 

@@ -19,6 +19,7 @@ from photoz.errors import PhotozError
 
 
 def main() -> int:
+    # Not by `run_job`: a survey's settings have nothing to say here.
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", nargs="?", default="sdss_example.parquet", help="file to write; any URL fsspec opens")
     try:

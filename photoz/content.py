@@ -35,6 +35,7 @@ def compute_key(content: Any) -> str:
     True
     """
     # These are json's defaults and must stay: the keys of finished runs and the checksums of tiles are made so.
+    # They write ASCII alone, so a file's name that is no UTF-8 has a key, too.
     return hash_bytes([json.dumps(content, sort_keys=True).encode()])
 
 

@@ -74,6 +74,7 @@ class StorageOptions:
             return {}
         try:
             names = get_filesystem_class(protocol).protocol
+        # What fsspec does not know it refuses when it opens, in words of its own.
         except ValueError:
             return {}
         names = (names,) if isinstance(names, str) else names

@@ -92,6 +92,7 @@ def estimate_stage(plan: Plan, work: Work) -> Work:
         except Exception:
             _estimators.clear()  # what this process holds may be what is broken
             raise
+    # With the host: in two pods a process may have the same number.
     name = f"{socket.gethostname()}:{os.getpid()}"
     problems = (*work.problems, *found.problems)
     return replace(work, rows=found.table, problems=problems, sums=sums, estimator=name)
