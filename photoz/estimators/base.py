@@ -205,4 +205,5 @@ def check_bands(estimator: Estimator, survey: Survey) -> None:
 
 def split_rows(count: int, size: int) -> Iterator[slice]:
     """Yield runs of at most ``size`` of ``count`` rows."""
+    # None for a count of 0, so that what is put together from the parts needs a case for no rows.
     return (slice(start, min(start + size, count)) for start in range(0, count, size))

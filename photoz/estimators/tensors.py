@@ -28,6 +28,7 @@ def to_tensor(values: npt.NDArray[Any], device: torch.device) -> Tensor:
 
 def take_weights(network: nn.Module, prefix: str = PREFIX) -> dict[str, npt.NDArray[Any]]:
     """Return a network's weights as arrays, by name."""
+    # state_dict holds buffers too: running means of batch normalisation, the scale of the targets.
     return {f"{prefix}{key}": value.detach().cpu().numpy() for key, value in network.state_dict().items()}
 
 

@@ -109,6 +109,7 @@ def compute_coverage(quantiles_NQ: npt.ArrayLike, z_spec: npt.ArrayLike, probabi
     # 0.5 - 0.68 / 2 is 0.15999999999999998, which is none of the levels.
     low, high = round(0.5 - probability / 2, 6), round(0.5 + probability / 2, 6)
     if low in LEVELS and high in LEVELS:
+        # A row's quantiles are all there or all NaN.
         known_N = np.isfinite(z_NQ[:, 0]) & np.isfinite(spec_N)
         inside_N = (spec_N >= z_NQ[:, LEVELS.index(low)]) & (spec_N <= z_NQ[:, LEVELS.index(high)])
         return float(inside_N[known_N].mean()) if known_N.any() else float("nan")
@@ -122,6 +123,7 @@ def compute_pit_coverage(pit: npt.ArrayLike, probability: float) -> float:
     0.5
     """
     values = _sort(pit)
+    # The central interval of p(z) is the one whose PIT is central, whatever the shape of p(z).
     inside = np.abs(values - 0.5) <= probability / 2
     return float(inside.mean()) if values.size else float("nan")
 

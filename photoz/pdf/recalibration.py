@@ -81,6 +81,7 @@ class Recalibration:
             The identity, with a warning in the log, for fewer than 300 galaxies.
         """
         pits, coordinates, patterns = _check(np.asarray(pit_N, dtype=np.float64), coordinates_NC, pattern_N)
+        # One galaxy without an estimate would else make every knot of its maps NaN.
         known_N = np.isfinite(pits)
         pits, coordinates, patterns = pits[known_N], coordinates[known_N], patterns[known_N]
         if len(pits) < LEAST:
@@ -111,6 +112,7 @@ class Recalibration:
             Probabilities, strictly rising within (0, 1): the raw p(z)'s quantile there is the calibrated p(z)'s
             quantile at `photoz.schema.LEVELS`.
         """
+        # One row a galaxy, since maps depend on magnitude and colour.
         levels_NQ = np.tile(np.asarray(LEVELS), (len(np.asarray(coordinates_NC)), 1))
         return self._convert(levels_NQ, coordinates_NC, pattern_N, PitMap.lower)
 
@@ -181,6 +183,7 @@ class Recalibration:
         convert: Callable[[PitMap, Floats, Floats], Floats],
     ) -> Floats:
         values_NQ, coordinates, patterns = _check(values_NQ, coordinates_NC, pattern_N)
+        # Each row is filled once: by its pattern's map, or at last by that of all.
         converted_NQ, done_N = np.empty(values_NQ.shape), np.full(len(values_NQ), False)
         for index in reversed(range(len(self.patterns_P))):  # the map of all comes last, for what is left
             rows_N = ~done_N if index == 0 else patterns == self.patterns_P[index]

@@ -65,6 +65,7 @@ def compute_crps(pdf_NZ: npt.ArrayLike, z_grid: npt.ArrayLike, z_spec: npt.Array
     pdf, grid, spec = (np.asarray(values, dtype=np.float64) for values in (pdf_NZ, z_grid, z_spec))
     cells = 0.5 * (pdf[:, 1:] + pdf[:, :-1]) * np.diff(grid)
     cdf = np.concatenate([np.zeros((len(pdf), 1)), np.cumsum(cells, axis=1)], axis=1)
+    # A density that is 0 on the whole grid has no integral to be scaled by: its score is NaN, and no warning is wanted.
     with np.errstate(invalid="ignore", divide="ignore"):
         cdf = cdf / cdf[:, -1:]
     return integrate_crps(cdf, np.broadcast_to(grid, pdf.shape), spec)
@@ -99,19 +100,25 @@ def integrate_crps(cdf_NZ: Floats, z_NZ: Floats, z_spec: Floats) -> Floats:
     low, high = cdf_NZ[:, :-1], cdf_NZ[:, 1:]
     steps = np.diff(z_NZ, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
+        # Cells of no width, where knots of a curve fell on 0 together, divide by 0 here; `score` below leaves them out.
         share = np.clip((z_spec[:, None] - z_NZ[:, :-1]) / steps, 0.0, 1.0)
     below = (low**2 + low * high + high**2) / 3  # mean of cdf² over a cell
     above = ((1 - low) ** 2 + (1 - low) * (1 - high) + (1 - high) ** 2) / 3
+    # The step cuts one cell in two: before it counts cdf², after it (1 - cdf)², each exactly for a cdf that is linear
+    # there.
     middle = low + share * (high - low)
     part_below = (low**2 + low * middle + middle**2) / 3 * share
     part_above = ((1 - middle) ** 2 + (1 - middle) * (1 - high) + (1 - high) ** 2) / 3 * (1 - share)
     whole = np.where(share >= 1, below, np.where(share <= 0, above, part_below + part_above))
+    # Beyond the grid the cdf is 0 or 1, so that the integrand is 1 as far as the true redshift.
     outside = np.maximum(z_spec - z_NZ[:, -1], 0.0) + np.maximum(z_NZ[:, 0] - z_spec, 0.0)
+    # 0 times the cdf and not 0: a row of NaN stays NaN.
     score: Floats = np.where(steps > 0, whole * steps, 0.0 * cdf_NZ[:, 1:]).sum(axis=1) + outside
     return score
 
 
 def _interpolate(pdf: npt.NDArray[np.float64], grid: npt.NDArray[np.float64], at: npt.NDArray[np.float64]) -> Floats:
+    # The end cells also for what lies beyond: the last line makes those 0.
     upper = np.clip(np.searchsorted(grid, at), 1, len(grid) - 1)
     share = (at - grid[upper - 1]) / (grid[upper] - grid[upper - 1])
     rows = np.arange(len(pdf))

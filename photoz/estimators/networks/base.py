@@ -168,6 +168,8 @@ class NetworkEstimator(ABC):
         manifest = {
             "format_version": FORMAT_VERSION,
             "estimator": self.name,
+            # Spread out and not as a section: `bands` and `image_bands` stand where every other estimator's manifest
+            # has them.
             **self.layout.to_dict(),
             "scaling": self.scaling.to_dict(),
             "target": "ln(1 + z)",
@@ -195,6 +197,7 @@ class NetworkEstimator(ABC):
         # The scale of the targets is a buffer of the network, and comes back with its weights.
         network = put_weights(cls.make_network(layout), arrays)
         others = {key: value for key, value in arrays.items() if not key.startswith(PREFIX)}
+        # The record only says where it comes from: an estimator works without one.
         return cls(layout, scaling, network, manifest.get("record", {}), **cls.from_arrays(others, scaling))
 
 
@@ -211,6 +214,8 @@ def check_shapes(inputs: Inputs, layout: InputLayout) -> None:
         raise EstimatorError(f"{bands} magnitudes a galaxy were given; this estimator reads {list(layout.bands)}")
     if not layout.image_bands:
         return
+    # Sides too: cutouts of 31 to 36 pixels all give 6 x 6 x 256 features, so that the network would run on another
+    # scale's without an error.
     due = (len(layout.image_bands), layout.cutout_size, layout.cutout_size)
     given = None if inputs.cutouts_NBYX is None else inputs.cutouts_NBYX.shape[1:]
     if given != due:

@@ -35,6 +35,7 @@ class InputLayout:
     @property
     def members(self) -> int:
         """Networks that are trained side by side, each on galaxies weighed for itself."""
+        # One member means no bootstrap: `draw_bootstrap` then gives every galaxy the weight 1.
         return 1 if self.head is None else self.head.members
 
     def find_unimaged(self) -> list[bool]:

@@ -62,6 +62,7 @@ class MaskedModel:
 
     def run(self, *views: View) -> Tensor:
         """Run the network; further views of the same galaxies, one after another, share the image branch's work."""
+        # Only the first view's image is run: the others must be of the same pixels.
         features_MF = torch.cat([encode(view.photometry, view.seen_NB) for view in views])
         raw_MKP: Tensor = self.network(features_MF, views[0].images_NBYX)
         return raw_MKP.float()
@@ -69,6 +70,7 @@ class MaskedModel:
     def read(self, raw_NKP: Tensor) -> tuple[Tensor, Density | None]:
         """Read the members' points in ln(1 + z), shape (N, K), and the density in units of the targets' scale."""
         centre, spread = self.network.target_scale
+        # Column 0 is the point, the rest describes the density (`Head.outputs`).
         points_NK = centre + spread * raw_NKP[..., 0]
         match self.network.head.kind:
             case "mixture":
@@ -81,11 +83,13 @@ class MaskedModel:
         """Compute the probability below redshifts before recalibration, shape (N,)."""
         centre, spread = (float(value) for value in self.network.target_scale)
         y_N = (np.log1p(np.asarray(z_spec_N, dtype=np.float64)) - centre) / spread
+        # One redshift a galaxy: `compute_cdf` takes any number of them, along a second axis.
         y_N1 = torch.from_numpy(y_N.astype(np.float32)).to(self.device).unsqueeze(1)
         return density.compute_cdf(y_N1).squeeze(1).double().cpu().numpy()
 
     def number_view(self, view: View) -> npt.NDArray[np.int64]:
         """Number what a view lacks of each galaxy; see `photoz.estimators.networks.masks.number_patterns`."""
         unimaged_F = torch.tensor(self.layout.find_unimaged(), device=self.device)
+        # Of the view and not of the inputs: in a fit of the recalibration, bands have been dropped from it.
         missing_NF = ~torch.isfinite(view.photometry.values_NF)
         return number_patterns(missing_NF, view.seen_NB, unimaged_F).cpu().numpy()

@@ -90,6 +90,7 @@ class Sample:
             raise TrainingError(f"not_detected {self.not_detected_NF.shape} must have the shape {shape} of magnitudes")
         self._check_redshifts()
         known_NF = np.isfinite(self.magnitudes_NF)
+        # One magnitude is enough: the methods fill the others, or are told that they are missing.
         usable_N = np.asarray(known_NF.any(axis=1))
         if usable_N.sum() < LEAST_ROWS:
             raise TrainingError(
@@ -168,6 +169,7 @@ class PhotometricEstimator(ABC, Generic[M]):
     """Galaxies in memory at a time: photometry is light, so batches may be larger than those of an image network."""
 
     def __post_init__(self) -> None:
+        # Made once and not at each estimate: knn builds its tree here.
         object.__setattr__(self, "_model", self._make_model(self.parts))  # as dataclasses do for frozen ones
 
     def __reduce__(self) -> tuple[type[Self], tuple[Parts, bool]]:
@@ -287,6 +289,7 @@ class PhotometricEstimator(ABC, Generic[M]):
         usable = np.flatnonzero(np.isfinite(inputs.magnitudes_NF).any(axis=1))
         z_N = np.full(len(inputs), np.nan, dtype=np.float32)
         pdf = Pdfs.missing(len(inputs)) if self.gives_pdf else None
+        # Runs of usable rows alone: whatever else a partition holds, batches are as large.
         for run in split_rows(len(usable), max(batch_size, self.ROWS)):
             rows = usable[run]
             magnitudes_NF, errors_NF, dark_NF = read_rows(inputs, rows)
@@ -340,6 +343,7 @@ class PhotometricEstimator(ABC, Generic[M]):
             damaged.
         """
         manifest: Any = read_manifest(location)
+        # Both, since versions count for each method alone: version 2 of mlp is no format of another's.
         found = manifest.get("format_version"), manifest.get("estimator")
         if found != (cls.FORMAT_VERSION, cls.name):
             raise EstimatorError(

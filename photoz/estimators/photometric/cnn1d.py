@@ -33,6 +33,7 @@ class Cnn1d(nn.Module):
 
     def forward(self, features_NF: Tensor) -> Tensor:
         """Return one value a row, shape (N,)."""
+        # The bands lie along the axis that is convolved, so their order, by wavelength, is part of the model.
         channels_NCF = self.pool(self.convolution(features_NF.unsqueeze(1)).relu())
         values: Tensor = self.linear(channels_NCF.flatten(1)).squeeze(1)
         return values

@@ -31,6 +31,7 @@ class Fcnn(nn.Module):
 
     def forward(self, features_NF: Tensor) -> Tensor:
         """Return one value a row, shape (N,)."""
+        # Not squeeze(): a batch of one galaxy would lose that axis as well.
         values: Tensor = self.layers(features_NF).squeeze(1)
         return values
 
