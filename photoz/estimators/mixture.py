@@ -206,7 +206,7 @@ def _interpolate(width: Tensor, rise: Tensor, wanted: Tensor, before: Tensor, af
 def _step(
     mixture: Mixture, low: Tensor, high: Tensor, value: Tensor, levels: Tensor | float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Take one of Newton's steps towards the levels, or halve the bracket where it leads out of it.
+    """Take one of Newton's steps towards the levels, or halve the bracket where it leads out of it or across.
 
     Returns the bracket, the values and by how much they moved.
     """
@@ -218,6 +218,8 @@ def _step(
     # The density is 0 between far components: held, the step leads out of the bracket, which is then halved.
     newton = value - excess / density.clamp_min(1e-12)
     outside = (newton < low - _SLACK) | (newton > high + _SLACK)
+    # Between two steep flanks the steps go from one end of the bracket to the other and back for ever.
+    outside |= (newton - value).abs() > torch.maximum(0.99 * (high - low), 10 * _SLACK * torch.ones_like(high))
     stepped = torch.where(outside, 0.5 * (low + high), newton)
     return low, high, stepped, (stepped - value).abs()
 
