@@ -35,8 +35,11 @@ def write_small_settings(folder: Path) -> None:
     values = tomllib.loads(file.read_text())
     for each in SMALL:
         path, _, text = each.partition("=")
-        section, _, key = path.partition(".")
-        values.setdefault(section, {})[key] = tomllib.loads(f"x = {text}")["x"]
+        *sections, key = path.split(".")
+        table = values
+        for section in sections:
+            table = table.setdefault(section, {})
+        table[key] = tomllib.loads(f"x = {text}")["x"]
     file.write_text("\n".join(_to_toml(name, table) for name, table in values.items()))
 
 
