@@ -32,12 +32,13 @@ def make_wcs(axes: tuple[str, str], centre: tuple[float, float], turn: float, ca
 @given(longitude=st.floats(0, 359.99), latitude=st.floats(-89.9, 89.9), turn=st.floats(-180, 180))
 @example(longitude=122.93, latitude=27.13, turn=0.0)  # the celestial pole in galactic coordinates
 @example(longitude=0.0, latitude=0.0, turn=90.0)
+@example(longitude=62.0, latitude=-62.0, turn=0.0)
 def test_places_are_those_of_the_file(name: str, longitude: float, latitude: float, turn: float) -> None:
     frame, axes, cards = FRAMES[name]
     wcs = make_wcs(axes, (longitude, latitude), turn, cards)
     converted = convert_to_icrs(wcs, SHAPE, name="a.fits")
-    # FK4's is no pure rotation of the sphere: aberration of some 0.3 arcsec changes a little over the image.
-    assert measure_error(wcs, converted, frame, SHAPE) < (0.01 if name == "fk4" else 1e-5)
+    # FK4 is no pure rotation: aberration of some 0.3 arcsec changes over the image, by 0.010 pixels at (62, -62) deg.
+    assert measure_error(wcs, converted, frame, SHAPE) < (0.02 if name == "fk4" else 1e-5)
     assert (converted.wcs.radesys, converted.wcs.lng) == ("ICRS", 0)
 
 
