@@ -143,7 +143,9 @@ def _estimate_isolating(inputs: Inputs, estimator: Estimator, batch_size: int, f
         estimates = estimator.estimate(inputs, batch_size=batch_size)
     except EstimatorError:  # the settings or the arrays are wrong, not a row
         raise
-    except Exception as error:  # noqa: BLE001 - whatever a row does to an estimator, the other rows must come out
+    except Exception as error:  # whatever a row does to an estimator, the other rows must come out
+        if not len(inputs):  # there is no row to blame, and the halves of none are none again, for ever
+            raise
         if len(inputs) == 1:
             logger.warning("row %d cannot be estimated: %s", first, error)
             problem = Problem("estimate", str(first), 1, f"{type(error).__name__}: {error}")

@@ -173,7 +173,7 @@ def _read_selected(
     except (KeyError, ValueError) as error:
         file = locate_partition(locate_primary(catalogue), partition)
         raise CatalogueError(f"{file} has other columns than the first partition ({error}): run the audit") from error
-    unwanted = sum(int(Flag[name]) for name in exclude_flags)
+    unwanted = sum(int(Flag[name]) for name in set(exclude_flags))  # twice the bit of one is the bit of another
     flags_N = pc.fill_null(table["flags"], 0).to_numpy()
     kept_N = ((flags_N & unwanted) == 0) & np.isfinite(table["z_phot"].to_numpy())
     return table.filter(pa.array(kept_N))

@@ -150,3 +150,11 @@ def test_job_prints_bins_and_location(survey):
     )
     assert "bin 2: z_phot" in done.stdout
     assert done.stdout.rstrip().endswith(f"n(z): {folder / 'report' / 'nz' / 'nz.parquet'}")
+
+
+def test_a_flag_named_twice_leaves_out_what_it_does_once(survey):
+    once, twice = (
+        summarize_nz(make_config(survey[0], engine={"name": "serial"}, nz={"exclude_flags": ["MASKED_PIXELS"] * times}))
+        for times in (1, 2)
+    )
+    assert once[1].selected_rows == twice[1].selected_rows

@@ -120,3 +120,12 @@ def test_an_estimator_is_prepared_with_or_without_densities(ready_survey: ReadyS
     location = f"{ready_survey.config.locations.models}/photometry"
     assert prepare_estimator(location, Inference(threads=1)).gives_pdf
     assert not prepare_estimator(location, Inference(threads=1, pdf=False)).gives_pdf
+
+
+def test_an_estimator_that_raises_without_any_row_ends() -> None:
+    class Broken(Hundredth):
+        def estimate(self, inputs: Inputs, *, batch_size: int = 256) -> Estimates:
+            raise ValueError("no rows")
+
+    with pytest.raises(ValueError, match="no rows"):
+        estimate_rows(make_sources([]), Broken())
