@@ -9,10 +9,8 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 import photoz
-from photoz.catalogue.hats import PRIMARY, Partition, locate_partition, locate_primary
+from photoz.catalogue.hats import PRIMARY, Partition, locate_partition
 from photoz.catalogue.records import list_begun_records, locate_in_run, read_record
 from photoz.content import compute_key, hash_bytes
 from photoz.errors import CatalogueError, TileError
@@ -20,6 +18,7 @@ from photoz.inputs import ALL_ROWS
 from photoz.settings import config_to_dict
 from photoz.settings.inference import Inference
 from photoz.settings.run import Locations
+from photoz.sources import compute_sources_checksum, read_sources
 from photoz.storage import (
     PART_SUFFIX,
     compute_checksum,
@@ -27,7 +26,6 @@ from photoz.storage import (
     find_files,
     join,
     list_folder,
-    open_file,
     read_json,
     write_json,
 )
@@ -104,13 +102,12 @@ def compute_partition_key(
     give_up : bool
         Take any error of the store for a tile that cannot be read, as in `photoz.inputs.attach_cutouts`.
     """
-    source_file = locate_partition(locate_primary(locations.sources), partition)
     # Of each partition its own tiles: one that is ingested anew leaves the others done.
-    tiles = _list_tiles(source_file) if images else []
+    tiles = _list_tiles(locations.sources, partition) if images else []
     return compute_key(
         {
             "run": run_key,
-            "sources": compute_checksum(source_file),
+            "sources": compute_sources_checksum(locations.sources, partition),
             "tiles": {name: _compute_tile_checksum(locations.tiles, name, give_up) for name in tiles},
         }
     )
@@ -189,10 +186,9 @@ def locate_output(location: str) -> str:
     return join(location, PRIMARY)
 
 
-def _list_tiles(source_file: str) -> list[str]:
-    with open_file(source_file) as file:
-        # One column: this is done for every partition before any work.
-        column = pq.read_table(file, columns=["tile"])["tile"]
+def _list_tiles(sources: str, partition: Partition) -> list[str]:
+    # One column: this is done for every partition before any work.
+    column = read_sources(sources, partition, columns=["tile"])["tile"]
     return sorted(column.unique().to_pylist())
 
 

@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 from cluster.inference.publish import is_published
 from cluster.lock import Holder, find_holder
-from photoz.catalogue.hats import Partition, list_partitions
+from photoz.catalogue.hats import Partition
 from photoz.catalogue.records import locate_in_run, read_run_file, scan_records
 from photoz.errors import CatalogueError, PhotozError
 from photoz.settings.run import Locations
+from photoz.sources import list_source_partitions
 
 _RECENT = 600.0  # seconds that count as "the last ten minutes"
 _SHOWN = 5  # problems told by name
@@ -198,7 +199,7 @@ def _ago(seconds: float) -> str:
 
 def _list_source_partitions(sources: str) -> set[Partition] | None:
     try:
-        return set(list_partitions(sources))
+        return set(list_source_partitions(sources))
     # Status is asked for where things are broken, and tells the rest.
     except (PhotozError, OSError):
         return None

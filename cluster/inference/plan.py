@@ -9,11 +9,12 @@ from functools import partial
 from cluster.engines.base import Engine
 from cluster.engines.tasks import run_tasks
 from cluster.ledger import check_output, compute_partition_key, compute_run_key, describe_weights, explain_remaining
-from photoz.catalogue.hats import Partition, list_partitions
+from photoz.catalogue.hats import Partition
 from photoz.catalogue.records import has_records
 from photoz.estimators import load_estimator
 from photoz.estimators.base import check_bands
 from photoz.settings.config import Config
+from photoz.sources import list_source_partitions
 from photoz.storage import join
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class Check:
 def plan_run(config: Config) -> Plan:
     """Check that sources, estimator, settings and output fit together, and fix what the run does."""
     # For its refusal alone: that there is no source catalogue is told before the weights are loaded.
-    list_partitions(config.locations.sources)
+    list_source_partitions(config.locations.sources)
     location = join(config.locations.models, config.inference.estimator)
     # Only for what it reads: the plan goes to every worker, with the folder's name and not with the weights.
     estimator = load_estimator(location)

@@ -15,10 +15,11 @@ from cluster.inference.publish import Done, explain_unpublished, publish, sum_up
 from cluster.inference.stages import make_stages
 from cluster.lock import Holder, Lock, find_holder, hold_lock
 from cluster.telemetry import Progress, RunTelemetry
-from photoz.catalogue.hats import Partition, list_partitions
+from photoz.catalogue.hats import Partition
 from photoz.catalogue.records import Record, locate_in_run
 from photoz.errors import CatalogueError
 from photoz.settings.config import Config
+from photoz.sources import list_source_partitions
 from photoz.storage import is_store_trouble
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ def infer_catalogue(config: Config) -> dict[str, Any]:
     """
     retries = config.engine.retries
     plan = insist(lambda: plan_run(config), retries, "planning the run")
-    partitions = insist(lambda: list_partitions(config.locations.sources), retries, "listing the partitions")
+    partitions = insist(lambda: list_source_partitions(config.locations.sources), retries, "listing the partitions")
     folder, join_in = locate_in_run(config.locations.catalogue), config.inference.join
     with ExitStack() as stack:
         # The engine before the lock: who helps another run needs it while that one has the lock.

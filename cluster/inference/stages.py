@@ -14,13 +14,14 @@ import pyarrow as pa
 from cluster.engines.base import Stages
 from cluster.inference.plan import Plan, compute_key
 from cluster.ledger import describe_weights, explain_remaining, locate_output
-from photoz.catalogue.hats import Partition, read_partition, write_partition
+from photoz.catalogue.hats import Partition, write_partition
 from photoz.catalogue.records import Record, read_record, write_record
 from photoz.errors import EstimatorError
 from photoz.estimators import Estimator
 from photoz.inference import estimate_rows, prepare_estimator, read_cutouts
 from photoz.inputs import Problem
 from photoz.schema import Flag
+from photoz.sources import read_sources
 from photoz.storage import use_options
 from photoz.telemetry import gather, timed
 
@@ -73,7 +74,7 @@ def read_stage(plan: Plan, partition: Partition) -> Work:
         # Looked at again: a run that works beside this one may have done it since both were planned.
         if not explain_remaining(config.locations.catalogue, partition, key):
             return Work(partition, key=key, rows=None)
-        sources = read_partition(config.locations.sources, partition)
+        sources = read_sources(config.locations.sources, partition)
         read = read_cutouts(sources, config.locations.tiles, plan, give_up=plan.give_up)
     return Work(partition, key=key, rows=read.table, problems=read.problems, sums=sums)
 

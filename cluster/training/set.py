@@ -6,9 +6,9 @@ from typing import Any
 
 from cluster.engines.choose import choose_engine
 from cluster.engines.tasks import run_tasks
-from photoz.catalogue.hats import list_partitions
 from photoz.errors import TrainingError
 from photoz.settings.config import Config
+from photoz.sources import list_source_partitions
 from photoz.storage import join, list_folder, remove, write_json
 from photoz.survey.spectra import read_redshifts
 from photoz.training.set import (
@@ -58,7 +58,7 @@ def build_training_set(config: Config) -> dict[str, Any]:
     # Read once, here: each task is given the spectra around its partition and no others.
     spectra = read_redshifts(config.locations.survey, config.crossmatch)
     matching, training = plan_set(config), config.locations.training
-    tasks = plan_matching(matching, list_partitions(config.locations.sources), spectra)
+    tasks = plan_matching(matching, list_source_partitions(config.locations.sources), spectra)
     # Parts that stay would count: the hash and the training take whatever lies in the folder.
     _remove_stale(training, {locate_part(training, task.partition) for task in tasks})
     # One use of the engine, so it joins its cluster for that alone.

@@ -8,8 +8,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from photoz.catalogue.hats import Partition, read_partition
+from photoz.catalogue.hats import Partition
 from photoz.errors import CatalogueError
+from photoz.sources import read_sources
 
 
 def read_rows(location: str, partition: Partition, *, columns: Sequence[str] | None = None) -> pa.Table:
@@ -33,7 +34,7 @@ def read_rows(location: str, partition: Partition, *, columns: Sequence[str] | N
         The file is missing or damaged in whichever way.
     """
     try:
-        table = read_partition(location, partition, columns=columns)
+        table = read_sources(location, partition, columns=columns)
         # Parquet pages need not have checksums: a changed byte may give offsets or text that crash whoever reads them,
         # far from here.
         table.validate(full=True)

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 from hats.catalog.dataset.collection_properties import CollectionProperties
 
 from photoz.audit.findings import Finding, make_finding
-from photoz.audit.plan import read_partition_list, read_properties
-from photoz.catalogue.hats import MARGIN, PRIMARY, Partition, locate_partition
+from photoz.audit.plan import read_partition_list
+from photoz.catalogue.hats import MARGIN, PRIMARY, Partition, locate_partition, read_properties
 from photoz.errors import CatalogueError
 from photoz.schema import find_algorithm, make_catalogue_schema
 from photoz.storage import exists, find_filesystem, join, make_upath, open_file

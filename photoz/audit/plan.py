@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from hats.catalog import PartitionInfo, TableProperties
+from hats.catalog import PartitionInfo
 
-from photoz.catalogue.hats import MARGIN, PRIMARY, Partition, list_partitions, locate_partition
+from photoz.catalogue.hats import MARGIN, PRIMARY, Partition, locate_partition, read_properties
 from photoz.catalogue.neighbours import Owners, find_margin_order
 from photoz.catalogue.records import locate_in_run
 from photoz.errors import CatalogueError
 from photoz.schema import find_algorithm
+from photoz.sources import count_sources, list_source_partitions
 from photoz.storage import exists, join, make_upath, open_file
 
 _BYTES_PER_ID = 200  # `photoz.audit.ids.audit_ids` takes 170 a row of one bucket at its peak
@@ -73,7 +74,7 @@ def plan_audit(catalogue: str, sources: str, *, memory_gib: float) -> list[Audit
     """
     # The sources must be finished, or nothing could be proven; the catalogue may be as damaged as it likes, down to a
     # missing list.
-    of_sources = list_partitions(sources)
+    of_sources = list_source_partitions(sources)
     if not exists(join(catalogue, PRIMARY)):
         raise CatalogueError(
             f"no photo-z catalogue at {catalogue!r}: run jobs/infer_dr4.py, or set locations.catalogue"
@@ -87,7 +88,7 @@ def plan_audit(catalogue: str, sources: str, *, memory_gib: float) -> list[Audit
     around = [*owners.list_edge_pixels(), *read_partition_list(join(catalogue, MARGIN))] if margin_order >= 0 else []
     # A name of its own: of two audits of one catalogue at a time, each would else read the other's hashes.
     spill = locate_in_run(catalogue, f"audit-{uuid.uuid4().hex}")
-    buckets = count_buckets(_count_rows(sources), memory_gib)
+    buckets = count_buckets(count_sources(sources) or 0, memory_gib)
     in_sources, in_catalogue = set(of_sources), set(listed)
     algorithm = _find_algorithm(catalogue, [*listed, *of_sources])  # the list may be spoiled
     return [
@@ -130,14 +131,6 @@ def read_partition_list(table: str) -> list[Partition]:
     return [Partition(order=int(pixel.order), pixel=int(pixel.pixel)) for pixel in pixels]
 
 
-def read_properties(table: str) -> TableProperties | None:
-    """Read a table's ``hats.properties``; None where there is none that can be read."""
-    try:
-        return TableProperties.read_from_dir(make_upath(table))
-    except (FileNotFoundError, ValueError):
-        return None
-
-
 def choose_margin_order(location: str) -> int:
     """Return the HEALPix order of the pixels that the margin is made of; -1 without a margin."""
     properties = read_properties(join(location, MARGIN))
@@ -154,8 +147,3 @@ def count_buckets(rows: int, memory_gib: float) -> int:
     (1, 94)
     """
     return max(1, math.ceil(rows * _BYTES_PER_ID / (memory_gib * 2**30)))
-
-
-def _count_rows(sources: str) -> int:
-    properties = read_properties(join(sources, PRIMARY)) or read_properties(sources)
-    return int(properties.total_rows) if properties is not None else 0

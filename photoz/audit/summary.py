@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from photoz.audit.findings import CHECKS, Finding, make_finding
 from photoz.audit.metadata import audit_metadata
 from photoz.audit.partition import PartitionAudit
-from photoz.audit.plan import AuditTask, read_properties
-from photoz.catalogue.hats import locate_primary
+from photoz.audit.plan import AuditTask
+from photoz.sources import count_sources
 
 _MOST_FINDINGS = 1000  # in the report; the checks' counts are of all
 
@@ -178,8 +178,7 @@ def _judge(check: str, findings: list[Finding], asked: set[str], described: str)
 
 
 def _check_source_total(sources: str, total: int) -> list[Finding]:
-    properties = read_properties(locate_primary(sources))
-    told = None if properties is None else properties.total_rows
+    told = count_sources(sources)
     if told == total:
         return []
     return [make_finding("sources", "", f"hats_nrows of the source catalogue is {told}, its files hold {total} rows")]

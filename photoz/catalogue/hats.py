@@ -89,6 +89,14 @@ def list_partitions(location: str) -> list[Partition]:
     return sorted(partitions, key=lambda part: part.pixel << 2 * (HEALPIX_ORDER - part.order))
 
 
+def read_properties(table: str) -> TableProperties | None:
+    """Read a table's ``hats.properties``; None where there is none that can be read."""
+    try:
+        return TableProperties.read_from_dir(make_upath(table))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
 def read_partition(location: str, partition: Partition, *, columns: Sequence[str] | None = None) -> pa.Table:
     """Read one partition of a catalogue.
 

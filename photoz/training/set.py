@@ -12,14 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from photoz.catalogue.hats import MARGIN, Partition, locate_partition, locate_primary, read_partition
+from photoz.catalogue.hats import MARGIN, Partition, locate_partition
 from photoz.content import compute_key, hash_bytes
 from photoz.errors import TileError, TrainingError
 from photoz.inputs import CUTOUT, attach_cutouts
 from photoz.photometry import MagnitudeScaling, MagnitudeSums
 from photoz.schema import NO_IMAGE, make_training_schema
 from photoz.settings import config_to_dict
-from photoz.storage import compute_checksum, exists, join, list_folder, open_atomic, open_file
+from photoz.sources import compute_sources_checksum, read_sources
+from photoz.storage import exists, join, list_folder, open_atomic, open_file
 from photoz.tiles import open_tile
 from photoz.training.crossmatch import SPLITS, assign_splits, match_sky, select_around_pixel
 from photoz.training.settings import Crossmatch
@@ -172,7 +173,7 @@ def match_partition(matching: Matching, task: MatchTask) -> pa.Table:
     nearest source, whichever partition that is in, and is used once.
     """
     # Own sources first: what is an index below their number is inside, the rest is margin.
-    own = read_partition(matching.sources, task.partition)
+    own = read_sources(matching.sources, task.partition)
     sources = pa.concat_tables([own.select(["ra", "dec"]), _read_margin(matching.sources, task.partition)])
     source_K, spectrum_K, _ = match_sky(
         (sources["ra"].to_numpy(), sources["dec"].to_numpy()),
@@ -231,9 +232,8 @@ def _read_counts(location: str, key: str) -> dict[str, int] | None:
 
 def _compute_key(matching: Matching, task: MatchTask) -> str:
     """Hash everything a part depends on: settings, source partition, spectra, the tiles' contents."""
-    source = locate_partition(locate_primary(matching.sources), task.partition)
     # Cutouts come from the tiles' pixels, so that a tile ingested anew must make its parts anew.
-    tiles = read_partition(matching.sources, task.partition, columns=["tile"])["tile"].unique().to_pylist()
+    tiles = read_sources(matching.sources, task.partition, columns=["tile"])["tile"].unique().to_pylist()
     # The spectra near this partition alone: a new one elsewhere makes no other part anew.
     spectra = {name: np.ascontiguousarray(task.spectra[name].to_numpy()) for name in ("ra", "dec", "z_spec")}
     return compute_key(
@@ -244,7 +244,7 @@ def _compute_key(matching: Matching, task: MatchTask) -> str:
             "crossmatch": config_to_dict(matching.crossmatch),
             "bands": matching.bands,
             "image_bands": matching.image_bands,
-            "sources": compute_checksum(source),
+            "sources": compute_sources_checksum(matching.sources, task.partition),
             "tiles": {name: _tile_checksum(matching.tiles, name) for name in tiles},
             "spectra": {name: hash_bytes([values.tobytes()]) for name, values in spectra.items()},
         }
