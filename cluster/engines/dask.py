@@ -9,6 +9,7 @@ from typing import Any, Self
 import dask
 from distributed import Client, LocalCluster, as_completed
 
+from cluster.engines.address import check_address
 from cluster.engines.base import MALLOC_SETTINGS, Attempt, Engine, Failure, Lost, Outcome, Result, Stages, Success, Task
 from photoz.settings.engine import EngineSettings
 
@@ -75,6 +76,7 @@ def _connect(settings: EngineSettings) -> Iterator[Client]:
     # Workers of a cluster that stands already keep their environment: there `photoz.inference.keep_memory` tells
     # malloc.
     if settings.address:
+        check_address(settings.address, "engine.address", "leave it out, and workers of this machine are started")
         with Client(settings.address) as client:
             yield client
         return

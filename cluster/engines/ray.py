@@ -13,6 +13,7 @@ import ray
 import ray.data
 from ray.data import ActorPoolStrategy, TaskPoolStrategy
 
+from cluster.engines.address import check_address
 from cluster.engines.base import (
     MALLOC_SETTINGS,
     Attempt,
@@ -201,6 +202,10 @@ def _start_ray(settings: EngineSettings) -> None:
     address = settings.address or os.environ.get("RAY_ADDRESS") or "local"
     if address == "local":
         use_own_token()
+    else:
+        # Ray itself waits for more than nine minutes for a cluster that is gone, and says nothing meanwhile.
+        origin = "engine.address" if settings.address else "the environment variable RAY_ADDRESS"
+        check_address(address, origin, "take it away, and a Ray cluster of this machine alone is started")
     ray.init(address=address, log_to_driver=True, logging_level=logging.WARNING, include_dashboard=None)
 
 
