@@ -59,10 +59,10 @@ def _draw_curves(axes: Axes, history: Sequence[Mapping[str, Any]], name: str, lo
     if not validation:
         return
     axes.plot(*zip(*validation, strict=True), color=colour, label=label)
-    # By the loss whichever figure is drawn: its epoch's weights are kept (`photoz.training`).
-    best = min(
-        (e for e in epochs if _validation(e, "loss") is not None), key=lambda e: _validation(e, "loss"), default={}
-    )
+    # By the loss whichever figure is drawn: its epoch's weights are kept (`photoz.training`). Of finite ones alone: NaN
+    # is neither less nor more than anything, so that `min` would keep it if it came first.
+    judged = [epoch for epoch in epochs if np.isfinite(_to_float(_validation(epoch, "loss")))]
+    best = min(judged, key=lambda epoch: float(_validation(epoch, "loss")), default={})
     if _validation(best, name) is not None:
         axes.plot(best["epoch"], _validation(best, name), "o", color=colour, markersize=5)
 
@@ -72,13 +72,19 @@ def _validation(epoch: Mapping[str, Any], name: str) -> Any:
     return epoch.get(f"valid_{name}", epoch.get(name))
 
 
+def _to_float(value: Any) -> float:
+    return np.nan if value is None else float(value)
+
+
 def _finish(axes: Axes, name: str) -> None:
     axes.set(xlabel="epoch", ylabel=_LABELS[name])
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     if not axes.lines:
         draw_nothing(axes, "no epoch recorded")
         return
-    if name == "loss" and all(np.min(line.get_ydata()) > 0 for line in axes.lines):  # a likelihood's may be negative
+    drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=np.float64) for line in axes.lines])
+    # A likelihood's may be negative. An epoch that diverged is no reason against the logarithm: it is drawn on neither.
+    if name == "loss" and np.isfinite(drawn).any() and (drawn[np.isfinite(drawn)] > 0).all():
         axes.set_yscale("log")
     # Empty lines, for the legend to explain the dashes once and not for each estimator.
     axes.plot([], [], color=GREY, linestyle=(0, (4, 2)), label="training")
