@@ -77,7 +77,8 @@ class Curves:
         shares_P = np.arange(_POINTS) / _POINTS
         steps_NKP = np.diff(knots_NK, axis=1)[:, :, None] * shares_P
         # Points follow each curve: one grid for all, fine enough for the narrowest p(z), would be much longer.
-        inner_NP = (knots_NK[:, :-1, None] + steps_NKP).reshape(len(knots_NK), -1)
+        # The length is given: of no galaxies numpy could not tell it.
+        inner_NP = (knots_NK[:, :-1, None] + steps_NKP).reshape(len(knots_NK), _POINTS * (knots_NK.shape[1] - 1))
         return np.concatenate([inner_NP, knots_NK[:, -1:]], axis=1)
 
     def _compute_deviates(self, z_NZ: Floats) -> tuple[Floats, Floats]:
