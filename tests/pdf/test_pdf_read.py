@@ -4,13 +4,16 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from scipy.stats import norm
 from tiny_catalogues import make_pdfs, make_sky, write_photoz
 
+from photoz.catalogue.hats import list_partitions, locate_partition, locate_primary
 from photoz.errors import CatalogueError
-from photoz.pdf import read_pdfs, to_qp
+from photoz.pdf.read import _find_range, _make_grid, read_pdfs, to_qp
+from photoz.schema import LEVELS
 
 GRID = np.linspace(0.0, 1.5, 751)
 
@@ -98,3 +101,55 @@ def test_without_qp_the_package_is_named(catalogue: str, sky, monkeypatch) -> No
     monkeypatch.setitem(sys.modules, "qp", None)
     with pytest.raises(ImportError, match="qp-prob"):
         to_qp(read_pdfs(catalogue, sky.object_id[:1], GRID))
+
+
+@pytest.fixture
+def damaged(tmp_path: Path, sky) -> tuple[str, Path]:
+    """A catalogue of its own to spoil, and the file of its first partition."""
+    z_phot, pdf = make_pdfs(sky, width=0.02, claimed=0.02)
+    location = str(tmp_path / "damaged")
+    write_photoz(location, sky, z_phot, pdf=pdf)
+    return location, Path(locate_partition(locate_primary(location), list_partitions(location)[0]))
+
+
+def test_a_lost_and_a_damaged_file_are_named_with_what_to_do(damaged: tuple[str, Path], sky) -> None:
+    location, file = damaged
+    file.write_bytes(b"PAR1 and no more")
+    with pytest.raises(CatalogueError, match=r"cannot read .*parquet .*remove it and run the job again"):
+        read_pdfs(location, sky.object_id)
+    file.unlink()
+    with pytest.raises(CatalogueError, match=r"Norder=4_Npix=\d+ has no file .*run the job again"):
+        read_pdfs(location, sky.object_id)
+
+
+def test_a_file_without_statistics_is_read_all_the_same(damaged: tuple[str, Path], catalogue: str, sky) -> None:
+    location, file = damaged
+    pq.write_table(pq.read_table(file, partitioning=None), file, write_statistics=False)
+    assert _find_range(pq.read_metadata(file), np.array(["a", "b"])) == (0, 2)
+    found, expected = (read_pdfs(each, sky.object_id, GRID).quantiles_NQ for each in (location, catalogue))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_statistics_span_all_row_groups(tmp_path: Path) -> None:
+    file = tmp_path / "ids.parquet"
+    pq.write_table(pa.table({"object_id": ["d", "f", "b", "e"]}), file, row_group_size=2)
+    wanted = np.array(["a", "b", "c", "f", "g"])
+    assert _find_range(pq.read_metadata(file), wanted) == (1, 4)
+    pq.write_table(pa.table({"object_id": pa.array([], pa.string())}), file)
+    first, last = _find_range(pq.read_metadata(file), wanted)
+    assert first == last or (first, last) == (0, 5)  # a file without rows: none, or no statistics
+
+
+def test_a_grid_reaches_beyond_the_highest_quantile_and_is_there_without_any() -> None:
+    quantiles = np.full((2, len(LEVELS)), np.nan)
+    assert _make_grid(quantiles)[[0, -1]].tolist() == pytest.approx([0.0, 0.105])
+    assert _make_grid(np.empty((0, len(LEVELS))))[-1] == pytest.approx(0.105)
+    quantiles[0] = np.linspace(0.2, 2.0, len(LEVELS))
+    grid = _make_grid(quantiles)
+    assert (len(grid), grid[-1]) == (301, pytest.approx(2.1))
+
+
+def test_the_same_id_twice_gives_the_same_row_twice(catalogue: str, sky) -> None:
+    densities = read_pdfs(catalogue, [sky.object_id[3], sky.object_id[0], sky.object_id[3]], GRID)
+    np.testing.assert_array_equal(densities.pdf_NZ[0], densities.pdf_NZ[2])
+    assert densities.object_id.tolist() == [sky.object_id[3], sky.object_id[0], sky.object_id[3]]
