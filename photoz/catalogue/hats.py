@@ -116,7 +116,7 @@ def read_partition(location: str, partition: Partition, *, columns: Sequence[str
     Raises
     ------
     CatalogueError
-        The file is missing or damaged.
+        The file is missing or damaged, or lacks one of the columns.
     """
     file_name = locate_partition(locate_primary(location), partition)
     try:
@@ -129,7 +129,23 @@ def read_partition(location: str, partition: Partition, *, columns: Sequence[str
             f"partition {partition.name} has no file {file_name}: run the job that makes it again"
         ) from error
     except (pa.ArrowInvalid, OSError) as error:
+        # Looked for only now, since each footer that is read is a request more of a store.
+        if missing := _find_missing(file_name, columns or ()):
+            raise CatalogueError(
+                f"{file_name} lacks the columns {missing}: it is of another kind or version than what reads it; give "
+                "another location, or remove the file and run the job that makes it again"
+            ) from error
         raise CatalogueError(f"cannot read {file_name} ({error}): remove it and run the job again") from error
+
+
+def _find_missing(file_name: str, columns: Sequence[str]) -> list[str]:
+    """Find the columns that a file lacks; none of a file that cannot be read."""
+    try:
+        with open_file(file_name) as file:
+            names = pq.read_schema(file).names
+    except (pa.ArrowException, OSError, UnicodeDecodeError):
+        return []
+    return [name for name in columns if name not in names]
 
 
 def write_partition(primary: str, partition: Partition, table: pa.Table) -> tuple[int, str]:

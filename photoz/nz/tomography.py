@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from photoz.catalogue.hats import Partition, list_partitions, locate_partition, locate_primary, read_partition
+from photoz.catalogue.hats import Partition, list_partitions, read_partition
 from photoz.errors import CatalogueError, ConfigError
 from photoz.nz.distribution import (
     Integers,
@@ -100,7 +100,7 @@ def count_partition(catalogue: str, exclude_flags: Sequence[str], partition: Par
     Raises
     ------
     CatalogueError
-        Its file is missing, damaged or of other columns than the first partition's.
+        Its file is missing or damaged, or lacks a column that the first partition has.
     """
     table = _read_selected(catalogue, exclude_flags, partition, ("z_phot",))
     return PartitionCounts(count_redshifts(table["z_phot"].to_numpy()), len(table))
@@ -126,7 +126,7 @@ def stack_partition(catalogue: str, nz: Nz, seed: int, task: StackTask) -> Parti
     Raises
     ------
     CatalogueError
-        Its file is missing, damaged or of other columns than the first partition's.
+        Its file is missing or damaged, or lacks a column that the first partition has.
     """
     stored = f"{task.algorithm}_{QUANTILES}" if task.algorithm else ""
     table = _read_selected(
@@ -168,11 +168,7 @@ def _read_selected(
     catalogue: str, exclude_flags: Sequence[str], partition: Partition, columns: tuple[str, ...]
 ) -> pa.Table:
     """Read rows with a redshift and without any of the flags that are not wanted."""
-    try:
-        table = read_partition(catalogue, partition, columns=(*columns, "flags"))
-    except (KeyError, ValueError) as error:
-        file = locate_partition(locate_primary(catalogue), partition)
-        raise CatalogueError(f"{file} has other columns than the first partition ({error}): run the audit") from error
+    table = read_partition(catalogue, partition, columns=(*columns, "flags"))
     unwanted = sum(int(Flag[name]) for name in set(exclude_flags))  # twice the bit of one is the bit of another
     flags_N = pc.fill_null(table["flags"], 0).to_numpy()
     kept_N = ((flags_N & unwanted) == 0) & np.isfinite(table["z_phot"].to_numpy())

@@ -4,10 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_catalogues import make_estimates, make_sky, write_photoz
 
+from photoz.catalogue.hats import PRIMARY, list_partitions, locate_partition
+from photoz.errors import CatalogueError
 from photoz.evaluate.scan import Galaxies, SkyMap, scan_catalogue
 
 PIXELS = st.lists(st.integers(0, 12 * 4**29 - 1), min_size=1, max_size=60)
@@ -59,3 +63,21 @@ def test_partitioning_changes_nothing(tmp_path: Path) -> None:
     np.testing.assert_array_equal(first.sky.counts, second.sky.counts)
     assert (first.rows, first.estimated, first.flags) == (second.rows, second.estimated, second.flags)
     assert first.found.all()
+
+
+@pytest.mark.parametrize(
+    ("number", "message"), [(0, "is no photo-z catalogue"), (1, "it is of another kind or version")]
+)
+def test_a_column_that_is_not_there_is_told_as_that_in_every_partition(
+    tmp_path: Path, number: int, message: str
+) -> None:
+    location = str(tmp_path / "c")
+    write_photoz(location, make_sky(200), np.full(200, 0.1))
+    file = locate_partition(f"{location}/{PRIMARY}", list_partitions(location)[number])
+    pq.write_table(pq.read_table(file, partitioning=None).drop_columns(["flags"]), file)
+    nobody = Galaxies(pa.array([], pa.string()), *[np.empty(0)] * 3, repeated=0)
+    with pytest.raises(CatalogueError, match=rf"{message}|lacks the columns \['flags'\]") as caught:
+        scan_catalogue(location, nobody)
+    assert "['flags']" in str(caught.value)
+    assert message in str(caught.value)
+    assert "cannot read" not in str(caught.value)
