@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from photoz.errors import SurveyFileError
+from photoz.errors import ConfigError, SurveyFileError
 from photoz.storage import find_filesystem
 from photoz.survey.fits import base_name
 from photoz.survey.settings import Survey
@@ -79,7 +79,10 @@ def find_tiles(survey: Survey, folder: str, *, weights: bool = False) -> list[Ti
     ------
     SurveyFileError
         The folder does not exist, or holds no file of the survey's naming.
+    ConfigError
+        A name has a placeholder that stands for nothing.
     """
+    _check_placeholders(survey)
     # What is found is put behind it with one slash; two would be another key in an object store.
     folder = folder.rstrip("/")
     templates = _list_templates(survey, weights=weights)
@@ -99,6 +102,21 @@ def find_tiles(survey: Survey, folder: str, *, weights: bool = False) -> list[Ti
         _make_tile(survey.tile.format(**place._asdict()), place, templates, files) for place, files in found.items()
     ]
     return sorted(tiles, key=lambda tile: tile.name)
+
+
+def _check_placeholders(survey: Survey) -> None:
+    """Refuse what no name can be made of: `str.format` would raise on it, or leave it in a name that no file has."""
+    for setting in ("tile", "image_file", "weight_file", "mask_file", "catalogue_file"):
+        text, known = getattr(survey, setting), ["ra", "dec"]
+        # A tile and its catalogue are of all bands.
+        if setting not in ("tile", "catalogue_file"):
+            known.append("band")
+        unknown = [name for name in re.findall(r"\{(.*?)\}", text) if name not in known]
+        if unknown:
+            raise ConfigError(
+                f"survey.{setting} = {text!r} has {{{unknown[0]}}}, which stands for nothing: write "
+                + ", ".join(f"{{{name}}}" for name in known)
+            )
 
 
 def _list_files(folder: str) -> list[str]:
@@ -129,11 +147,19 @@ def _list_templates(survey: Survey, *, weights: bool) -> list[_Template]:
 def _match_template(paths: Iterable[str], template: str) -> list[tuple[_Place, str]]:
     # Not str.format: what stands for the place is a group of the pattern, and all else may be a glob.
     parts = re.split(r"\{(ra|dec)\}", template)
-    pattern = "".join(_PLACES[part] if index % 2 else _translate_glob(part) for index, part in enumerate(parts))
+    pattern = "".join(
+        _match_place(part, parts[1:index:2]) if index % 2 else _translate_glob(part) for index, part in enumerate(parts)
+    )
     # fpack adds the ending to the plain name. Of both, the packed one sorts last and is taken.
     expression = re.compile(pattern + r"(?:\.fz)?")
     matches = ((expression.fullmatch(path), path) for path in paths)
     return [(_Place(**({"ra": "", "dec": ""} | match.groupdict())), path) for match, path in matches if match]
+
+
+def _match_place(name: str, before: Iterable[str]) -> str:
+    # A folder may be named by its tile, as the files within are: the second time it must be the same place, and a
+    # pattern has no two groups of one name.
+    return f"(?P={name})" if name in before else _PLACES[name]
 
 
 def _translate_glob(text: str) -> str:
