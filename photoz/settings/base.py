@@ -18,8 +18,11 @@ from photoz.storage import StorageOptions, open_file
 
 DEFAULT_CONFIG_VARIABLE = "PHOTOZ_CONFIG"
 _TEXT = (str, Location)
-# Names in s3fs (key, secret, token), adlfs (account_key, sas_token, connection_string) and sftp (password).
-_SECRET_OPTION = re.compile(r"(^|_)(key|secret|token|password|credential|connection_string)$")
+# Names in s3fs (key, secret, token), adlfs (account_key, sas_token, connection_string) and sftp (password); headers that
+# carry one (Authorization, Cookie, x-api-key). Whatever comes before: a client may run the words together (sessiontoken).
+_SECRET_OPTION = re.compile(
+    r"(key|secret|token|password|passwd|passphrase|credentials?|connection_?string|authorization|cookie)$"
+)
 _NO_SECRETS = ("anon", "browser", "cache", "cloud", "google_default", "", False, None)  # gcsfs: ways to find a token
 
 
@@ -166,9 +169,10 @@ def _check_no_secrets(options: Mapping[str, Any], where: str) -> None:
     """Refuse storage options that are secrets: run records, which hold the settings, are for everybody to read."""
     for name, value in options.items():
         # Also within client_kwargs and the like, which go to the client beneath.
-        if isinstance(value, Mapping):
-            _check_no_secrets(value, f"{where}.{name}")
-        elif _SECRET_OPTION.search(name.lower()) and value not in _NO_SECRETS:
+        parts = [part for part in (value if isinstance(value, list) else [value]) if isinstance(part, Mapping)]
+        for part in parts:
+            _check_no_secrets(part, f"{where}.{name}")
+        if not parts and _SECRET_OPTION.search(name.lower()) and value not in _NO_SECRETS:
             raise ConfigError(
                 f"{where}.{name} is a secret, which settings and run records must not hold: take it out and give it in "
                 "the environment, as the store's client reads it (docs/object_store.md)"
