@@ -1,7 +1,9 @@
 """Read a plain catalogue of galaxies with known redshifts: Parquet, FITS or CSV."""
 
+import gzip
 import io
 import logging
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +22,8 @@ from photoz.storage import exists, find_files, join, list_folder, open_file
 logger = logging.getLogger(__name__)
 
 _NOT_DETECTED, _NOT_OBSERVED = 99.0, -99.0  # as surveys write them; a plain catalogue may hold NaN for the latter
+
+_GZIP = b"\x1f\x8b"  # how every such file begins (RFC 1952)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +108,7 @@ def read_table(location: str) -> pa.Table:
     # Before OSError, whose subclass it is.
     except FileNotFoundError as error:
         raise CatalogueError(f"there is no catalogue at {location!r}: correct data.catalogue") from error
-    except (pa.ArrowInvalid, OSError, ValueError) as error:
+    except (pa.ArrowInvalid, OSError, EOFError, zlib.error, ValueError) as error:
         raise CatalogueError(f"{location!r} cannot be read ({error}): is it what its name says?") from error
     raise CatalogueError(f"{location!r} is no catalogue by its name: it must end in .parquet, .fits or .csv")
 
@@ -128,7 +132,9 @@ def _read_parquet(location: str) -> pa.Table:
 
 
 def _read_fits(content: bytes) -> pa.Table:
-    table = Table.read(io.BytesIO(content), format="fits")
+    # astropy unpacks a file that it opens itself, by its name; of bytes it knows none.
+    packed = content.startswith(_GZIP)
+    table = Table.read(io.BytesIO(gzip.decompress(content) if packed else content), format="fits")
     columns = {}
     for name in table.colnames:
         column = table[name]

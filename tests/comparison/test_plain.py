@@ -1,0 +1,195 @@
+"""Plain catalogues: sentinels, several files, FITS's masks and byte order, splits, and each refusal's remedy."""
+
+import gzip
+import logging
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from astropy.io import fits
+from astropy.table import MaskedColumn, Table
+from hypothesis import given
+from hypothesis import strategies as st
+
+from photoz.comparison.plain import _choose_training_rows, read_plain_catalogue, read_table
+from photoz.errors import CatalogueError
+
+BANDS = ("g", "r")
+
+
+def make_table(count: int = 20) -> dict[str, np.ndarray]:
+    values = np.linspace(18.0, 20.0, count)
+    table: dict[str, np.ndarray] = {"object_id": np.arange(count), "z_spec": np.linspace(0.1, 0.4, count)}
+    for band in BANDS:
+        table[f"mag_{band}"], table[f"magerr_{band}"] = values.copy(), np.full(count, 0.02)
+    return table
+
+
+def write(folder: Path, table: dict[str, np.ndarray], name: str = "c.parquet") -> str:
+    pq.write_table(pa.table(table), folder / name)
+    return str(folder / name)
+
+
+def test_sentinels_of_magnitudes_and_of_errors_are_missing(tmp_path: Path) -> None:
+    table = make_table()
+    table["mag_g"][:4] = [99.0, -99.0, np.inf, np.nan]
+    table["magerr_g"][:2] = [99.0, -99.0]
+    sample = read_plain_catalogue(write(tmp_path, table), BANDS).sample
+    assert np.isnan(sample.magnitudes_NF[:5, 0]).tolist() == [True] * 4 + [False]
+    assert np.isnan(sample.errors_NF[:3, 0]).tolist() == [True, True, False]
+    assert sample.not_detected_NF is not None
+    # 99 alone says that somebody looked.
+    assert np.argwhere(sample.not_detected_NF).tolist() == [[0, 0]]
+
+
+def test_near_a_sentinel_is_a_magnitude(tmp_path: Path) -> None:
+    table = make_table()
+    table["mag_g"][0] = 98.999
+    sample = read_plain_catalogue(write(tmp_path, table), BANDS).sample
+    assert sample.magnitudes_NF[0, 0] == 98.999
+    assert sample.not_detected_NF is None
+
+
+def test_nulls_are_missing_values(tmp_path: Path) -> None:
+    table = pa.table(make_table())
+    column = pa.array([None, *table["mag_r"].to_pylist()[1:]])
+    pq.write_table(table.set_column(table.schema.get_field_index("mag_r"), "mag_r", column), tmp_path / "c.parquet")
+    assert np.isnan(read_plain_catalogue(str(tmp_path / "c.parquet"), BANDS).sample.magnitudes_NF[0, 1])
+
+
+def test_rows_without_a_redshift_are_left_out_before_their_ids_are_compared(tmp_path: Path, caplog) -> None:
+    table = make_table()
+    table["object_id"][5] = table["object_id"][4]
+    table["z_spec"][5] = np.nan
+    with caplog.at_level(logging.WARNING):
+        found = read_plain_catalogue(write(tmp_path, table), BANDS)
+    assert len(found.sample) == 19 == len(found.object_id) == len(found.train_N)
+    assert "1 of 20 rows have no z_spec and are left out" in caplog.text
+
+
+def test_bands_come_in_the_order_asked_for(tmp_path: Path) -> None:
+    table = make_table()
+    table["mag_r"] += 1.0
+    sample = read_plain_catalogue(write(tmp_path, table), ("r", "g")).sample
+    assert sample.bands == ("r", "g")
+    assert (sample.magnitudes_NF[:, 0] - sample.magnitudes_NF[:, 1]).tolist() == pytest.approx([1.0] * 20)
+
+
+@pytest.mark.parametrize("pattern", ["part-*.parquet", "*/part-*.parquet", "sub*/part-*.parquet"])
+def test_a_star_stands_for_any_name_on_any_level(tmp_path: Path, pattern: str) -> None:
+    table = pa.table(make_table())
+    for number in range(2):
+        folder = tmp_path / f"sub{number}" if "/" in pattern else tmp_path
+        folder.mkdir(exist_ok=True)
+        pq.write_table(table.slice(10 * number, 10), folder / f"part-{number}.parquet")
+    (tmp_path / "other.parquet").write_bytes(b"no parquet")
+    assert read_table(f"{tmp_path}/{pattern}")["object_id"].to_pylist() == list(range(20))
+
+
+def test_a_file_whose_name_holds_a_star_is_that_file(tmp_path: Path) -> None:
+    write(tmp_path, make_table(), "a*.parquet")
+    write(tmp_path, make_table(30), "ab.parquet")
+    assert len(read_table(f"{tmp_path}/a*.parquet")) == 20
+
+
+def test_a_pattern_that_matches_nothing_names_the_setting(tmp_path: Path) -> None:
+    with pytest.raises(CatalogueError, match=r"there is no catalogue at '.*x-\*\.parquet': correct data\.catalogue"):
+        read_table(f"{tmp_path}/x-*.parquet")
+
+
+def test_cutouts_stay_on_disk(tmp_path: Path) -> None:
+    table = {**make_table(), "cutout": np.zeros(20)}
+    assert "cutout" not in read_table(write(tmp_path, table)).column_names
+
+
+def test_fits_tables_lose_nothing_but_arrays(tmp_path: Path) -> None:
+    table = Table(make_table())
+    table["name"] = [f"J{number:02d}" for number in range(20)]
+    table["z_spec"] = MaskedColumn(table["z_spec"], mask=np.arange(20) == 3)
+    table["spectrum"] = np.zeros((20, 5))
+    for ending in ("fits", "FIT", "fits.gz"):
+        location = str(tmp_path / f"c.{ending}")
+        fits.HDUList([fits.PrimaryHDU(), fits.table_to_hdu(table)]).writeto(location)
+        found = read_table(location)
+        assert "spectrum" not in found.column_names
+        assert found["name"].to_pylist() == table["name"].tolist()
+        assert np.isnan(found["z_spec"].to_numpy()[3])
+        assert found["mag_g"].to_numpy().tolist() == table["mag_g"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("c.fits", b"SIMPLE", "is it what its name says"),
+        ("c.fits.gz", b"\x1f\x8b and no more", "is it what its name says"),
+        ("c.fits.gz", gzip.compress(b"SIMPLE  =" * 50)[:40], "is it what its name says"),
+        ("c.csv", b'a,b\n1,2\n3\n"', "is it what its name says"),
+        ("c.pq", b"PAR1", "is it what its name says"),
+        ("c.dat", b"1 2", r"is no catalogue by its name: it must end in \.parquet, \.fits or \.csv"),
+    ],
+)
+def test_files_that_are_not_what_they_say_are_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CatalogueError, match=message) as caught:
+        read_table(str(tmp_path / name))
+    assert name in str(caught.value)
+
+
+def spoil(table: dict[str, np.ndarray], how: str) -> pa.Table:
+    if how == "no rows":
+        return pa.table(table).slice(0, 0)
+    if how == "no id":
+        ids = pa.array([None, *table["object_id"][1:].tolist()])
+        return pa.table({**{name: pa.array(values) for name, values in table.items()}, "object_id": ids})
+    if how == "twice":
+        table["object_id"][:4] = [7, 7, 8, 8]
+    elif how == "below -1":
+        table["z_spec"][:2] = [-9.0, -1.0]
+    elif how == "empty bands":
+        table["mag_g"][:], table["mag_r"][:] = 99.0, -99.0
+    elif how == "text redshift":
+        table["z_spec"] = np.full(20, "high")
+    return pa.table(table)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("no rows", "has no rows"),
+        ("no id", "1 rows have no object_id"),
+        ("twice", r"2 identifiers occur more than once \(the first: 7\): keep one row of each galaxy"),
+        ("below -1", r"z_spec is -9\.0 in 2 rows; .* leave those rows out, or set z_spec to NaN"),
+        ("empty bands", r"no galaxy has a magnitude in g, r: leave it out of data\.bands"),
+        ("text redshift", r"column z_spec holds string, not numbers"),
+    ],
+)
+def test_refusals_say_what_is_wrong_and_what_to_do(tmp_path: Path, how: str, message: str) -> None:
+    pq.write_table(spoil(make_table(), how), tmp_path / "c.parquet")
+    with pytest.raises(CatalogueError, match=message):
+        read_plain_catalogue(str(tmp_path / "c.parquet"), BANDS)
+
+
+def test_a_missing_column_is_told_with_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(CatalogueError, match=r"\['mag_z', 'magerr_z'\]; it has \['object_id', .*correct data\.bands"):
+        read_plain_catalogue(write(tmp_path, make_table()), ("g", "z"))
+
+
+@given(st.integers(10, 200), st.floats(0.1, 0.9), st.integers(0, 99))
+def test_a_random_split_has_the_fraction_asked_for_and_follows_the_seed(count: int, fraction: float, seed: int) -> None:
+    table = pa.table({"object_id": np.arange(count)})
+    train_N, again_N = (_choose_training_rows(table, "", fraction, seed) for _ in range(2))
+    assert (~train_N).sum() == round(fraction * count)
+    assert train_N.tolist() == again_N.tolist()
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0, 0.01])
+def test_a_split_without_both_parts_is_refused(fraction: float) -> None:
+    with pytest.raises(CatalogueError, match='the column split must hold both "train" and "test", or be left out'):
+        _choose_training_rows(pa.table({"object_id": np.arange(20)}), "c", fraction, 1)
+
+
+def test_what_is_not_for_training_is_for_testing() -> None:
+    table = pa.table({"split": ["train", "valid", "calib", "test", None]})
+    assert _choose_training_rows(table, "", 0.3, 1).tolist() == [True, False, False, False, False]
