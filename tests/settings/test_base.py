@@ -94,7 +94,7 @@ def test_an_override_reaches_a_part_of_a_section_that_the_file_lacks(tmp_path: P
         ("section.bands=u", "Expected `array`"),
         ("section.cuont=1", "unknown field `cuont`"),
         ("elsewhere.count=1", "unknown field `elsewhere`"),
-        ("section.name.first=a", r"--set 'section\.name\.first': .*|unknown|Expected `str`"),
+        ("section.name.first=a", r"Expected `str`, got `object` - at `\$\.section\.name`"),
         ("section.count", r"--set 'section\.count' has no '=': write section\.key=value"),
         ("section.count=-1", r"section\.count = -1 is below 0: give 0 or more"),
     ],
@@ -153,7 +153,7 @@ def test_a_secret_is_refused_wherever_it_stands_and_not_repeated(name: str, wher
     options: dict = {name: "hunter2"}
     for part in reversed(where.split(".") if where else []):
         options = {part: options}
-    with pytest.raises(ConfigError, match="is a secret.*give it in the environment") as caught:
+    with pytest.raises(ConfigError, match=r"is a secret.*give it in the environment") as caught:
         convert_settings(Job, {"storage": {"s3": options}})
     assert ".".join(filter(None, ["storage.s3", where, name])) in str(caught.value)
     assert "hunter2" not in str(caught.value)
@@ -180,10 +180,7 @@ def test_a_secret_in_a_list_of_options_is_found_too() -> None:
     ],
 )
 def test_options_that_are_no_secrets_pass(options: dict) -> None:
-    assert (
-        convert_settings(Job, {"storage": {"s3": options}}).storage_options
-        == convert_settings(Job, {"storage": {"s3": options}}).storage_options
-    )
+    assert convert_settings(Job, {"storage": {"s3": options}}).storage == {"s3": options}
 
 
 @given(st.text(max_size=20), st.integers(0, 10**9), st.floats(allow_nan=False), st.booleans())

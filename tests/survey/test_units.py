@@ -33,7 +33,9 @@ def test_other_angles_are_converted_as_astropy_does(value: float, unit: str) -> 
 
 @pytest.mark.parametrize("unit", ["h", "hour", "hours", "HOURS", "hr"])
 def test_hours_are_an_angle_of_right_ascension_alone(unit: str) -> None:
-    assert convert_to_degrees(np.array([23.5, np.nan]), unit, column="", hours=True)[0] == pytest.approx(352.5, rel=1e-14)
+    assert convert_to_degrees(np.array([23.5, np.nan]), unit, column="", hours=True)[0] == pytest.approx(
+        352.5, rel=1e-14
+    )
     with pytest.raises(SurveyFileError, match="no unit of an angle"):
         convert_to_degrees(np.array([23.5]), unit, column="DEC")
 
