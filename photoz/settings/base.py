@@ -18,8 +18,8 @@ from photoz.storage import StorageOptions, open_file
 
 DEFAULT_CONFIG_VARIABLE = "PHOTOZ_CONFIG"
 _TEXT = (str, Location)
-# Names in s3fs (key, secret, token), adlfs (account_key, sas_token, connection_string) and sftp (password); headers that
-# carry one (Authorization, Cookie, x-api-key). Whatever comes before: a client may run the words together (sessiontoken).
+# Names in s3fs (key, secret, token), adlfs (account_key, sas_token, connection_string) and sftp (password); headers
+# (Authorization, Cookie, x-api-key). Whatever comes before: a client may run the words together (sessiontoken).
 _SECRET_OPTION = re.compile(
     r"(key|secret|token|password|passwd|passphrase|credentials?|connection_?string|authorization|cookie)$"
 )
