@@ -138,7 +138,10 @@ class AnnzEstimator(PhotometricEstimator[Committee]):
             # How many features a member reads follows from its kind and the bands; its first layer says it without
             # either.
             first = parts.arrays[f"{i}.layers.0.weight"]
-            network = put_weights(Fcnn(first.shape[1], tuple(hidden)), parts.arrays, f"{i}.")
+            # Its first weights are drawn, and replaced at once: no reason to move the caller's random numbers.
+            with torch.random.fork_rng():
+                fresh = Fcnn(first.shape[1], tuple(hidden))
+            network = put_weights(fresh, parts.arrays, f"{i}.")
             members.append((kind, network.to(choose_device()).eval()))
         return Committee(MagnitudeScaling.from_dict(scaling), members)
 

@@ -155,8 +155,11 @@ class SmallNetworkEstimator(PhotometricEstimator[SmallNetwork]):
     @classmethod
     def _make_model(cls, parts: Parts) -> SmallNetwork:
         scaling = {key: parts.arrays[f"scaling.{key}"].tolist() for key in ("mean", "std", "band_differences")}
-        # Built first and filled then: what is read from disk is numbers, and never code that would be run.
-        network = put_weights(cls.make_network(len(parts.bands)), parts.arrays).to(choose_device()).eval()
+        # Built first and filled then: what is read from disk is numbers, and never code that would be run. The weights
+        # that it is built with are drawn, which must not move the caller's random numbers.
+        with torch.random.fork_rng():
+            fresh = cls.make_network(len(parts.bands))
+        network = put_weights(fresh, parts.arrays).to(choose_device()).eval()
         return SmallNetwork(MagnitudeScaling.from_dict(scaling), network)
 
     def _predict(self, magnitudes_NF: Floats, errors_NF: Floats) -> Floats:
