@@ -8,6 +8,7 @@ from hats.pixel_math import get_margin
 from hats.pixel_math.healpix_shim import margin2order
 
 from photoz.catalogue.hats import Partition
+from photoz.errors import ConfigError
 from photoz.schema import HEALPIX_ORDER
 
 IntArray = npt.NDArray[np.int64]
@@ -26,7 +27,19 @@ def find_margin_order(threshold_arcsec: float) -> int:
 
 
 def compute_ring(partition: Partition, margin_order: int) -> IntArray:
-    """Compute the pixels of ``margin_order`` (NESTED) that surround a pixel; sorted, shape (ring,)."""
+    """Compute the pixels of ``margin_order`` (NESTED) that surround a pixel; sorted, shape (ring,).
+
+    Raises
+    ------
+    ConfigError
+        They are larger than the pixel itself: the margin is wider than a partition.
+    """
+    if margin_order < partition.order:
+        raise ConfigError(
+            f"a margin as wide as pixels of HEALPix order {margin_order} does not fit around {partition.name}, which "
+            "is smaller: lower sources.margin_arcsec, or raise sources.rows_per_partition and partition the sources "
+            "again"
+        )
     ring = get_margin(partition.order, partition.pixel, margin_order - partition.order)
     return np.unique(np.asarray(ring, dtype=np.int64))
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from photoz.audit.checks import compute_healpix
 from photoz.catalogue.hats import Partition
 from photoz.catalogue.neighbours import Owners, compute_ring, find_margin_order
+from photoz.errors import ConfigError
 from photoz.schema import HEALPIX_ORDER
 
 
@@ -87,3 +88,10 @@ def test_neighbours_are_mutual_whatever_the_orders() -> None:
     beside = set(owners.find_neighbours(coarse))
     assert 0 < len(beside) < 16
     assert all((coarse in owners.find_neighbours(part)) == (part in beside) for part in fine)
+
+
+def test_a_margin_wider_than_its_pixel_is_refused_with_the_settings() -> None:
+    with pytest.raises(ConfigError, match=r"order 5 does not fit around Norder=6_Npix=7.*lower sources\.margin_arcsec"):
+        compute_ring(Partition(order=6, pixel=7), 5)
+    # Of its own order the ring is the pixels around it: seven where three base pixels meet, else eight.
+    assert {len(compute_ring(Partition(order=3, pixel=pixel), 3)) for pixel in range(12 * 4**3)} <= {7, 8}
