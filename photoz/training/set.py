@@ -20,7 +20,7 @@ from photoz.photometry import MagnitudeScaling, MagnitudeSums
 from photoz.schema import NO_IMAGE, make_training_schema
 from photoz.settings import config_to_dict
 from photoz.sources import compute_sources_checksum, read_sources
-from photoz.storage import exists, join, list_folder, open_atomic, open_file
+from photoz.storage import compute_checksum, exists, join, list_folder, open_atomic, open_file
 from photoz.tiles import open_tile
 from photoz.training.crossmatch import SPLITS, assign_splits, match_sky, select_around_pixel
 from photoz.training.settings import Crossmatch
@@ -234,6 +234,8 @@ def _compute_key(matching: Matching, task: MatchTask) -> str:
     """Hash everything a part depends on: settings, source partition, spectra, the tiles' contents."""
     # Cutouts come from the tiles' pixels, so that a tile ingested anew must make its parts anew.
     tiles = read_sources(matching.sources, task.partition, columns=["tile"])["tile"].unique().to_pylist()
+    # Sources of the margin compete for the spectra: one that came or went there may have taken one from a source here.
+    margin = locate_partition(join(matching.sources, MARGIN), task.partition)
     # The spectra near this partition alone: a new one elsewhere makes no other part anew.
     spectra = {name: np.ascontiguousarray(task.spectra[name].to_numpy()) for name in ("ra", "dec", "z_spec")}
     return compute_key(
@@ -245,6 +247,7 @@ def _compute_key(matching: Matching, task: MatchTask) -> str:
             "bands": matching.bands,
             "image_bands": matching.image_bands,
             "sources": compute_sources_checksum(matching.sources, task.partition),
+            **({"margin": compute_checksum(margin)} if exists(margin) else {}),
             "tiles": {name: _tile_checksum(matching.tiles, name) for name in tiles},
             "spectra": {name: hash_bytes([values.tobytes()]) for name, values in spectra.items()},
         }

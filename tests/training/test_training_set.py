@@ -1,5 +1,8 @@
 """The training set: sources, spectra and tiles to Parquet."""
 
+import shutil
+from pathlib import Path
+
 import msgspec
 import numpy as np
 import pyarrow as pa
@@ -7,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from astropy.table import Table
 from conftest import ReadySurvey
+from runs import change
 
 from cluster.training.set import build_training_set
-from photoz.catalogue.hats import list_partitions, read_partition
+from photoz.catalogue.hats import MARGIN, list_partitions, locate_partition, read_partition
 from photoz.cutouts import extract_cutouts
 from photoz.errors import TrainingError
 from photoz.inputs import make_inputs
@@ -127,3 +131,18 @@ def test_scaling_and_columns_come_from_the_training_split(ready_survey: ReadySur
         ("z_spec",)
     }
     assert compute_set_hash(config.locations.training) == compute_set_hash(config.locations.training)
+
+
+def test_a_part_is_made_again_when_the_margin_around_it_changes(ready_survey: ReadySurvey, tmp_path):
+    config = adapt(ready_survey.config, tmp_path)
+    shutil.copytree(config.locations.sources, tmp_path / "sources")
+    config = change(config, locations__sources=str(tmp_path / "sources"))
+    write_spectra(config, spectra_of(read_sources(config)))
+    first = build_training_set(config)["hash"]
+    partition = list_partitions(config.locations.sources)[0]
+    location = Path(locate_partition(f"{config.locations.sources}/{MARGIN}", partition))
+    location.parent.mkdir(parents=True, exist_ok=True)
+    # A source of the margin that lies where one of the partition does takes its spectrum.
+    own = read_partition(config.locations.sources, partition).slice(0, 1)
+    pq.write_table(own.select(["ra", "dec"]), location)
+    assert build_training_set(config)["hash"] != first
