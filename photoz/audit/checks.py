@@ -182,10 +182,11 @@ def _keep_bits(table: pa.Table, sources: pa.Table) -> pa.Table:
 
 def _describe_difference(found: pa.Schema, expected: pa.Schema) -> str:
     missing, extra = [sorted(set(a.names) - set(b.names)) for a, b in ((expected, found), (found, expected))]
-    # The order of the columns is no difference here, though `equals` counts it: such a schema is told with three empty
-    # lists.
     shared = [name for name in expected.names if name in found.names]
     changed = [name for name in shared if not found.field(name).equals(expected.field(name), check_metadata=True)]
+    # Only where nothing else differs: with a column missing or in excess every place after it is another.
+    if not missing and not extra and not changed:
+        return f"the columns stand in another order: {found.names}, and not {expected.names}"
     return f"missing {missing}, extra {extra}, changed {changed}"
 
 

@@ -109,3 +109,14 @@ def test_a_record_is_compared_figure_by_figure(partition: Partition, rows: pa.Ta
 def test_what_is_no_position_has_no_pixel() -> None:
     ra, dec = np.array([10.0, np.nan, 10.0, 10.0]), np.array([0.0, 0.0, 90.1, np.nan])
     np.testing.assert_array_equal(compute_healpix(ra, dec) >= 0, [True, False, False, False])
+
+
+def test_columns_in_another_order_are_told_as_that(partition: Partition, rows: pa.Table) -> None:
+    turned = rows.select([*rows.column_names[1:], rows.column_names[0]])
+    [finding] = check_schema(partition, turned, ALGORITHM)
+    assert "the columns stand in another order: ['object_id', 'ra'" in finding.detail
+    assert "and not ['_healpix_29', 'object_id'" in finding.detail
+    assert "missing" not in finding.detail
+    # With one missing, that is what is told.
+    [finding] = check_schema(partition, turned.drop_columns(["ra"]), ALGORITHM)
+    assert "missing ['ra'], extra [], changed []" in finding.detail
