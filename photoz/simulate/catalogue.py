@@ -160,7 +160,10 @@ def _flag_haloes(bands: Sequence[str], centre: Centre, sources: Sources, scene: 
     # Of the whole scene: a neighbouring tile's star reaches over the border.
     stars = scene.select(find_halo_stars(scene, bands))
     stretch = np.cos(np.radians(centre[1]))
-    distance_NS = 3600 * np.hypot((sources.ra[:, None] - stars.ra) * stretch, sources.dec[:, None] - stars.dec)
+    apart_NS = sources.ra[:, None] - stars.ra
+    # A tile at right ascension 0 has sources at 359.9 and at 0.1 deg; differences of others keep their last bit.
+    apart_NS = np.where(np.abs(apart_NS) > 180, apart_NS - 360 * np.sign(apart_NS), apart_NS)
+    distance_NS = 3600 * np.hypot(apart_NS * stretch, sources.dec[:, None] - stars.dec)
     radius_S = compute_halo_radius(stars.magnitude[:, r_band])
     inside = (distance_NS <= radius_S).any(1)
     # The faint flag, so that a selection which takes it for the bright one loses sources that KiDS-Bright keeps.

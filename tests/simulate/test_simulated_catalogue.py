@@ -1,5 +1,6 @@
 """The simulated catalogue, row by row."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulated import BANDS, CENTRE, make_config, make_small_recipe, plan, read_catalogue
 
-from photoz.simulate.catalogue import find_unobserved, format_id, measure_sources, select_bright
+from photoz.simulate.catalogue import _flag_haloes, find_unobserved, format_id, measure_sources, select_bright
 from photoz.simulate.photometry import Sizes, measure_fluxes, share_of_profile
-from photoz.simulate.sky import compute_extinction, make_sources
+from photoz.simulate.sky import Sources, compute_extinction, make_sources
 from photoz.simulate.survey import make_recipe, simulate_tile
 
 
@@ -120,3 +121,21 @@ def test_the_galaxy_dims_what_is_measured(tile) -> None:
     _, _, columns = tile
     expected = compute_extinction(columns["RAJ2000"], columns["DECJ2000"], BANDS)
     assert get_magnitudes(columns, "EXTINCTION") == pytest.approx(expected, abs=1e-6)
+
+
+def make_points(ra: np.ndarray, *, star: bool, magnitude: float = 20.0) -> Sources:
+    """Make sources on the equator of which nothing else matters."""
+    values: dict = {field.name: np.zeros(len(ra)) for field in fields(Sources)}
+    magnitudes = np.full((len(ra), len(BANDS)), magnitude)
+    return Sources(**{**values, "ra": ra, "star": np.full(len(ra), star), "magnitude": magnitudes})
+
+
+def test_a_star_at_right_ascension_0_flags_both_sides() -> None:
+    # One star of magnitude 9 at 0 deg, and sources 3 arcsec to either side of it, and of another tile 180 deg away.
+    near = np.array([3.0, 360.0 * 3600 - 3.0, 180.0 * 3600]) / 3600
+    flags = []
+    for start in (0.0, 180.0):
+        ra = np.mod(near + start, 360.0)
+        stars, sources = make_points(np.array([start]), star=True, magnitude=9.0), make_points(ra, star=False)
+        flags.append(_flag_haloes(BANDS, (start, 0.0), sources, stars)["IMAFLAGS_ISO"].tolist())
+    assert flags == [[1, 1, 0], [1, 1, 0]]
