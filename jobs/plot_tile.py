@@ -9,6 +9,7 @@ import numpy as np
 from cluster.job import run_job
 from photoz.catalogue.hats import list_partitions, read_partition
 from photoz.cutouts import extract_cutouts
+from photoz.errors import TileError
 from photoz.plots import render_png
 from photoz.plots.cutouts import plot_cutouts, plot_detections
 from photoz.settings.config import Config
@@ -21,9 +22,20 @@ SHOWN = 16
 
 def main(config: Config) -> None:
     # One tile and one partition are enough for a frame; in a survey the first of each need not meet.
-    tile = open_tile(config.locations.tiles, list_tiles(config.locations.tiles)[0])
-    sources = read_partition(config.locations.sources, list_partitions(config.locations.sources)[0]).to_pandas()
+    tiles, partitions = list_tiles(config.locations.tiles), list_partitions(config.locations.sources)
+    if not tiles or not partitions:
+        raise TileError(
+            f"there is nothing to draw in {config.locations.tiles!r} and {config.locations.sources!r}: run "
+            "jobs/ingest_frame.py, or set locations.tiles and locations.sources"
+        )
+    tile = open_tile(config.locations.tiles, tiles[0])
+    sources = read_partition(config.locations.sources, partitions[0]).to_pandas()
     sources = sources[sources["tile"] == tile.name].sort_values("mag_auto")
+    if not len(sources):
+        raise TileError(
+            f"the first partition of {config.locations.sources!r} has no source of {tile.name}, the first tile: this "
+            "job draws a frame, which has one of each"
+        )
     # Origin 0: pixels as NumPy counts them, not from 1 as FITS does.
     x, y = tile.wcs.all_world2pix(sources["ra"], sources["dec"], 0)
     image = tile.read_window(0, tile.shape[0], 0, tile.shape[1])[tile.bands.index(config.survey.mag_auto_band)]
