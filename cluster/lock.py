@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +47,9 @@ class Holder:
 
     Parameters
     ----------
-    process : int
-    host : str
+    process : int or None
+    host : str or None
+        None where the lock, which is not one of ours then, does not tell.
     run_key : str
         What the run does; "" where others cannot work beside it.
     beat : float
@@ -56,11 +57,50 @@ class Holder:
     alive : bool
     """
 
-    process: int
-    host: str
+    process: int | None
+    host: str | None
     run_key: str
     beat: float
     alive: bool
+
+
+@dataclass(frozen=True)
+class _Machine:
+    """Whose process table a process sees; None where the machine does not tell, as only Linux does."""
+
+    host: str
+    boot: str | None = None
+    namespace: int | None = None
+
+
+@dataclass(frozen=True)
+class _Hold:
+    """What a lock file holds, in this order; None for what it lacks: another version or another program wrote it.
+
+    Parameters
+    ----------
+    host, boot, namespace
+        As in `_Machine`.
+    token : str
+        Tells this hold from any other, also of the same process.
+    process, started : int
+        Number of the process, and when it began (`_read_start`).
+    run_key, beat
+        As in `Holder`.
+    """
+
+    host: str | None
+    boot: str | None
+    namespace: int | None
+    token: str | None
+    process: int | None
+    started: int | None
+    run_key: str | None
+    beat: float
+
+    def to_json(self) -> dict[str, str | float | None]:
+        """Return the content of the lock file."""
+        return asdict(self)
 
 
 class Lock:
@@ -76,12 +116,14 @@ class Lock:
 
     def __init__(self, folder: str, run_key: str) -> None:
         self.location = join(folder, "lock.json")
-        self._own = _describe_machine() | {
-            "token": uuid.uuid4().hex,  # tells this hold from any other, also of the same process
-            "process": os.getpid(),
-            "started": _read_start(os.getpid()),
-            "run_key": run_key,
-        }
+        self._own = _Hold(
+            **asdict(_describe_machine()),
+            token=uuid.uuid4().hex,
+            process=os.getpid(),
+            started=_read_start(os.getpid()),
+            run_key=run_key,
+            beat=time.time(),
+        )
         self._stop = threading.Event()
         # A daemon, or a job that ends by an error would live on for its lock.
         self._beats = threading.Thread(target=self._beat, daemon=True)
@@ -90,14 +132,14 @@ class Lock:
         """Take the lock, from a run that died where need be, and keep it fresh."""
         while not self._create(self.location):
             holder = _read(self.location)
-            if not _is_alive(self.location, holder):
+            if holder is None or not _is_alive(self.location, holder):
                 self._take_over(holder)
             elif wait:
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
             else:
-                join_in = ", or work beside it with --set inference.join=true" if self._own["run_key"] else ""
+                join_in = ", or work beside it with --set inference.join=true" if self._own.run_key else ""
                 raise CatalogueError(
-                    f"process {holder['process']} on {holder['host']} is writing this output ({self.location}): wait "
+                    f"process {holder.process} on {holder.host} is writing this output ({self.location}): wait "
                     f"for it{join_in}"
                 )
         self._beats.start()
@@ -110,7 +152,7 @@ class Lock:
         CatalogueError
             Another run took the output over while this one was cut off or stopped.
         """
-        if _read(self.location).get("token") != self._own["token"]:
+        if not self._owns(self.location):
             raise CatalogueError(
                 f"another run took the output over ({self.location}) while this one gave no sign of life for "
                 f"{SECONDS_TO_EXPIRE:.0f} s: let it finish, or run the job again"
@@ -122,7 +164,7 @@ class Lock:
         # Before the file goes: a beat that comes after its removal would write it anew.
         self._beats.join()
         try:
-            if _read(self.location).get("token") == self._own["token"]:
+            if self._owns(self.location):
                 remove(self.location)
         except Exception as error:
             if not is_store_trouble(error):
@@ -135,7 +177,7 @@ class Lock:
             refusal = self._ask_to_create(location)
             if refusal is None or exists(location):
                 # It may be our own: the store's answer was lost and its client asked again.
-                return bool(_read(location).get("token") == self._own["token"])
+                return self._owns(location)
             time.sleep(_SECONDS_BETWEEN_TRIES)  # it may have been another's, just removed: once is no proof
         raise CatalogueError(
             f"{location} could not be created though it is not there ({refusal}): the lock needs a store that supports "
@@ -147,7 +189,7 @@ class Lock:
         filesystem, path = find_filesystem(location)
         # The store's client may hold a listing from before another run took or gave back the lock.
         filesystem.invalidate_cache()
-        content = msgspec.json.encode(self._own | {"beat": time.time()})
+        content = msgspec.json.encode(self._beat_now())
         try:
             if isinstance(filesystem, LocalFileSystem):
                 _create_local(path, content)
@@ -163,7 +205,7 @@ class Lock:
             return error
         return None
 
-    def _take_over(self, holder: dict[str, Any]) -> None:
+    def _take_over(self, holder: _Hold | None) -> None:
         """Remove a dead run's lock. Only who holds the claim to it may: a slow one would remove its successor's."""
         claim = f"{self.location}.claim"
         while not self._create(claim):
@@ -177,18 +219,28 @@ class Lock:
         try:
             # Once more under the claim: the lock may be a successor's by now.
             if exists(self.location) and _read(self.location) == holder:
-                logger.info("taking the output over from process %s on %s", holder.get("process"), holder.get("host"))
+                process, host = (None, None) if holder is None else (holder.process, holder.host)
+                logger.info("taking the output over from process %s on %s", process, host)
                 remove(self.location)
         finally:
             remove(claim)
+
+    def _owns(self, location: str) -> bool:
+        """Tell whether a lock file, or the claim to one, is this hold's own."""
+        found = _read(location)
+        return found is not None and found.token == self._own.token
+
+    def _beat_now(self) -> dict[str, str | float | None]:
+        """Make what the lock file holds from now on."""
+        return replace(self._own, beat=time.time()).to_json()
 
     def _beat(self) -> None:
         while not self._stop.wait(_SECONDS_BETWEEN_BEATS):
             # Whatever a store that is away for a moment raises must not end the beating.
             with suppress(Exception):
-                if _read(self.location).get("token") != self._own["token"]:
+                if not self._owns(self.location):
                     return  # taken over: never beat on another run's lock
-                write_json(self.location, self._own | {"beat": time.time()})
+                write_json(self.location, self._beat_now())
 
 
 @contextmanager
@@ -237,7 +289,7 @@ def find_holder(folder: str) -> Holder | None:
     while found := _read(location):
         alive = _is_alive(location, found)
         if alive or _read(location) == found:  # else another run took it over while this one watched
-            return Holder(found["process"], found["host"], found.get("run_key", ""), found["beat"], alive)
+            return Holder(found.process, found.host, found.run_key or "", found.beat, alive)
     return None
 
 
@@ -256,24 +308,25 @@ def _create_local(path: str, content: bytes) -> None:
         os.remove(aside)  # noqa: PTH107
 
 
-def _read(location: str) -> dict[str, Any]:
+def _read(location: str) -> _Hold | None:
+    """Read a lock file, or the claim to one; None where there is none: what is no lock proves nobody alive."""
     try:
         found = read_json(location)
     except (FileNotFoundError, PhotozError):
-        return {}
-    # What is no lock proves nobody alive, and may be taken over.
-    return found if isinstance(found, dict) and "beat" in found else {}
+        return None
+    if not isinstance(found, dict) or "beat" not in found:
+        return None
+    values: dict[str, Any] = {each.name: found.get(each.name) for each in fields(_Hold)}
+    return _Hold(**values)
 
 
-def _is_alive(location: str, holder: dict[str, Any]) -> bool:
+def _is_alive(location: str, holder: _Hold) -> bool:
     """Tell whether a lock's run lives: by its process on this machine, by its beat on others."""
-    if not holder:
-        return False
     runs = _look_up_process(holder)
     return _beats(location, holder) if runs is None else runs
 
 
-def _beats(location: str, holder: dict[str, Any]) -> bool:
+def _beats(location: str, holder: _Hold) -> bool:
     """Watch a lock until its beat changes. How old the beat is cannot be told: clocks of two hosts differ."""
     begun, told = time.monotonic(), False
     while (silent := time.monotonic() - begun) < SECONDS_TO_EXPIRE:
@@ -281,42 +334,42 @@ def _beats(location: str, holder: dict[str, Any]) -> bool:
             told = True
             logger.warning(
                 "process %s on %s holds %s and gives no sign of life: waiting another %.0f s for one before it counts "
-                "as dead", holder.get("process"), holder.get("host"), location, SECONDS_TO_EXPIRE - silent,
+                "as dead", holder.process, holder.host, location, SECONDS_TO_EXPIRE - silent,
             )  # fmt: skip
         time.sleep(_SECONDS_BETWEEN_LOOKS)
         seen = _read(location)
-        if seen.get("token") != holder.get("token"):
+        if seen is None or seen.token != holder.token:
             return False
-        if seen["beat"] != holder["beat"]:
+        if seen.beat != holder.beat:
             return True
     return False
 
 
-def _look_up_process(holder: dict[str, Any]) -> bool | None:
+def _look_up_process(holder: _Hold) -> bool | None:
     """Tell whether a lock's process runs; None where this machine's process table does not tell."""
     machine = _describe_machine()
     # Another host, another boot or another container's numbers: this process table does not hold it.
-    if any(holder.get(name) != value for name, value in machine.items()):
+    if (holder.host, holder.boot, holder.namespace) != astuple(machine) or holder.process is None:
         return None
-    if sys.platform == "linux" and None in machine.values():
+    if sys.platform == "linux" and None in (machine.boot, machine.namespace):
         return None  # a sandbox that hides what tells it from another
-    started = _read_start(holder["process"])
-    if started is not None and holder.get("started") is not None:
-        return bool(started == holder["started"])
+    started = _read_start(holder.process)
+    if started is not None and holder.started is not None:
+        return started == holder.started
     # A number proves only absence: by now it may be another process's.
-    return None if psutil.pid_exists(holder["process"]) else False
+    return None if psutil.pid_exists(holder.process) else False
 
 
-def _describe_machine() -> dict[str, Any]:
+def _describe_machine() -> _Machine:
     """Describe whose process table this process sees.
 
     A host name does not: containers, and pods on the host's network, may share one and not see each other's processes.
     """
-    machine: dict[str, Any] = {"host": socket.gethostname(), "boot": None, "namespace": None}
+    boot, namespace = None, None
     with suppress(OSError):  # only Linux has these, and only there do containers run
-        machine["boot"] = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        machine["namespace"] = Path("/proc/self/ns/pid").stat().st_ino
-    return machine
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        namespace = Path("/proc/self/ns/pid").stat().st_ino
+    return _Machine(socket.gethostname(), boot, namespace)
 
 
 def _read_start(process: int) -> int | None:

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from cluster.inference.publish import is_published
 from cluster.lock import Holder, find_holder
@@ -12,6 +12,7 @@ from photoz.catalogue.records import locate_in_run, read_run_file, scan_records
 from photoz.errors import CatalogueError, PhotozError
 from photoz.settings.run import Locations
 from photoz.sources import list_source_partitions
+from photoz.storage import JsonObject
 
 _RECENT = 600.0  # seconds that count as "the last ten minutes"
 _SHOWN = 5  # problems told by name
@@ -57,13 +58,13 @@ class RunStatus:
     total: int | None
     rows: int
     estimated: int
-    problems: list[dict[str, Any]]
+    problems: list[dict[str, str | int]]
     stage_seconds: dict[str, float]
     last_done: float
     recent: int
     holder: Holder | None
     published: bool
-    audit: dict[str, Any] = field(default_factory=dict)
+    audit: JsonObject = field(default_factory=dict)
     now: float = field(default_factory=time.time)
 
     @property
@@ -167,7 +168,7 @@ def _describe_rows(status: RunStatus) -> str:
     return f"{status.rows:,}, with a redshift: {status.estimated:,}{share}"
 
 
-def _describe_problems(problems: list[dict[str, Any]]) -> str:
+def _describe_problems(problems: list[dict[str, str | int]]) -> str:
     if not problems:
         return "nothing"
     costly = sorted(problems, key=lambda problem: -int(problem["rows"]))[:_SHOWN]
@@ -182,7 +183,7 @@ def _describe_pace(status: RunStatus) -> str:
     return f"{when}, {_ago(status.now - status.last_done)}; {status.recent:,} in the last ten minutes"
 
 
-def _describe_audit(audit: dict[str, Any]) -> str:
+def _describe_audit(audit: JsonObject) -> str:
     if not audit:
         return "not made"
     return "clean" if audit.get("clean") else f"{len(audit.get('findings', []))} findings, see run/audit.json"

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from photoz.catalogue.records import Record
@@ -14,6 +15,39 @@ from photoz.catalogue.records import Record
 logger = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LINES = 5.0
+
+
+@dataclass(frozen=True)
+class RunFigures:
+    """What a run measured about itself alone; earlier runs on its output may have done a part.
+
+    Parameters
+    ----------
+    seconds : float
+        [s] since it began.
+    partitions, galaxies : int
+        Done by itself.
+    galaxies_per_second : float
+    retried_partitions, rerun_after_lost_worker, quarantined : int
+        As in `RunTelemetry.retried`, `RunTelemetry.lose`, and tiles and rows set aside.
+    stage_seconds : dict of str to float
+        [s] by stage, over all workers.
+    bytes_read_per_galaxy, requests_per_galaxy : float
+    busy_fraction : dict of str to float
+        Of each estimator: host and process -> share of the run's time in which it estimated.
+    """
+
+    seconds: float
+    partitions: int
+    galaxies: int
+    galaxies_per_second: float
+    retried_partitions: int
+    rerun_after_lost_worker: int
+    quarantined: int
+    stage_seconds: dict[str, float]
+    bytes_read_per_galaxy: float
+    requests_per_galaxy: float
+    busy_fraction: dict[str, float]
 
 
 class Progress:
@@ -155,25 +189,25 @@ class RunTelemetry:
         self._busy[record.estimator] = self._busy.get(record.estimator, 0.0) + busy
         self._tell_ray(record)
 
-    def summarize(self) -> dict[str, Any]:
-        """Return the run's own figures: rates, seconds by stage, bytes a galaxy, busy fraction of each estimator."""
+    def summarize(self) -> RunFigures:
+        """Return the run's own figures so far."""
         elapsed = max(time.monotonic() - self._start, 1e-9)
         galaxies = max(self._counts["galaxies"], 1)
-        return {
-            "seconds": round(elapsed, 3),
-            "partitions": self.partitions,
-            "galaxies": self._counts["galaxies"],
-            "galaxies_per_second": round(self._counts["galaxies"] / elapsed, 1),
-            "retried_partitions": self.retried,
-            "rerun_after_lost_worker": self._counts["reruns"],
-            "quarantined": self._counts["quarantined"],
-            "stage_seconds": {
+        return RunFigures(
+            seconds=round(elapsed, 3),
+            partitions=self.partitions,
+            galaxies=self._counts["galaxies"],
+            galaxies_per_second=round(self._counts["galaxies"] / elapsed, 1),
+            retried_partitions=self.retried,
+            rerun_after_lost_worker=self._counts["reruns"],
+            quarantined=self._counts["quarantined"],
+            stage_seconds={
                 name.removesuffix("_s"): round(value, 3) for name, value in self._sums.items() if name.endswith("_s")
             },
-            "bytes_read_per_galaxy": round(self._sums.get("bytes_read", 0) / galaxies, 1),
-            "requests_per_galaxy": round(self._sums.get("requests", 0) / galaxies, 3),
-            "busy_fraction": {name: round(value / elapsed, 4) for name, value in self._busy.items()},
-        }
+            bytes_read_per_galaxy=round(self._sums.get("bytes_read", 0) / galaxies, 1),
+            requests_per_galaxy=round(self._sums.get("requests", 0) / galaxies, 3),
+            busy_fraction={name: round(value / elapsed, 4) for name, value in self._busy.items()},
+        )
 
     def _tell_gauges(self) -> None:
         if not self._metrics:
@@ -181,8 +215,8 @@ class RunTelemetry:
         with self._lock:
             figures = self.summarize()
         self._metrics["photoz_partitions_remaining"].set(self._counts["remaining"])
-        self._metrics["photoz_galaxies_per_second"].set(figures["galaxies_per_second"])
-        for name, fraction in figures["busy_fraction"].items():
+        self._metrics["photoz_galaxies_per_second"].set(figures.galaxies_per_second)
+        for name, fraction in figures.busy_fraction.items():
             self._metrics["photoz_busy_fraction"].set(fraction, tags={"estimator": name})
 
     def _tell_ray(self, record: Record) -> None:

@@ -16,15 +16,15 @@ from photoz.settings.config import Config
 def main(config: Config) -> None:
     record = infer_catalogue(config)
     print(f"catalogue: {config.locations.catalogue}")
-    print(f"rows: {record['rows']:,}, with a redshift: {record['estimated']:,} ({record['completeness']:.2%})")
+    print(f"rows: {record.rows:,}, with a redshift: {record.estimated:,} ({record.completeness:.2%})")
     # The seconds are of this run alone; earlier ones may have done a part.
-    print(f"run record: {config.locations.catalogue}/run/run.json ({record['this_run']['seconds']:.0f} s)")
-    if record["failures"]:
-        print(f"set aside: {record['failures']} tiles or rows, see {config.locations.catalogue}/run/failures.parquet")
+    print(f"run record: {config.locations.catalogue}/run/run.json ({record.this_run.seconds:.0f} s)")
+    if record.failures:
+        print(f"set aside: {record.failures} tiles or rows, see {config.locations.catalogue}/run/failures.parquet")
     # The catalogue stands all the same, and the next run tries again what could not be read.
-    if record["completeness"] < config.inference.min_completeness:
+    if record.completeness < config.inference.min_completeness:
         raise CatalogueError(
-            f"completeness {record['completeness']:.4f} is below inference.min_completeness = "
+            f"completeness {record.completeness:.4f} is below inference.min_completeness = "
             f"{config.inference.min_completeness}: the flags in the run record say why"
         )
 

@@ -43,6 +43,11 @@ _ANSWERS = _FULL | {
 # Of libraries whose errors pass as they are: the first two through s3fs, while obstore raises its own.
 _CLIENTS = {"aiohttp", "botocore", "obstore"}
 
+JsonObject = dict[str, Any]
+"""A JSON object that anyone may have written, or that lacks what a later version writes: who reads it looks first."""
+ClientOptions = dict[str, Any]
+"""fsspec's options of one client, each of which has names and types of its own."""
+
 PART_SUFFIX = ".part"
 """Of a file that is being written; one that stays was left behind by a process that died."""
 
@@ -60,7 +65,7 @@ class StorageOptions:
 
     by_protocol: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    def find(self, location: str) -> dict[str, Any]:
+    def find(self, location: str) -> ClientOptions:
         """Find the options for a location, under any name of its protocol (``s3`` and ``s3a``).
 
         >>> StorageOptions({"s3": {"anon": True}}).find("s3a://bucket/name")
@@ -68,7 +73,7 @@ class StorageOptions:
         """
         return self.find_for(get_protocol(location))
 
-    def find_for(self, protocol: str) -> dict[str, Any]:
+    def find_for(self, protocol: str) -> ClientOptions:
         """Find the options for a protocol; none where it is not known."""
         if not self.by_protocol:
             return {}
@@ -91,7 +96,7 @@ def use_options(options: StorageOptions) -> None:
     _options = options
 
 
-def find_options(location: str) -> dict[str, Any]:
+def find_options(location: str) -> ClientOptions:
     """Find what this process tells a location's client, for a library that opens it by itself."""
     return _options.find(location)
 

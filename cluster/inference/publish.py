@@ -3,10 +3,9 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,7 +15,7 @@ from cluster.engines.tasks import run_tasks
 from cluster.inference.plan import Plan
 from cluster.ledger import describe_versions, list_begun_files, list_remaining_files, locate_output
 from cluster.seal import compute_checksums, find_changed
-from cluster.telemetry import RunTelemetry
+from cluster.telemetry import RunFigures, RunTelemetry
 from photoz.catalogue.hats import (
     MARGIN,
     PRIMARY,
@@ -83,6 +82,50 @@ class Done:
         return sum(self.rows_of)
 
 
+@dataclass(frozen=True)
+class RunRecord:
+    """What is known of a run when its catalogue is complete, also written as ``run/run.json``.
+
+    Parameters
+    ----------
+    run : str
+        Its name in the settings.
+    started : str
+        UTC, as 2026-01-31T12:00:00Z.
+    partitions, rows, estimated, flags, failures
+        As in `Done`, of the whole catalogue.
+    completeness : float
+        Share of the rows that have a redshift; 1 without a row.
+    this_run : RunFigures
+        Of this run alone; earlier ones may have done a part of the partitions.
+    run_key : str
+        What the run does (`cluster.ledger.compute_run_key`).
+    estimator : str
+        Location of its folder.
+    weights : dict of str to str
+        Its files -> their checksums.
+    versions : dict of str to str
+        Of photoz and of the libraries that decide its numbers.
+    config : mapping
+        The resolved settings.
+    """
+
+    run: str
+    started: str
+    partitions: int
+    rows: int
+    estimated: int
+    completeness: float
+    flags: dict[str, int]
+    failures: int
+    this_run: RunFigures
+    run_key: str
+    estimator: str
+    weights: dict[str, str]
+    versions: dict[str, str]
+    config: Mapping[str, object]
+
+
 def sum_up_records(location: str, partitions: Sequence[Partition]) -> Done:
     """Read the records of all partitions, once, and write ``run/failures.parquet`` from them on the way.
 
@@ -104,7 +147,7 @@ def sum_up_records(location: str, partitions: Sequence[Partition]) -> Done:
     sums, flags = Counter[str](), Counter[str]()
     with open_atomic(locate_in_run(location, "failures.parquet")) as file, pq.ParquetWriter(file, _FAILURES) as writer:
         for group in _list_groups(partitions):
-            failures: list[dict[str, Any]] = []
+            failures: list[dict[str, str | int]] = []
             for record in _read_all(location, group):
                 rows.append(record.rows)
                 checksums.append(record.sha256)
@@ -237,7 +280,7 @@ def unpublish(location: str) -> None:
             remove(join(table, name))
 
 
-def write_run_record(plan: Plan, done: Done, telemetry: RunTelemetry) -> dict[str, Any]:
+def write_run_record(plan: Plan, done: Done, telemetry: RunTelemetry) -> RunRecord:
     """Write the run record beside the catalogue, and return it.
 
     Parameters
@@ -248,22 +291,22 @@ def write_run_record(plan: Plan, done: Done, telemetry: RunTelemetry) -> dict[st
     telemetry : RunTelemetry
         Of this run alone; earlier ones may have done a part of the partitions.
     """
-    summary = {
-        "run": plan.config.run.name,
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(telemetry.started)),
-        "partitions": len(done.partitions),
-        "rows": done.rows,
-        "estimated": done.estimated,
-        "completeness": done.estimated / done.rows if done.rows else 1.0,
-        "flags": done.flags,
-        "failures": done.failures,
-        "this_run": telemetry.summarize(),
-        "run_key": plan.run_key,
-        "estimator": plan.estimator,
-        "weights": dict(plan.weights),
-        "versions": describe_versions(),
+    record = RunRecord(
+        run=plan.config.run.name,
+        started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(telemetry.started)),
+        partitions=len(done.partitions),
+        rows=done.rows,
+        estimated=done.estimated,
+        completeness=done.estimated / done.rows if done.rows else 1.0,
+        flags=done.flags,
+        failures=done.failures,
+        this_run=telemetry.summarize(),
+        run_key=plan.run_key,
+        estimator=plan.estimator,
+        weights=dict(plan.weights),
+        versions=describe_versions(),
         # No secret among them: settings that hold one are refused (`photoz.settings.base`).
-        "config": config_to_dict(plan.config),
-    }
-    write_json(locate_in_run(plan.config.locations.catalogue, "run.json"), summary)
-    return summary
+        config=config_to_dict(plan.config),
+    )
+    write_json(locate_in_run(plan.config.locations.catalogue, "run.json"), asdict(record))
+    return record

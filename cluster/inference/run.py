@@ -5,13 +5,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from cluster.engines.base import Engine, Failure, Lost, Outcome, Success
 from cluster.engines.choose import open_engine
 from cluster.engines.retries import insist, run_passes
 from cluster.inference.plan import Plan, find_remaining, plan_run
-from cluster.inference.publish import Done, explain_unpublished, publish, sum_up_records, unpublish, write_run_record
+from cluster.inference.publish import (
+    Done,
+    RunRecord,
+    explain_unpublished,
+    publish,
+    sum_up_records,
+    unpublish,
+    write_run_record,
+)
 from cluster.inference.stages import make_stages
 from cluster.lock import Holder, Lock, find_holder, hold_lock
 from cluster.telemetry import Progress, RunTelemetry
@@ -27,7 +34,7 @@ logger = logging.getLogger(__name__)
 _PROBLEMS_LOGGED = 5  # of a partition; all stand in run/failures.parquet
 
 
-def infer_catalogue(config: Config) -> dict[str, Any]:
+def infer_catalogue(config: Config) -> RunRecord:
     """Estimate every source of the source catalogue and write the photo-z catalogue.
 
     Parameters
@@ -36,8 +43,8 @@ def infer_catalogue(config: Config) -> dict[str, Any]:
 
     Returns
     -------
-    dict
-        The run record, also written to ``run/run.json`` in the catalogue.
+    RunRecord
+        Also written to ``run/run.json`` in the catalogue.
 
     Raises
     ------

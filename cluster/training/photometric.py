@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -23,6 +24,24 @@ from photoz.training.set import compute_set_hash
 from photoz.training.settings import Spreading, Training
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a fit is told by in the log, as its manifest records it.
+
+    Parameters
+    ----------
+    training_rows, valid_rows : int
+        Galaxies that it was fitted to, and validated with.
+    smad, r2 : float or None
+        Of the latter; None where they are not defined.
+    """
+
+    training_rows: int
+    valid_rows: int
+    smad: float | None
+    r2: float | None
 
 
 def train_photometric(config: Config) -> str:
@@ -58,13 +77,13 @@ def train_photometric(config: Config) -> str:
         check=partial(check_task, settings),
     )
     fit = partial(fit_and_save, config, location, {"key": key, "training_files": set_hash})
-    record = choose_engine(config).run_alone(fit, needs)
+    fitted = choose_engine(config).run_alone(fit, needs)
     logger.info(
         "%s: fitted to %d galaxies; of the %d for validation SMAD %s, R2 %s",
         location,
-        record["training_rows"],
-        record["valid"]["rows"],
-        *("–" if record["valid"][name] is None else f"{record['valid'][name]:.4f}" for name in ("smad", "r2")),
+        fitted.training_rows,
+        fitted.valid_rows,
+        *("–" if value is None else f"{value:.4f}" for value in (fitted.smad, fitted.r2)),
     )
     return location
 
@@ -95,8 +114,8 @@ def compute_photometric_key(settings: Training, bands: tuple[str, ...], *, seed:
     return compute_key(parts)
 
 
-def fit_and_save(config: Config, location: str, record: Mapping[str, Any]) -> dict[str, Any]:
-    """Fit in this process and write the folder; return what its manifest records.
+def fit_and_save(config: Config, location: str, record: Mapping[str, Any]) -> Fitted:
+    """Fit in this process and write the folder.
 
     Parameters
     ----------
@@ -114,7 +133,8 @@ def fit_and_save(config: Config, location: str, record: Mapping[str, Any]) -> di
     # Without a manifest the folder is no estimator: so a crash never leaves an old manifest with new weights.
     remove(join(location, MANIFEST))
     estimator.save(location)
-    return dict(estimator.parts.record)
+    found, valid = estimator.parts.record, estimator.parts.record["valid"]
+    return Fitted(found["training_rows"], valid["rows"], valid["smad"], valid["r2"])
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """Build the training set: one task a partition of the source catalogue."""
 
 import logging
+from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
 
 from cluster.engines.choose import choose_engine
 from cluster.engines.tasks import run_tasks
@@ -24,6 +24,32 @@ from photoz.training.set import (
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class SetSummary:
+    """What a training set holds, also written as ``set.json`` beside it.
+
+    Parameters
+    ----------
+    rows : int
+        Galaxies in it.
+    matched : int
+        Sources that have a redshift.
+    without_image, without_photometry : int
+        Those of them that were left out.
+    hash : str
+        Of the whole set.
+    splits : dict of str to int
+        Galaxies of each split.
+    """
+
+    rows: int
+    matched: int
+    without_image: int
+    without_photometry: int
+    hash: str
+    splits: dict[str, int]
+
+
 def plan_set(config: Config) -> Matching:
     """Take what a training set is made of from the settings."""
     return Matching(
@@ -39,7 +65,7 @@ def plan_set(config: Config) -> Matching:
     )
 
 
-def build_training_set(config: Config) -> dict[str, Any]:
+def build_training_set(config: Config) -> SetSummary:
     """Match the source catalogue with the spectroscopic table, cut the cutouts and write the training set.
 
     Parts that are there and were made from the same settings, sources, spectra and tiles are kept; parts of partitions
@@ -47,8 +73,8 @@ def build_training_set(config: Config) -> dict[str, Any]:
 
     Returns
     -------
-    dict
-        Counts, and ``hash`` of the whole set; also written as ``set.json`` in ``locations.training``.
+    SetSummary
+        Also written as ``set.json`` in ``locations.training``.
 
     Raises
     ------
@@ -63,18 +89,18 @@ def build_training_set(config: Config) -> dict[str, Any]:
     _remove_stale(training, {locate_part(training, task.partition) for task in tasks})
     # One use of the engine, so it joins its cluster for that alone.
     parts = list(run_tasks(partial(write_part, matching), tasks, choose_engine(config), label="partitions matched"))
-    summary: dict[str, Any] = {
+    counts = {
         name: sum(getattr(part, name) for part in parts)
         for name in ("rows", "matched", "without_image", "without_photometry")
     }
     # Told here, where the counts say which step lost them; a training would only find too few.
-    if not summary["rows"]:
+    if not counts["rows"]:
         raise TrainingError(
             f"no source has a redshift in {config.crossmatch.file} within {config.crossmatch.radius_arcsec} arcsec and "
-            f"a usable image ({summary['matched']} matched): check that the two cover the same sky"
+            f"a usable image ({counts['matched']} matched): check that the two cover the same sky"
         )
-    summary |= {"hash": compute_set_hash(training), "splits": count_splits(training)}
-    write_json(join(training, "set.json"), summary)
+    summary = SetSummary(**counts, hash=compute_set_hash(training), splits=count_splits(training))
+    write_json(join(training, "set.json"), asdict(summary))
     _log_summary(summary)
     return summary
 
@@ -87,12 +113,12 @@ def _remove_stale(training: str, wanted: set[str]) -> None:
             remove(location)
 
 
-def _log_summary(summary: dict[str, Any]) -> None:
+def _log_summary(summary: SetSummary) -> None:
     logger.info(
         "training set: %d galaxies (%s) of %d matched; left out: %d without a usable image, %d without a magnitude",
-        summary["rows"],
-        ", ".join(f"{count} {split}" for split, count in summary["splits"].items()),
-        summary["matched"],
-        summary["without_image"],
-        summary["without_photometry"],
+        summary.rows,
+        ", ".join(f"{count} {split}" for split, count in summary.splits.items()),
+        summary.matched,
+        summary.without_image,
+        summary.without_photometry,
     )

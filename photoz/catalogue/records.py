@@ -1,15 +1,14 @@
 """What a run leaves beside its catalogue: the run folder, and in it a completion record of each partition."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
 from photoz.catalogue.hats import Partition
 from photoz.errors import PhotozError
-from photoz.storage import PART_SUFFIX, exists, find_filesystem, join, list_folder, read_json, write_json
+from photoz.storage import PART_SUFFIX, JsonObject, exists, find_filesystem, join, list_folder, read_json, write_json
 
 # Enough requests at a time to hide a store's latency, few enough that a survey of 100,000 partitions is not held in
 # memory.
@@ -59,6 +58,25 @@ class Record:
     def partition(self) -> Partition:
         """The partition this record speaks of."""
         return Partition(order=self.order, pixel=self.pixel)
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """What a catalogue's run record (``run/run.json``) tells to those who read the catalogue later.
+
+    Parameters
+    ----------
+    started : str or None
+        When the last run on this output began; None where the record does not tell, as those of others' catalogues.
+    seconds : float
+        [s] it took.
+    estimator : str or None
+        Location of the estimator's folder.
+    """
+
+    started: str | None = None
+    seconds: float = 0
+    estimator: str | None = None
 
 
 def locate_in_run(location: str, *names: str) -> str:
@@ -139,8 +157,8 @@ def scan_records(location: str) -> Iterator[tuple[Record, float]]:
                 yield record, times[name]
 
 
-def read_run_record(location: str) -> dict[str, Any]:
-    """Read the record that inference leaves of its whole run; empty where there is none.
+def read_past_run(location: str) -> PastRun:
+    """Read what the record of the run that wrote a catalogue tells; nothing of it where there is none.
 
     Raises
     ------
@@ -148,12 +166,18 @@ def read_run_record(location: str) -> dict[str, Any]:
         It is not JSON.
     """
     file = locate_in_run(location, "run.json")
-    record = read_json(file) if exists(file) else {}
-    # A hand-made file may hold a list or a number; whoever asks expects keys.
-    return record if isinstance(record, dict) else {}
+    found = read_json(file) if exists(file) else {}
+    # A hand-made file may hold a list or a number.
+    record = found if isinstance(found, dict) else {}
+    started, estimator, this_run = record.get("started"), record.get("estimator"), record.get("this_run")
+    return PastRun(
+        started=started if isinstance(started, str) else None,
+        seconds=this_run.get("seconds", 0) if isinstance(this_run, dict) else 0,
+        estimator=estimator if isinstance(estimator, str) else None,
+    )
 
 
-def read_run_file(location: str, name: str) -> dict[str, Any]:
+def read_run_file(location: str, name: str) -> JsonObject:
     """Read a JSON file of a catalogue's run folder; empty where there is none that can be read."""
     try:
         found = read_json(locate_in_run(location, name))
@@ -181,7 +205,7 @@ def _decode(content: bytes) -> Record | None:
         return None
 
 
-def _find_time(info: dict[str, Any]) -> float:
+def _find_time(info: Mapping[str, object]) -> float:
     for key in _TIMES:
         # s3fs tells a datetime, the local file system seconds: fsspec settles neither the key nor its type.
         match info.get(key):

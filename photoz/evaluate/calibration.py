@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from photoz.catalogue.hats import list_partitions, read_partition
-from photoz.catalogue.records import read_run_record
+from photoz.catalogue.records import read_past_run
 from photoz.errors import PhotozError
 from photoz.estimators.folder import load_recalibration, read_manifest
 from photoz.evaluate.scan import Galaxies
@@ -173,9 +173,8 @@ def _measure(
 
 def _find_recalibration(location: str) -> tuple[Recalibration, tuple[str, ...]] | None:
     """Find how the catalogue's estimator recalibrates, and its bands, by the folder that the run record names."""
-    # The record is JSON that anyone may have written, so what it holds is looked at before it is used.
-    folder = read_run_record(location).get("estimator")
-    if not isinstance(folder, str):
+    folder = read_past_run(location).estimator
+    if folder is None:
         return None
     try:
         recalibration, manifest = load_recalibration(folder), read_manifest(folder)

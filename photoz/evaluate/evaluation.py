@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from photoz.binning import choose_round_edges
-from photoz.catalogue.records import read_run_record
+from photoz.catalogue.records import read_past_run
 from photoz.errors import EvaluationError
 from photoz.evaluate.calibration import Calibrations, measure_calibration
 from photoz.evaluate.scan import Galaxies, Scan, read_test_galaxies, scan_catalogue
@@ -114,9 +114,8 @@ def evaluate_catalogues(config: Config) -> Accuracy:
 
 def find_estimator(catalogue: str) -> str:
     """Return the name of the estimator that a catalogue's run record names; "" where there is none."""
-    folder = read_run_record(catalogue).get("estimator")
     # An estimator's folder bears its name.
-    return folder.rstrip("/").rpartition("/")[2] if isinstance(folder, str) else ""
+    return (read_past_run(catalogue).estimator or "").rstrip("/").rpartition("/")[2]
 
 
 def measure_bins(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from photoz.catalogue.records import read_run_record
+from photoz.catalogue.records import read_past_run
 from photoz.evaluate.calibration import Calibration
 from photoz.evaluate.evaluation import Accuracy, CatalogueAccuracy
 from photoz.evaluate.settings import Evaluation
@@ -190,14 +190,13 @@ def _make_run_rows(accuracy: Accuracy) -> list[tuple[str, str]]:
                 f"({share:.2%}) with a redshift",
             )
         )
-        record = read_run_record(result.location)
+        run = read_past_run(result.location)
         # Catalogues of others have no run record.
-        if "started" in record:
+        if run.started is not None:
             # Of the last run on this output, which may have found most partitions done.
-            seconds = record.get("this_run", {}).get("seconds", 0)
-            rows.append((f"Estimated “{result.label}”", f"{record['started']}, {seconds:.0f} s"))
-        if isinstance(record.get("estimator"), str):
-            rows.append((f"Estimator “{result.label}”", record["estimator"]))
+            rows.append((f"Estimated “{result.label}”", f"{run.started}, {run.seconds:.0f} s"))
+        if run.estimator is not None:
+            rows.append((f"Estimator “{result.label}”", run.estimator))
     return rows
 
 

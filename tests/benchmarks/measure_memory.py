@@ -62,7 +62,7 @@ def main() -> None:
     with PeakMemory() as peak:
         record = cluster.inference.run.infer_catalogue(config)
     figures = {"driver_mib": peak.driver // MIB, "worker_mib": peak.worker // MIB}
-    print(json.dumps(figures | {"rows": record["rows"], "seconds": record["this_run"]["seconds"]}))
+    print(json.dumps(figures | {"rows": record.rows, "seconds": record.this_run.seconds}))
 
 
 if __name__ == "__main__":

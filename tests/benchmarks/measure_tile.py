@@ -96,8 +96,8 @@ def partition(config: Config) -> dict[str, Any]:
 
 def infer(config: Config) -> dict[str, Any]:
     record = infer_catalogue(config)
-    stages = {name: round(value, 1) for name, value in record["this_run"]["stage_seconds"].items()}
-    return {"rows": record["rows"], "stages": stages, "bytes_read": record["this_run"]["bytes_read_per_galaxy"]}
+    stages = {name: round(value, 1) for name, value in record.this_run.stage_seconds.items()}
+    return {"rows": record.rows, "stages": stages, "bytes_read": record.this_run.bytes_read_per_galaxy}
 
 
 def _run(stage: Callable[[Config], dict[str, Any]], config: Config) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def test_bench_scale_photometry(bench_table: Table, bright: Config, tmp_path: Pa
     report = audit_catalogue(config)
     end = time.perf_counter()
     assert report.clean
-    assert record["rows"] == ROWS
+    assert record.rows == ROWS
     what = f"{ROWS:,} galaxies by {estimator}{'' if pdf else ' without p(z)'}"
     bench_table.add(f"{what}, sources to audited catalogue", end - start, "s", target=MINUTES, of="ours", sense="most")
     bench_table.note(f"Of {what}: {made - start:.0f} s until it is published, {end - made:.0f} s for the audit.")

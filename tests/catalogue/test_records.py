@@ -12,15 +12,16 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from photoz.catalogue.hats import Partition
 from photoz.catalogue.records import (
+    PastRun,
     Record,
     has_records,
     list_begun_records,
     locate_in_run,
     locate_record,
+    read_past_run,
     read_record,
     read_records,
     read_run_file,
-    read_run_record,
     scan_records,
     write_record,
 )
@@ -101,11 +102,20 @@ def test_begun_records_are_no_records(tmp_path: Path) -> None:
 
 
 def test_files_of_the_run_folder(location: str) -> None:
-    assert read_run_record(location) == read_run_file(location, "owner.json") == {}
-    write_json(locate_in_run(location, "run.json"), {"rows": 3})
-    assert read_run_record(location) == read_run_file(location, "run.json") == {"rows": 3}
+    assert read_past_run(location) == PastRun()
+    assert read_run_file(location, "owner.json") == {}
+    record = {"rows": 3, "started": "today", "this_run": {"seconds": 5.5}, "estimator": "models/knn"}
+    write_json(locate_in_run(location, "run.json"), record)
+    assert read_run_file(location, "run.json") == record
+    assert read_past_run(location) == PastRun("today", 5.5, "models/knn")
     with fsspec.open(locate_in_run(location, "run.json"), "wb") as file:
         file.write(json.dumps({"rows": 3}).encode()[:-1])
     assert read_run_file(location, "run.json") == {}
     with pytest.raises(PhotozError, match="is not JSON"):
-        read_run_record(location)
+        read_past_run(location)
+
+
+@pytest.mark.parametrize("content", [[], 3, {}, {"rows": 3}, {"started": 5, "this_run": None, "estimator": ["knn"]}])
+def test_a_run_record_of_another_make_tells_nothing(location: str, content: object) -> None:
+    write_json(locate_in_run(location, "run.json"), content)
+    assert read_past_run(location) == PastRun()

@@ -84,9 +84,9 @@ def test_the_fields_reader_opens_it(survey: ManyPartitions, serial: pa.Table, en
 
 def test_a_rerun_skips_what_is_done_and_redoes_what_is_lost(survey: ManyPartitions, serial: pa.Table) -> None:
     location = survey.config.locations.catalogue
-    assert infer_catalogue(survey.config)["this_run"]["partitions"] == 0
+    assert infer_catalogue(survey.config).this_run.partitions == 0
     remove(locate_partition(locate_primary(location), list_partitions(location)[1]))
-    assert infer_catalogue(survey.config)["this_run"]["partitions"] == 1
+    assert infer_catalogue(survey.config).this_run.partitions == 1
     assert_same_rows(read_all(location), serial)
     partition_sources(survey.config, choose_engine(survey.config))  # up to date: nothing is done
 
@@ -116,7 +116,7 @@ def test_workers_are_given_the_stores_options(
     if engine == "ray":
         request.getfixturevalue("ray_cluster")
     config = change(survey.config, engine__name=engine, locations__catalogue=f"{bucket}/{engine}")
-    assert infer_catalogue(config)["rows"] == len(survey.object_ids)
+    assert infer_catalogue(config).rows == len(survey.object_ids)
     assert_same_rows(read_all(config.locations.catalogue), serial)
 
 

@@ -5,6 +5,7 @@ import shutil
 import socket
 import time
 import urllib.request
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +181,7 @@ def test_the_sums_of_a_run(clock: Clock) -> None:
     for _ in range(3):
         telemetry.retry()
     clock.now += 8.0
-    assert telemetry.summarize() == {
+    assert asdict(telemetry.summarize()) == {
         "seconds": 8.0,
         "partitions": 4,
         "galaxies": 50,
@@ -199,7 +200,7 @@ def test_the_figures_of_a_run_that_found_nothing_to_do(clock: Clock) -> None:
     telemetry = RunTelemetry()
     telemetry.expect(0)
     clock.now += 4.0
-    figures = telemetry.summarize()
+    figures = asdict(telemetry.summarize())
     assert (figures.pop("seconds"), figures.pop("stage_seconds"), figures.pop("busy_fraction")) == (4.0, {}, {})
     assert set(figures.values()) == {0}
 

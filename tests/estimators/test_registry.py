@@ -97,4 +97,4 @@ def test_an_image_estimator_is_a_file_and_a_line_in_the_list(
     places = {"locations__models": str(tmp_path / "models"), "locations__catalogue": str(tmp_path / "catalogue")}
     record = infer_catalogue(change(ready_survey.config, inference__estimator="tiny", **places))
     rows = read_all(str(tmp_path / "catalogue"))
-    assert record["estimated"] == np.isfinite(rows["z_phot"].to_numpy()).sum() > 0.9 * len(rows)
+    assert record.estimated == np.isfinite(rows["z_phot"].to_numpy()).sum() > 0.9 * len(rows)

@@ -54,13 +54,13 @@ def test_a_flipped_byte_in_a_chunk(survey: ManyPartitions, config: Config, tally
     for byte in (100, 2000, len(whole) // 2) if engine == "serial" else (2000,):
         filesystem.pipe_file(path, whole[:byte] + bytes([whole[byte] ^ 0x10]) + whole[byte + 1 :])
         record = infer_catalogue(config)
-        assert record["failures"] == 1
-        assert record["flags"]["TILE_UNREADABLE"] == 9
+        assert record.failures == 1
+        assert record.flags["TILE_UNREADABLE"] == 9
         tally.check(f"{engine}: a byte flipped in a tile's chunk", config, survey.object_ids)
     filesystem.pipe_file(path, whole)
     again = infer_catalogue(config)
-    assert again["this_run"]["partitions"] == 1
-    assert again["failures"] == 0
+    assert again.this_run.partitions == 1
+    assert again.failures == 0
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,8 @@ def test_a_tile_deleted_in_mid_run(
     inject(monkeypatch, HoldBack(lost, deleted))
     record = infer_catalogue(change(config, engine__name=engine))
     assert deleted.exists()
-    assert record["flags"]["NO_TILE"] == 9
-    assert record["failures"] == 1
+    assert record.flags["NO_TILE"] == 9
+    assert record.failures == 1
     rows = read_all(config.locations.catalogue)
     without = rows.filter(pc.not_equal(pc.bit_wise_and(rows["flags"], int(Flag.NO_TILE)), 0))
     assert set(without["tile"].to_pylist()) == {lost}
@@ -141,5 +141,5 @@ def test_the_disk_is_full(
     assert not list(catalogue.rglob("*.part"))
     small_disk.make_room()
     record = infer_catalogue(config)
-    assert record["this_run"]["partitions"] == len(TILES) - written
+    assert record.this_run.partitions == len(TILES) - written
     tally.check(f"{engine}: disk full while writing, then run again", config, survey.object_ids)

@@ -97,7 +97,7 @@ def test_a_worker_killed_in_a_stage(
     inject(monkeypatch, fault)
     record = infer_catalogue(config)
     assert fault.happened == 2
-    assert record["this_run"]["rerun_after_lost_worker"] >= 2
+    assert record.this_run.rerun_after_lost_worker >= 2
     tally.check(f"{engine}: worker killed while in stage {stage}", config, survey.object_ids, times=2)
     assert_same_rows(read_all(config.locations.catalogue), read_all(survey.config.locations.catalogue))
     assert_nothing_half_written(output)
@@ -114,7 +114,7 @@ def test_a_partition_that_kills_every_worker_is_left_over(
         with pytest.raises(CatalogueError, match=r"^1 partitions could not be done"):
             infer_catalogue(config)
     assert len(read_records(config)) == len(TILES) - 1
-    assert infer_catalogue(config)["this_run"]["partitions"] == 1
+    assert infer_catalogue(config).this_run.partitions == 1
     tally.check(f"{engine}: a partition that kills every worker, then none", config, survey.object_ids)
 
 
@@ -132,7 +132,7 @@ def test_a_dask_worker_killed_from_outside(
     with when_records(config, 2, kill) as done:
         record = infer_catalogue(config)
     assert done
-    assert record["this_run"]["rerun_after_lost_worker"] >= 1
+    assert record.this_run.rerun_after_lost_worker >= 1
     tally.check("dask: worker killed from outside", config, survey.object_ids)
 
 
@@ -162,6 +162,6 @@ def test_a_ray_node_killed(
     with when_records(config, 2, kill) as done:
         record = infer_catalogue(config)
     assert done
-    assert record["this_run"]["rerun_after_lost_worker"] >= 1
+    assert record.this_run.rerun_after_lost_worker >= 1
     tally.check("ray: node (raylet) with the estimator killed", config, survey.object_ids)
     assert_same_rows(read_all(config.locations.catalogue), read_all(survey.config.locations.catalogue))

@@ -153,7 +153,7 @@ def test_every_engine_trains_and_estimates_alike(
         config = change(trained_on, **places, **chosen)
         train_estimator(config)
         record = infer_catalogue(config)
-        assert record["estimated"] == record["rows"] - 3  # one a tile has no magnitude at all
+        assert record.estimated == record.rows - 3  # one a tile has no magnitude at all
         catalogues[engine] = read_all(config.locations.catalogue)
     assert_same_rows(catalogues["ray"], catalogues["serial"])
     assert_same_rows(catalogues["dask"], catalogues["serial"])

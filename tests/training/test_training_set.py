@@ -66,10 +66,10 @@ def test_matched_galaxies_come_with_redshift_split_and_cutout(ready_survey: Read
     write_spectra(config, spectra_of(sources))
     summary = build_training_set(config)
     table = read_set(config)
-    assert summary["matched"] == len(sources)
-    assert summary["without_photometry"] == 3  # one a tile has no magnitude at all
-    assert summary["rows"] == len(table) == len(sources) - summary["without_photometry"] - summary["without_image"]
-    assert sum(summary["splits"].values()) == len(table)
+    assert summary.matched == len(sources)
+    assert summary.without_photometry == 3  # one a tile has no magnitude at all
+    assert summary.rows == len(table) == len(sources) - summary.without_photometry - summary.without_image
+    assert sum(summary.splits.values()) == len(table)
     assert table.schema.equals(make_training_schema(config.survey.bands, (4, 36, 36)))
     z_by_id = {name: 0.01 + 0.001 * i for i, name in enumerate(sources["object_id"].to_pylist())}
     expected = [z_by_id[name] for name in table["object_id"].to_pylist()]
@@ -94,7 +94,7 @@ def test_finished_parts_are_kept_and_remade_when_the_spectra_change(ready_survey
     assert sorted((tmp_path / "training" / "set").glob("part-*.parquet")) == parts
     spectra[0]["Z"] = 0.5
     write_spectra(config, spectra)
-    assert build_training_set(config)["hash"] != first["hash"] == first["hash"]
+    assert build_training_set(config).hash != first.hash
     assert [part.stat().st_mtime_ns == time for part, time in zip(parts, times, strict=True)].count(False) == 1
 
 

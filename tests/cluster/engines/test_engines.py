@@ -208,4 +208,4 @@ def test_what_was_done_before_its_worker_was_lost_is_this_runs_work() -> None:
     telemetry.add(record)  # another run's
     telemetry.add(replace(record, sums={"reruns": 2}))
     found = telemetry.summarize()
-    assert (found["partitions"], found["galaxies"], found["rerun_after_lost_worker"]) == (1, 7, 2)
+    assert (found.partitions, found.galaxies, found.rerun_after_lost_worker) == (1, 7, 2)

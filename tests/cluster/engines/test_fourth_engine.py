@@ -25,7 +25,7 @@ def test_a_fourth_engine_gives_the_same_catalogue(
     for engine in ("serial", processes):
         config = change(ready_survey.config, engine__name=engine, locations__catalogue=str(tmp_path / engine))
         record = infer_catalogue(config)
-        assert record["this_run"]["partitions"] == record["partitions"] > 2
+        assert record.this_run.partitions == record.partitions > 2
         catalogues.append(read_all(config.locations.catalogue))
     assert_same_rows(catalogues[1], catalogues[0])
 

@@ -48,8 +48,8 @@ def test_engines_agree_row_for_row(
 ) -> None:
     config = change(ready_survey.config, engine__name=engine, locations__catalogue=str(tmp_path / "catalogue"))
     record = infer_catalogue(config)
-    assert record["rows"] == len(ready_survey.object_ids)
-    assert record["this_run"]["rerun_after_lost_worker"] == 0
+    assert record.rows == len(ready_survey.object_ids)
+    assert record.this_run.rerun_after_lost_worker == 0
     assert_same_rows(read_all(config.locations.catalogue), serial_catalogue)
 
 
@@ -59,7 +59,7 @@ def test_partitions_may_share_a_task_of_ray(
 ) -> None:
     monkeypatch.setattr("cluster.engines.ray.MOST_BLOCKS", 1)
     config = change(ready_survey.config, engine__name="ray", locations__catalogue=str(tmp_path / "catalogue"))
-    assert infer_catalogue(config)["this_run"]["partitions"] > 2
+    assert infer_catalogue(config).this_run.partitions > 2
     assert_same_rows(read_all(config.locations.catalogue), serial_catalogue)
 
 
@@ -80,8 +80,8 @@ def test_the_fields_readers_open_it(ready_survey: ReadySurvey, serial_catalogue:
 def test_finished_partitions_are_skipped(ready_survey: ReadySurvey, tmp_path) -> None:
     config = change(ready_survey.config, locations__catalogue=str(tmp_path / "catalogue"))
     first = infer_catalogue(config)
-    assert first["this_run"]["partitions"] == first["partitions"] > 2
-    assert infer_catalogue(config)["this_run"]["partitions"] == 0
+    assert first.this_run.partitions == first.partitions > 2
+    assert infer_catalogue(config).this_run.partitions == 0
 
 
 def test_a_damaged_partition_is_redone(ready_survey: ReadySurvey, tmp_path) -> None:
@@ -91,7 +91,7 @@ def test_a_damaged_partition_is_redone(ready_survey: ReadySurvey, tmp_path) -> N
     part = list_partitions(config.locations.catalogue)[0]
     file = tmp_path / locate_partition(locate_primary(config.locations.catalogue), part)
     file.write_bytes(file.read_bytes()[:-40])
-    assert infer_catalogue(config)["this_run"]["partitions"] == 1
+    assert infer_catalogue(config).this_run.partitions == 1
     assert_same_rows(read_all(config.locations.catalogue), before)
 
 
@@ -105,7 +105,7 @@ def test_changed_weights_redo_everything(ready_survey: ReadySurvey, tmp_path) ->
     infer_catalogue(config)
     save_untrained(config, "hybrid", seed=1)
     again = infer_catalogue(config)
-    assert again["this_run"]["partitions"] == again["partitions"]
+    assert again.this_run.partitions == again.partitions
 
 
 def test_another_run_is_not_overwritten(ready_survey: ReadySurvey, tmp_path) -> None:
@@ -139,9 +139,9 @@ def test_a_missing_tile_costs_only_its_images(ready_survey: ReadySurvey, tmp_pat
         ready_survey.config, locations__tiles=str(tmp_path / "none"), locations__catalogue=str(tmp_path / "catalogue")
     )
     record = infer_catalogue(config)
-    assert record["rows"] == len(ready_survey.object_ids)
-    assert record["flags"]["NO_TILE"] == record["rows"]
-    assert record["estimated"] == record["flags"]["PHOTOMETRY_ONLY"] == record["rows"] - 3  # which have no magnitude
+    assert record.rows == len(ready_survey.object_ids)
+    assert record.flags["NO_TILE"] == record.rows
+    assert record.estimated == record.flags["PHOTOMETRY_ONLY"] == record.rows - 3  # which have no magnitude
 
 
 def test_another_precision_is_another_content(ready_survey: ReadySurvey) -> None:

@@ -44,7 +44,7 @@ def config(finished: Config, tmp_path: Path) -> Config:
 
 
 def count_done(config: Config) -> int:
-    return int(infer_catalogue(config)["this_run"]["partitions"])
+    return infer_catalogue(config).this_run.partitions
 
 
 def find_margin(config: Config) -> list[Path]:

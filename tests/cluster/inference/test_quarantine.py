@@ -167,7 +167,7 @@ def test_an_estimator_that_needs_no_image_estimates_all_the_same(survey: ManyPar
         survey.config, locations__catalogue=str(tmp_path / "catalogue"), inference__estimator="photometry"
     )
     # One row a tile has a magnitude in no band: nothing can be estimated from that.
-    assert infer_catalogue(photometry)["completeness"] == 64 / 72
+    assert infer_catalogue(photometry).completeness == 64 / 72
 
 
 def test_a_store_that_does_not_answer_is_asked_again_and_given_up_last(
@@ -184,14 +184,14 @@ def test_a_store_that_does_not_answer_is_asked_again_and_given_up_last(
     config = change(survey.config, locations__catalogue=str(tmp_path / "catalogue"), engine__retries=1)
     record = infer_catalogue(config)
     assert len(asked) == 2 * len(TILES)
-    assert record["rows"] == 72
-    assert record["estimated"] == record["flags"]["PHOTOMETRY_ONLY"] == 64  # one a tile has no magnitude either
-    assert record["this_run"]["retried_partitions"] == len(TILES)
+    assert record.rows == 72
+    assert record.estimated == record.flags["PHOTOMETRY_ONLY"] == 64  # one a tile has no magnitude either
+    assert record.this_run.retried_partitions == len(TILES)
     tries = pq.read_table(f"{config.locations.catalogue}/run/failures.parquet", columns=["tries"])["tries"]
     assert set(tries.to_pylist()) == {2}
     monkeypatch.undo()
     again = infer_catalogue(config)  # nothing changed but the store: what was given up is tried again
-    assert again["flags"]["PHOTOMETRY_ONLY"] < 64
+    assert again.flags["PHOTOMETRY_ONLY"] < 64
 
 
 class BrokenEstimator(HybridEstimator):
@@ -221,8 +221,8 @@ def test_an_estimator_that_fails_on_all_rows_is_tried_again(
     config = change(survey.config, locations__catalogue=str(tmp_path / "catalogue"), engine__retries=1)
     record = infer_catalogue(config)
     assert broken.left == 0
-    assert record["this_run"]["retried_partitions"] == 1
-    assert record["failures"] == 6  # nothing poisons it
+    assert record.this_run.retried_partitions == 1
+    assert record.failures == 6  # nothing poisons it
 
 
 def test_what_a_broken_estimator_gave_up_is_done_again_by_the_next_run(
@@ -231,15 +231,15 @@ def test_what_a_broken_estimator_gave_up_is_done_again_by_the_next_run(
     broken.left = 10**6
     config = change(survey.config, locations__catalogue=str(tmp_path / "catalogue"), engine__retries=1)
     record = infer_catalogue(config)
-    assert record["rows"] == record["flags"]["ESTIMATE_FAILED"] == 72
-    assert record["estimated"] == 0
+    assert record.rows == record.flags["ESTIMATE_FAILED"] == 72
+    assert record.estimated == 0
     failures = pq.read_table(f"{config.locations.catalogue}/run/failures.parquet").to_pylist()
     failed = [row for row in failures if row["stage"] == "estimate"]
     assert [(row["subject"], row["rows"], row["tries"]) for row in failed] == [("all rows", 9, 2)] * len(TILES)
     broken.left = 0
     again = infer_catalogue(config)
-    assert again["this_run"]["partitions"] == len(TILES)
-    assert again["estimated"] > 60
+    assert again.this_run.partitions == len(TILES)
+    assert again.estimated > 60
 
 
 @pytest.mark.parametrize("engine", ["serial", pytest.param("dask", marks=pytest.mark.slow)])
@@ -316,7 +316,7 @@ def test_every_engine_and_an_interrupted_run_give_the_same_rows(
         with pytest.raises(KeyboardInterrupt):
             infer_catalogue(config)
     record = infer_catalogue(config)
-    assert record["this_run"]["partitions"] < record["partitions"]
+    assert record.this_run.partitions < record.partitions
     assert_same_rows(read_all(config.locations.catalogue), serial)
 
 

@@ -62,7 +62,7 @@ def config(finished: Config, tmp_path: Path) -> Config:
 
 
 def count_done(config: Config) -> int:
-    return int(infer_catalogue(config)["this_run"]["partitions"])
+    return infer_catalogue(config).this_run.partitions
 
 
 def locate_file(config: Config, partition: Partition) -> Path:
@@ -182,7 +182,7 @@ def test_two_runs_share_an_output(survey: ManyPartitions, finished: Config, tmp_
         "from cluster.inference.run import infer_catalogue\n"
         "print('ready', flush=True)\nsys.stdin.readline()\n"
         "record = infer_catalogue(convert_config(msgspec.json.decode(open(sys.argv[1], 'rb').read())))\n"
-        "print(record['this_run']['partitions'], record['rows'])\n"
+        "print(record.this_run.partitions, record.rows)\n"
     )
     runs = [
         subprocess.Popen(
@@ -316,6 +316,6 @@ def test_a_partition_without_rows_and_one_with_fifty_times_the_median(tmp_path) 
     rows = sorted(len(read_partition(survey.config.locations.catalogue, part)) for part in parts)
     assert rows == [0] + [9] * 8 + [491]
     assert rows[-1] > 50 * np.median(rows)
-    assert record["rows"] == len(survey.object_ids) == sum(rows)
+    assert record.rows == len(survey.object_ids) == sum(rows)
     assert set(read_all(survey.config.locations.catalogue)["object_id"].to_pylist()) == survey.object_ids
     assert count_done(survey.config) == 0
