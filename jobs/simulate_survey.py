@@ -20,8 +20,9 @@ def main(config: Config) -> None:
     """Plan the tiles, render them over the cores, write the tables."""
     plans = plan_survey(config.simulation, config.survey)
     for result in run_tasks(partial(simulate_tile, config), plans, choose_engine(config), label="tiles"):
-        # logging takes a mapping alone as what the names stand for.
-        logger.info("%(tile)s: %(galaxies)d bright galaxies, %(files)d files, %(seconds).1f s", result)
+        logger.info(
+            "%s: %d bright galaxies, %d files, %.1f s", result.tile, result.galaxies, result.files, result.seconds
+        )
     # Last, since the tables are made from the catalogues of all tiles.
     write_survey_tables(config, plans)
 

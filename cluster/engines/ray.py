@@ -32,6 +32,8 @@ from cluster.engines.retries import insist
 from photoz.errors import ConfigError, PhotozError
 from photoz.settings.engine import EngineSettings
 
+Row = dict[str, Any]
+"""Ray Data's own form of a row, or of a batch, whose values are arrays then."""
 MOST_BLOCKS = 2000
 """Of Ray Data, each of which costs its driver some 9 ms; more tasks share one."""
 
@@ -147,7 +149,7 @@ def _call(function: Callable[[], Result]) -> Result:
     return function()
 
 
-def _call_block(row: dict[str, Any], attempt: Attempt[Any, Any], begun: Any) -> list[dict[str, Any]]:
+def _call_block(row: Row, attempt: Attempt[Any, Any], begun: Any) -> list[Row]:
     """Call the tasks of a block, and say first how often they had begun before."""
     # Noted before the work, as in each stage: a worker that dies in it has left its mark.
     reruns = begin(begun, "block", str(row["number"]))
@@ -155,7 +157,7 @@ def _call_block(row: dict[str, Any], attempt: Attempt[Any, Any], begun: Any) -> 
     return [{"outcome": pickle.dumps(outcome)} for outcome in (Lost(reruns), *outcomes)]
 
 
-def _read_row(row: dict[str, Any], stages: Stages[Any, Any], begun: Any) -> dict[str, Any]:
+def _read_row(row: Row, stages: Stages[Any, Any], begun: Any) -> Row:
     reruns = begin(begun, "read", row["name"])
     return row | {"work": pickle.dumps(stages.read(pickle.loads(row["work"]))), "reruns": reruns}
 
@@ -169,14 +171,14 @@ class EstimatorActor:
         # Here and not in a later pass: nothing has been given to this process yet that could fail and be tried again.
         insist(stages.prepare, retries, "loading the estimator")
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, batch: Row) -> Row:
         """Estimate a batch of one row."""
         (pickled,), (reruns,), (name,) = batch["work"], batch["reruns"], batch["name"]
         reruns += begin(self._begun, "estimate", name)
         return batch | {"work": [pickle.dumps(self._stages.estimate(pickle.loads(pickled)))], "reruns": [reruns]}
 
 
-def _write_row(row: dict[str, Any], stages: Stages[Any, Any], begun: Any) -> dict[str, Any]:
+def _write_row(row: Row, stages: Stages[Any, Any], begun: Any) -> Row:
     reruns = row["reruns"] + begin(begun, "write", row["name"])
     return {"number": row["number"], "work": pickle.dumps(stages.write(pickle.loads(row["work"]))), "reruns": reruns}
 

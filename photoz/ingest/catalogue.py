@@ -3,7 +3,6 @@
 import json
 import logging
 from functools import lru_cache
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -13,7 +12,7 @@ import photoz
 from photoz.errors import SurveyFileError
 from photoz.ingest.outcome import PartOutcome
 from photoz.ingest.staging import StagedRecord, read_staged, write_staged
-from photoz.storage import join, remove
+from photoz.storage import JsonObject, join, remove
 from photoz.survey.files import TileFiles
 from photoz.survey.fits import FileStamp, base_name, stamp_file
 from photoz.survey.settings import Columns, Selection, Survey
@@ -145,7 +144,7 @@ def _load_ids(location: str, column: str, _stamp: FileStamp) -> frozenset[str]:
     return frozenset(str(identifier).strip() for identifier in table.columns[column])
 
 
-def _make_key(tile: TileFiles, survey: Survey, selection: Selection, folder: str) -> dict[str, Any]:
+def _make_key(tile: TileFiles, survey: Survey, selection: Selection, folder: str) -> JsonObject:
     """What the staged rows depend on: the file and the settings."""
     require_catalogue(tile, survey)
     values = msgspec.to_builtins(survey)
@@ -159,7 +158,7 @@ def _make_key(tile: TileFiles, survey: Survey, selection: Selection, folder: str
         # Its name stands in selection already; another file under the same name keeps other rows.
         key["bright_sample"] = stamp_file(join(folder, selection.bright_sample)).to_dict()
     # As it comes back from the file, where tuples have become lists.
-    plain: dict[str, Any] = json.loads(json.dumps(key))
+    plain: JsonObject = json.loads(json.dumps(key))
     return plain
 
 

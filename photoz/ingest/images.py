@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,8 +14,9 @@ from photoz.ingest.catalogue import name_catalogue
 from photoz.ingest.outcome import PartOutcome
 from photoz.ingest.staging import read_staged
 from photoz.ingest.stripes import find_mask_bit, read_mask, read_stripe
+from photoz.storage import JsonObject
 from photoz.survey.files import TileFiles
-from photoz.survey.fits import ImageInfo, ImageKind, RowReader, base_name, inspect_image, stamp_file
+from photoz.survey.fits import FileStamp, ImageInfo, ImageKind, RowReader, base_name, inspect_image, stamp_file
 from photoz.survey.settings import Survey
 from photoz.survey.wcs import Grid, align_bands
 from photoz.telemetry import timed
@@ -49,10 +49,42 @@ class TileImages:
 
 
 @dataclass(frozen=True)
+class _Key:
+    """What the stored pixels depend on, as it comes back from the tile's attributes: files, calibration and layout.
+
+    Parameters
+    ----------
+    sources : dict of str to dict of str to FileStamp
+        "image", "mask" and "weight" -> band -> file.
+    layout : Tiles
+    zeropoint : float
+        [mag(AB)]
+    offset_sign : int
+        With which the offsets are applied: 1, 0 or -1.
+    offsets : dict of str to (float or None)
+        [mag] empty without a sign: they do not touch the pixels then, and a catalogue that changes has no image read
+        again.
+    image_bands : list of str
+    """
+
+    sources: dict[str, dict[str, FileStamp]]
+    layout: Tiles
+    zeropoint: float
+    offset_sign: int
+    offsets: Offsets
+    image_bands: list[str]
+
+    def to_json(self) -> JsonObject:
+        """Return the key as it stands in the tile's attributes."""
+        plain: JsonObject = msgspec.to_builtins(self)
+        return plain
+
+
+@dataclass(frozen=True)
 class _Stored:
     """What the stored pixels came from: their key, the calibration of each band, and the SHA-256 of each file."""
 
-    key: dict[str, Any]
+    key: _Key
     offsets: Offsets
     scales: dict[str, float]
     digests: dict[str, str]
@@ -91,7 +123,7 @@ def ingest_images(tile: TileFiles, survey: Survey, layout: Tiles, *, store: str,
         # After the headers were read: a file that is missing or damaged now makes the stored tile one that fits
         # nothing.
         known = read_attributes(store, tile.name)
-        if known.get("complete") is True and known.get("key") == key:
+        if known.get("complete") is True and known.get("key") == key.to_json():
             return PartOutcome("skipped")
         weights = bool(images.files["weight"])
         # Marks the old tile as unfinished before a pixel is replaced.
@@ -105,7 +137,7 @@ def ingest_images(tile: TileFiles, survey: Survey, layout: Tiles, *, store: str,
         # be replaced.
         invalidate_tile(store, tile.name)
         raise
-    sizes = (file["size"] for kind in key["sources"].values() for file in kind.values())
+    sizes = (file.size for kind in key.sources.values() for file in kind.values())
     return PartOutcome("done", bytes_read=sum(sizes))
 
 
@@ -176,20 +208,18 @@ def _find_offsets(tile: TileFiles, survey: Survey, staged: str) -> Offsets:
     return offsets
 
 
-def _make_key(images: TileImages, offsets: Offsets, survey: Survey, layout: Tiles) -> dict[str, Any]:
-    """What the stored pixels depend on: the files, the calibration and the layout."""
-    return {
-        "sources": {
-            kind: {band: stamp_file(info.location).to_dict() for band, info in infos.items()}
+def _make_key(images: TileImages, offsets: Offsets, survey: Survey, layout: Tiles) -> _Key:
+    return _Key(
+        sources={
+            kind: {band: stamp_file(info.location) for band, info in infos.items()}
             for kind, infos in images.files.items()
         },
-        "layout": msgspec.to_builtins(layout),
-        "zeropoint": survey.zeropoint,
-        "offset_sign": survey.zeropoint_offset_sign,
-        # Without a sign they do not touch the pixels, and a catalogue that changes has no image read again.
-        "offsets": offsets if survey.zeropoint_offset_sign else {},
-        "image_bands": list(survey.image_bands),
-    }
+        layout=layout,
+        zeropoint=survey.zeropoint,
+        offset_sign=survey.zeropoint_offset_sign,
+        offsets=offsets if survey.zeropoint_offset_sign else {},
+        image_bands=list(survey.image_bands),
+    )
 
 
 def _store_stripes(images: TileImages, scales: Mapping[str, float], writer: TileWriter) -> dict[str, str]:
@@ -225,9 +255,9 @@ def _store_stripes(images: TileImages, scales: Mapping[str, float], writer: Tile
         }
 
 
-def _describe_tile(tile: TileFiles, images: TileImages, survey: Survey, stored: _Stored) -> dict[str, Any]:
+def _describe_tile(tile: TileFiles, images: TileImages, survey: Survey, stored: _Stored) -> JsonObject:
     """Make the attributes of the stored tile; its checksum is of the files' contents and of what shaped the pixels."""
-    key, bands, grid = stored.key, images.bands, images.grid
+    bands, grid, key = images.bands, images.grid, stored.key.to_json()
     return {
         "name": tile.name,
         "survey": survey.name,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 Status = Literal["done", "skipped", "failed", "no room"]
 """Skipped: there already, from the same files and settings. No room: the disk is full."""
@@ -67,7 +67,7 @@ class TileOutcome:
         """Add a count of `PartOutcome` up over the parts."""
         return sum(int(getattr(part, name)) for part in self.parts.values())
 
-    def to_row(self) -> dict[str, Any]:
+    def to_row(self) -> dict[str, str | float]:
         """Return the tile's entry in ``ingest.json``."""
         return {
             "tile": self.tile,

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from dataclasses import asdict, dataclass
 
 import msgspec
 
@@ -14,6 +14,29 @@ logger = logging.getLogger(__name__)
 
 STAGES = ("tile", "catalogue", "images", "read", "write")
 """Whose seconds the results tell; the last two are within the images'."""
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What is known of a whole run of ingest.
+
+    Parameters
+    ----------
+    completeness : float
+        Share of its tiles of which both parts were ingested or there already; 1 without tiles.
+    counts : dict of str to int
+        Status of a tile -> tiles that have it.
+    sources, rejected : int
+        Rows staged; rows selected and left out, since they have no position.
+    run : dict
+        What the engine knows of the run, the bytes read, and the seconds by stage.
+    """
+
+    completeness: float
+    counts: dict[str, int]
+    sources: int
+    rejected: int
+    run: dict[str, float | dict[str, float]]
 
 
 def stop_without_room(outcomes: Iterable[TileOutcome]) -> Iterator[TileOutcome]:
@@ -61,44 +84,44 @@ def report_ingest(
     # Engines give tiles back as they come; sorted, two runs of one survey write the same file.
     tiles = sorted(outcomes, key=lambda outcome: outcome.tile)
     summary = _summarize(tiles, run or {})
+    content = asdict(summary) | {"tiles": [tile.to_row() for tile in tiles]}
     with name_full_disk(store), open_atomic(join(store, "ingest.json")) as file:
-        file.write(msgspec.json.format(msgspec.json.encode(summary), indent=1))
+        file.write(msgspec.json.format(msgspec.json.encode(content), indent=1))
     for tile in tiles:
         # Once more at the end, though each was warned of: among a thousand tiles' lines nobody sees them.
         if tile.status == "failed":
             logger.error("failed: %s: %s", tile.tile, tile.problem)
-    below = summary["completeness"] < min_completeness
+    below = summary.completeness < min_completeness
     if below:
         logger.error(
             "completeness %.4f is below ingest.min_completeness = %s: correct or fetch again the files named above and "
             "run the job again, which does what is lacking",
-            summary["completeness"],
+            summary.completeness,
             min_completeness,
         )
     logger.info(
         "ingest: %d sources in %d tiles: %s; %d rows without a position left out; completeness %.4f",
-        summary["sources"],
+        summary.sources,
         len(tiles),
-        summary["counts"],
-        summary["rejected"],
-        summary["completeness"],
+        summary.counts,
+        summary.rejected,
+        summary.completeness,
     )
     # Failed catalogues alone are no error of the run unless min_completeness says so; without images there is nothing
     # to infer from. A tile without an "images" part had no room, and never comes so far.
     return 1 if below or all(tile.parts["images"].status == "failed" for tile in tiles) else 0
 
 
-def _summarize(tiles: list[TileOutcome], run: Mapping[str, float]) -> dict[str, Any]:
-    """Make what ``ingest.json`` holds."""
+def _summarize(tiles: list[TileOutcome], run: Mapping[str, float]) -> RunSummary:
     counts = {status: sum(tile.status == status for tile in tiles) for status in ("done", "skipped", "failed")}
     # [s] of all workers together: more than the run's own where several work side by side.
     stages = {name: round(sum(tile.seconds.get(f"{name}_s", 0.0) for tile in tiles), 3) for name in STAGES}
     bytes_read = sum(tile.sum_counts("bytes_read") for tile in tiles)
-    return {
+    return RunSummary(
         # A run without tiles lacks none, and division by zero is no figure.
-        "completeness": (counts["done"] + counts["skipped"]) / len(tiles) if tiles else 1.0,
-        "counts": counts,
-        **{name: sum(tile.sum_counts(name) for tile in tiles) for name in ("sources", "rejected")},
-        "run": {**run, "bytes_read": bytes_read, "stage_seconds": stages},
-        "tiles": [tile.to_row() for tile in tiles],
-    }
+        completeness=(counts["done"] + counts["skipped"]) / len(tiles) if tiles else 1.0,
+        counts=counts,
+        sources=sum(tile.sum_counts("sources") for tile in tiles),
+        rejected=sum(tile.sum_counts("rejected") for tile in tiles),
+        run={**run, "bytes_read": bytes_read, "stage_seconds": stages},
+    )

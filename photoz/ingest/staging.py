@@ -2,12 +2,11 @@
 
 import json
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from photoz.storage import is_store_trouble, join, open_atomic, open_file
+from photoz.storage import JsonObject, is_store_trouble, join, open_atomic, open_file
 
 # Of the Parquet file's own key-value metadata, as Arrow keeps it: bytes.
 METADATA_KEY = b"photoz.ingest"
@@ -35,7 +34,7 @@ class StagedRecord:
         Version that wrote it.
     """
 
-    key: dict[str, Any] = field(default_factory=dict)
+    key: JsonObject = field(default_factory=dict)
     sha256: str = ""
     rows: int = 0
     rejected: int | None = None
@@ -106,7 +105,7 @@ def read_extinction(sources: str, name: str) -> float | None:
     return None if staged is None else staged.record.extinction
 
 
-def _make_record(values: dict[str, Any]) -> StagedRecord:
+def _make_record(values: JsonObject) -> StagedRecord:
     # A later version may write more, an earlier one less: what is not known here is passed over, the rest has defaults.
     known = {each.name for each in fields(StagedRecord)}
     return StagedRecord(**{name: value for name, value in values.items() if name in known})

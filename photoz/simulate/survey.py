@@ -49,6 +49,29 @@ class TilePlan:
 
 
 @dataclass(frozen=True)
+class SimulatedTile:
+    """What came of a tile, for the engine's progress and the log.
+
+    Parameters
+    ----------
+    tile : str
+        Its name.
+    files : int
+        Written.
+    galaxies, rows : int
+        Of the bright sample (r < 20 by default), and sources of the tile in all.
+    seconds : float
+        [s] it took.
+    """
+
+    tile: str
+    files: int
+    galaxies: int
+    rows: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class TableRows:
     """Rows written to the KiDS-Bright file and to the GAMA-like table."""
 
@@ -101,15 +124,8 @@ def make_recipe(config: Config) -> Recipe:
     return Recipe(config.simulation, config.survey, config.run.seed)
 
 
-def simulate_tile(config: Config, plan: TilePlan) -> dict[str, Any]:
-    """Render a tile and write its images and its catalogue.
-
-    Returns
-    -------
-    dict
-        For the engine's progress: "tile", "files" (number written), "galaxies" (in the catalogue, r < 20), "rows",
-        "seconds".
-    """
+def simulate_tile(config: Config, plan: TilePlan) -> SimulatedTile:
+    """Render a tile and write its images and its catalogue."""
     start = time.perf_counter()
     recipe, folder = make_recipe(config), config.locations.survey
     own = make_sources(recipe, plan.centre)
@@ -121,13 +137,13 @@ def simulate_tile(config: Config, plan: TilePlan) -> dict[str, Any]:
     columns = measure_sources(recipe, plan.centre, own, scene)
     # After its images: a tile that was interrupted lacks its catalogue, and ingest says so.
     files.append(_write_catalogue(folder, recipe.survey, plan, columns))
-    return {
-        "tile": plan.name,
-        "files": len(files),
-        "galaxies": int(np.count_nonzero(select_bright(columns, config.selection.mag_auto_below))),
-        "rows": len(own),
-        "seconds": time.perf_counter() - start,
-    }
+    return SimulatedTile(
+        tile=plan.name,
+        files=len(files),
+        galaxies=int(np.count_nonzero(select_bright(columns, config.selection.mag_auto_below))),
+        rows=len(own),
+        seconds=time.perf_counter() - start,
+    )
 
 
 def _write_catalogue(folder: str, survey: Survey, plan: TilePlan, columns: dict[str, npt.NDArray[Any]]) -> str:

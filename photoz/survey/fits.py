@@ -50,7 +50,7 @@ class FileStamp:
     size: int
     version: str
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, str | int]:
         """Return plain values for JSON."""
         return asdict(self)
 

@@ -9,8 +9,9 @@ import os
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypedDict, TypeVar
 
 from fsspec.asyn import get_loop, sync
 from fsspec.implementations.local import LocalFileSystem
@@ -274,10 +275,17 @@ def _open_s3(bucket: str, options: tuple[tuple[str, str], ...] | None) -> Any:
     return S3Store(bucket, client_options=client, credential_provider=credentials, **told)
 
 
+class _Credential(TypedDict):
+    """What obstore asks for."""
+
+    access_key_id: str
+    secret_access_key: str
+    token: str | None
+    expires_at: datetime
+
+
 def _find_credentials() -> Callable[[], Any] | None:
     """Have obstore ask botocore for credentials, as s3fs does: profiles and files count, not the environment alone."""
-    from datetime import UTC, datetime, timedelta
-
     from botocore.session import Session
 
     # botocore comes with s3fs; imported here, since only S3 needs it.
@@ -285,7 +293,7 @@ def _find_credentials() -> Callable[[], Any] | None:
     if session.get_credentials() is None:
         return None
 
-    def provide() -> dict[str, Any]:
+    def provide() -> _Credential:
         # Frozen, so that key, secret and token are of one renewal.
         frozen = session.get_credentials().get_frozen_credentials()
         return {

@@ -17,7 +17,7 @@ from zarr.errors import BaseZarrError
 from zarr.storage import FsspecStore, LocalStore
 
 from photoz.errors import MissingTileError, TileError
-from photoz.storage import find_filesystem, find_options
+from photoz.storage import JsonObject, find_filesystem, find_options
 from photoz.tiles.chunks import ChunkedArray
 from photoz.tiles.fetch import Fetch, Traffic, choose_threads, make_fetch
 
@@ -277,7 +277,7 @@ def _fetch_metadata(fetch: Fetch, tiles: str, name: str) -> list[bytes]:
     return [group, *(b"{}" if array is None else array for array in arrays)]
 
 
-def read_attributes(tiles: str, name: str) -> dict[str, Any]:
+def read_attributes(tiles: str, name: str) -> JsonObject:
     """Return what ingest recorded about a tile; empty where there is none or it cannot be read."""
     try:
         return dict(_open_group(tile_location(tiles, name)).attrs)

@@ -158,10 +158,9 @@ class NetworkEstimator(ABC):
         """Return what is saved beside the weights."""
         return {}
 
-    @classmethod
-    def from_arrays(cls, arrays: Arrays, scaling: MagnitudeScaling) -> dict[str, Any]:
-        """Return further arguments of the constructor from the arrays of `to_arrays`."""
-        return {}
+    def with_arrays(self, arrays: Arrays) -> Self:
+        """Return the estimator with what the arrays of `to_arrays` hold."""
+        return self
 
     def save(self, location: str) -> None:
         """Write ``weights.safetensors`` and, last, ``manifest.json`` into a folder (a path or any fsspec URL)."""
@@ -198,7 +197,7 @@ class NetworkEstimator(ABC):
         network = put_weights(cls.make_network(layout), arrays)
         others = {key: value for key, value in arrays.items() if not key.startswith(PREFIX)}
         # The record only says where it comes from: an estimator works without one.
-        return cls(layout, scaling, network, manifest.get("record", {}), **cls.from_arrays(others, scaling))
+        return cls(layout, scaling, network, manifest.get("record", {})).with_arrays(others)
 
 
 def check_shapes(inputs: Inputs, layout: InputLayout) -> None:

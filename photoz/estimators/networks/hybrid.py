@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,6 @@ from photoz.estimators.networks.packed import pack_network
 from photoz.estimators.networks.recalibrate import fit_recalibration
 from photoz.pdf.quantiles import make_coordinates
 from photoz.pdf.recalibration import Recalibration
-from photoz.photometry import MagnitudeScaling
 from photoz.schema import Flag
 from photoz.telemetry import timed
 from photoz.training.settings import Network, Training
@@ -218,11 +217,10 @@ class HybridEstimator(NetworkEstimator):
         distance = {} if self.distance is None else self.distance.to_arrays()
         return {**self.recalibration.to_arrays(), **distance}
 
-    @classmethod
-    def from_arrays(cls, arrays: Arrays, scaling: MagnitudeScaling) -> dict[str, Any]:
-        """Return recalibration and distance from the arrays of `to_arrays`."""
-        distance = ColourDistance.from_arrays(arrays, scaling)
-        return {"recalibration": Recalibration.from_arrays(arrays), "distance": distance}
+    def with_arrays(self, arrays: Arrays) -> Self:
+        """Return the estimator with the recalibration and the distance that the arrays of `to_arrays` hold."""
+        distance = ColourDistance.from_arrays(arrays, self.scaling)
+        return replace(self, recalibration=Recalibration.from_arrays(arrays), distance=distance)
 
 
 class PhotometryEstimator(HybridEstimator):

@@ -1,6 +1,6 @@
 """A committee of small networks in the manner of ANNz2, the baseline of the paper: `AnnzEstimator`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -127,8 +127,11 @@ class AnnzEstimator(PhotometricEstimator[Committee]):
             fitted.append((loss, member, take_weights(network, "")))
         # By the loss alone: members with equal losses would else be compared themselves, which have no order.
         fitted.sort(key=lambda entry: entry[0])
-        chosen, arrays = _pack(settings, fitted[: settings["kept"]], scaling)
-        return Parts(sample.bands, chosen, {**arrays, "target": target})
+        kept = fitted[: settings["kept"]]
+        chosen = [[member.inputs, list(member.hidden)] for _, member, _ in kept]
+        shares = _weigh([loss for loss, _, _ in kept])
+        arrays = {**_gather_arrays([weights for _, _, weights in kept], scaling), "target": target}
+        return Parts(sample.bands, {**settings, "chosen": chosen, "weights": shares.tolist()}, arrays)
 
     @classmethod
     def _make_model(cls, parts: Parts) -> Committee:
@@ -155,20 +158,18 @@ class AnnzEstimator(PhotometricEstimator[Committee]):
         return np.asarray(np.expm1(np.tensordot(weights, np.stack(values), axes=1) * spread + mean))
 
 
-def _pack(
-    settings: dict[str, Any],
-    kept: list[tuple[float, Member, dict[str, npt.NDArray[Any]]]],
-    scaling: MagnitudeScaling,
-) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
-    """Settings and arrays of the committee: members weigh by the inverse of their held-out squared error."""
-    # A loss of 0, possible with a few held-out galaxies, would take all the weight and divide by 0.
-    inverse = np.array([1.0 / max(loss, 1e-9) for loss, _, _ in kept])
-    chosen = {
-        **settings,
-        "chosen": [[member.inputs, list(member.hidden)] for _, member, _ in kept],
-        "weights": (inverse / inverse.sum()).tolist(),
-    }
+def _gather_arrays(
+    members: Sequence[Mapping[str, npt.NDArray[Any]]], scaling: MagnitudeScaling
+) -> dict[str, npt.NDArray[Any]]:
+    """Gather the scaling and the members' weights, each under its member's number."""
     arrays = {key: np.array(values) for key, values in scaling.to_dict().items()}
-    for i, (_, _, weights) in enumerate(kept):
+    for i, weights in enumerate(members):
         arrays |= {f"{i}.{key}": values for key, values in weights.items()}
-    return chosen, arrays
+    return arrays
+
+
+def _weigh(losses: Sequence[float]) -> npt.NDArray[np.float64]:
+    """Weights of the members: the inverse of their held-out squared errors, to a sum of 1."""
+    # A loss of 0, possible with a few held-out galaxies, would take all the weight and divide by 0.
+    inverse = np.array([1.0 / max(loss, 1e-9) for loss in losses])
+    return np.asarray(inverse / inverse.sum())

@@ -1,5 +1,6 @@
 """Gradient-boosted trees on magnitudes, colours and errors: `BoostedEstimator`, by LightGBM."""
 
+from collections.abc import Mapping
 from importlib import import_module
 from itertools import combinations
 from typing import Any, ClassVar
@@ -108,7 +109,7 @@ class BoostedEstimator(PhotometricEstimator[Any]):
         return np.asarray(np.expm1(self._model.predict(features_NF, num_threads=count_threads())))
 
 
-def make_parameters(settings: dict[str, Any], seed: int) -> dict[str, Any]:
+def make_parameters(settings: Mapping[str, Any], seed: int) -> dict[str, str | float]:
     """Return LightGBM's parameters: one seed for all that is random, and sums in a fixed order."""
     own = ("learning_rate", "num_leaves", "min_data_in_leaf", "feature_fraction", "bagging_fraction")
     return {

@@ -40,7 +40,7 @@ class Recipe:
     loss: Literal["mse", "huber"] = "mse"
 
 
-def make_defaults(recipe: Recipe) -> dict[str, Any]:
+def make_defaults(recipe: Recipe) -> dict[str, str | float]:
     """Return what a network's ``fit`` takes: the fields of its recipe, and the fraction of rows held out."""
     return {**asdict(recipe), "held_out": 0.15}
 
