@@ -8,6 +8,7 @@ from photoz.audit.findings import CHECKS, Finding, make_finding
 from photoz.audit.metadata import audit_metadata
 from photoz.audit.partition import PartitionAudit
 from photoz.audit.plan import AuditTask
+from photoz.catalogue.hats import Partition
 from photoz.sources import count_sources
 
 _MOST_FINDINGS = 1000  # in the report; the checks' counts are of all
@@ -108,14 +109,7 @@ def summarize_audit(
     """
     # Results come as workers end; sorted, two audits of one catalogue give one report.
     ordered = sorted(results, key=lambda result: result.partition)
-    in_table = {task.partition for task in tasks if task.in_sources or task.in_catalogue}
-    held = {
-        # Where a file cannot be read, the metadata is held against what its sources say it should hold, so that one
-        # damaged file is not told again as a wrong total.
-        result.partition: result.rows if result.readable else result.sources or 0
-        for result in ordered
-        if result.partition in in_table
-    }
+    held = _count_held(ordered, {task.partition for task in tasks if task.in_sources or task.in_catalogue})
     findings = [finding for result in ordered for finding in result.findings] + list(of_ids)
     findings += _explain_differing_ids(ordered, findings)
     findings += audit_metadata(audited.catalogue, held, margin_arcsec=audited.margin_arcsec)
@@ -156,6 +150,17 @@ def format_audit(report: AuditReport) -> str:
         lines.append(f"{finding.check}: {finding.partition or 'catalogue'}: {finding.detail}{ids}")
         lines.append(f"    remedy: {finding.remedy}")
     return "\n".join(lines)
+
+
+def _count_held(results: Iterable[PartitionAudit], in_table: set[Partition]) -> dict[Partition, int]:
+    """Count the rows of each partition that the metadata must tell."""
+    return {
+        # Where a file cannot be read, the metadata is held against what its sources say it should hold, so that one
+        # damaged file is not told again as a wrong total.
+        result.partition: result.rows if result.readable else result.sources or 0
+        for result in results
+        if result.partition in in_table
+    }
 
 
 def _sum_flags(results: Iterable[PartitionAudit], rows: int) -> dict[str, FlagCount]:

@@ -80,11 +80,7 @@ def evaluate_catalogues(config: Config) -> Accuracy:
     galaxies = read_test_galaxies(
         training, bands=config.survey.bands, colour=settings.colour, crossmatch=config.crossmatch
     )
-    locations = dict(settings.catalogues)
-    if not locations:
-        own = config.locations.catalogue
-        # The run record, not the settings: the catalogue may be of an earlier run with another estimator.
-        locations = {find_estimator(own) or config.inference.estimator: own}
+    locations = list_catalogues(config)
     # All catalogues before any figure: their bins of z_phot must be the same, and one that does not match shows before
     # the bootstrap.
     scans = {label: scan_catalogue(location, galaxies) for label, location in locations.items()}
@@ -110,6 +106,15 @@ def evaluate_catalogues(config: Config) -> Accuracy:
         for other in others
     }
     return Accuracy(galaxies=galaxies, results=results, differences=differences)
+
+
+def list_catalogues(config: Config) -> dict[str, str]:
+    """Return label -> location of the catalogues that are measured: the run's own where the settings name none."""
+    if config.evaluation.catalogues:
+        return dict(config.evaluation.catalogues)
+    own = config.locations.catalogue
+    # The run record, not the settings: the catalogue may be of an earlier run with another estimator.
+    return {find_estimator(own) or config.inference.estimator: own}
 
 
 def find_estimator(catalogue: str) -> str:

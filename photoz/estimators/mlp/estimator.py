@@ -248,9 +248,7 @@ def fit_ensemble(
     device = choose_device()
     targets = torch.from_numpy(targets_N).to(device)
     weights = None if weights_N is None else torch.from_numpy(weights_N.astype(np.float32)).to(device)
-    # Each member leaves out one fold, so that the recalibration has galaxies that some member never saw and none is
-    # held back from all.
-    own = [torch.from_numpy(np.flatnonzero(fold_N != find_left_out(member))) for member in range(recipe.members)]
+    own = _list_own_rows(fold_N, recipe.members)
     # Folds may differ by a galaxy, and the members' rows must stack: the last of the longer ones sit out an epoch,
     # others in the next.
     least = min(len(rows) for rows in own)
@@ -259,12 +257,7 @@ def fit_ensemble(
     each = least // size
     # Counted by all galaxies, a fifth more than a member sees in an epoch: 40 epochs by count are 50 of its own.
     steps = min(max(recipe.epochs * (len(targets) // size), recipe.least_steps), recipe.most_steps)
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.99)
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.learning_rate, total_steps=steps, pct_start=0.1, anneal_strategy="cos"
-    )
+    optimizer, schedule = _make_optimizer(network, recipe, steps)
     average = AveragedModel(network, multi_avg_fn=partial(_move, most=recipe.average))
     average.update_parameters(network)  # the first copies
     network.train()
@@ -282,6 +275,24 @@ def fit_ensemble(
         schedule.step()
         average.update_parameters(network)
     network.load_state_dict(average.module.state_dict())
+
+
+def _list_own_rows(fold_N: npt.NDArray[np.int64], members: int) -> list[Tensor]:
+    """List the rows that each member sees: all but those of one fold."""
+    # So that the recalibration has galaxies that some member never saw and none is held back from all.
+    return [torch.from_numpy(np.flatnonzero(fold_N != find_left_out(member))) for member in range(members)]
+
+
+def _make_optimizer(
+    network: MixtureEnsemble, recipe: EnsembleRecipe, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.99)
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, recipe.learning_rate, total_steps=steps, pct_start=0.1, anneal_strategy="cos"
+    )
+    return optimizer, schedule
 
 
 @torch.no_grad()
