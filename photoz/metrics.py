@@ -134,8 +134,8 @@ def compute_sigma_iqr(values: npt.ArrayLike) -> FloatArray:
 
     Parameters
     ----------
-    values : array_like, shape (..., N)
-        N at least 1; NaN gives NaN.
+    values
+        As in `compute_smad`.
 
     Returns
     -------

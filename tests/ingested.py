@@ -1,11 +1,18 @@
-"""What tests of ingest and of what comes after it share: the files that settings find, and all of them ingested."""
+"""What tests of ingest and of what comes after it share: files that settings find, all of them ingested, reports."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 from photoz.ingest.outcome import TileOutcome
+from photoz.ingest.report import report_ingest
 from photoz.ingest.tile import ingest_tile
 from photoz.settings.config import Config
 from photoz.survey.files import TileFiles, find_tiles
+
+TILE = "180.0_-0.5"
+NAME = f"KIDS_{TILE}"
+SHAPE = (200, 240)
 
 
 def find_survey(config: Config) -> list[TileFiles]:
@@ -27,3 +34,14 @@ def ingest(config: Config) -> TileOutcome:
 def truncate(path: Path) -> None:
     """Cut the end off a file."""
     path.write_bytes(path.read_bytes()[:-5000])
+
+
+def report(config: Config, outcomes: list[TileOutcome]) -> int:
+    """Report outcomes as the job does."""
+    return report_ingest(outcomes, config.locations.tiles, min_completeness=config.ingest.min_completeness)
+
+
+def read_report(config: Config) -> dict[str, Any]:
+    """Read the last report."""
+    values: dict[str, Any] = json.loads(Path(config.locations.tiles, "ingest.json").read_text())
+    return values

@@ -18,15 +18,8 @@ def read_rows(location: str, partition: Partition, *, columns: Sequence[str] | N
 
     Parameters
     ----------
-    location : str
-        A HATS collection or catalogue.
-    partition : Partition
-    columns : sequence of str, optional
-        Read these only.
-
-    Returns
-    -------
-    pyarrow.Table
+    location, partition, columns
+        As in `photoz.catalogue.hats.read_partition`.
 
     Raises
     ------

@@ -150,9 +150,8 @@ def make_view(recipe: Recipe, centre: Centre, band: str) -> View:
 
     Parameters
     ----------
-    recipe : Recipe
-    centre : (float, float)
-        [deg] of the tile.
+    recipe, centre
+        As in `render_band`.
     band : str
         One of the survey's.
     """
@@ -177,11 +176,8 @@ def draw_psf(recipe: Recipe, centre: Centre, band: str) -> Psf:
 
     Parameters
     ----------
-    recipe : Recipe
-    centre : (float, float)
-        [deg] of the tile.
-    band : str
-        One of the survey's image bands.
+    recipe, centre, band
+        As in `render_band`.
     """
     rng = make_rng(recipe.seed, centre, "psf", recipe.survey.bands.index(band))
     # Log-normal, so that it is never negative; cut at 2 sigma, which is 13 %.

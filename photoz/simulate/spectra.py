@@ -29,11 +29,8 @@ def observe_spectra(
 
     Parameters
     ----------
-    recipe : Recipe
-    centre : (float, float)
-        [deg] of the tile.
-    sources : Sources
-        N sources that the tile owns.
+    recipe, centre, sources
+        As in `photoz.simulate.catalogue.measure_sources`.
     catalogue : mapping of str to ndarray
         The same N sources as measured, row by row.
 

@@ -162,8 +162,8 @@ class Tile:
 
         Parameters
         ----------
-        y0, y1, x0, x1 : int
-            [pixel] half-open ranges of rows and columns within the tile.
+        y0, y1, x0, x1
+            As in `read_window`.
 
         Returns
         -------

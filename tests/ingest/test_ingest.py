@@ -15,36 +15,21 @@ import pytest
 import zarr
 from astropy.io import fits
 from fsspec.implementations.memory import MemoryFileSystem
-from ingested import find_survey, ingest, truncate
+from ingested import NAME, SHAPE, TILE, find_survey, ingest, read_report, report, truncate
 from runs import change
 from tiny_survey import IMAGE_BANDS, TinySurvey, make_config, make_wcs, write_catalogue, write_image, write_survey
 
 from photoz.cutouts import extract_cutouts
 from photoz.errors import TileError
-from photoz.ingest.outcome import TileOutcome
-from photoz.ingest.report import report_ingest
 from photoz.ingest.staging import METADATA_KEY, staged_location
 from photoz.ingest.tile import ingest_tile
 from photoz.settings.config import Config
 from photoz.tiles import open_tile
 
-TILE = "180.0_-0.5"
-NAME = f"KIDS_{TILE}"
-SHAPE = (200, 240)
-
 
 @pytest.fixture
 def survey(tmp_path: Path) -> TinySurvey:
     return write_survey(tmp_path, (TILE,))
-
-
-def report(config: Config, outcomes: list[TileOutcome]) -> int:
-    return report_ingest(outcomes, config.locations.tiles, min_completeness=config.ingest.min_completeness)
-
-
-def read_report(config: Config) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads(Path(config.locations.tiles, "ingest.json").read_text())
-    return values
 
 
 def count_staged(config: Config) -> int:

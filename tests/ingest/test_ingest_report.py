@@ -1,35 +1,18 @@
 """What is written and said of a whole ingest, and its exit status."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from ingested import ingest, ingest_every, truncate
+from ingested import NAME, TILE, ingest, ingest_every, read_report, report, truncate
 from tiny_survey import TinySurvey, make_config, write_survey
 
-from photoz.ingest.outcome import TileOutcome
-from photoz.ingest.report import report_ingest
 from photoz.settings.config import Config
-
-TILE = "180.0_-0.5"
-NAME = f"KIDS_{TILE}"
-SHAPE = (200, 240)
 
 
 @pytest.fixture
 def survey(tmp_path: Path) -> TinySurvey:
     return write_survey(tmp_path, (TILE,))
-
-
-def report(config: Config, outcomes: list[TileOutcome]) -> int:
-    return report_ingest(outcomes, config.locations.tiles, min_completeness=config.ingest.min_completeness)
-
-
-def read_report(config: Config) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads(Path(config.locations.tiles, "ingest.json").read_text())
-    return values
 
 
 def ingest_all(config: Config) -> int:

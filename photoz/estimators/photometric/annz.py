@@ -10,9 +10,17 @@ import torch
 
 from photoz.estimators.photometric.base import Floats, Parts, PhotometricEstimator, Sample
 from photoz.estimators.photometric.fcnn import Fcnn
-from photoz.estimators.photometric.fitting import Recipe, fit_network, make_defaults, predict
+from photoz.estimators.photometric.fitting import (
+    Recipe,
+    fit_network,
+    fit_scaling,
+    fit_target,
+    make_defaults,
+    predict,
+    standardise,
+)
 from photoz.estimators.tensors import choose_device, put_weights, take_weights
-from photoz.photometry import MagnitudeScaling, MagnitudeSums
+from photoz.photometry import MagnitudeScaling
 
 RECIPE = Recipe(optimizer="adam", learning_rate=1e-3, batch_size=256, max_epochs=50, patience=6)
 _INPUTS = ("magnitudes", "colours", "errors")
@@ -102,18 +110,14 @@ class AnnzEstimator(PhotometricEstimator[Committee]):
 
     @classmethod
     def _fit(cls, sample: Sample, settings: dict[str, Any], seed: int) -> Parts:
-        sums = MagnitudeSums.empty(len(sample.bands)).add(sample.magnitudes_NF)
-        scaling = MagnitudeScaling.fit(sums, sample.bands)
-        y_N = np.log1p(sample.z_N)
-        # A spread of 0, where all galaxies have one redshift, would make every target NaN.
-        target = np.array([y_N.mean(), y_N.std() or 1.0])
+        scaling, target = fit_scaling(sample), fit_target(sample.z_N)
         recipe = Recipe(**{key: settings[key] for key in Recipe.__dataclass_fields__})
         fitted = []
         for i, member in enumerate(plan_members(len(sample.bands), settings["members"], seed)):
             parts = [
                 (
                     make_inputs(member.inputs, part.magnitudes_NF, part.errors_NF, scaling),
-                    (np.log1p(part.z_N) - target[0]) / target[1],
+                    standardise(part.z_N, target),
                 )
                 # The same seed for all members: their losses can be ranked only on the same galaxies.
                 for part in sample.split(settings["held_out"], seed)

@@ -45,6 +45,23 @@ def make_defaults(recipe: Recipe) -> dict[str, str | float]:
     return {**asdict(recipe), "held_out": 0.15}
 
 
+def fit_scaling(sample: Sample) -> MagnitudeScaling:
+    """Fit means, spreads and band differences to a sample's magnitudes."""
+    return MagnitudeScaling.fit(MagnitudeSums.empty(len(sample.bands)).add(sample.magnitudes_NF), sample.bands)
+
+
+def fit_target(z_N: Floats) -> Floats:
+    """Return mean and spread of ln(1 + z), by which targets are standardised."""
+    y_N = np.log1p(z_N)
+    # Redshifts that are all alike have no spread, and dividing by 0 would make every target NaN.
+    return np.array([y_N.mean(), y_N.std() or 1.0])
+
+
+def standardise(z_N: Floats, target: Floats) -> Floats:
+    """Return ln(1 + z) in units of a target's spread, from its mean on."""
+    return np.asarray((np.log1p(z_N) - target[0]) / target[1])
+
+
 def fit_network(
     network: nn.Module, train: tuple[Floats, Floats], valid: tuple[Floats, Floats], *, recipe: Recipe, seed: int
 ) -> float:
@@ -133,13 +150,9 @@ class SmallNetworkEstimator(PhotometricEstimator[SmallNetwork]):
 
     @classmethod
     def _fit(cls, sample: Sample, settings: dict[str, Any], seed: int) -> Parts:
-        sums = MagnitudeSums.empty(len(sample.bands)).add(sample.magnitudes_NF)
-        scaling = MagnitudeScaling.fit(sums, sample.bands)
-        y_N = np.log1p(sample.z_N)
-        # Redshifts that are all alike have no spread, and dividing by 0 would make every target NaN.
-        target = np.array([y_N.mean(), y_N.std() or 1.0])
+        scaling, target = fit_scaling(sample), fit_target(sample.z_N)
         parts = (
-            (scaling.apply(part.magnitudes_NF), (np.log1p(part.z_N) - target[0]) / target[1])
+            (scaling.apply(part.magnitudes_NF), standardise(part.z_N, target))
             for part in sample.split(settings["held_out"], seed)
         )
         # Seeds torch for initial weights and dropout, and leaves the caller's random numbers as they were.

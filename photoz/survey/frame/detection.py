@@ -196,10 +196,8 @@ def find_stellar_radius(mag_N: Floats, radius_N: Floats, saturated: float) -> fl
 
     Parameters
     ----------
-    mag_N, radius_N : ndarray of float64, shape (N,)
-        [mag] total magnitude; [pixel] half-light radius.
-    saturated : float
-        [mag] stars brighter than this are saturated.
+    mag_N, radius_N, saturated
+        As in `find_stars`.
 
     Returns
     -------
