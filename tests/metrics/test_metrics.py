@@ -127,7 +127,7 @@ def test_bootstrap_errors_match_theory_and_follow_the_seed():
 
 
 def test_bootstrap_in_blocks_uses_every_sample(monkeypatch):
-    monkeypatch.setattr("photoz.metrics._BLOCK", 250)
+    monkeypatch.setattr("photoz.metrics.bootstrap._BLOCK", 250)
     phot, spec = np.linspace(0.1, 0.4, 100), np.linspace(0.1, 0.5, 100)
     assert compute_metrics(phot, spec, resamples=51)["mae"].error > 0
 

@@ -1,0 +1,36 @@
+"""FITS files from any location: inspect a header, stream an image's rows, verify what was read."""
+
+from photoz.survey.fits.checksums import FileDigest, fold_carries, parse_datasum, sum_words
+from photoz.survey.fits.file import (
+    BLOCK_BYTES,
+    FITS_ERRORS,
+    FileStamp,
+    base_name,
+    parse_fits,
+    quiet_astropy,
+    refuse_damaged,
+    refuse_missing,
+    stamp_file,
+)
+from photoz.survey.fits.image import ImageInfo, ImageKind, inspect_image
+from photoz.survey.fits.rows import RowReader
+
+__all__ = [
+    "BLOCK_BYTES",
+    "FITS_ERRORS",
+    "FileDigest",
+    "FileStamp",
+    "ImageInfo",
+    "ImageKind",
+    "RowReader",
+    "base_name",
+    "fold_carries",
+    "inspect_image",
+    "parse_datasum",
+    "parse_fits",
+    "quiet_astropy",
+    "refuse_damaged",
+    "refuse_missing",
+    "stamp_file",
+    "sum_words",
+]
