@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from photoz.estimators.base import Inputs
-from photoz.estimators.photometric.annz import AnnzEstimator, Member, _pack, make_inputs, plan_members
+from photoz.estimators.photometric.annz import (
+    AnnzEstimator,
+    _gather_arrays,
+    _weigh,
+    make_inputs,
+    plan_members,
+)
 from photoz.estimators.photometric.base import Sample
 from photoz.estimators.photometric.fitting import predict
 from photoz.photometry import MagnitudeScaling
@@ -67,17 +73,17 @@ def test_a_missing_band_is_filled_from_its_neighbours_and_nothing_is_nan(kind: s
 
 
 def test_members_count_by_the_inverse_of_their_loss() -> None:
-    weights = {"layer": np.zeros(1)}
-    kept = [(0.1, Member("magnitudes", (4, 2)), weights), (0.3, Member("colours", (4, 2)), weights)]
-    settings, arrays = _pack({"kept": 2}, kept, SCALING)
-    assert settings["weights"] == pytest.approx([0.75, 0.25])
-    assert settings["chosen"] == [["magnitudes", [4, 2]], ["colours", [4, 2]]]
+    assert _weigh([0.1, 0.3]).tolist() == pytest.approx([0.75, 0.25])
+
+
+def test_each_member_has_arrays_of_its_own() -> None:
+    arrays = _gather_arrays([{"layer": np.zeros(1)}, {"layer": np.ones(1)}], SCALING)
     assert {"0.layer", "1.layer", "mean", "std", "band_differences"} == set(arrays)
+    assert (arrays["0.layer"], arrays["1.layer"]) == (0, 1)
 
 
 def test_a_loss_of_nothing_takes_no_infinite_weight() -> None:
-    kept = [(0.0, Member("magnitudes", (4, 2)), {}), (0.1, Member("errors", (4, 2)), {})]
-    weights = _pack({}, kept, SCALING)[0]["weights"]
+    weights = _weigh([0.0, 0.1])
     assert np.isfinite(weights).all()
     assert sum(weights) == pytest.approx(1.0)
 
@@ -85,6 +91,7 @@ def test_a_loss_of_nothing_takes_no_infinite_weight() -> None:
 def test_the_best_of_all_members_are_kept_and_averaged(fitted: AnnzEstimator) -> None:
     settings = fitted.parts.settings
     assert len(settings["chosen"]) == len(settings["weights"]) == 2
+    assert all(kind in ("magnitudes", "colours", "errors") and len(hidden) == 2 for kind, hidden in settings["chosen"])
     assert sum(settings["weights"]) == pytest.approx(1.0)
     # From the least loss upwards, by whose inverse they weigh.
     assert settings["weights"] == sorted(settings["weights"], reverse=True)
