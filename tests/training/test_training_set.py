@@ -138,11 +138,11 @@ def test_a_part_is_made_again_when_the_margin_around_it_changes(ready_survey: Re
     shutil.copytree(config.locations.sources, tmp_path / "sources")
     config = change(config, locations__sources=str(tmp_path / "sources"))
     write_spectra(config, spectra_of(read_sources(config)))
-    first = build_training_set(config)["hash"]
+    first = build_training_set(config).hash
     partition = list_partitions(config.locations.sources)[0]
     location = Path(locate_partition(f"{config.locations.sources}/{MARGIN}", partition))
     location.parent.mkdir(parents=True, exist_ok=True)
     # A source of the margin that lies where one of the partition does takes its spectrum.
     own = read_partition(config.locations.sources, partition).slice(0, 1)
     pq.write_table(own.select(["ra", "dec"]), location)
-    assert build_training_set(config)["hash"] != first
+    assert build_training_set(config).hash != first
