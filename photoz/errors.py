@@ -16,6 +16,10 @@ class SurveyFileError(PhotozError):
     """A survey file is missing, truncated, corrupt, or not what its name says."""
 
 
+class TableError(PhotozError):
+    """A table of sources is missing, damaged, of no known format, or holds other values than its survey's file says."""
+
+
 class TileError(PhotozError):
     """A tile of the tile store is missing, unfinished or damaged."""
 

@@ -1,0 +1,285 @@
+"""CSV and ECSV, streamed: columns get their types from ECSV's header, or from the first rows of a CSV file."""
+
+import csv
+import gzip
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import IO, Any, cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+
+from photoz.errors import TableError
+from photoz.storage import open_file
+from photoz.tables.base import Contents, TablePart
+from photoz.tables.types import make_column
+
+_HEAD_BYTES = 4 << 20
+"""How much of a file's beginning tells the types of its columns; it is also what is decoded at one time."""
+_HEADER_BYTES = 1 << 20
+"""No header is longer: ECSV's says some 100 bytes of each column."""
+NO_VALUE = ("", "nan", "NaN", "NAN", "null", "NULL", "Null", "None", "NA", "N/A", "n/a", "--", "-", "\\N")
+"""What stands for no value where a number is due; blanks around it do not count. For text only nothing does."""
+_DELIMITERS = (",", "\t", ";", "|")
+# Digits as a program writes a number: what else looks like one, 0012, is a name.
+_WHOLE = r"^-?(0|[1-9][0-9]*)$"
+_ECSV_TYPES = {
+    "bool": pa.bool_(),
+    **{f"{sign}int{bits}": getattr(pa, f"{sign}int{bits}")() for sign in ("", "u") for bits in (8, 16, 32, 64)},
+    **{f"float{bits}": pa.float64() for bits in (64, 128)},
+    **{f"float{bits}": pa.float32() for bits in (16, 32)},
+    "string": pa.string(),
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a text file is laid out.
+
+    Parameters
+    ----------
+    names : tuple of str
+    delimiter : str
+    skip : int
+        Lines before the first row.
+    ecsv : pyarrow.Schema, optional
+        What an ECSV header says of the columns.
+    """
+
+    names: tuple[str, ...]
+    delimiter: str
+    skip: int
+    ecsv: pa.Schema | None = None
+
+
+@dataclass(frozen=True)
+class TextReader:
+    """Reads CSV and ECSV files, packed by gzip or not.
+
+    Parameters
+    ----------
+    text : tuple of str
+        Columns that are text whatever their values look like: identifiers, whose leading zeros count.
+    """
+
+    text: tuple[str, ...] = ()
+
+    def describe(self, location: str) -> Contents:
+        """Read a file's head; the number of rows only reading it tells."""
+        with open_unpacked(location) as file:
+            head = file.read(_HEAD_BYTES)
+        layout = read_layout(head, location)
+        schema = layout.ecsv or _infer_schema(head, layout, self.text, location)
+        return Contents(schema, None, (TablePart(location),))
+
+    def read(self, part: TablePart, schema: pa.Schema, rows: int) -> Iterator[pa.RecordBatch]:
+        """Stream a file's rows."""
+        with open_unpacked(part.location) as file:
+            layout = read_layout(file.read(_HEADER_BYTES), part.location)
+        there = [each for each in schema if each.name in layout.names]
+        if not there:
+            # Rows are counted by a column, whichever.
+            there = [pa.field(layout.names[0], pa.string())]
+        # Whole numbers as text first: Arrow takes 0012 for 12.
+        kinds = {each.name: pa.string() if pa.types.is_integer(each.type) else each.type for each in there}
+        with open_unpacked(part.location) as file, _open_rows(file, layout, kinds) as reader:
+            for batch in reader:
+                arrays = [_read_column(batch.column(each.name), each, part.location) for each in there]
+                whole = pa.RecordBatch.from_arrays(arrays, schema=pa.schema(there))
+                yield from (whole.slice(start, rows) for start in range(0, len(whole), rows))
+
+
+@contextmanager
+def open_unpacked(location: str) -> Iterator[IO[bytes]]:
+    """Open a file for reading front to back, unpacked where it is packed by gzip."""
+    with open_file(location) as file:
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        yield cast(IO[bytes], gzip.GzipFile(fileobj=file)) if packed else file
+
+
+def read_layout(head: bytes, location: str) -> Layout:
+    """Find names, delimiter and first row in the beginning of a file.
+
+    Names stand in the first line that is no comment or, where that holds numbers already, in the last comment before
+    it, as HSC's database and NumPy write them.
+
+    Raises
+    ------
+    TableError
+        It holds no rows, no names, or is no text.
+    """
+    try:
+        # Of a last character that the end of what was read cuts in two, a part may stand there.
+        lines = head[: head.rfind(b"\n") + 1 or None].decode("utf-8-sig").split("\n")
+        # Not `splitlines`, which ends lines at characters that names may hold.
+        lines = [line.rstrip("\r") for line in lines]
+    except UnicodeDecodeError as error:
+        raise TableError(f"{location!r} is no text in UTF-8 ({error}): is it what its name says?") from error
+    comments = 0
+    while comments < len(lines) and (not lines[comments].strip() or lines[comments].startswith("#")):
+        comments += 1
+    if lines and lines[0].startswith("# %ECSV"):
+        return _read_ecsv_layout(lines, comments, location)
+    first = lines[comments] if comments < len(lines) else ""
+    above = next((line for line in reversed(lines[:comments]) if line.strip()), "")
+    delimiter = _choose_delimiter(first or above)
+    names = _split(first, delimiter)
+    if not first or any(_is_number(name) for name in names):
+        names, fields = _split(above.lstrip("#").strip(), delimiter), len(names)
+        if not above or (first and len(names) != fields):
+            raise TableError(
+                f"{location!r} has no line with the names of its columns before its rows: add one, the names in the "
+                "order of the values"
+            )
+        return Layout(tuple(names), delimiter, comments)
+    return Layout(tuple(names), delimiter, comments + 1)
+
+
+def _read_ecsv_layout(lines: list[str], comments: int, location: str) -> Layout:
+    from astropy.table.meta import get_header_from_yaml
+
+    header = get_header_from_yaml([line[2:] for line in lines[:comments] if line.startswith("# ")][1:])
+    # A row of values that has no plain type, such as a list, is text of JSON: nested, and so listed and not read.
+    nested = pa.list_(pa.float64())
+    columns = [
+        make_column(
+            str(column["name"]),
+            nested if column.get("subtype") else _ECSV_TYPES.get(str(column["datatype"]), nested),
+            str(column.get("unit") or ""),
+        )
+        for column in header["datatype"]
+    ]
+    delimiter = str(header.get("delimiter", " "))
+    names = _split(lines[comments], delimiter) if comments < len(lines) else []
+    if names != [column.name for column in columns]:
+        raise TableError(f"{location!r} is no valid ECSV: its header and its line of names do not fit")
+    return Layout(tuple(names), delimiter, comments + 1, pa.schema(columns))
+
+
+def _choose_delimiter(line: str) -> str:
+    counts = {mark: line.count(mark) for mark in _DELIMITERS}
+    best = max(counts, key=lambda mark: counts[mark])
+    # A table of one column has none of them, and one of blanks has many words.
+    return best if counts[best] or " " not in line.lstrip("# ") else " "
+
+
+def _split(line: str, delimiter: str) -> list[str]:
+    return [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    # A column may be named after what Python takes for a number.
+    return text.strip().lower() not in ("nan", "inf", "infinity")
+
+
+def _infer_schema(head: bytes, layout: Layout, text: Sequence[str], location: str) -> pa.Schema:
+    # Whole lines of it, or the last row would lack fields.
+    head = head[: head.rfind(b"\n") + 1] if len(head) == _HEAD_BYTES else head
+    kinds = dict.fromkeys(_uniquify(layout.names), pa.string())
+    with _open_rows(io.BytesIO(head), layout, kinds) as reader:
+        table = reader.read_all()
+    return pa.schema(
+        [(name, pa.string() if name in text else _infer_type(table.column(i))) for i, name in enumerate(layout.names)]
+    )
+
+
+def _infer_type(column: pa.ChunkedArray) -> pa.DataType:
+    values = pc.drop_null(_remove_no_values(column))
+    if not len(values):
+        # All are missing: as numbers they can be, as text nobody could tell.
+        return pa.float64()
+    if pc.all(pc.match_substring_regex(values, _WHOLE)).as_py():
+        try:
+            values.cast(pa.int64())
+        except pa.ArrowInvalid:  # more digits than 64 bits hold
+            return pa.string()
+        return pa.int64()
+    # Digits with zeros before them are a name.
+    if pc.any(pc.match_substring_regex(values, r"^-?0[0-9]+$")).as_py():
+        return pa.string()
+    for kind in (pa.float64(), pa.bool_()):
+        try:
+            values.cast(kind)
+        except pa.ArrowInvalid:
+            continue
+        return kind
+    return pa.string()
+
+
+def _remove_no_values(column: Any) -> Any:
+    trimmed = pc.utf8_trim_whitespace(column)
+    return pc.if_else(pc.is_in(trimmed, pa.array(NO_VALUE)), pa.scalar(None, pa.string()), trimmed)
+
+
+@contextmanager
+def _open_rows(file: IO[bytes], layout: Layout, kinds: dict[str, pa.DataType]) -> Iterator[Any]:
+    for _ in islice(file, layout.skip):
+        pass
+    rest = file.read(1)
+    if not rest:
+        # Arrow refuses a file without rows.
+        yield pa.RecordBatchReader.from_batches(pa.schema(list(kinds.items())), [])
+        return
+    named = _uniquify(layout.names)
+    with pacsv.open_csv(
+        _Prefixed(rest, file),
+        pacsv.ReadOptions(column_names=named, block_size=_HEAD_BYTES),
+        pacsv.ParseOptions(delimiter=layout.delimiter, newlines_in_values=True),
+        pacsv.ConvertOptions(
+            column_types=kinds,
+            include_columns=list(kinds),
+            # Of numbers; text is null where nothing stands, of which identifiers are looked at later.
+            null_values=[f"{before}{word}" for word in NO_VALUE for before in ("", " ")],
+            strings_can_be_null=False,
+            true_values=["true", "True", "TRUE", "t", "T", "1"],
+            false_values=["false", "False", "FALSE", "f", "F", "0"],
+        ),
+    ) as reader:
+        yield reader
+
+
+def _uniquify(names: Sequence[str]) -> list[str]:
+    # Two of one name are refused where they are asked for; Arrow would refuse the file.
+    return [name if names.index(name) == i else f"{name}\0{i}" for i, name in enumerate(names)]
+
+
+class _Prefixed(io.RawIOBase):
+    """A file with bytes that were read of it put back: a packed one cannot go back without beginning anew."""
+
+    def __init__(self, before: bytes, file: IO[bytes]) -> None:
+        self._before, self._file = before, file
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1) -> bytes:
+        before, self._before = self._before, b""
+        if size is None or size < 0:
+            return before + self._file.read()
+        return before + self._file.read(size - len(before)) if size else before
+
+
+def _read_column(array: pa.Array, wanted: pa.Field, location: str) -> pa.Array:
+    """Turn text into what the schema says; whole numbers only where they are written as such."""
+    if pa.types.is_string(wanted.type):
+        # Nothing between two delimiters is nothing; all else is text.
+        return pc.if_else(pc.equal(array, ""), pa.scalar(None, pa.string()), array)
+    if not pa.types.is_integer(wanted.type):
+        return array
+    values = _remove_no_values(array)
+    odd = values.filter(pc.invert(pc.match_substring_regex(values, _WHOLE)))
+    if len(odd):
+        raise TableError(
+            f"{location}: column {wanted.name} holds whole numbers in the first rows and {odd[0].as_py()!r} later: "
+            "name it as text if it is an identifier, or write its numbers alike"
+        )
+    return values.cast(wanted.type)
