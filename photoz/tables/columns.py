@@ -1,0 +1,207 @@
+"""Which columns of a table a survey's file asks for: what is there, what it may lack, what is missing."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import msgspec
+
+from photoz.errors import ConfigError
+from photoz.tables.cuts import parse_cut
+from photoz.tables.settings import Photometry, Role, TableSurvey, find_column
+
+_WAVELENGTHS = ("FUV", "NUV", "u", "U", "B", "g", "V", "r", "R", "i", "I", "z", "Z", "y", "Y", "J", "H", "K", "Ks",
+                "W1", "W2", "W3", "W4")  # fmt: skip
+"""Bands in order of wavelength, for tables whose bands nobody names."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A survey held against the columns of a table.
+
+    Parameters
+    ----------
+    survey : TableSurvey
+        With the bands that are read, one photometry, and without what may be lacking and is.
+    columns : dict of str to str
+        Each column that is read -> the setting that names it.
+    """
+
+    survey: TableSurvey
+    columns: dict[str, str]
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Bands that are read."""
+        return self.survey.bands
+
+    @property
+    def photometry(self) -> Photometry:
+        """The one that is read."""
+        return self.survey.photometry[0]
+
+
+def choose_columns(
+    survey: TableSurvey, names: Iterable[str], bands: Sequence[str] | None = None, *, table: str = "the table"
+) -> Choice:
+    """Choose the columns to read.
+
+    Parameters
+    ----------
+    survey : TableSurvey
+    names : iterable of str
+        The table's columns.
+    bands : sequence of str, optional
+        Read these only, in this order; else all of the survey.
+    table : str
+        Named in messages.
+
+    Raises
+    ------
+    ConfigError
+        The table lacks columns, told together with the settings that name them and the nearest that are there; or a
+        band is none of the survey's.
+    """
+    there = list(names)
+    chosen = _choose_bands(survey, there, bands, table)
+    survey = msgspec.structs.replace(survey, bands=chosen)
+    survey = _drop_absent(survey, set(there))
+    choices = [msgspec.structs.replace(survey, photometry=(each,)) for each in survey.photometry]
+    listed = [_list_columns(choice) for choice in choices]
+    missing = [{column: named for column, named in columns.items() if column not in there} for columns in listed]
+    best = min(range(len(choices)), key=lambda i: len(missing[i]))
+    if missing[best]:
+        raise ConfigError(_describe_missing(survey.name, table, missing[best], there))
+    return Choice(choices[best], listed[best])
+
+
+def _choose_bands(survey: TableSurvey, names: list[str], bands: Sequence[str] | None, table: str) -> tuple[str, ...]:
+    if bands is not None:
+        wrong = [band for band in bands if survey.bands and band not in survey.bands]
+        if wrong or not bands or len(set(bands)) < len(bands):
+            raise ConfigError(
+                f"bands {list(bands)} are asked for, and survey {survey.name} has {list(survey.bands)}: name some of "
+                "these, each once"
+            )
+        return tuple(bands)
+    if survey.bands:
+        return survey.bands
+    for photometry in survey.photometry:
+        if found := _find_bands(photometry, names, survey):
+            return found
+    patterns = " or ".join(photometry.column for photometry in survey.photometry)
+    raise ConfigError(f"{table} has no column like {patterns}: survey {survey.name} finds its bands by them")
+
+
+def _find_bands(photometry: Photometry, names: list[str], survey: TableSurvey) -> tuple[str, ...]:
+    """Find the bands of which a table has a column, those with an error where any has one."""
+    pattern = re.escape(photometry.column).replace(re.escape("{band}"), "(?P<band>[A-Za-z0-9]+)", 1)
+    if "(?P<band>" not in pattern:
+        return ()
+    total = {survey.total.column, survey.total.error} if survey.total else set()
+    found = [match["band"] for name in names if name not in total and (match := re.fullmatch(pattern, name))]
+    # flux_radius is no band's flux: it has no error beside it.
+    with_errors = [band for band in found if find_column(photometry.error, band, photometry.errors) in names]
+    found = with_errors or found
+    known = all(band in _WAVELENGTHS for band in found)
+    return tuple(sorted(found, key=_WAVELENGTHS.index) if known else found)
+
+
+def _drop_absent(survey: TableSurvey, names: set[str]) -> TableSurvey:
+    """Take out what the survey says a table may lack, and the table lacks altogether: half of it would be a mistake."""
+    without: dict[Role, dict[str, object]] = {
+        "position": {"ra": "", "dec": ""},
+        "total": {"total": None},
+        "tile": {"tile": ""},
+        "z_spec": {"z_spec": "", "z_quality": ""},
+    }
+    for role in survey.optional:
+        if role == "errors":
+            survey = _drop_errors(survey, names)
+        elif role == "carry":
+            survey = msgspec.structs.replace(survey, carry=tuple(name for name in survey.carry if name in names))
+        elif names.isdisjoint(column for column, setting in _list_all(survey) if setting.startswith(_SETTINGS[role])):
+            survey = msgspec.structs.replace(survey, **without[role])
+    return survey
+
+
+_SETTINGS: dict[Role, tuple[str, ...]] = {
+    "position": ("ra", "dec"),
+    "total": ("total",),
+    "tile": ("tile",),
+    "z_spec": ("z_spec", "z_quality"),
+}
+"""How the settings of a role begin, as `_list_all` writes them."""
+
+
+def _drop_errors(survey: TableSurvey, names: set[str]) -> TableSurvey:
+    """Take out the errors of a photometry of which no band has one; some without would be a mistake."""
+
+    def drop(photometry: Photometry, bands: Sequence[str]) -> Photometry:
+        columns = {find_column(photometry.error, band, photometry.errors) for band in bands}
+        return photometry if columns & names else msgspec.structs.replace(photometry, error="", errors={})
+
+    total = drop(survey.total, [survey.total_band]) if survey.total else None
+    photometry = tuple(drop(each, survey.bands) for each in survey.photometry)
+    return msgspec.structs.replace(survey, photometry=photometry, total=total)
+
+
+def _list_columns(survey: TableSurvey) -> dict[str, str]:
+    """List the columns that a survey names: column -> the first setting that names it."""
+    found: dict[str, str] = {}
+    for column, setting in _list_all(survey):
+        found.setdefault(column, setting)
+    return found
+
+
+def _list_all(survey: TableSurvey) -> list[tuple[str, str]]:
+    """List every column and the setting that names it; a column that serves twice stands there twice."""
+    found = [(column, "identifier") for column in survey.identifiers]
+    found += [(survey.ra, "ra"), (survey.dec, "dec")]
+    for photometry in survey.photometry:
+        for band in survey.bands:
+            found += [(name, f"photometry.{key}, band {band}") for name, key in _list_photometry(photometry, band)]
+    if survey.total is not None:
+        found += [(name, f"total.{key}") for name, key in _list_photometry(survey.total, survey.total_band)]
+    found += _list_extinctions(survey)
+    found += [(survey.tile, "tile"), (survey.z_spec, "z_spec"), (survey.z_quality, "z_quality")]
+    found += [(column, f"cuts: {cut}") for cut in survey.cuts for column in parse_cut(cut).columns]
+    found += [(column, "carry") for column in survey.carry]
+    return [(column, setting) for column, setting in found if column]
+
+
+def _list_photometry(photometry: Photometry, band: str) -> list[tuple[str, str]]:
+    return [
+        (find_column(photometry.column, band, photometry.columns), "column"),
+        (find_column(photometry.error, band, photometry.errors), "error"),
+        (find_column(photometry.limit, band), "limit"),
+    ]
+
+
+def _list_extinctions(survey: TableSurvey) -> list[tuple[str, str]]:
+    extinction = survey.extinction
+    if extinction.kind == "none":
+        return []
+    bands = [] if all(each.dereddened for each in survey.photometry) else list(survey.bands)
+    if survey.total is not None and not survey.total.dereddened:
+        bands.append(survey.total_band)
+    return [
+        (find_column(extinction.column, band, extinction.columns), f"extinction.column, band {band}") for band in bands
+    ]
+
+
+def _describe_missing(survey: str, table: str, missing: dict[str, str], there: list[str]) -> str:
+    lines = []
+    for column, setting in missing.items():
+        near = get_close_matches(column, there, 2, 0.6) or _match_in_any_case(column, there)
+        hint = f"; nearest: {', '.join(near)}" if near else ""
+        lines.append(f"{column} ({setting}{hint})")
+    return (
+        f"{table} lacks {len(missing)} of the columns that survey {survey!r} names: {', '.join(lines)}. Correct the "
+        "survey's file to the table's names, or choose another survey"
+    )
+
+
+def _match_in_any_case(column: str, there: list[str]) -> list[str]:
+    return [name for name in there if name.lower() == column.lower()]

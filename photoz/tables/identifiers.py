@@ -1,0 +1,82 @@
+"""Identifiers as text, exactly as the table has them: 64 bits, leading zeros and all."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import types
+
+from photoz.errors import TableError
+
+_EXACT = 2**53
+"""Beyond it doubles skip whole numbers: identifiers that differ were rounded to the same one."""
+
+
+def join_identifiers(columns: Sequence[tuple[str, pa.Array]]) -> pa.Array:
+    """Return identifiers as text, several columns joined by "-".
+
+    Parameters
+    ----------
+    columns : sequence of (str, pyarrow.Array)
+        Name and values; whole numbers, text, or doubles that hold whole numbers.
+
+    Returns
+    -------
+    pyarrow.StringArray
+        Null where one of the columns is null, NaN or empty.
+
+    Raises
+    ------
+    TableError
+        Doubles are no whole numbers or beyond 2^53, or a column has another type.
+
+    Examples
+    --------
+    >>> columns = [("RELEASE", pa.array([10000, 10000])), ("OBJID", pa.array([2**63 - 1, None]))]
+    >>> join_identifiers(columns).to_pylist()
+    ['10000-9223372036854775807', None]
+    """
+    texts = [_write(name, values) for name, values in columns]
+    return texts[0] if len(texts) == 1 else pc.binary_join_element_wise(*texts, "-")
+
+
+def count_duplicates(identifiers: pa.Array) -> int:
+    """Count the rows whose identifier another row before them has."""
+    return len(identifiers) - int(pc.count_distinct(identifiers).as_py())
+
+
+def _write(name: str, values: pa.Array) -> pa.Array:
+    if types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if types.is_floating(values.type):
+        values = _write_doubles(name, values)
+    elif types.is_decimal(values.type) and values.type.scale != 0:
+        raise TableError(f"column {name} is {values.type}, which is no identifier: name another")
+    elif types.is_binary(values.type) or types.is_large_binary(values.type):
+        values = values.cast(pa.string())
+    elif not (
+        types.is_integer(values.type)
+        or types.is_decimal(values.type)
+        or types.is_string(values.type)
+        or types.is_large_string(values.type)
+        or types.is_string_view(values.type)
+        or types.is_null(values.type)
+    ):
+        raise TableError(f"column {name} is {values.type}, which is no identifier: name one of whole numbers or text")
+    text = values.cast(pa.string())
+    return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+
+
+def _write_doubles(name: str, values: pa.Array) -> pa.Array:
+    values = values.cast(pa.float64())
+    values = pc.if_else(pc.is_nan(values), pa.scalar(None, pa.float64()), values)
+    beyond = values.filter(pc.fill_null(pc.greater_equal(pc.abs(values), _EXACT), False))
+    if len(beyond):
+        raise TableError(
+            f"column {name} holds identifiers as doubles, {beyond[0].as_py():.0f} among them, which are rounded beyond "
+            "2^53: write them as whole numbers of 64 bits or as text"
+        )
+    odd = values.filter(pc.fill_null(pc.not_equal(pc.floor(values), values), False))
+    if len(odd):
+        raise TableError(f"column {name} holds {odd[0].as_py()}, which is no identifier: name another column")
+    return values.cast(pa.int64())
