@@ -34,10 +34,10 @@ _USUAL = (14.0, 28.0)
 _SAME_FACTOR = 1e-3
 """[relative] 3631 and 3630.78 Jy, both of which are called AB magnitude 0, are one unit."""
 _NEEDS: dict[Role, tuple[str, str]] = {
-    "position": ("ra", "a position: set survey.ra and survey.dec"),
-    "z_spec": ("z_spec", "spectroscopic redshifts: set survey.z_spec to their column"),
-    "tile": ("tile", "the tiles whose images hold the sources: set survey.tile to their column"),
-    "total": ("total", "a total magnitude: set survey.total"),
+    "position": ("ra", "position is there: set survey.ra and survey.dec to their columns"),
+    "z_spec": ("z_spec", "spectroscopic redshift is there: set survey.z_spec to their column"),
+    "tile": ("tile", "tile is there whose images hold the sources: set survey.tile to their column"),
+    "total": ("total", "total magnitude is there: set survey.total"),
 }
 
 
@@ -116,7 +116,7 @@ def _require(choice: Choice, need: Sequence[Role], table: Table) -> None:
     for role in need:
         key, what = _NEEDS[role]
         if not getattr(choice.survey, key):
-            raise ConfigError(f"{table.location} has no {what}, or name a table that has them")
+            raise ConfigError(f"{table.location}: no {what}, or name a table that has them")
 
 
 def _check_types(table: Table, choice: Choice) -> None:

@@ -394,7 +394,7 @@ def test_duplicates_are_refused_or_counted_over_a_part(tmp_path: Path) -> None:
 # Fluxes
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.floats(12.0, 30.0), st.floats(1e-3, 2.0), st.floats(-1.0, 3.0), st.floats(1e-11, 1e-9))
 def test_the_same_brightness_in_every_system_is_the_same_flux(
     magnitude: float, error: float, offset: float, softening: float
@@ -423,7 +423,7 @@ def test_the_same_brightness_in_every_system_is_the_same_flux(
         assert get(each, "fluxerr_g") == pytest.approx([3631e9 * maggies * relative], rel=1e-5)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.floats(width=32), min_size=1, max_size=30),
     st.lists(st.floats(width=32), min_size=30, max_size=30),
