@@ -332,7 +332,7 @@ def write_fits(path: Path, ids: list[Any]) -> None:
     )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ids=IDS)
 def test_identifiers_stay_exact_through_every_format(tmp_path: Path, ids: list[Any]) -> None:
     table = pa.table({"id": ids, "f": [1.0] * len(ids)})
