@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from audited import Sample, change_value, make_sample
 
-from photoz.audit import audit_partition
+from photoz.audit.partition import PartitionAudit, audit_partition
 from photoz.catalogue.hats import locate_partition, locate_primary
 from photoz.catalogue.records import locate_record
 
@@ -70,3 +70,31 @@ def test_a_partition_that_no_source_has_holds_unknown_rows(sample: Sample) -> No
     audit = audit_partition(sample.catalogue, sample.sources, replace(task, in_sources=False))
     assert (audit.sources, audit.differing_ids) == (0, len(sample.read(partition)))
     assert [finding.check for finding in audit.findings] == ["rows"]
+
+
+def test_a_pixel_beside_the_edge_has_its_margin_alone(sample: Sample) -> None:
+    [task] = [task for task in sample.plan() if task.partition == sample.partitions[0]]
+    outside = replace(task, in_sources=False, in_catalogue=False, margin_order=-1)
+    assert audit_partition(sample.catalogue, sample.sources, outside) == PartitionAudit(task.partition)
+    # Asked for a margin, of which there is none and no neighbour has a row near: nothing is amiss.
+    beside = replace(outside, margin_order=task.partition.order + 4, neighbours=())
+    audit = audit_partition(sample.catalogue, sample.sources, beside)
+    assert (audit.rows, audit.sources, list(audit.findings)) == (0, 0, [])
+
+
+def test_a_file_and_a_record_that_are_both_gone_are_both_told(sample: Sample) -> None:
+    first = sample.partitions[0]
+    Path(sample.locate(first)).unlink()
+    Path(locate_record(sample.catalogue, first)).unlink()
+    audit = sample.audit(first)
+    assert [finding.check for finding in audit.findings] == ["records", "files"]
+    assert audit.differing_ids == 0  # of ids nothing is known
+
+
+def test_a_damaged_file_is_told_by_its_checksum_and_by_its_content(sample: Sample) -> None:
+    first = sample.partitions[0]
+    Path(sample.locate(first)).write_bytes(b"PAR1 and no more")
+    audit = sample.audit(first)
+    assert [finding.check for finding in audit.findings] == ["checksums", "files"]
+    assert not audit.readable
+    assert all(first.name == finding.partition for finding in audit.findings)

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from audited import Sample, make_sample
 
-from photoz.audit import Audited, AuditReport, PartitionAudit, audit_partition, format_audit, summarize_audit
 from photoz.audit.findings import CHECKS, Finding, make_finding
+from photoz.audit.partition import PartitionAudit, audit_partition
+from photoz.audit.summary import Audited, AuditReport, format_audit, summarize_audit
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +86,24 @@ def test_only_the_first_thousand_findings_are_told_and_all_are_counted(
 def test_every_check_has_a_remedy_and_findings_keep_a_few_ids(tmp_path: Path) -> None:
     assert all(check.proves and check.remedy for check in CHECKS.values())
     assert make_finding("order", "", "x", ids=range(99)).ids == ("0", "1", "2", "3", "4")
+
+
+def test_nothing_audited_is_no_division_by_zero(sample: Sample) -> None:
+    report = summarize_audit(Audited(sample.catalogue, sample.sources, 0.0), [], [], [])
+    assert (report.rows, report.partitions, report.nan_fraction, report.flags) == (0, 0, 0.0, {})
+    assert not report.clean  # the metadata lists partitions that nobody looked at
+    assert "rows: 0; without a redshift: 0 (0.00%)" in format_audit(report)
+    assert "flags: none set" in format_audit(report)
+
+
+def test_findings_of_the_whole_are_said_to_be_of_the_catalogue(sample: Sample, results: list[PartitionAudit]) -> None:
+    twice = [make_finding("duplicate ids", "", f"id {number} comes twice") for number in range(2)]
+    report = summarize(sample, results, *twice)
+    [verdict] = [row for row in report.checks if row.check == "duplicate ids"]
+    assert verdict.detail == "2 findings in the catalogue; first: id 0 comes twice"
+    assert "duplicate ids: catalogue: id 1 comes twice" in format_audit(report)
+
+
+def test_the_order_in_which_results_come_changes_no_report(sample: Sample, results: list[PartitionAudit]) -> None:
+    changed = [replace(result, findings=[make_finding("order", result.partition.name, "x")]) for result in results]
+    assert summarize(sample, changed) == summarize(sample, changed[::-1])

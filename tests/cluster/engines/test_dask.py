@@ -1,0 +1,85 @@
+"""The Dask engine: outcomes of tasks and stages, and how many tasks its scheduler knows of, on one small cluster."""
+
+from collections.abc import Iterator
+
+import pytest
+from distributed import Client, LocalCluster
+
+from cluster.engines.base import Attempt, Failure, Lost, Stages, Success
+from cluster.engines.dask import DaskEngine, _call_attempt, count_lost, map_dask
+from photoz.settings.engine import EngineSettings
+from photoz.storage import StorageOptions
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    """A scheduler and a worker in this process: what is tested here kills none."""
+    options = {"processes": False, "n_workers": 1, "threads_per_worker": 1, "dashboard_address": None}
+    with LocalCluster(**options) as cluster, Client(cluster) as joined:
+        yield joined
+
+
+@pytest.fixture
+def engine(client: Client) -> DaskEngine:
+    return DaskEngine(EngineSettings(name="dask"), StorageOptions({}), client)
+
+
+def divide(task: int) -> int:
+    return 60 // task
+
+
+def test_every_task_has_one_outcome_and_what_was_lost_comes_last(engine: DaskEngine) -> None:
+    *outcomes, lost = engine.run(Attempt(divide, engine.storage), [1, 2, 0, 2])
+    assert lost == Lost(0)
+    # Of two equal tasks, too: their keys are not made of the content.
+    assert sorted(each.result for each in outcomes if isinstance(each, Success)) == [30, 30, 60]
+    assert [each for each in outcomes if isinstance(each, Failure)] == [
+        Failure(0, "ZeroDivisionError: integer division or modulo by zero")
+    ]
+
+
+def test_what_is_fatal_is_raised_here(engine: DaskEngine) -> None:
+    with pytest.raises(ZeroDivisionError):
+        list(engine.run(Attempt(divide, engine.storage, (ZeroDivisionError,)), [0]))
+
+
+def test_a_stage_that_raises_costs_its_own_task(engine: DaskEngine) -> None:
+    stages: Stages = Stages(read=divide, prepare=lambda: None, estimate=float, write=str)
+    *outcomes, lost = engine.run_stages(stages, [3, 0, 4])
+    assert lost == Lost(0)
+    assert sorted(each.result for each in outcomes if isinstance(each, Success)) == ["15.0", "20.0"]
+    (failed,) = [each for each in outcomes if isinstance(each, Failure)]
+    assert failed.task == 0
+    assert failed.problem.startswith("ZeroDivisionError(")
+
+
+def test_no_tasks_have_no_outcomes(engine: DaskEngine) -> None:
+    assert list(engine.run(Attempt(divide, engine.storage), [])) == [Lost(0)]
+
+
+def test_the_client_that_was_joined_is_lent_and_not_closed(engine: DaskEngine, client: Client) -> None:
+    with engine.join() as joined, joined.lend_dask() as lent:
+        assert lent is client
+    assert client.status == "running"
+
+
+def test_the_scheduler_never_holds_all_tasks(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cluster.engines.dask._LEAST_HELD", 4)
+    monkeypatch.setattr("cluster.engines.dask._GROUP", 3)
+    submitted: list[int] = []
+    original = client.map
+    monkeypatch.setattr(
+        client, "map", lambda f, group, **more: submitted.append(len(group)) or original(f, group, **more)
+    )
+    taken, most = 0, 0
+    for task, future in map_dask(client, divide, range(1, 41)):
+        most = max(most, sum(submitted) - taken)
+        assert future.result() == 60 // task
+        taken += 1
+    assert taken == sum(submitted) == 40
+    # Ten a thread of the only worker, and the group that filled it up.
+    assert most <= 10 + 3
+
+
+def test_nothing_was_lost_where_no_worker_was(client: Client) -> None:
+    assert count_lost(client, _call_attempt, since=0.0) == 0
