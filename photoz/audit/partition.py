@@ -110,6 +110,7 @@ def _compare_rows(
     if not is_comparable(table, task.algorithm):
         return replace(audit, rows=len(table), findings=findings)
     counted = count_values(table)
+    # A record that is not there is told by whoever looked for it, `_read_rows`.
     if record is not None:
         findings += check_record(task.partition, counted, record)
     findings += check_positions(task.partition, table)
@@ -130,6 +131,8 @@ def _compare_rows(
 
 def _compare_ids(task: AuditTask, table: pa.Table, sources: pa.Table) -> int:
     found, expected = table["object_id"].to_pylist(), sources["object_id"].to_pylist()
+    # Whether they differ here or not: an id that is lost here may lie in another partition, or twice in the catalogue,
+    # which only the buckets of all hashes tell (`photoz.audit.ids`).
     spill_ids(locate_spill(task.spill, task.partition), found, expected, buckets=task.buckets)
     missing, extra = compare_ids(found, expected)
     return len(missing) + len(extra)
@@ -142,6 +145,7 @@ def _read_sources(sources: str, task: AuditTask) -> tuple[pa.Table | None, list[
     try:
         return read_rows(sources, task.partition, columns=_SOURCE_COLUMNS), []
     except CatalogueError as error:
+        # Told and not raised: the catalogue's rows can be held against each other and their record without the sources.
         return None, [make_finding("sources", task.partition.name, str(error))]
 
 
@@ -152,6 +156,7 @@ def _read_rows(catalogue: str, partition: Partition, record: Record | None) -> t
         findings.append(make_finding("records", partition.name, "there is no completion record that can be read"))
     location = join(catalogue, PRIMARY)
     file = locate_partition(location, partition)
+    # Asked before the checksum, which would raise for want of a file.
     if not exists(file):
         return None, [*findings, make_finding("files", partition.name, f"there is no file {file}")]
     # Read on whatever the checksum says: which rows are wrong is worth more than that some are.

@@ -111,6 +111,7 @@ def summarize_audit(
     ordered = sorted(results, key=lambda result: result.partition)
     held = _count_held(ordered, {task.partition for task in tasks if task.in_sources or task.in_catalogue})
     findings = [finding for result in ordered for finding in result.findings] + list(of_ids)
+    # After those of the ids: it looks whether any of them explains the difference.
     findings += _explain_differing_ids(ordered, findings)
     findings += audit_metadata(audited.catalogue, held, margin_arcsec=audited.margin_arcsec)
     source_rows = sum(result.sources or 0 for result in ordered)
@@ -143,6 +144,7 @@ def format_audit(report: AuditReport) -> str:
     lines += [f"{row.check:<15}{row.verdict:<11}{row.detail}" for row in report.checks]
     without = report.rows - report.estimated
     lines.append(f"rows: {report.rows:,}; without a redshift: {without:,} ({report.nan_fraction:.2%})")
+    # The record counts every flag, most of which no row has.
     flags = [f"{name} {of.rows:,} ({of.fraction:.2%})" for name, of in report.flags.items() if of.rows]
     lines.append(f"flags: {', '.join(flags) or 'none set'}")
     for finding in report.findings:

@@ -77,6 +77,7 @@ def read_plain_catalogue(
     if not known_N.all():
         logger.warning("%s: %d of %d rows have no z_spec and are left out", location, (~known_N).sum(), len(z_N))
         table, z_N = table.filter(pa.array(known_N)), z_N[known_N]
+    # Of the rows that are left: identifiers, redshifts and magnitudes must go on side by side.
     object_id = table["object_id"].combine_chunks()
     _check_rows(object_id, z_N, location)
     magnitudes_NF = np.stack([_get_magnitudes(table, f"mag_{band}", location) for band in bands], axis=1)

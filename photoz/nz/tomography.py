@@ -171,6 +171,7 @@ def _read_selected(
     table = read_partition(catalogue, partition, columns=(*columns, "flags"))
     unwanted = sum(int(Flag[name]) for name in set(exclude_flags))  # twice the bit of one is the bit of another
     flags_N = pc.fill_null(table["flags"], 0).to_numpy()
+    # By z_phot itself and not by ESTIMATE_FAILED, which should say the same: a NaN that has no flag is in no sum.
     kept_N = ((flags_N & unwanted) == 0) & np.isfinite(table["z_phot"].to_numpy())
     return table.filter(pa.array(kept_N))
 

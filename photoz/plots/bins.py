@@ -150,6 +150,7 @@ def _draw_grid(sample: Sample, quantities: Sequence[Quantity], panels: int, fram
     height = 0.55 + len(quantities) * (shape * (WIDTH - 0.7) / panels + 0.42)
     figure = Figure(figsize=(WIDTH, max(2.0, height)), layout="constrained")
     grid = figure.subplots(max(1, len(quantities)), panels, squeeze=False)
+    # Not strict: without a quantity there is a row of panels all the same, since matplotlib has no grid of none.
     for row, quantity in zip(grid, quantities, strict=False):
         for axes, (inside, title) in zip(row, _split(sample, quantity, panels), strict=True):
             # Before anything is drawn, since the density takes its cells from the panel's limits.
@@ -205,6 +206,7 @@ def _sign(i: int, edges: FloatArray) -> str:
 
 
 def _draw_bins(axes: Axes, by_label: Mapping[str, Sequence[Bin]], statistic: str) -> None:
+    # Of bins with galaxies alone: the centre of an empty one is NaN, and the shift of all would be.
     span = np.ptp([bin.centre for bins in by_label.values() for bin in bins if bin.metrics.count] or [0.0])
     drawn = False
     for number, (label, bins) in enumerate(by_label.items()):

@@ -30,6 +30,7 @@ def plot_calibration(pit_N: FloatArray, before_N: FloatArray) -> Figure:
     figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
     left, right = figure.subplots(1, 2)
     curves = [("before recalibration", before_N, COLOURS[1]), ("after", pit_N, COLOURS[0])]
+    # Here and not in the functions below, which leave NaN out as well: the bands need the number that is drawn.
     curves = [(label, values[np.isfinite(values)], colour) for label, values, colour in curves]
     drawn = [curve for curve in curves if len(curve[1])]
     # "After" says nothing where there is no "before".

@@ -46,6 +46,7 @@ def plot_redshifts(samples: Sequence[Sample]) -> Figure:
         Counts on a logarithmic scale (points when there are fewer than 2000 galaxies), the 1:1 line, and the running
         median with a band of one SMAD. Galaxies beyond the frame are marked at its edge, with their number.
     """
+    # Before the frames are chosen: of NaN the percentiles of the residuals would be NaN, and so their frame.
     kept = [sample.drop_missing() for sample in samples]
     # The same frame and the same scale for all estimators: they are drawn to be compared.
     limits, residual = choose_redshift_limits(kept), choose_residual_limits(kept)
@@ -54,11 +55,13 @@ def plot_redshifts(samples: Sequence[Sample]) -> Figure:
     image = None
     for column, sample in enumerate(kept):
         top, bottom = grid[0][column], grid[1][column]
+        # Before anything is drawn: the cells of the density are laid over the limits that a panel has (`draw_density`).
         top.set(xlim=limits, ylim=limits)
         bottom.set(xlim=limits, ylim=residual, xlabel=Z_SPEC)
         # The uppermost label would run into the lowest of the panel above.
         bottom.yaxis.set_major_locator(MaxNLocator(4, prune="upper"))
         top.tick_params(labelbottom=False)
+        # Of whichever panel has cells: all are drawn on one scale, so that any gives the same colour bar.
         image = _draw_one_to_one(top, sample, most, legend=column == 0) or image
         draw_residuals(bottom, sample.z_spec, sample, most, beyond=True)
         _annotate(top, sample)
@@ -86,9 +89,11 @@ def plot_residuals(samples: Sequence[Sample]) -> Figure:
     residual = choose_residual_limits(kept)
     figure, grid, colour_axes = _make_columns(len(kept), heights=(2.2,))
     most = _shared_count([(s.z_phot, _residual(s)) for s in kept], (*limits, *residual))
+    # Panels of three are too narrow for the two columns of a legend.
     image, columns = None, 2 if len(kept) < 3 else 1
     for axes, sample in zip(grid[0], kept, strict=True):
         axes.set(xlim=limits, ylim=residual, xlabel=Z_PHOT)
+        # One legend, in the first panel: the lines of the others are the same.
         shown = columns * (axes is grid[0][0])
         image = draw_residuals(axes, sample.z_phot, sample, most, legend=shown, beyond=True) or image
         axes.set_title(sample.label)
@@ -144,6 +149,7 @@ def choose_residual_limits(samples: Sequence[Sample]) -> tuple[float, float]:
     pooled = np.concatenate([_residual(sample) for sample in samples]) if samples else np.empty(0)
     if pooled.size == 0:
         return -0.1, 0.1
+    # The last for estimates that are all but equal to the truth: their percentiles would make a frame of no width.
     reach = max(float(np.percentile(np.abs(pooled), 99.0)), 4.0 * float(compute_smad(pooled)), 0.02)
     return -1.12 * reach, 1.12 * reach
 
@@ -214,6 +220,7 @@ def _annotate(axes: Axes, sample: Sample) -> None:
     axes.set_title(sample.label)
     if sample.z_spec.size == 0:
         return
+    # Not of nothing: numpy warns of the mean of an empty array.
     residual = _residual(sample)
     lines = [
         rf"$N = {residual.size}$",
@@ -237,6 +244,7 @@ def _draw_histogram(axes: Axes, residual: FloatArray, reach: float, number: int,
     axes.stairs(density, edges, color=colour, linewidth=1.3, label=label)
     if number == 0:
         axes.stairs(density, edges, color=colour, alpha=0.15, fill=True)
+    # A SMAD of 0, as of equal estimates, has no Gaussian to be drawn.
     if width > 0:
         x = np.linspace(-reach, reach, 400)
         gaussian = np.exp(-0.5 * ((x - centre) / width) ** 2) / (width * np.sqrt(2 * np.pi))
@@ -303,4 +311,5 @@ def _crop_right(figure: Figure, width: float) -> None:
         box = axes.get_position()
         left, across = (share * whole / (whole - width) for share in (box.x0, box.width))
         axes.set_position((left, box.y0, across, box.height))
+    # Last: the shares above were taken of the old width.
     figure.set_figwidth(whole - width)

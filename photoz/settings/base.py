@@ -84,6 +84,7 @@ def load_settings(kind: type[S], location: str, overrides: Sequence[str] = ()) -
         raise ConfigError(f"no settings file at {location!r}: give one with --config FILE") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{location!r} is not valid TOML: {error}") from error
+    # In their order, so that what is said last counts, as with other programs' options.
     for override in overrides:
         _apply_override(kind, values, override)
     return convert_settings(kind, values, origin=location)
@@ -127,6 +128,7 @@ def _apply_override(kind: type[Settings], values: dict[str, Any], override: str)
         raise ConfigError(f"--set {override!r} has no '=': write section.key=value")
     *sections, key = path.split(".")
     for section in sections:
+        # A file may leave out a section whose settings all have defaults.
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
             raise ConfigError(f"--set {path!r}: {section!r} is a value, not a section")

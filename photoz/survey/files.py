@@ -98,6 +98,7 @@ def find_tiles(survey: Survey, folder: str, *, weights: bool = False) -> list[Ti
             f"no survey file in {folder!r}: names like {expected!r} are looked for; "
             "set locations.survey or survey.image_file"
         )
+    # By the place alone: files of a tile come together whichever of them is missing, its images too.
     tiles = [
         _make_tile(survey.tile.format(**place._asdict()), place, templates, files) for place, files in found.items()
     ]

@@ -87,6 +87,7 @@ def require_magnitudes(unit: str, *, column: str) -> None:
     SurveyFileError
         The unit is one of a flux, a count or anything else that is no magnitude.
     """
+    # Not asked for an empty text first, as positions are: astropy reads it as dimensionless, which passes below.
     found = parse_unit(unit)
     # Of mag(AB) the function is mag. Some files call magnitudes dimensionless, others have words of their own for them.
     function = getattr(found, "function_unit", found)

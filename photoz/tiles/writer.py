@@ -52,6 +52,7 @@ class TileWriter:
         self._group = zarr.create_group(
             store=make_store(tile_location(tiles, template.name)), overwrite=True, zarr_format=3
         )
+        # Whole at once, though stripes come one by one: readers take the shape of the tile from the arrays.
         stack = (len(template.bands), *template.shape)
         self._arrays = {
             "image": self._create("image", stack, "float32", np.nan),

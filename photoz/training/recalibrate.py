@@ -50,5 +50,6 @@ def read_galaxies(
 
 def read_magnitudes(estimator: NetworkEstimator, training: str) -> Iterator[npt.NDArray[np.floating]]:
     """Read the magnitudes of the training galaxies [mag(AB)], a row group at a time, shape (N, F) each."""
+    # "train" and not "calib": how far a galaxy is from what the network has seen is asked, and it saw these.
     for table in read_split(training, "train", [f"mag_{band}" for band in estimator.bands]):
         yield np.stack([column.to_numpy() for column in table.columns], axis=1)

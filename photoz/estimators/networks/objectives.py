@@ -48,6 +48,7 @@ class PaperObjective:
 
     def assess(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """See `Objective`."""
+        # As they are and not turned: a validation loss that changed by chance would end trainings by chance.
         estimate_N = self._estimate(network, batch, batch.images_NBYX)
         return estimate_N, self._measure(estimate_N, batch)
 

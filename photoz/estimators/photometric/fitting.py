@@ -89,9 +89,11 @@ def fit_network(
     measure = nn.MSELoss() if recipe.loss == "mse" else nn.HuberLoss(delta=0.1)
     # A generator of its own: dropout draws from torch's global one, and must not change the order of the rows.
     generator = torch.Generator().manual_seed(seed)
+    # The first weights count as well: where every loss is NaN, which is below no number, they are what is left.
     best, best_state, waited = float("inf"), copy.deepcopy(network.state_dict()), 0
     for _ in range(recipe.max_epochs):
         network.train()
+        # Drawn on the CPU, so that a seed gives the same order with and without a GPU.
         for rows in torch.split(torch.randperm(len(targets), generator=generator), recipe.batch_size):
             if len(rows) == 1 and len(targets) > 1:  # batch normalisation cannot learn from one row
                 continue
@@ -105,6 +107,7 @@ def fit_network(
         )
         if waited >= recipe.patience:
             break
+    # Into the mode of estimating, too: `predict` asks for no mode, and dropout would make its values random.
     network.load_state_dict(best_state)
     network.eval()
     return best
