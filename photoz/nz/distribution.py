@@ -32,7 +32,9 @@ def count_redshifts(z_N: npt.ArrayLike) -> Integers:
     z_N = np.asarray(z_N, dtype=np.float64)
     cells = round((_HIGHEST - _LOWEST) / FINE_STEP)
     # A histogram, not a sort: its counts add up over partitions, so that memory does not grow with the catalogue.
+    # Clipped and not left out: for the edges between bins only the order counts, and a galaxy beyond is still one.
     place_N = np.rint((np.clip(z_N[~np.isnan(z_N)], _LOWEST, _HIGHEST) - _LOWEST) / FINE_STEP).astype(np.int64)
+    # Of one length whatever was seen, so that the counts of partitions add up.
     return np.bincount(place_N, minlength=cells + 1)
 
 
@@ -63,6 +65,8 @@ def choose_equal_edges(counts: Integers, bins: int) -> Floats:
     filled = np.flatnonzero(counts)
     # A cell beyond the first and the last: a redshift may lie half a cell outside the one that it is counted in.
     cells = np.concatenate([[filled[0] - 1], inner, [filled[-1] + 1]])
+    # The edges are multiples of half a step; rounding takes off the last bits of the sum, which files and logs would
+    # show.
     return np.asarray(np.round(_LOWEST + cells * FINE_STEP, 6))
 
 
@@ -98,6 +102,7 @@ def draw_bootstrap_weights(object_ids: Sequence[str], *, seed: int, resamples: i
     """
     # "nz" keeps these numbers apart from others that may be made of the same seed and identifier.
     digests = [hashlib.blake2b(f"{seed}:nz:{name}".encode(), digest_size=8).digest() for name in object_ids]
+    # Little-endian whatever the machine's own order, or another machine would draw other samples.
     start_N1 = np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)[:, None]
     # The arithmetic is that of 2^64, where wrapping around is the point.
     with np.errstate(over="ignore"):
@@ -108,6 +113,7 @@ def draw_bootstrap_weights(object_ids: Sequence[str], *, seed: int, resamples: i
         x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         x ^= x >> np.uint64(31)
     # The upper 53 bits, all that a float64 between 0 and 1 can hold.
+    # A uniform number lies above as many cumulative probabilities as a Poisson variable of mean 1 counts.
     weights_NR: Floats = np.searchsorted(_POISSON_CDF, (x >> np.uint64(11)) * 2.0**-53, side="right").astype(np.float64)
     return weights_NR
 
@@ -138,6 +144,7 @@ def compute_shares(quantiles_NQ: npt.ArrayLike, z_edges: npt.ArrayLike) -> Float
 def place_redshifts(z_N: npt.ArrayLike, z_edges: npt.ArrayLike) -> Floats:
     """Return 1 in the cell that a redshift lies in, else 0, shape (N, Z): the shares of a p(z) without width."""
     z_edges = np.asarray(z_edges, dtype=np.float64)
+    # By the rule of the bins, so that a redshift on an edge lies in one cell and that at the end in the last.
     cell_N1 = assign_tomographic_bins(z_N, z_edges)[:, None]
     shares_NZ: Floats = (cell_N1 == np.arange(1, len(z_edges))).astype(np.float64)
     return shares_NZ
@@ -222,6 +229,7 @@ def make_distribution(sums: Sums, z_edges: npt.ArrayLike) -> Distribution:
     edges = np.asarray(z_edges, dtype=np.float64)
     widths, middle = np.diff(edges), 0.5 * (edges[1:] + edges[:-1])
     with np.errstate(invalid="ignore", divide="ignore"):
+        # An empty bin, or a sample that drew none of it, is 0 / 0: the NaN that `Distribution` promises.
         share_BRZ = sums.shares_BRZ / sums.shares_BRZ.sum(axis=2, keepdims=True)
         outside_B = 1 - sums.shares_BRZ[:, 0].sum(axis=1) / sums.counts_BR[:, 0]
     # Of the normalised shares, so that what lies beyond the cells draws the mean nowhere; `outside_B` tells how much
@@ -230,6 +238,7 @@ def make_distribution(sums: Sums, z_edges: npt.ArrayLike) -> Distribution:
     return Distribution(
         z_Z=middle,
         nz_BZ=share_BRZ[:, 0] / widths,
+        # Without row 0, the sample itself, which is no draw.
         error_BZ=_spread(share_BRZ[:, 1:]) / widths,
         count_B=sums.counts_BR[:, 0],
         mean_B=mean_BR[:, 0],
@@ -240,6 +249,7 @@ def make_distribution(sums: Sums, z_edges: npt.ArrayLike) -> Distribution:
 
 def _spread(values_BRX: npt.NDArray[Any]) -> Floats:
     """Standard deviation over the bootstrap samples; one that drew no galaxy of the bin is left out."""
+    # Not nanstd, which warns of every bin in which no sample drew a galaxy.
     drawn = np.isfinite(values_BRX)
     count = drawn.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -29,6 +29,7 @@ from photoz.simulate.seds import (
 
 DENSITY_EVOLUTION = 1.0
 """P_e of Loveday et al. 2015: the comoving density goes as 10^(0.4 P z)."""
+# The library's own galaxies begin there, too (`load_library`).
 LOWEST_REDSHIFT = 0.01
 _MAIN_SAMPLE_LIMIT = 17.77
 
@@ -66,6 +67,7 @@ def draw_galaxies(
     indices, redshifts = np.empty(0, dtype=np.intp), np.empty(0)
     r_band = library.bands.index("r")
     while len(indices) < number:
+        # Some more than are wanted, since some are refused. To the right, so that a cell of no weight is never met.
         cell = np.searchsorted(cumulative, rng.random(number + 16) * cumulative[-1], side="right")
         index, step = np.divmod(cell, len(library.grid_Z))
         # Within its step, or redshifts would come in multiples of 0.005.
@@ -79,6 +81,7 @@ def draw_galaxies(
     return indices[:number], redshifts[:number]
 
 
+# Two a survey, of its bright and its faint galaxies, which all tiles of a process share.
 @lru_cache(maxsize=8)
 def _tabulate_draw(
     library: SedLibrary, magnitudes: tuple[float, float], highest_redshift: float, mean_redshift: float | None
@@ -117,4 +120,5 @@ def _find_tilt(redshift_Z: Floats, density_Z: Floats, mean: float) -> Floats:
         tilted = density_Z * np.exp(-k * redshift_Z)
         return float((tilted * redshift_Z).sum() / tilted.sum() - mean)
 
+    # At either end nearly all weight lies at one end of the redshifts, so that any mean in between is found.
     return np.asarray(np.exp(-brentq(excess, -50.0, 100.0) * redshift_Z))

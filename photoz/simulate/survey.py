@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
 
+# Before the imports below, of which some load galsim and kcorrect and would fail without the remedy.
 import photoz.simulate.packages  # noqa: F401
 from photoz.errors import ConfigError
 from photoz.settings.config import Config
@@ -167,6 +168,7 @@ def write_survey_tables(config: Config, plans: Sequence[TilePlan]) -> TableRows:
         # From the files, since other processes may have made them; one at a time bounds the memory.
         columns = _read_catalogue(_locate_catalogue(folder, recipe.survey, plan))
         bright.append(_make_bright_sample(columns, config.selection.mag_auto_below))
+        # The truth is drawn anew from the seed: the catalogue does not hold it, nor may it.
         spectra.append(observe_spectra(recipe, plan.centre, make_sources(recipe, plan.centre), columns))
     tables = {BRIGHT_SAMPLE_FILE: _concatenate(bright), config.crossmatch.file: _concatenate(spectra)}
     for name, columns in tables.items():
@@ -179,6 +181,7 @@ def write_survey_tables(config: Config, plans: Sequence[TilePlan]) -> TableRows:
 def _read_catalogue(location: str) -> dict[str, npt.NDArray[Any]]:
     with open_file(location) as file, fits.open(file) as hdus:
         table = hdus[1].data
+        # Copies, since astropy reads a column when it is looked at, and the file is closed by then.
         return {name: np.array(table[name]) for name in table.names}
 
 

@@ -123,7 +123,10 @@ class Table:
         TableError
             There is no such column, it is nested or there are two of the name, or the file is missing or damaged.
         """
+        # Before the file is opened, so that a wrong name is told as such and not as a file that cannot be read.
         schema = self.select(columns)
+        # Around the whole loop: a reader opens its file only when the first batch is asked for, and may find damage in
+        # any.
         with refuse_unreadable(part.location):
             for batch in self.reader.read(part, schema, rows):
                 yield _conform(batch, schema, part)
@@ -138,9 +141,12 @@ class Table:
         if not places:
             near = ", ".join(get_close_matches(name, self.schema.names, 3, 0.6)) or "none"
             raise TableError(f"{self.location} has no column {name!r}; nearest: {near}")
+        # Which of them is meant nobody can tell; a table that has such a pair is read all the same while neither is
+        # asked for.
         if len(places) > 1:
             raise TableError(f"{self.location} has {len(places)} columns of the name {name!r}: rename all but one")
         found = self.schema.field(places[0])
+        # It stands in the schema, so that whoever asks for it is told why it cannot be had, not that it is not there.
         if is_nested(found.type):
             raise TableError(
                 f"{self.location}: column {name} is nested ({found.type}): only one value a row can be read"
@@ -174,6 +180,7 @@ def open_files(location: str, files: Sequence[str], reader: Reader) -> Table:
         with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as threads:
             found = list(threads.map(describe, files))
     counts = [each.num_rows for each in found]
+    # One file that does not tell leaves the number unknown: a sum of the others would pass for that of the table.
     known = [count for count in counts if count is not None]
     schema = unify_schemas((file, each.schema) for file, each in zip(files, found, strict=True))
     parts = tuple(part for each in found for part in each.parts)
@@ -190,10 +197,12 @@ def refuse_unreadable(location: str) -> Iterator[None]:
     """
     try:
         yield
+    # Before OSError, of which it is one: a wrong location has another remedy than a damaged file.
     except FileNotFoundError as error:
         raise TableError(f"there is no table at {location!r}: correct the location") from error
     # ArrowInvalid and its like are ValueErrors; zlib's own errors and EOFError come from damaged gzip files.
     except (OSError, ValueError, EOFError, pa.ArrowException) as error:
+        # Engines try again what did not answer; a file that is forbidden may well be whole.
         if is_store_trouble(error) or isinstance(error, PermissionError):
             raise
         raise TableError(f"{location!r} cannot be read ({error}): is it what its name says, and whole?") from error
@@ -208,15 +217,18 @@ def _conform(batch: pa.RecordBatch, schema: pa.Schema, part: TablePart) -> pa.Re
         else pa.nulls(len(batch), each.type)
         for each in schema
     ]
+    # Made of no arrays a batch would have no rows, and callers that ask for no column count by it.
     return pa.RecordBatch.from_arrays(arrays, schema=schema) if arrays else batch.select([])
 
 
 def _cast(array: pa.Array, wanted: pa.Field, part: TablePart) -> pa.Array:
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
+    # Arrow has no cast from runs.
     if pa.types.is_run_end_encoded(array.type):
         array = pc.run_end_decode(array)
     try:
+        # Safe, as Arrow casts by default: a value that does not fit is refused below and not rounded or cut.
         return array if array.type == wanted.type else array.cast(wanted.type)
     except pa.ArrowInvalid as error:
         raise TableError(

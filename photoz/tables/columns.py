@@ -65,11 +65,14 @@ def choose_columns(
     """
     there = list(names)
     chosen = _choose_bands(survey, there, bands, table)
+    # Before what may be lacking is taken out, since errors are looked for in the bands that are read and in no other.
     survey = msgspec.structs.replace(survey, bands=chosen)
     survey = _drop_absent(survey, set(there))
     choices = [msgspec.structs.replace(survey, photometry=(each,)) for each in survey.photometry]
     listed = [_list_columns(choice) for choice in choices]
     missing = [{column: named for column, named in columns.items() if column not in there} for columns in listed]
+    # The first that lacks nothing. Where each lacks something, the message tells of the one most likely meant, and not
+    # of every photometry that a survey may have.
     best = min(range(len(choices)), key=lambda i: len(missing[i]))
     if missing[best]:
         raise ConfigError(_describe_missing(survey.name, table, missing[best], there))
@@ -78,6 +81,8 @@ def choose_columns(
 
 def _choose_bands(survey: TableSurvey, names: list[str], bands: Sequence[str] | None, table: str) -> tuple[str, ...]:
     if bands is not None:
+        # A survey that finds its bands in the table has none to hold these against; `choose_columns` misses their
+        # columns.
         wrong = [band for band in bands if survey.bands and band not in survey.bands]
         if wrong or not bands or len(set(bands)) < len(bands):
             raise ConfigError(
@@ -96,14 +101,18 @@ def _choose_bands(survey: TableSurvey, names: list[str], bands: Sequence[str] | 
 
 def _find_bands(photometry: Photometry, names: list[str], survey: TableSurvey) -> tuple[str, ...]:
     """Find the bands of which a table has a column, those with an error where any has one."""
+    # Escaped, as names of columns may hold dots and brackets. Once only: a pattern has no two groups of one name.
     pattern = re.escape(photometry.column).replace(re.escape("{band}"), "(?P<band>[A-Za-z0-9]+)", 1)
+    # From {BAND} or {lower} nobody can tell how the band itself is written, and Ks is another name than KS.
     if "(?P<band>" not in pattern:
         return ()
+    # mag_auto fits mag_{band} and is no magnitude of a band "auto".
     total = {survey.total.column, survey.total.error} if survey.total else set()
     found = [match["band"] for name in names if name not in total and (match := re.fullmatch(pattern, name))]
     # flux_radius is no band's flux: it has no error beside it.
     with_errors = [band for band in found if find_column(photometry.error, band, photometry.errors) in names]
     found = with_errors or found
+    # One band of unknown wavelength has no place among the others: the table's own order is the better guess then.
     known = all(band in _WAVELENGTHS for band in found)
     return tuple(sorted(found, key=_WAVELENGTHS.index) if known else found)
 
@@ -157,6 +166,8 @@ def _list_columns(survey: TableSurvey) -> dict[str, str]:
 
 def _list_all(survey: TableSurvey) -> list[tuple[str, str]]:
     """List every column and the setting that names it; a column that serves twice stands there twice."""
+    # Cuts and what is carried along come last: by a column's first setting `check_columns` tells whether it must hold
+    # numbers, and photometry that a cut asks for too must.
     found = [(column, "identifier") for column in survey.identifiers]
     found += [(survey.ra, "ra"), (survey.dec, "dec")]
     for photometry in survey.photometry:
@@ -183,6 +194,7 @@ def _list_extinctions(survey: TableSurvey) -> list[tuple[str, str]]:
     extinction = survey.extinction
     if extinction.kind == "none":
         return []
+    # A column that corrects nothing is not asked for, and so may be lacking.
     bands = [] if all(each.dereddened for each in survey.photometry) else list(survey.bands)
     if survey.total is not None and not survey.total.dereddened:
         bands.append(survey.total_band)
@@ -194,6 +206,7 @@ def _list_extinctions(survey: TableSurvey) -> list[tuple[str, str]]:
 def _describe_missing(survey: str, table: str, missing: dict[str, str], there: list[str]) -> str:
     lines = []
     for column, setting in missing.items():
+        # To `get_close_matches` capital and small letters differ: RA and ra have nothing in common.
         near = get_close_matches(column, there, 2, 0.6) or _match_in_any_case(column, there)
         hint = f"; nearest: {', '.join(near)}" if near else ""
         lines.append(f"{column} ({setting}{hint})")

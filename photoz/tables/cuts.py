@@ -126,19 +126,24 @@ def apply_cut(text: str, columns: Mapping[str, Any]) -> pa.Array:
     return pc.fill_null(kept.combine_chunks() if isinstance(kept, pa.ChunkedArray) else kept, False)
 
 
+# A cut is asked for with every batch, and a survey has a few.
 @lru_cache(maxsize=256)
 def _parse(text: str) -> tuple[ast.expr, dict[str, str]]:
     names: dict[str, str] = {}
 
     def hide(found: re.Match[str]) -> str:
+        # What stands in backquotes may be no name to Python, such as 1st or a-b, and so goes in under one that is.
         name = f"_column_{len(names)}_"
         names[name] = found[1]
         return name
 
     try:
+        # Stripped, since blanks before an expression are an indent to Python.
         tree = ast.parse(_QUOTED.sub(hide, text.strip()), mode="eval").body
     except (SyntaxError, ValueError) as error:
         raise ConfigError(f"the cut {text!r} cannot be read ({error}): {_GRAMMAR}") from error
+    # All of it before anything is evaluated: `_Evaluation` knows no other nodes, and a survey's file may be a
+    # stranger's.
     for node in ast.walk(tree):
         if not isinstance(node, _ALLOWED) or not _is_allowed(node):
             raise ConfigError(f"the cut {text!r} holds {ast.unparse(node)!r}, which is not allowed: {_GRAMMAR}")
@@ -157,8 +162,10 @@ def _is_allowed(node: ast.AST) -> bool:
         return isinstance(node.value, bool | int | float | str)
     if isinstance(node, ast.Call):
         known = isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS
+        # Each of the functions takes one column; a second one would be passed over without a word.
         return known and len(node.args) == 1 and not node.keywords
     if isinstance(node, ast.List | ast.Tuple | ast.Set):
+        # UnaryOp for negative numbers: to Python's grammar -1 is a sign and a 1.
         return all(isinstance(item, ast.Constant | ast.UnaryOp) for item in node.elts)
     return True
 
@@ -167,6 +174,7 @@ def _widen(column: Any) -> Any:
     """Bring small integers to 64 bits, in which sums do not run over; dictionaries to their values."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
+    # Those of uint64 do not fit int64; `_match_signs` compares them as they are.
     small = pa.types.is_integer(column.type) and column.type != pa.uint64()
     return column.cast(pa.int64()) if small else column
 
@@ -195,6 +203,7 @@ class _Evaluation:
             assert isinstance(node.func, ast.Name)
             return _FUNCTIONS[node.func.id](self.visit(node.args[0]))
         if isinstance(node, ast.BoolOp):
+            # Kleene's logic: false and missing is false, where Arrow's plain `and_` would make it missing.
             join = pc.and_kleene if isinstance(node.op, ast.And) else pc.or_kleene
             return reduce(join, (self._visit_condition(value) for value in node.values))
         if isinstance(node, ast.UnaryOp):
@@ -252,6 +261,7 @@ class _Evaluation:
         if not isinstance(item, ast.List | ast.Tuple | ast.Set):
             raise ConfigError(f"the cut {self._text!r}: write what follows in as a list, [1, 2]")
         values = pa.array([ast.literal_eval(value) for value in item.elts])
+        # To floats where the column is of floats: [1, 2] alone is whole numbers, to which 1.5 has no cast.
         kind = left.type if pa.types.is_floating(left.type) else values.type
         is_in = pc.is_in(left.cast(kind), values.cast(kind))
         # Of what is missing it says no, and `not in` would say yes.

@@ -87,13 +87,16 @@ class FitsReader:
         """Read the headers up to the table's."""
         with open_unpacked(location) as file, _refuse_damaged(location):
             unit = find_table(file, self.hdu, location)
+            # Whoever was to begin in the middle of a packed file would unpack it from its beginning.
             splits = not _is_packed(file)
             _check_length(unit, file, location)
             columns = _list_columns(unit, location)
             rows, width = _count(unit)
         schema = pa.schema([column.field for column in columns])
+        # A row may be wider than a part, and that of a table without columns has no bytes.
         step = max(_PART_BYTES // max(width, 1), 1)
         if PackedTable.is_packed(unit.header):
+            # Whole tiles to a part: one on a border would be unpacked by both sides.
             tile = PackedTable(unit.header, unit.start, location).tile_rows
             step = max(step // tile, 1) * tile
         if not splits or rows <= step:
@@ -105,6 +108,7 @@ class FitsReader:
         """Read a range of rows, slice by slice."""
         with open_unpacked(part.location) as file:
             with _refuse_damaged(part.location):
+                # The header alone within the block: what is wrong with the rows has messages of its own.
                 unit = find_table(file, self.hdu, part.location)
                 columns = _list_columns(unit, part.location)
             wanted = [column for column in columns if column.field.name in schema.names]
@@ -200,7 +204,9 @@ def _count_bytes(header: Header) -> int:
         axes = axes[1:]
     if not axes:
         return 0
+    # Python's own whole numbers: the axes of a damaged header may have a product that 64 bits hold as a negative one.
     values = int(header.get("PCOUNT", 0)) + int(np.prod(axes, dtype=object))
+    # BITPIX is negative for floats.
     return abs(int(header["BITPIX"])) // 8 * int(header.get("GCOUNT", 1)) * values
 
 
@@ -237,6 +243,7 @@ def _read_plain(
     stop = total if part.stop is None else min(part.stop, total)
     is_ascii = str(unit.header["XTENSION"]).strip() == "TABLE"
     step = max(min(rows, _SLICE_BYTES // max(width, 1)), 1)
+    # DATASUM is of the whole table: of a part of it no sum says anything.
     digest = _Digest(unit, part) if part.start == 0 and stop == total else None
     file.seek(unit.start + part.start * width)
     for first in range(part.start, stop, step):
@@ -251,6 +258,7 @@ def _read_plain(
         rows_NB = np.frombuffer(data, np.uint8).reshape(count, width)
         decode = decode_ascii if is_ascii else decode_binary
         yield _make_batch([(column, decode(rows_NB, column, part.location)) for column in columns], count)
+    # The rows are with the caller by now: a sum that does not fit is raised when it asks for more, as a loop does.
     if digest:
         digest.finish(file)
 
@@ -265,6 +273,7 @@ def _read_packed(
     for tile in range(part.start // table.tile_rows, -(-stop // table.tile_rows)):
         count = min(table.tile_rows, total - tile * table.tile_rows)
         decoded = [
+            # Alone: unpacked, a column lies by itself and not where it would in a row.
             (column, decode_binary(table.read_column(file, tile, column, count), column.alone(), part.location))
             for column in columns
         ]

@@ -86,6 +86,7 @@ def list_columns(header: Header, location: str) -> list[Column]:
         found = _FORMAT.match(form)
         if found is None:
             raise TableError(f"{location!r} is damaged: column {i} has the format {form!r}, which is none of FITS's")
+        # The standard's default: a letter alone is one value.
         repeat, code = int(found[1] or 1), found[2]
         width = -(-repeat // 8) if code == "X" else repeat * _WIDTHS[code]
         column = Column(
@@ -102,6 +103,7 @@ def list_columns(header: Header, location: str) -> list[Column]:
         columns.append(replace(column, field=_make_field(header, i, kind)))
         offset += width
     expected = int(header["ZNAXIS1" if packed else "NAXIS1"])
+    # Every column behind the wrong one would be read from its neighbour's bytes, as numbers that may look plausible.
     if offset != expected:
         raise TableError(
             f"{location!r} is damaged: its columns add up to {offset} bytes a row, and NAXIS1 is {expected}"
@@ -116,12 +118,14 @@ def list_ascii_columns(header: Header, location: str) -> list[Column]:
     for i in range(1, int(header["TFIELDS"]) + 1):
         found = _ASCII_FORMAT.match(str(header.get(f"TFORM{i}", "")))
         start = int(header.get(f"TBCOL{i}", 0)) - 1
+        # No sum over the columns, as of binary tables: those of an ASCII table may have gaps between them.
         if found is None or start < 0 or start + int(found[2]) > int(header["NAXIS1"]):
             raise TableError(f"{location!r} is damaged: column {i} of its ASCII table has no valid TFORM and TBCOL")
         scale, zero = float(header.get(f"TSCAL{i}", 1.0)), float(header.get(f"TZERO{i}", 0.0))
         code, width = found[1], int(found[2])
         kind = pa.string() if code == "A" else pa.float64()
         if code == "I" and (scale, zero) == (1, 0):
+            # Not float64, which would round identifiers of so many digits to one another.
             kind = pa.int64() if width <= _ASCII_DIGITS else pa.decimal128(38, 0)
         column = Column(_make_field(header, i, kind), code, start, width, header.get(f"TNULL{i}"), scale, zero, i)
         columns.append(column)
@@ -144,20 +148,25 @@ def decode_binary(rows_NB: Bytes, column: Column, location: str) -> pa.Array:
         Null where the value is TNULL, or a logical one is neither T nor F. Text is without blanks at its end, which
         FITS pads with; NaN stays NaN.
     """
+    # A view as another type needs the bytes of a value side by side, which a slice of rows does not give.
     cells_NB = np.ascontiguousarray(rows_NB[:, column.offset : column.offset + column.width])
     if column.code == "A":
         return _decode_text(cells_NB)
     if column.code in "LX":
         bytes_N = cells_NB[:, 0]
         if column.code == "X":
+            # Bits count from the highest, so the only one is the first of its byte.
             return pa.array(bytes_N >> 7 == 1)
         return pa.array(bytes_N == ord("T"), mask=(bytes_N != ord("T")) & (bytes_N != ord("F")))
     if column.code not in _PLAIN:
         raise TableError(f"{location!r}: column {column.field.name} has several values a row")
     raw_N = cells_NB.view(_PLAIN[column.code])[:, 0]
     mask_N = None
+    # Of whole numbers alone, as floats have NaN for it; and of what is stored, before scale and zero, as TNULL states
+    # it.
     if column.null is not None and column.code in _OFFSETS:
         mask_N = raw_N == int(column.null)
+    # FITS is big-endian, and Arrow takes no array in another byte order than the machine's.
     return pa.array(_scale(raw_N.astype(raw_N.dtype.newbyteorder("=")), column), mask=mask_N)
 
 
@@ -189,6 +198,7 @@ def decode_ascii(rows_NB: Bytes, column: Column, location: str) -> pa.Array:
 
 
 def _make_field(header: Header, index: int, kind: pa.DataType) -> pa.Field:
+    # astropy's name for a column without one, by which a survey's file can ask for it.
     name = str(header.get(f"TTYPE{index}", f"col{index}")).strip()
     return make_column(name, kind, str(header.get(f"TUNIT{index}", "")).strip())
 
@@ -202,6 +212,7 @@ def _choose_type(column: Column, repeat: int, has_shape: bool) -> pa.DataType:
         return pa.bool_()
     if code not in _PLAIN or repeat != 1:
         return pa.list_(pa.float64())
+    # Before scaling is looked at, of which a TZERO is a sign too: as float64 identifiers of 64 bits would be rounded.
     if column.is_shifted:
         return pa.from_numpy_dtype(_SHIFTED[code])
     if (column.scale, column.zero) != (1, 0):

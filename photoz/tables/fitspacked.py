@@ -34,6 +34,7 @@ class PackedTable:
     def __init__(self, header: Header, start: int, location: str) -> None:
         self._header, self._start, self._location = header, start, location
         rows = int(header["ZNAXIS2"])
+        # Without the card all rows are one tile. At least 1, since the reader divides by it and a table may be empty.
         self.tile_rows = max(int(header.get("ZTILELEN", rows)), 1)
         self._width = int(header["NAXIS1"])
         self._heap = start + int(header.get("THEAP", self._width * int(header["NAXIS2"])))
@@ -69,6 +70,7 @@ class PackedTable:
 
     def _read_cell(self, file: IO[bytes], tile: int, index: int) -> bytes:
         """Read a cell of the table that holds the tiles: a count and an offset into the heap."""
+        # Summed and not multiplied: descriptors of 32 and of 64 bits may stand side by side in a row.
         offset = 0
         for i in range(1, index):
             offset += 2 * _DESCRIPTORS[self._find_form(i)].itemsize
@@ -79,12 +81,14 @@ class PackedTable:
         return file.read(count)
 
     def _find_form(self, index: int) -> str:
+        # The format may begin with its count and end with the longest cell, as 1PB(120), neither of which is asked for.
         form = str(self._header[f"TFORM{index}"]).strip().lstrip("01")
         if form[:2] not in ("PB", "QB"):
             raise TableError(f"{self._location!r} is damaged: TFORM{index} of a packed table is {form!r}, no bytes")
         return form[0]
 
     def _unpack(self, packed: bytes, kind: str, column: Column, size: int) -> bytes:
+        # Of K, too, the standard knows no Rice coding: it falls through to the message.
         if kind == "RICE_1" and column.code in "BIJ":
             return _unpack_rice(packed, column, size)
         if kind not in ("GZIP_1", "GZIP_2"):
@@ -113,4 +117,5 @@ def _unpack_rice(packed: bytes, column: Column, size: int) -> bytes:
     width = _VALUE_BYTES.get(column.code, 1)
     decoder: Any = Rice1(blocksize=32, bytepix=width, tilesize=size // width)
     values = np.asarray(decoder.decode(np.frombuffer(packed, np.uint8)))
+    # Back into FITS's order, in which `decode_binary` takes whatever a column was packed by.
     return values.astype(values.dtype.newbyteorder(">")).tobytes()

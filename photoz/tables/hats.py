@@ -65,11 +65,13 @@ def open_hats(location: str, primary: str) -> Table:
     folder = dataset if exists(dataset) else primary
     found = _find_partitions(folder)
     _require_listed(primary, {part.pixel for part in found if part.pixel})
+    # The second is an older name of the same number.
     rows = properties.get("hats_nrows") or properties.get("total_rows")
     return Table(
         location,
         _read_schema(folder, found, location),
         int(rows) if rows else None,
+        # By place and not by name, in which Npix=10 would come before Npix=2 and each order apart.
         tuple(sorted(found, key=_place_on_sky)),
         ParquetReader(split=False),
         properties,
@@ -115,6 +117,7 @@ def _require_listed(primary: str, pixels: set[tuple[int, int]]) -> None:
 
 def _read_schema(folder: str, parts: list[TablePart], location: str) -> pa.Schema:
     common = join(folder, "_common_metadata")
+    # Before any partition is opened: it is there for a catalogue without rows, too.
     if exists(common):
         with refuse_unreadable(common), open_file(common) as file:
             return simplify_schema(pq.read_schema(file))
@@ -125,4 +128,5 @@ def _read_schema(folder: str, parts: list[TablePart], location: str) -> pa.Schem
 
 def _place_on_sky(part: TablePart) -> tuple[int, str]:
     order, pixel = part.pixel or (0, 0)
+    # The first pixel of the finest order within, so that pixels of different orders compare.
     return pixel << 2 * (HEALPIX_ORDER - order), part.location

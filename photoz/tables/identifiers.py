@@ -37,6 +37,7 @@ def join_identifiers(columns: Sequence[tuple[str, pa.Array]]) -> pa.Array:
     ['10000-9223372036854775807', None]
     """
     texts = [_write(name, values) for name, values in columns]
+    # With a mark between them, or 1 and 23 would be the same source as 12 and 3.
     return texts[0] if len(texts) == 1 else pc.binary_join_element_wise(*texts, "-")
 
 
@@ -63,13 +64,16 @@ def _write(name: str, values: pa.Array) -> pa.Array:
         or types.is_null(values.type)
     ):
         raise TableError(f"column {name} is {values.type}, which is no identifier: name one of whole numbers or text")
+    # An empty text is no identifier: all rows without one would count as duplicates of each other.
     text = values.cast(pa.string())
     return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
 
 
 def _write_doubles(name: str, values: pa.Array) -> pa.Array:
     values = values.cast(pa.float64())
+    # pandas makes doubles of whole numbers as soon as one is missing, and NaN of the missing one.
     values = pc.if_else(pc.is_nan(values), pa.scalar(None, pa.float64()), values)
+    # 2^53 itself, too: 2^53 + 1 is rounded to it.
     beyond = values.filter(pc.fill_null(pc.greater_equal(pc.abs(values), _EXACT), False))
     if len(beyond):
         raise TableError(

@@ -15,6 +15,7 @@ from photoz.tables.cuts import parse_cut
 from photoz.tables.settings import Extinction, Photometry, TableSurvey, names_bands
 
 _MAGNITUDES = ("AB", "Vega")
+# Columns of the source catalogue and of training sets: one carried along under such a name would stand for the other.
 _OUTPUT = {"_healpix_29", "object_id", "ra", "dec", "tile", "mag_auto", "magerr_auto", "flags", "z_spec", "split"}
 _REDDENING = re.compile(r"e_?bv|e_?b_?v(?![a-z])|e\(b-v\)|ebmv|ebminusv|^sfd|_sfd\d*$", re.IGNORECASE)
 """How a column's name says that it holds E(B-V)."""
@@ -69,6 +70,7 @@ def make_survey(values: Mapping[str, Any], origin: str = "survey") -> TableSurve
     if isinstance(values.get("photometry"), Mapping):
         values["photometry"] = [values["photometry"]]
     try:
+        # Strict, so that "20" is no number and 1 no text: what a file says by mistake is told and not guessed.
         survey = msgspec.convert(values, TableSurvey, strict=True)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{origin}: {error}; docs/tables.md tells what a survey's file holds") from error
@@ -112,6 +114,7 @@ def _check_photometry(photometry: Photometry, bands: tuple[str, ...], where: str
         ("limit", photometry.limit, {}),
     )
     for key, pattern, named in by_band:
+        # A band that is named apart has nothing to do with the pattern, and one band alone cannot be taken for another.
         alike = [band for band in bands if band not in named]
         if pattern and not names_bands(pattern) and len(alike) > 1:
             raise ConfigError(
@@ -144,6 +147,7 @@ def _check_extinction(survey: TableSurvey) -> None:
             "neither"
         )
     if extinction.kind == "ebv":
+        # A total magnitude that is corrected already needs no coefficient of its band.
         dimmed = survey.total is not None and not survey.total.dereddened
         bands = (*survey.bands, *([survey.total_band] if dimmed else []))
         _require_bands(extinction.coefficients, bands, "extinction.coefficients")
@@ -151,6 +155,8 @@ def _check_extinction(survey: TableSurvey) -> None:
         return
     if extinction.coefficients:
         raise ConfigError("extinction.coefficients goes with extinction.kind = 'ebv'")
+    # Before the names by band are asked for: one column for all bands is right of E(B-V), and its remedy is another
+    # kind.
     _refuse_reddening(extinction)
     alike = [band for band in survey.bands if band not in extinction.columns]
     if extinction.column and not names_bands(extinction.column) and len(alike) > 1:
@@ -184,6 +190,7 @@ def _check_redshifts(survey: TableSurvey) -> None:
 
 
 def _check_carried(survey: TableSurvey) -> None:
+    # By how they begin: a survey may find its bands only in the table, so that nobody knows yet which fluxes there are.
     taken = [name for name in survey.carry if name in _OUTPUT or name.startswith(("flux_", "fluxerr_"))]
     if taken:
         raise ConfigError(f"carry has {taken}, which are names of columns that are made: rename them in the table")

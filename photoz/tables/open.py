@@ -61,12 +61,15 @@ def open_table(location: str, *, hdu: str = "", text: Sequence[str] = ()) -> Tab
     is shorter than its header promises is refused here. CSV is streamed whole by one worker, and so is FITS packed by
     gzip, which cannot be entered in the middle.
     """
+    # The slash at the end would make an empty name; but s3:// without its slashes is no URL.
     location = location.rstrip("/") if not location.endswith("://") else location
     with refuse_unreadable(location):
         there = exists(location)
         if there and _is_folder(location):
             return _open_folder(location, hdu, text)
         files = [location] if there or "*" not in location else expand_stars(location)
+        # Where key=value may begin in the names of folders: above the first star, as beneath a folder that is named
+        # itself.
         folder = location[: location.index("*")].rpartition("/")[0] if files != [location] else ""
         return _open_files(location, files, folder, hdu, text)
 
@@ -104,6 +107,7 @@ def _open_folder(folder: str, hdu: str, text: Sequence[str]) -> Table:
         return open_hats(folder, primary)
     # What begins so is passed over by all readers of folders: metadata, logs, files that are being written.
     names = [name for name in find_files(folder) if not any(part[0] in "._" for part in name.split("/") if part)]
+    # Of the first format that is there: lists and readmes in text lie beside tables in Parquet and FITS.
     for endings in _NAMES.values():
         files = [name for name in names if name.lower().removesuffix(".gz").endswith(endings)]
         if files:
@@ -112,6 +116,8 @@ def _open_folder(folder: str, hdu: str, text: Sequence[str]) -> Table:
 
 
 def _open_files(location: str, files: Sequence[str], folder: str, hdu: str, text: Sequence[str]) -> Table:
+    # The first file speaks for all, since asking each would cost a request a file; one of another format is told when
+    # its reader meets it.
     return open_files(location, files, _choose_reader(find_format(files[0]), folder, hdu, text))
 
 
@@ -145,6 +151,7 @@ def find_format(location: str) -> str:
         head = _unpack(file.read(_HEAD_BYTES))
     if not head:
         raise TableError(f"{location!r} is empty")
+    # ECSV and XML may begin with a byte order mark or blank lines; formats of bytes may not.
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if head.startswith(b"PAR1"):
         return _PARQUET
@@ -172,5 +179,6 @@ def _unpack(head: bytes) -> bytes:
     unpacked = b""
     # The end of what was read is seldom the end of what was packed.
     with suppress(zlib.error, EOFError, gzip.BadGzipFile):
+        # With a limit: a few packed bytes may stand for gigabytes of zeros.
         unpacked = zlib.decompressobj(wbits=31).decompress(head, _HEAD_BYTES)
     return unpacked

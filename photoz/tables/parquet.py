@@ -49,6 +49,7 @@ class ParquetReader:
             TablePart(location, start, stop, sum(counts[start:stop]), keys)
             for start, stop in pairwise(_choose_cuts(counts) if self.split else [0, len(counts)])
         )
+        # So that logs name the file alone: there is no other piece to tell it from.
         if len(parts) == 1:
             parts = (replace(parts[0], stop=None),)
         return Contents(schema, sum(counts), parts)
@@ -57,6 +58,7 @@ class ParquetReader:
         """Read row groups, a few at a time."""
         keys = dict(part.keys)
         with _open(part.location) as file:
+            # The schema is that of all files, of which this one may lack columns; `Table.read` fills them with nulls.
             there = [name for name in schema.names if name in file.schema_arrow.names]
             counts = _count_rows(file.metadata)
             for groups in _gather(counts, part, rows):
@@ -73,6 +75,7 @@ def find_keys(base: str, location: str) -> tuple[tuple[str, str | None], ...]:
     """
     if not base:
         return ()
+    # Without the last, the file's own name, in which an equals sign means nothing.
     folders = location.removeprefix(base.rstrip("/")).strip("/").split("/")[:-1]
     pairs = (folder.partition("=") for folder in folders if "=" in folder)
     return tuple((_unquote(name), _read_key(value)) for name, _, value in pairs)
@@ -86,6 +89,7 @@ def _unquote(text: str) -> str:
 
 
 def _read_key(text: str) -> str | None:
+    # What hive, Spark and Arrow call the folder of the rows without a value.
     return None if text == "__HIVE_DEFAULT_PARTITION__" else _unquote(text)
 
 
@@ -118,6 +122,7 @@ def _choose_cuts(counts: list[int]) -> list[int]:
         if gathered >= _PART_ROWS or i == len(counts) - 1:
             cuts.append(i + 1)
             gathered = 0
+    # A file without row groups is a part without rows: its columns are the table's all the same.
     return cuts if len(cuts) > 1 else [0, 0]
 
 
@@ -126,6 +131,7 @@ def _gather(counts: list[int], part: TablePart, rows: int) -> Iterator[list[int]
     stop = len(counts) if part.stop is None else part.stop
     group: list[int] = []
     for i in range(part.start, stop):
+        # One that is larger than a batch goes alone, and `iter_batches` cuts it.
         if group and sum(counts[j] for j in group) + counts[i] > rows:
             yield group
             group = []
@@ -138,6 +144,8 @@ def _add_keys(batch: pa.RecordBatch, schema: pa.Schema, keys: dict[str, str | No
     for name, value in keys.items():
         if name in schema.names:
             kind = schema.field(name).type
+            # From text to the type that this and all other files' values have in common, which only the whole table
+            # knows.
             batch = batch.append_column(name, pa.repeat(pa.scalar(value, pa.string()), len(batch)).cast(kind))
     return batch
 

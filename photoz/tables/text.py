@@ -79,6 +79,7 @@ class TextReader:
     def read(self, part: TablePart, schema: pa.Schema, rows: int) -> Iterator[pa.RecordBatch]:
         """Stream a file's rows."""
         with open_unpacked(part.location) as file:
+            # Of the header alone: the types, for which `describe` reads more, stand in the schema by now.
             layout = read_layout(file.read(_HEADER_BYTES), part.location)
         there = [each for each in schema if each.name in layout.names]
         if not there:
@@ -97,6 +98,7 @@ class TextReader:
 def open_unpacked(location: str) -> Iterator[IO[bytes]]:
     """Open a file for reading front to back, unpacked where it is packed by gzip."""
     with open_file(location) as file:
+        # By its bytes and not its name, as `find_format` tells what is packed.
         packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         yield cast(IO[bytes], gzip.GzipFile(fileobj=file)) if packed else file
@@ -143,6 +145,7 @@ def read_layout(head: bytes, location: str) -> Layout:
 def _read_ecsv_layout(lines: list[str], comments: int, location: str) -> Layout:
     from astropy.table.meta import get_header_from_yaml
 
+    # Without the first line, which states the version of ECSV and is no YAML.
     header = get_header_from_yaml([line[2:] for line in lines[:comments] if line.startswith("# ")][1:])
     # A row of values that has no plain type, such as a list, is text of JSON: nested, and so listed and not read.
     nested = pa.list_(pa.float64())
@@ -156,6 +159,7 @@ def _read_ecsv_layout(lines: list[str], comments: int, location: str) -> Layout:
     ]
     delimiter = str(header.get("delimiter", " "))
     names = _split(lines[comments], delimiter) if comments < len(lines) else []
+    # Types and units go by place: a name that is lacking would give every later column its neighbour's.
     if names != [column.name for column in columns]:
         raise TableError(f"{location!r} is no valid ECSV: its header and its line of names do not fit")
     return Layout(tuple(names), delimiter, comments + 1, pa.schema(columns))
@@ -169,6 +173,7 @@ def _choose_delimiter(line: str) -> str:
 
 
 def _split(line: str, delimiter: str) -> list[str]:
+    # Not by `str.split`: a quoted name may hold the delimiter.
     return [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
 
 
@@ -184,6 +189,7 @@ def _is_number(text: str) -> bool:
 def _infer_schema(head: bytes, layout: Layout, text: Sequence[str], location: str) -> pa.Schema:
     # Whole lines of it, or the last row would lack fields.
     head = head[: head.rfind(b"\n") + 1] if len(head) == _HEAD_BYTES else head
+    # As text, in which leading zeros are seen; Arrow, left to infer, takes 0012 for a number.
     kinds = dict.fromkeys(_uniquify(layout.names), pa.string())
     with _open_rows(io.BytesIO(head), layout, kinds) as reader:
         table = reader.read_all()
@@ -233,6 +239,7 @@ def _open_rows(file: IO[bytes], layout: Layout, kinds: dict[str, pa.DataType]) -
     with pacsv.open_csv(
         _Prefixed(rest, file),
         pacsv.ReadOptions(column_names=named, block_size=_HEAD_BYTES),
+        # A quoted value may hold an end of line, at which Arrow would otherwise begin a new block.
         pacsv.ParseOptions(delimiter=layout.delimiter, newlines_in_values=True),
         pacsv.ConvertOptions(
             column_types=kinds,

@@ -21,6 +21,7 @@ def simplify_type(kind: pa.DataType) -> pa.DataType:
     ['string', 'string', 'float']
     """
     if isinstance(kind, pa.BaseExtensionType):
+        # Once more, since what lies beneath an extension may be a dictionary in turn, and its values long strings.
         return simplify_type(kind.storage_type)
     if types.is_dictionary(kind) or types.is_run_end_encoded(kind):
         return simplify_type(kind.value_type)
@@ -83,6 +84,7 @@ def unify_schemas(schemas: Iterable[tuple[str, pa.Schema]]) -> pa.Schema:
         previous, seen = schema, set()
         for column in schema:
             if column.name in seen:
+                # Kept beside, not unified: `Table` must see that there are two to refuse the name when it is asked for.
                 doubles.append(column)
                 continue
             seen.add(column.name)
@@ -94,6 +96,7 @@ def unify_schemas(schemas: Iterable[tuple[str, pa.Schema]]) -> pa.Schema:
 
 def _unify_fields(left: pa.Field, right: pa.Field, files: tuple[str, str]) -> pa.Field:
     unit, other = read_unit(left), read_unit(right)
+    # A file that states no unit contradicts none.
     if unit and other and unit != other:
         raise TableError(
             f"column {left.name} is in {unit!r} in {files[0]} and in {other!r} in {files[1]}: read them one by one"
@@ -117,6 +120,7 @@ def unify_types(left: pa.DataType, right: pa.DataType) -> pa.DataType | None:
     """
     if left == right or types.is_null(right):
         return left
+    # A column of which one file has no value at all, for which writers know no type.
     if types.is_null(left):
         return right
     if types.is_integer(left) and types.is_integer(right):
@@ -130,6 +134,7 @@ def unify_types(left: pa.DataType, right: pa.DataType) -> pa.DataType | None:
     if is_number(left) or is_number(right):
         return None
     try:
+        # Dates and times of different units, whose common type Arrow knows.
         merged = pa.unify_schemas([pa.schema([("x", left)]), pa.schema([("x", right)])], promote_options="permissive")
     except pa.ArrowTypeError:
         return None

@@ -47,6 +47,7 @@ class VotableReader:
 @lru_cache(maxsize=1)
 def _load(location: str, hdu: str) -> pa.Table:
     with open_unpacked(location) as file:
+        # One byte more than is allowed: what gzip packs does not tell its length.
         content = file.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:
         raise TableError(
@@ -57,6 +58,7 @@ def _load(location: str, hdu: str) -> pa.Table:
     with quiet_astropy():
         tables = list(parse(io.BytesIO(content), verify="ignore").iter_tables())
     table = _choose(tables, hdu, location)
+    # By ID, as astropy names the array's columns, since no two fields share one; the name is for people.
     arrays = [_convert(table.array[column.ID]) for column in table.fields]
     fields = [
         make_column(str(column.name), array.type, str(column.unit or ""))
@@ -75,6 +77,7 @@ def _choose(tables: list[Any], hdu: str, location: str) -> Any:
 
 def _convert(column: Any) -> pa.Array:
     values, mask = np.ma.getdata(column), np.ma.getmaskarray(column)
+    # Text comes as objects, too, so that an array of variable length shows only by its values.
     if values.ndim > 1 or (values.dtype.kind == "O" and any(isinstance(value, np.ndarray) for value in values)):
         # Several values a row: listed and not read.
         return pa.nulls(len(values), pa.list_(pa.float64()))
@@ -83,4 +86,5 @@ def _convert(column: Any) -> pa.Array:
             value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in values.tolist()
         ]
         return pa.array(text, pa.string(), mask=mask)
+    # VOTable's binary data are big-endian, which Arrow does not take.
     return pa.array(values.astype(values.dtype.newbyteorder("=")), mask=mask)
