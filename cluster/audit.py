@@ -39,6 +39,7 @@ def audit_catalogue(config: Config) -> AuditReport:
     """
     catalogue, sources = config.locations.catalogue, config.locations.sources
     tasks = plan_audit(catalogue, sources, memory_gib=config.engine.memory_gib)
+    # The same in every task; without a task nothing is spilled.
     spill, buckets = (tasks[0].spill, tasks[0].buckets) if tasks else ("", 0)
     try:
         # One cluster for both passes. A bucket needs the hashes of all partitions, so the first is through before the

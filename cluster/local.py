@@ -94,6 +94,7 @@ def start_head(*, cpus: int | None = None, options: Sequence[str] = ()) -> Itera
     )
     # Ray keeps sockets in its folder, and a socket's path may have no more than 107 characters.
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        # By this interpreter: a `ray` on the path may be another environment's.
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--temp-dir", folder]
         # Ray would send its makers figures of its use, and take an address that other machines reach.
         command += ["--disable-usage-stats", "--node-ip-address", "127.0.0.1", "--dashboard-host", "127.0.0.1"]

@@ -32,12 +32,14 @@ from photoz.storage import (
 
 logger = logging.getLogger(__name__)
 
+# Nine before the lock expires, since a store that is slow or away may cost some of them.
 _SECONDS_BETWEEN_BEATS = 5.0
 SECONDS_TO_EXPIRE = 45.0
 """[s] without a new beat, and a lock no longer counts: its run is dead or cut off."""
 _SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_BETWEEN_TRIES = 0.1
 _TRIES = 5
+# The kernel's own steps in which a process begins: finer digits are rounding's, and differ from one look to the next.
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100  # a second
 
 

@@ -159,6 +159,7 @@ def _describe_holder(status: RunStatus) -> str:
 def _describe_partitions(status: RunStatus) -> str:
     if status.total is None:
         return f"{status.done:,} done, of an unknown number (the source catalogue cannot be read)"
+    # Of a source catalogue without a partition all is done.
     share = status.done / status.total if status.total else 1.0
     return f"{status.done:,} of {status.total:,} done ({share:.0%}), {status.total - status.done:,} to do"
 
@@ -171,6 +172,7 @@ def _describe_rows(status: RunStatus) -> str:
 def _describe_problems(problems: list[dict[str, str | int]]) -> str:
     if not problems:
         return "nothing"
+    # Those that cost most rows, since a tile that cannot be read matters more than a source.
     costly = sorted(problems, key=lambda problem: -int(problem["rows"]))[:_SHOWN]
     told = [f"\n    {each['subject']} ({each['stage']}, {each['rows']} rows): {each['error']}" for each in costly]
     return f"{len(problems):,} tiles or rows{''.join(told)}"

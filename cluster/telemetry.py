@@ -14,6 +14,7 @@ from photoz.catalogue.records import Record
 
 logger = logging.getLogger(__name__)
 
+# Also between two times that the gauges are told, which Ray forgets after some 20 s.
 _SECONDS_BETWEEN_LINES = 5.0
 
 
@@ -66,6 +67,7 @@ class Progress:
     def __init__(self, total: int, label: str, *, retried: int = 0) -> None:
         self._total = total
         self._label = label
+        # Each pass over what is left has a `Progress` of its own: what failed in those before it counts on.
         self._counts = Counter(retried=retried)
         self._start = time.monotonic()
         self._last_line = self._start
@@ -131,6 +133,7 @@ class RunTelemetry:
 
         After some 20 s (seen with Ray 2.60), so that a run that stands still would have none, and set off no alert.
         """
+        # Waited for in place of sleeping, so that the end of the block need not wait for the next beat.
         over = threading.Event()
 
         def tell() -> None:
@@ -192,6 +195,7 @@ class RunTelemetry:
     def summarize(self) -> RunFigures:
         """Return the run's own figures so far."""
         elapsed = max(time.monotonic() - self._start, 1e-9)
+        # A run that found all done read nothing: 0 bytes a galaxy, not 0 / 0.
         galaxies = max(self._counts["galaxies"], 1)
         return RunFigures(
             seconds=round(elapsed, 3),
@@ -212,6 +216,7 @@ class RunTelemetry:
     def _tell_gauges(self) -> None:
         if not self._metrics:
             return
+        # `summarize` goes through dictionaries that `add` may be adding to in another thread.
         with self._lock:
             figures = self.summarize()
         self._metrics["photoz_partitions_remaining"].set(self._counts["remaining"])

@@ -9,6 +9,7 @@ from photoz.errors import ConfigError
 
 PATIENCE = 20.0
 """[s] A head that has just been started, or a name that has just been published, may answer a little later."""
+# IPv6 addresses in brackets, or their colons would pass for that of the port.
 _PLACE = re.compile(r"(?:\w+://)?(?P<host>\[[^\]]+\]|[^:/\[\]]+):(?P<port>\d+)/?")
 
 

@@ -246,6 +246,8 @@ def explain_unpublished(plan: Plan, done: Done, engine: Engine) -> str:
         return "it is not complete"
     # From cheap to dear: only the last check reads the margin and the metadata.
     seal = read_run_file(location, _SEAL)
+    # The seal is written before the catalogue opens (`publish`): one that is open without it is of an earlier version,
+    # or somebody removed the seal.
     if "files" not in seal:
         return "what it was completed with is not known"
     if seal.get("key") != _compute_publish_key(plan, done):

@@ -53,6 +53,7 @@ def infer_catalogue(config: Config) -> RunRecord:
         same output. After it: partitions that could not be done even when giving up what cannot be read.
     """
     retries = config.engine.retries
+    # Before a cluster is joined, so that what does not fit together is told while nothing has been started.
     plan = insist(lambda: plan_run(config), retries, "planning the run")
     partitions = insist(lambda: list_source_partitions(config.locations.sources), retries, "listing the partitions")
     folder, join_in = locate_in_run(config.locations.catalogue), config.inference.join
@@ -62,6 +63,7 @@ def infer_catalogue(config: Config) -> RunRecord:
         stack.enter_context(run.telemetry.keep_telling())
         if join_in:
             help_holder(run, find_holder(folder))
+        # Who helped waits for the lock: should the other run die after all, this one completes the catalogue.
         lock = stack.enter_context(hold_lock(folder, run_key=plan.run_key, wait=join_in))
         done = complete_catalogue(run, lock)
         # Under the lock still, or another run could write its record first and have it overwritten.

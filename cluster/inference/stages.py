@@ -81,6 +81,7 @@ def read_stage(plan: Plan, partition: Partition) -> Work:
 
 def estimate_stage(plan: Plan, work: Work) -> Work:
     """Estimate the redshifts of what `read_stage` read."""
+    # Another run has done it, whose record `write_stage` takes over.
     if work.rows is None:
         return work
     # Outside of what is measured: it is loaded once a process, and the seconds say how busy that is with estimating.

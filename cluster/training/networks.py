@@ -229,6 +229,7 @@ def _stream(plan: TrainingPlan, split: str, epoch: int) -> Iterator[Batch]:
         prefetch_batches=2,
         drop_last=training,
         local_shuffle_buffer_size=settings.shuffle_rows if training else None,
+        # Seed and epoch in one number, apart by more than there are epochs: no two seeds have an order in common.
         local_shuffle_seed=plan.config.run.seed * 1_000_003 + epoch if training else None,
     )
     device = ray.train.torch.get_device()

@@ -73,6 +73,7 @@ def train_photometric(config: Config) -> str:
         cpus=settings.cpus_per_worker,
         gpus=int(settings.use_gpu),
         retries=settings.max_failures,
+        # Threads that spin while they wait take the processor from others: `cluster.training.networks` has the figures.
         variables={"OMP_WAIT_POLICY": "PASSIVE"},
         check=partial(check_task, settings),
     )
@@ -106,6 +107,7 @@ def compute_photometric_key(settings: Training, bands: tuple[str, ...], *, seed:
         ``training.fit`` names an estimator that is not fitted this way.
     """
     name, fit, known = settings.estimator, settings.fit, list_fitted()
+    # Whichever is fitted now: settings under a name that is misspelt would do nothing, without a word.
     if strange := [each for each in fit if each not in known]:
         raise ConfigError(f"training.fit holds settings of {strange}: those that are fitted so are {known}")
     kind: Any = load_class(name)
@@ -153,6 +155,7 @@ def use_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before[0])
+        # Or it would hold for whatever this process does next where it was not set before.
         os.environ.pop("OMP_NUM_THREADS")
         if before[1] is not None:
             os.environ["OMP_NUM_THREADS"] = before[1]

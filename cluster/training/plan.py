@@ -216,6 +216,7 @@ def save_estimator(plan: TrainingPlan, weights: Weights, location: str, record: 
     remove(join(location, MANIFEST))
     estimator = plan.kind(plan.layout, plan.scaling, network, record)
     training, seed = plan.config.locations.training, plan.config.run.seed
+    # Recalibrated in memory: no folder ever holds an estimator whose p(z) is still raw.
     calibrate_estimator(estimator, training, seed=seed).save(location)
 
 

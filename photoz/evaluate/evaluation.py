@@ -87,6 +87,7 @@ def evaluate_catalogues(config: Config) -> Accuracy:
     for label, scan in scans.items():
         _check_match(scan, galaxies, f"{label!r} ({locations[label]})")
     edges = _choose_all_edges(galaxies, list(scans.values()), settings.bins)
+    # The same for all catalogues: their bootstrap samples hold the same galaxies, and errors differ by the estimates.
     options = {"resamples": settings.resamples, "seed": config.run.seed}
     results = [
         CatalogueAccuracy(

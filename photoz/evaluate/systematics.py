@@ -211,6 +211,8 @@ def scan_tiles(location: str, galaxies: Galaxies, z_phot: FloatArray) -> TileSca
             seen[found] = True
             redshift[name] = redshift.get(name, Sums()).add(z[rows])
             difference[name] = difference.get(name, Sums()).add(dz[found])
+    # By name, as which of a tile's partitions comes first depends on the partitioning; and KiDS's names are positions,
+    # by which the report's first figure shows a drift over the survey.
     names = sorted(redshift)
     return TileScan(
         names,
@@ -264,6 +266,7 @@ def compute_chi_square(means: TileMeans) -> tuple[float, int]:
     """Compute chi square of the tiles' means about their common mean, and its degrees of freedom (tiles less one)."""
     # A tile with one test galaxy has no error, and no weight.
     used = np.isfinite(means.error) & (means.error > 0)
+    # The mean of one tile is the common mean.
     if used.sum() < 2:
         return math.nan, 0
     weight = means.error[used] ** -2

@@ -91,6 +91,7 @@ def plot_cutouts(
     lines, wide = -(-len(cutouts_NBYX) // columns), len(bands)
     figure = Figure(figsize=(WIDTH, lines * WIDTH / (columns * wide) * 1.16 + 0.2), layout="constrained")
     grid = figure.subplots(lines, columns * wide, squeeze=False)
+    # Of all panels, since the last line may have fewer cutouts than there are columns.
     for axes in grid.flat:
         axes.set_axis_off()
     for number, (cutout, title) in enumerate(zip(cutouts_NBYX, titles, strict=True)):

@@ -45,8 +45,10 @@ def plot_nz(distribution: Distribution, description: NzDescription) -> Figure:
         # Two heights in turn, since neighbouring bins share an edge and their lines would run into one.
         height = -0.035 * highest * (1 + number % 2)
         axes.plot([max(low, edges[0]), min(high, edges[-1])], [height, height], color=colour, linewidth=2.2)
+    # Stacked p(z) has tails over the whole grid, which would leave most of the panel empty.
     seen = np.flatnonzero((distribution.nz_BZ[filled] > 0.002 * highest).any(axis=0))
     axes.set_xlim(max(0.0, edges[seen[0]] - 2 * step), edges[seen[-1] + 1] + 2 * step)
+    # With room below 0 for the two rows of ranges.
     axes.set_ylim(-0.1 * highest, 1.08 * highest)
     axes.axhline(0.0, color="black", linewidth=0.6)
     axes.legend(loc="upper right", title=r"bin in $z_\mathrm{phot}$")

@@ -132,8 +132,10 @@ def plot_residual_histogram(samples: Sequence[Sample]) -> Figure:
     core.set_ylabel("probability density")
     # Room for one line of the legend an estimator.
     core.set_ylim(0, core.get_ylim()[1] * (1.0 + 0.09 * len(samples)))
+    # matplotlib warns of a legend without entries.
     if core.patches:
         core.legend(loc="upper left", handlelength=1.4)
+    # The dashed lines have the samples' colours; one grey entry stands for all of them.
     wings.plot([], [], color=GREY, linestyle=(0, (4, 2)), label="Gaussian of the same median and SMAD")
     wings.legend(handles=[wings.lines[-1]], loc="upper left")
     return figure
@@ -242,6 +244,7 @@ def _draw_histogram(axes: Axes, residual: FloatArray, reach: float, number: int,
     # By all galaxies, not by those within the frame: the core would else look taller, the more outliers there are.
     density = np.histogram(residual, edges)[0] / residual.size / np.diff(edges)
     axes.stairs(density, edges, color=colour, linewidth=1.3, label=label)
+    # The first alone, since areas that lie over each other hide what is beneath.
     if number == 0:
         axes.stairs(density, edges, color=colour, alpha=0.15, fill=True)
     # A SMAD of 0, as of equal estimates, has no Gaussian to be drawn.
@@ -264,6 +267,7 @@ def _shared_count(points: Sequence[tuple[FloatArray, FloatArray]], limits: tuple
 def _make_columns(columns: int, *, heights: tuple[float, ...]) -> tuple[Figure, list[list[Axes]], Axes]:
     """Panels of fixed size in inches, so that square ones are square, and a slim one for the colour scale."""
     columns = max(1, columns)
+    # Of more than three the figure grows instead of the panels shrinking until nothing can be read.
     width = min(3.4, (WIDTH - 1.15) / columns) if columns <= 3 else 2.1
     if len(heights) == 1:
         panels = [min(heights[0], 0.85 * width + 0.4)]

@@ -64,6 +64,7 @@ def plot_distance_cut(cuts: Mapping[str, Sequence[DistanceCut]]) -> Figure:
                 label=estimator,
             )
         axes.set(xlabel="kept, nearest to the training sample first [%]", ylabel=label)
+        # From 0, or a gain of a few percent would fill the panel.
         axes.set_ylim(bottom=0)
         # From all galaxies on the left to the strictest cut on the right.
         axes.invert_xaxis()
@@ -72,6 +73,7 @@ def plot_distance_cut(cuts: Mapping[str, Sequence[DistanceCut]]) -> Figure:
 
 
 def _draw_means(axes: Axes, values: FloatArray, means: TileMeans, colour: str) -> None:
+    # A tile without an image has no conditions, and one without a test galaxy no mean difference.
     used = np.isfinite(values) & np.isfinite(means.mean)
     x, drawn = values[used], TileMeans(means.count[used], means.mean[used], means.error[used])
     if x.size == 0:

@@ -153,6 +153,7 @@ def compute_running(x: FloatArray, y: FloatArray, *, windows: int = 24) -> Runni
     # A few extreme values would else leave most windows empty.
     low, high = np.percentile(x, [0.5, 99.5])
     # `searchsorted` puts a value on the last edge beyond it.
+    # A dozen galaxies a window on average, somewhat more than the least that is drawn.
     edges = np.linspace(low, high + 1e-9, max(1, min(windows, x.size // 12)) + 1)
     index = np.searchsorted(edges, x, side="right") - 1
     groups = [np.flatnonzero(index == i) for i in range(len(edges) - 1)]
@@ -198,6 +199,8 @@ def draw_density(axes: Axes, x: FloatArray, y: FloatArray, *, most: float, cells
     if most == 0:
         # The fewer the points the larger, so that 20 are seen and 2,000 do not run together.
         size = float(np.clip(75.0 / max(1, x.size) ** 0.5, 2.8, 5.5))
+        # Rasterized, as the hexagons below: thousands of them as vectors make PDF files that viewers take seconds to
+        # draw.
         axes.plot(x, y, ".", color="#2C7FB8", markersize=size, alpha=0.6, markeredgewidth=0, rasterized=True)
         return None
     inside = (x >= x0) & (x <= x1) & (y >= y0) & (y <= y1)
@@ -258,6 +261,7 @@ def count_most(x: FloatArray, y: FloatArray, limits: tuple[float, float, float, 
     if x.size < _POINTS_BELOW:
         return 0.0
     x0, x1, y0, y1 = limits
+    # In squares, since matplotlib counts hexagons only as it draws them: the end of a scale need not be exact.
     counts, _, _ = np.histogram2d(x, y, bins=(cells, cells), range=((x0, x1), (y0, y1)))
     # A scale of less than a decade would make single galaxies look like structure.
     return max(10.0, float(counts.max()))

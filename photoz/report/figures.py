@@ -26,6 +26,7 @@ from photoz.plots import (
 from photoz.plots.style import Z_PHOT, Z_SPEC
 
 Histories = Mapping[str, Sequence[Mapping[str, Any]]]
+# With a fourth, panels would be less than two inches wide.
 _COLUMNS = 3  # estimators side by side in a figure
 
 

@@ -57,6 +57,7 @@ def write_nz(folder: str, distribution: Distribution, description: NzDescription
     ]
     # In the table itself, so that an n(z) which is passed on still says what it is of.
     metadata = {METADATA: json.dumps(asdict(description)).encode()}
+    # Cast, as NumPy numbers the bins in 64 bits and the table's schema in 32.
     arrays = [pa.array(values).cast(field.type) for values, field in zip(columns, schema, strict=True)]
     table = join(folder, "nz.parquet")
     with open_atomic(table) as file:

@@ -95,6 +95,7 @@ def _make_trend_row(name: str, redshift: Trend, difference: Trend) -> tuple[str,
 
 
 def _format_slope(trend: Trend) -> str:
+    # Too few tiles for a jackknife: without its error a slope would pass for a finding.
     if not math.isfinite(trend.error):
         return "–"
     # Two digits of the error, as everywhere in the report.

@@ -9,6 +9,7 @@ from photoz.metrics import STATISTICS, Measurement
 from photoz.report.tables import list_rows
 from photoz.settings.run import Run
 
+# Those of the page's table of cuts (`photoz.report.selection`), so that both tell the same.
 _OF_CUTS = ("smad", "outlier_fraction_005", "bias_mean")
 
 
@@ -77,6 +78,7 @@ def _summarize_selection(each: Systematics) -> dict[str, object]:
         },
         "chi_square_of_bias": {"value": _finite(each.uniformity[0]), "degrees_of_freedom": each.uniformity[1]},
         "training_distance_cuts": [_summarize_cut(cut) for cut in each.cuts],
+        # Or a condition that is not among the trends could be unknown as well as the same in all tiles.
         "absent": list(each.conditions.absent),
     }
 

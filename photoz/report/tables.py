@@ -84,6 +84,7 @@ def format_table(accuracy: Accuracy) -> str:
     ]
     text.insert(1, "-" * len(text[0]))
     for label, difference in accuracy.differences.items():
+        # Under a name that begins with "bias", by which a difference gets its sign.
         shown = format_measurement("bias_smad", difference["smad"])
         text.append(f"SMAD of {results[0].label} minus that of {label}, same galaxies: {shown}")
     return "\n".join(line.rstrip() for line in text)
@@ -147,6 +148,7 @@ def _count_digits(value: float, error: float) -> int:
     scale = error if math.isfinite(error) and error > 0 else abs(value) / 100
     if scale == 0:
         return 2
+    # At most eight: estimates that are all but exact have errors of a long row of zeros.
     return min(8, max(0, 1 - math.floor(math.log10(scale))))
 
 

@@ -49,6 +49,7 @@ def measure_sources(recipe: Recipe, centre: Centre, sources: Sources, scene: Sou
     dict of str to ndarray, each of length N
         Columns of the catalogue.
     """
+    # One stream for all columns, drawn in this order: a draw more changes every column after it.
     rng = make_rng(recipe.seed, centre, "photometry")
     columns = _measure_positions(recipe, centre, rng, sources)
     sizes = measure_sizes(recipe, centre, rng, sources)
@@ -58,6 +59,7 @@ def measure_sources(recipe: Recipe, centre: Centre, sources: Sources, scene: Sou
     columns |= _flag_haloes(recipe.survey.bands, centre, sources, scene)
     extinction_NB = compute_extinction(columns["RAJ2000"], columns["DECJ2000"], recipe.survey.bands)
     missing_NB = find_unobserved(recipe, centre, columns["Xpos"].astype(np.float64))
+    # Of the bands that were not observed, too, so that the number of draws does not depend on the strip.
     failed_NB = rng.random(missing_NB.shape) < recipe.simulation.failed_fraction
     columns |= _describe_gaap(recipe.survey, fluxes, extinction_NB, missing_NB=missing_NB, failed_NB=failed_NB)
     return columns

@@ -120,6 +120,7 @@ def make_header(recipe: Recipe, centre: Centre, image: BandImage) -> fits.Header
         # forbids it beside CD.
         header.rename_keyword(old, new)
     header["CD1_2"], header["CD2_1"] = 0.0, 0.0
+    # No date, by which one seed would give other bytes each day; of the poles the projection's own defaults hold.
     for unwanted in ("CDELT1", "CDELT2", "LATPOLE", "LONPOLE", "MJDREF", "DATE", "DATE-OBS", "MJD-OBS"):
         header.remove(unwanted, ignore_missing=True)
     cards: dict[str, Card] = {
@@ -163,6 +164,7 @@ def write_image(location: str, data: npt.NDArray[Any], header: fits.Header, *, c
     """
     if not compress:
         return write_fits(location, [fits.PrimaryHDU(data, header)])
+    # A packed image is a table, which cannot be the first unit of a file.
     return write_fits(f"{location}.fz", [fits.PrimaryHDU(), _compress(data, header)])
 
 

@@ -24,12 +24,14 @@ from photoz.survey.settings import Survey
 
 Centre = tuple[float, float]
 
+# A new one takes the next number: another number for an old one would make another sky of every seed.
 STREAMS = {"bright": 0, "faint": 1, "stars": 2, "photometry": 3, "psf": 4, "noise": 5, "spectra": 6}
 """Numbers of the independent random streams of a tile."""
 
 BRIGHT_LIMIT, FAINT_LIMIT = 20.0, 23.0
 """[mag(AB)] total, dereddened r."""
 _BRIGHTEST_GALAXY = 15.5  # the 1 % that are brighter would lie over a good part of such a dense sky
+# As far as the library's grid reaches (`photoz.simulate.seds.HIGHEST_REDSHIFT`).
 _FAINT_REDSHIFT = 1.2
 
 # A_b / E(B-V) for R_V = 3.1: Schlafly & Finkbeiner 2011, ApJ 737, 103, table 6 (SDSS u g r i z, LSST y, 2MASS J H Ks).

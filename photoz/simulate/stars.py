@@ -55,6 +55,7 @@ def draw_stars(rng: np.random.Generator, number: int, bands: Sequence[str]) -> F
     span = np.exp(steepness * (FAINTEST - BRIGHTEST)) - 1
     # The inverse of the cumulative counts, so that one uniform number gives one star.
     r = BRIGHTEST + np.log1p(rng.random(number) * span) / steepness
+    # By trapezoids, without their common width: the draw is scaled by the last value.
     cumulative = np.concatenate([[0.0], np.cumsum(_LOCUS[:-1, 8] + _LOCUS[1:, 8])])
     g_i = np.interp(rng.random(number) * cumulative[-1], cumulative, _LOCUS[:, 0])
     u_g, g_r, r_i, i_z, z_j, j_h, h_k = (np.interp(g_i, _LOCUS[:, 0], column) for column in _LOCUS.T[1:8])

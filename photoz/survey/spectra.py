@@ -86,6 +86,7 @@ def _select_reliable(table: FitsTable, match: Crossmatch) -> npt.NDArray[np.bool
     keep = np.isfinite(columns[match.ra]) & np.isfinite(columns[match.dec]) & np.isfinite(columns[match.redshift])
     # The lower limit of the redshift leaves out stars, which have redshifts near 0 of good quality.
     keep &= (columns[match.quality] >= match.min_quality) & (columns[match.redshift] > match.min_redshift)
+    # 0 marks the one row of an object that is to be used, as in GAMA's table.
     if match.duplicate:
         keep &= columns[match.duplicate].astype(np.int64) == 0
     return np.asarray(keep)

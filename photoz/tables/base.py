@@ -139,6 +139,7 @@ class Table:
     def _find(self, name: str) -> pa.Field:
         places = self.schema.get_all_field_indices(name)
         if not places:
+            # Three at most: tables have hundreds of columns, of which one band's resemble another's.
             near = ", ".join(get_close_matches(name, self.schema.names, 3, 0.6)) or "none"
             raise TableError(f"{self.location} has no column {name!r}; nearest: {near}")
         # Which of them is meant nobody can tell; a table that has such a pair is read all the same while neither is

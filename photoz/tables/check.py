@@ -95,10 +95,12 @@ def check_columns(
         It has no rows, or identifiers that are none or that several rows have.
     """
     choice = choose_columns(survey, table.schema.names, bands, table=table.location)
+    # By the schema first, which costs no request: rows are read only where names, types and units fit.
     _require(choice, need, table)
     _check_types(table, choice)
     _check_units(table, choice)
     sample = list(_sample(table, survey, bands, rows))
+    # Over all parts of the sample, since one part's corner of the sky may lack a band that the others have.
     counts: Counter[str] = Counter()
     for found in sample:
         counts.update(found.counts)
@@ -122,9 +124,11 @@ def _require(choice: Choice, need: Sequence[Role], table: Table) -> None:
 def _check_types(table: Table, choice: Choice) -> None:
     wrong = []
     for column, setting in choice.columns.items():
+        # Asked apart, since `select` refuses what is nested without the setting that named it.
         kind = table.select([column]).field(column).type if not _is_nested(table, column) else None
         if kind is None:
             wrong.append(f"{column} ({setting}) is nested, and one value a row is wanted")
+        # A column that has no value at all has no type, and can be of numbers as well as of anything else.
         elif not _is_number_wanted(setting) or is_number(kind) or pa.types.is_null(kind):
             continue
         elif not (pa.types.is_boolean(kind) and setting == "z_quality"):
@@ -171,12 +175,14 @@ def _check_photometry_units(table: Table, photometry: Photometry, band: str, whe
 
 def _check_unit(table: Table, photometry: Photometry, band: str, column: str, setting: str, power: float) -> None:
     found = _read_unit(table, column)
+    # Many files state no unit, or none that means anything, of fluxes and of magnitudes alike.
     if found is None or found == units.dimensionless_unscaled:
         return
     place = f"{table.location}: column {column} ({setting}) is in {read_unit(table.schema.field(column))!r}"
     if photometry.kind != "flux":
         if not _is_magnitude(found if power == 1 else found ** (1 / power)):
             raise ConfigError(f"{place}, and magnitudes are wanted: set kind = 'flux' and its unit, or another column")
+        # Of the systems only AB has a unit of its own; magnitudes on any other are plain mag.
         if photometry.unit == "Vega" and "AB" in str(found):
             raise ConfigError(f"{place}, and unit = 'Vega' says otherwise: set unit = 'AB', or name another column")
         return
@@ -211,6 +217,7 @@ def _is_magnitude(unit: units.UnitBase) -> bool:
 
 def _find_factor(unit: units.UnitBase) -> float | None:
     """Return how many nJy one of a unit is; None where it is no flux density."""
+    # One after the other, since to astropy a maggy is no number of Jy.
     for known, factor in ((units.nJy, 1.0), (units.Unit("mgy"), MAGGY)):
         if unit.is_equivalent(known):
             return float(unit.to(known)) * factor
@@ -222,6 +229,7 @@ def _check_angle(table: Table, survey: TableSurvey, column: str) -> None:
     if found is None:
         return
     stated = read_unit(table.schema.field(column))
+    # Files write h, a unit of time to astropy; of a right ascension it can be nothing but an angle.
     hours = column == survey.ra and found in (units.hourangle, units.hour)
     if not hours and not found.is_equivalent(units.deg):
         raise ConfigError(f"{table.location}: column {column} is in {stated!r}, which is no angle: name another column")
@@ -238,6 +246,7 @@ def _check_angle(table: Table, survey: TableSurvey, column: str) -> None:
 
 def _sample(table: Table, survey: TableSurvey, bands: Sequence[str] | None, rows: int) -> Iterator[Converted]:
     places = np.unique(np.linspace(0, len(table.parts) - 1, min(_SAMPLED_PARTS, len(table.parts))).round().astype(int))
+    # The size of a batch, of which the first that has rows is the part's share of the sample.
     each = max(rows // max(len(places), 1), 1)
     for place in places:
         # Rows of a part that the cuts leave none of say nothing: the next batch may.
@@ -264,6 +273,7 @@ def _check_bands(table: Table, choice: Choice, sample: list[Converted], counts: 
             _refuse_scale(table, choice, band)
         if not np.isfinite(flux_N).any():
             empty.append(band)
+        # A warning and no error: a sample of bright stars, or of very deep fields, is odd and may be meant.
         elif median is not None and not _USUAL[0] <= median <= _USUAL[1]:
             warnings.append(
                 f"{table.location}: the median magnitude of band {band} is {median:.1f}: is its unit right?"

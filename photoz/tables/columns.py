@@ -111,6 +111,7 @@ def _find_bands(photometry: Photometry, names: list[str], survey: TableSurvey) -
     found = [match["band"] for name in names if name not in total and (match := re.fullmatch(pattern, name))]
     # flux_radius is no band's flux: it has no error beside it.
     with_errors = [band for band in found if find_column(photometry.error, band, photometry.errors) in names]
+    # Where none has an error the table may simply have no errors, which a survey may allow.
     found = with_errors or found
     # One band of unknown wavelength has no place among the others: the table's own order is the better guess then.
     known = all(band in _WAVELENGTHS for band in found)
@@ -130,6 +131,7 @@ def _drop_absent(survey: TableSurvey, names: set[str]) -> TableSurvey:
             survey = _drop_errors(survey, names)
         elif role == "carry":
             survey = msgspec.structs.replace(survey, carry=tuple(name for name in survey.carry if name in names))
+        # By `_list_all` and not `_list_columns`: a column that serves twice must be seen under each of its settings.
         elif names.isdisjoint(column for column, setting in _list_all(survey) if setting.startswith(_SETTINGS[role])):
             survey = msgspec.structs.replace(survey, **without[role])
     return survey

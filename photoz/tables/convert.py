@@ -89,6 +89,7 @@ def read_sources(
         As `convert`, `Table.read` and `choose_columns`.
     """
     choice = choose_columns(survey, table.schema.names, bands, table=table.location)
+    # Over the part and no farther: other parts are read by other workers.
     seen = _Seen()
     for batch in table.read(part, list(choice.columns), rows):
         found = _convert(pa.Table.from_batches([batch]), choice, positions)
@@ -153,6 +154,7 @@ def _convert(table: pa.Table, choice: Choice, positions: bool) -> Converted:
     if positions and not survey.ra:
         raise ConfigError(f"survey {survey.name!r} names no position, which is wanted: set survey.ra and survey.dec")
     table = _combine(table)
+    # Cuts first: of what a survey throws away neither identifier nor position need make sense.
     table = _keep(table, _apply_cuts(table, survey), "cut", counts)
     object_id = join_identifiers([(name, _column(table, name)) for name in survey.identifiers])
     named_N = np.asarray(pc.is_valid(object_id))
@@ -191,12 +193,14 @@ def _combine(table: pa.Table) -> pa.Table:
 
 def _column(table: pa.Table, name: str) -> pa.Array:
     column = table.column(name)
+    # A table without rows may have no chunk at all.
     return column.chunk(0) if column.num_chunks else pa.array([], column.type)
 
 
 def _keep(table: pa.Table, rows_N: Mask, reason: str, counts: Counter[str]) -> pa.Table:
     lost = int((~rows_N).sum())
     counts[reason] += lost
+    # Combined anew: a filter may leave several chunks, and `_column` takes the first for all.
     return _combine(table.filter(pa.array(rows_N))) if lost else table
 
 
@@ -234,6 +238,7 @@ def _read_positions(table: pa.Table, survey: TableSurvey) -> tuple[Array, Array,
 
 
 def _find_angle_unit(table: pa.Table, survey: TableSurvey, name: str) -> str:
+    # Of right ascension alone: declination beside it is in degrees, whatever the file calls it.
     if survey.position_unit == "hourangle":
         return "hourangle" if name == survey.ra else "deg"
     return survey.position_unit or read_unit(table.schema.field(name))
@@ -317,6 +322,7 @@ def _make_redshifts(
     if survey.z_quality:
         good_N = read(survey.z_quality) >= survey.z_quality_least  # NaN is not
     within_N = (z_N >= survey.z_min) & (z_N <= survey.z_max)
+    # Each redshift that is lost counts once, by the first of the three reasons that holds.
     counts["no_redshift"] += int((~known_N).sum())
     counts["low_quality"] += int((known_N & ~good_N).sum())
     counts["redshift_out_of_range"] += int((known_N & good_N & ~within_N).sum())
@@ -338,9 +344,12 @@ class _Seen:
 
     def count(self, identifiers: pa.ChunkedArray) -> int:
         texts = identifiers.to_pylist()
+        # Python's own hash, which differs between processes, will do: a part is read by one. Sorted, as `searchsorted`
+        # needs.
         hashes = np.unique(np.fromiter(map(hash, texts), np.int64, len(texts)))
         again = len(texts) - len(hashes)
         for run in self._runs:
+            # What is larger than all of a run is placed behind its end.
             found = run[np.minimum(np.searchsorted(run, hashes), len(run) - 1)] == hashes
             again += int(found.sum())
             hashes = hashes[~found]

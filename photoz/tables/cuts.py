@@ -159,6 +159,7 @@ _ALLOWED = (
 
 def _is_allowed(node: ast.AST) -> bool:
     if isinstance(node, ast.Constant):
+        # None is not among them: compared with it every row would be missing and left out, where `isnull` is meant.
         return isinstance(node.value, bool | int | float | str)
     if isinstance(node, ast.Call):
         known = isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS
@@ -230,6 +231,7 @@ class _Evaluation:
             return value
         if isinstance(node.op, ast.USub):
             return pc.negate(value)
+        # Of conditions ~ is `not`, as people who know NumPy write it.
         return pc.invert(value) if pa.types.is_boolean(value.type) else pc.bit_wise_not(value)
 
     def _visit_binary(self, node: ast.BinOp) -> Any:

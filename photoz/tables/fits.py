@@ -68,6 +68,7 @@ class Unit:
     def is_table(self) -> bool:
         """Whether it is a table, and no image packed into one."""
         kind = str(self.header.get("XTENSION", "")).strip()
+        # A3DTABLE is the name that binary tables had before they were of the standard.
         return kind in ("TABLE", "BINTABLE", "A3DTABLE") and not self.header.get("ZIMAGE", False)
 
 
@@ -143,6 +144,7 @@ def _refuse_damaged(location: str) -> Iterator[None]:
     """Say of a file whose header makes no sense which it is; what else is wrong passes."""
     try:
         yield
+    # A header may lack cards that every table has, or hold text or huge numbers where whole numbers are due.
     except (VerifyError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise TableError(f"{location!r} is damaged: its header makes no sense ({error}); fetch it again") from error
 
@@ -165,6 +167,7 @@ def _walk(file: IO[bytes], location: str) -> Iterator[Unit]:
         if unit.size < 0:
             raise ValueError(f"unit {index} has {unit.size} bytes")
         yield unit
+        # Data fill up their last block, as headers do.
         place = start + -(-unit.size // _BLOCK) * _BLOCK
         index += 1
 
@@ -179,6 +182,7 @@ def _read_header(file: IO[bytes], index: int, location: str) -> tuple[Header, by
             if index:
                 return None
             raise TableError(f"{location!r} is no FITS file: it does not begin with SIMPLE")
+        # The file ends within a header, which is told below like a header that goes on for ever.
         if len(block) < _BLOCK:
             break
         blocks.append(block)

@@ -20,7 +20,9 @@ from photoz.tables.types import make_column
 
 Bytes = npt.NDArray[np.uint8]
 
+# Of P and Q the descriptor that lies in the row: the values themselves lie in the heap.
 _WIDTHS = {"L": 1, "B": 1, "I": 2, "J": 4, "K": 8, "A": 1, "E": 4, "D": 8, "C": 8, "M": 16, "P": 8, "Q": 16}
+# What NumPy reads as it is: the others are text, truth values, pairs or several values.
 _PLAIN = {"B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8"}
 _OFFSETS = {"B": -(2**7), "I": 2**15, "J": 2**31, "K": 2**63}
 """TZERO of integers of the other kind: signed bytes, and unsigned ones of 16, 32 and 64 bits."""

@@ -38,6 +38,7 @@ def find_primary(folder: str) -> str | None:
     collection = join(folder, "collection.properties")
     if exists(collection):
         name = read_properties(collection).get("hats_primary_table_url", "")
+        # A collection may name a table that lies elsewhere.
         primary = name if "://" in name or name.startswith("/") else join(folder, name)
         if not name or _find_properties(primary) is None:
             raise TableError(f"{collection} names the primary table {name!r}, which has no hats.properties: correct it")
@@ -82,6 +83,7 @@ def read_properties(location: str) -> Mapping[str, str]:
     """Read a file of ``key = value`` lines; raises `TableError` where it is damaged."""
     with refuse_unreadable(location), open_file(location) as file:
         lines = file.read().decode().splitlines()
+    # "#" and "!" both begin a comment in Java's properties, whose form this is.
     pairs = (line.partition("=") for line in lines if line.strip() and not line.lstrip().startswith(("#", "!")))
     # Java's escapes, which the convention's files have before colons and equals signs.
     return {key.strip(): re.sub(r"\\(.)", r"\1", value.strip()) for key, _, value in pairs}

@@ -48,6 +48,7 @@ def load_survey(name: str) -> TableSurvey:
             raise ConfigError(f"there is no file {name!r} of a survey: {_list_known()}") from error
         return parse_survey(content, name)
     if name not in list_surveys():
+        # The files' names are lower case, and people write DES and KiDS.
         near = get_close_matches(name.lower(), list_surveys(), 1, 0.5)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ConfigError(f"there is no survey {name!r}: {hint}{_list_known()}")
@@ -108,6 +109,7 @@ def _check_photometry(photometry: Photometry, bands: tuple[str, ...], where: str
     if is_flux == (photometry.unit in _MAGNITUDES):
         units = "nJy, uJy, mJy, Jy, nanomaggy, maggy or counts" if is_flux else "AB or Vega"
         raise ConfigError(f"{where}.unit = {photometry.unit!r} is none of kind {photometry.kind!r}: give {units}")
+    # Limits have no names by band: `find_column` takes them from the pattern alone.
     by_band: tuple[tuple[str, str, dict[str, str]], ...] = (
         ("column", photometry.column, photometry.columns),
         ("error", photometry.error, photometry.errors),

@@ -71,6 +71,7 @@ def find_flux_unit(photometry: Photometry, band: str) -> float:
 
 
 def _measure_fluxes(values_N: Array, stated_N: Array, photometry: Photometry, band: str) -> Fluxes:
+    # On what the file holds, before units and offsets: a sentinel is a number of the file's.
     dark_N = find_sentinels(values_N, photometry.not_detected, magnitudes=False)
     absent_N = np.isnan(values_N) | find_sentinels(values_N, photometry.not_observed, magnitudes=False)
     errors_N, bad_N, blank_N = compute_errors(values_N, stated_N, photometry.error_kind)
@@ -92,6 +93,7 @@ def _measure_magnitudes(
     dark_N = find_sentinels(values_N, photometry.not_detected, magnitudes=True)
     absent_N = np.isnan(values_N) | find_sentinels(values_N, photometry.not_observed, magnitudes=True)
     offset = photometry.ab_offsets.get(band, 0.0)
+    # Sentinels are found by now, and plausible are magnitudes on the AB system: the offset comes between the two.
     magnitudes_N = values_N + offset
     wrong_N = ~is_plausible_magnitude(magnitudes_N) & ~absent_N & ~dark_N
     magnitudes_N = np.where(dark_N | absent_N | wrong_N, np.nan, magnitudes_N)
@@ -106,6 +108,7 @@ def _measure_magnitudes(
     bad_N |= errors_N >= LARGEST_ERROR
     error_N = slope_N * np.where(bad_N, np.nan, errors_N)
     limit_N = stated_N if photometry.limit_in_error else limits_N
+    # With the offset, too: a limit is a magnitude of the same band on the same system.
     known_N = np.full(len(values_N), np.nan) if limit_N is None else _convert_limits(limit_N + offset, photometry)
     flux_N = np.where(dark_N, 0.0, np.where(absent_N, np.nan, flux_N))
     flux_N, error_N = make_fluxes(flux_N, np.where(dark_N, known_N, error_N))
@@ -123,6 +126,7 @@ def _convert(magnitudes_N: Array, photometry: Photometry, band: str) -> tuple[Ar
 def _convert_limits(limits_N: Array, photometry: Photometry) -> Array:
     """Turn limiting magnitudes into flux errors [nJy] of one sigma; NaN where there is none."""
     limits_N = np.where(is_plausible_magnitude(limits_N), limits_N, np.nan)
+    # The second argument, an error, is not used: only the flux of the limit is.
     return convert_magnitudes(limits_N, limits_N)[0] / photometry.limit_sigma
 
 

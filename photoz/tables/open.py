@@ -9,6 +9,7 @@ from photoz.errors import TableError
 from photoz.storage import exists, find_files, find_filesystem, join, list_folder, open_file
 from photoz.tables.base import Reader, Table, open_files, refuse_unreadable
 
+# Enough for an XML declaration and comments before the element VOTABLE.
 _HEAD_BYTES = 4096
 _PARQUET, _FITS, _TEXT, _VOTABLE = "Parquet", "FITS", "CSV", "VOTable"
 _NAMES = {
@@ -86,6 +87,7 @@ def expand_stars(pattern: str) -> list[str]:
     """
     folder, _, names = pattern[: pattern.index("*")].rpartition("/")
     names += pattern[pattern.index("*") :]
+    # Beneath all folders only where a star may stand for one: listing those takes a store many requests.
     nested = "/" in names
     files = [join(folder, name) for name in find_files(folder, names)] if nested else list_folder(folder, names)
     if not files:

@@ -11,6 +11,7 @@ import msgspec
 from photoz.settings.base import Settings
 
 Unit = Literal["AB", "Vega", "nJy", "uJy", "mJy", "Jy", "nanomaggy", "maggy", "counts"]
+# What a survey may call optional and a caller may need; `columns` and `check` have a line for each.
 Role = Literal["position", "errors", "total", "tile", "z_spec", "carry"]
 
 
@@ -82,6 +83,7 @@ class TableSurvey(Settings, frozen=True, kw_only=True):
     """A column, or several that are joined by "-"."""
     duplicates: Literal["refuse", "keep"] = "refuse"
     """What happens with rows whose identifier another row has: kept, they are counted."""
+    # Optional, since redshifts can be estimated from fluxes without a place on the sky.
     ra: str = ""
     dec: str = ""
     position_unit: Literal["", "deg", "hourangle", "rad"] = ""
@@ -92,6 +94,7 @@ class TableSurvey(Settings, frozen=True, kw_only=True):
     extinction: Extinction = Extinction()
     total: Photometry | None = None
     """Total magnitude (``mag_auto``) of the band ``total_band``."""
+    # KiDS's MAG_AUTO, and GAMA's selection, are of r.
     total_band: str = "r"
     tile: str = ""
     """Column with the name of the tile whose images hold the source."""

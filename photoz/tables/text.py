@@ -129,6 +129,7 @@ def read_layout(head: bytes, location: str) -> Layout:
         return _read_ecsv_layout(lines, comments, location)
     first = lines[comments] if comments < len(lines) else ""
     above = next((line for line in reversed(lines[:comments]) if line.strip()), "")
+    # A file without rows may have its names in a comment alone.
     delimiter = _choose_delimiter(first or above)
     names = _split(first, delimiter)
     if not first or any(_is_number(name) for name in names):
@@ -280,6 +281,7 @@ def _read_column(array: pa.Array, wanted: pa.Field, location: str) -> pa.Array:
     if pa.types.is_string(wanted.type):
         # Nothing between two delimiters is nothing; all else is text.
         return pc.if_else(pc.equal(array, ""), pa.scalar(None, pa.string()), array)
+    # Arrow has read it as the schema's type by then.
     if not pa.types.is_integer(wanted.type):
         return array
     values = _remove_no_values(array)

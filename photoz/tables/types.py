@@ -125,6 +125,7 @@ def unify_types(left: pa.DataType, right: pa.DataType) -> pa.DataType | None:
         return right
     if types.is_integer(left) and types.is_integer(right):
         return _unify_integers(left, right)
+    # Of a column that has fractions anywhere nobody needs 64 exact bits: identifiers are whole in every file.
     if is_number(left) and is_number(right):
         return pa.float64()
     # Numbers beside text are identifiers, of which some files have digits alone; their digits are the text.

@@ -217,6 +217,7 @@ class Tile:
         fs, root = find_filesystem(self.location)
         for row in range(y0 // rows, (y1 - 1) // rows + 1):
             for column in range(x0 // columns, (x1 - 1) // columns + 1):
+                # 0, since a shard holds all bands (`TileWriter`).
                 key = image.metadata.encode_chunk_key((0, row, column))
                 if not fs.exists(f"{root}/image/{key}"):
                     raise TileError(
@@ -255,6 +256,7 @@ def open_tile(tiles: str, name: str) -> Tile:
             )
         header = fits.Header.fromstring(str(attributes["wcs"]), sep="\n")
         with warnings.catch_warnings():
+            # astropy tells of every card that it puts right, and each worker opens each of its tiles.
             warnings.simplefilter("ignore", FITSFixedWarning)
             wcs = WCS(header, naxis=2)
         arrays = {key: ChunkedArray.parse(key, each) for key, each in zip(_OUTSIDE, metadata[1:], strict=True)}

@@ -16,6 +16,7 @@ from photoz.storage import find_filesystem, is_store_trouble, open_file
 BLOCK_BYTES = 16 * 2**20
 """Bytes read at a time where no array shape dictates it."""
 # What astropy and its decompressor raise on bytes that are not the FITS file they claim to be.
+# MemoryError, since a damaged header may promise more than any machine has.
 FITS_ERRORS = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, MemoryError, RuntimeError, VerifyError)
 # As the stores' clients name them. "created" is last: of a local file on Linux fsspec gives the time of the last
 # change of its inode there, which a chmod or a new name alters, too.

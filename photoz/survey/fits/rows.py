@@ -15,6 +15,7 @@ from photoz.survey.fits.checksums import FileDigest
 from photoz.survey.fits.file import open_bytes, parse_fits, read_exactly, refuse_damaged
 from photoz.survey.fits.image import ImageInfo
 
+# By BITPIX. FITS is big-endian and knows no other numbers in images.
 _DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 

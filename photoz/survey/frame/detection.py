@@ -116,6 +116,8 @@ def find_sources(image: SkyImage, *, threshold: float, min_pixels: int) -> Detec
     """
     sep = load_sep()
     sep.set_extract_pixstack(max(300_000, image.pixels.size // 2))  # a whole frame can lie above a low threshold
+    # With the map of segments, by which `measure_total` leaves neighbours out and `measure_empty_noise` finds empty
+    # sky.
     objects, segments = sep.extract(
         image.pixels, threshold, err=image.noise, mask=image.bad, minarea=min_pixels, segmentation_map=True
     )

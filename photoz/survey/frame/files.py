@@ -67,6 +67,7 @@ def resample_image(image: npt.NDArray[Any], zoom: float) -> Image:
     >>> finer.shape, round(float(np.nansum(finer) / star.sum()), 3)
     ((68, 68), 1.0)
     """
+    # At the survey's own scale no pixel is changed, not even by rounding.
     if zoom == 1:
         return np.asarray(image, np.float32)
     bad = ~np.isfinite(image)
@@ -124,6 +125,7 @@ def _write_fits(location: str, hdus: Sequence[Any]) -> str:
     for hdu in hdus:
         hdu.add_checksum()
     buffer = io.BytesIO()
+    # A card that is against the standard ends the run here, and is not mended by astropy without a word.
     fits.HDUList(list(hdus)).writeto(buffer, output_verify="exception")
     with open_atomic(location) as file:
         file.write(buffer.getbuffer())

@@ -212,6 +212,7 @@ def fill_name(pattern: str, centre: tuple[float, float], band: str = "") -> str:
 def _check_settings(frame: Frame, survey: Survey) -> None:
     if not frame.folder:
         raise ConfigError("frame.folder is not set: give the folder of the frame's images")
+    # 0 is the default, as without a WCS nothing tells it.
     if frame.pixel_scale <= 0:
         raise ConfigError(f"frame.pixel_scale = {frame.pixel_scale} arcsec: give that of the frame's images")
     # A misspelt band would leave its zero point unused without a word.
