@@ -100,6 +100,7 @@ def start_head(*, cpus: int | None = None, options: Sequence[str] = ()) -> Itera
         command += ["--disable-usage-stats", "--node-ip-address", "127.0.0.1", "--dashboard-host", "127.0.0.1"]
         command += [f"--{name}={port}" for name, port in ports.items()]
         command += [f"--num-cpus={cpus}"] if cpus else []
+        # The caller's options last, so that they count where both say something.
         with _run_in_background([*command, *options], head.environment) as (process, log):
             _wait_until_up(head, process, log)
             yield head
@@ -133,6 +134,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 def _wait_until_up(head: Head, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + _SECONDS_TO_START
+    # A head that has ended will not answer, and its log says why.
     while time.monotonic() < deadline and process.poll() is None:
         if _answers(f"{head.api_address}/api/jobs/") and _has_node(head):
             return

@@ -95,6 +95,7 @@ def read_status(locations: Locations) -> RunStatus:
     """
     location = locations.catalogue
     owner = read_run_file(location, "owner.json")
+    # The first file that a run writes into its output (`cluster.ledger.check_output`).
     if not owner:
         raise CatalogueError(f"no run has begun at {location!r}: set locations.catalogue, or start jobs/infer_dr4.py")
     holder = find_holder(locate_in_run(location))  # first, since it may watch for a while

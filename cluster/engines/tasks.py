@@ -53,6 +53,7 @@ def run_tasks(
     counts = Counter[str]() if again is None else again
 
     def run_pass(remaining: Sequence[Task], number: int) -> Iterator[Outcome[Result, Task]]:
+        # Passes count from 1, so that this is the one after all retries.
         final = number > retries
         # The last time any error ends the run: results that lack one would look like all of them.
         fatal = (Exception,) if final else (PhotozError,)

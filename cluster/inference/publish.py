@@ -154,6 +154,7 @@ def sum_up_records(location: str, partitions: Sequence[Partition]) -> Done:
                 sums["estimated"] += record.estimated
                 flags.update(record.flags)
                 failures += [asdict(record.partition) | problem for problem in record.problems]
+            # Counted and let go with their group: the file has them all.
             sums["failures"] += len(failures)
             writer.write_table(pa.Table.from_pylist(failures, schema=_FAILURES))
     return Done(tuple(partitions), tuple(rows), tuple(checksums), sums["estimated"], dict(flags), sums["failures"])
@@ -198,6 +199,7 @@ def publish(plan: Plan, done: Done, engine: Engine) -> None:
     remove(join(location, MARGIN))
     if margin:
         write_margin(config, done.partitions, engine)
+    # When the margin lies there, whose files are among those that are summed.
     files = compute_checksums(engine, location, _list_published(location))
     # The seal before what makes the folder open. A crash in between leaves a catalogue that is completed again; the
     # other order would leave one that is open, and that nothing tells to be whole.

@@ -172,6 +172,7 @@ def estimate_all(run: Inference, partitions: list[Partition]) -> None:
         now = replace(plan, give_up=number > retries, attempt=number, retried=telemetry.retried)
         return estimate_partitions(now, remaining, run.engine)
 
+    # Before the first pass, or the gauge of what remains would say 0 while the first partitions are done.
     telemetry.expect(len(partitions))
     # By partition, which is small: a record holds all that was set aside.
     done = set()

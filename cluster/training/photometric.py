@@ -64,6 +64,7 @@ def train_photometric(config: Config) -> str:
     location = join(config.locations.models, config.training.estimator)
     set_hash = compute_set_hash(config.locations.training)
     key = compute_photometric_key(config.training, config.survey.bands, seed=config.run.seed, set_hash=set_hash)
+    # Asked before the engine joins its cluster, which takes longer than the answer.
     if is_trained(location, key, overwrite=config.training.overwrite):
         logger.info("%s is trained already with these settings on this training set", location)
         return location

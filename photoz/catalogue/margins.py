@@ -89,6 +89,7 @@ def _find_near(
     chosen = {pixel: np.flatnonzero(np.isin(small_N, ring)) for pixel, ring in rings.items()}
     if not any(map(len, chosen.values())):
         return []
+    # Whole only now, of the few partitions that have rows to give away.
     rows = read_partition(primary, partition)
     return [(pixel, rows.take(pa.array(places))) for pixel, places in chosen.items() if len(places)]
 

@@ -40,6 +40,7 @@ def compute_ring(partition: Partition, margin_order: int) -> IntArray:
             "is smaller: lower sources.margin_arcsec, or raise sources.rows_per_partition and partition the sources "
             "again"
         )
+    # By hats itself, so that a margin is what its readers take for one.
     ring = get_margin(partition.order, partition.pixel, margin_order - partition.order)
     return np.unique(np.asarray(ring, dtype=np.int64))
 

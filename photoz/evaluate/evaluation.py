@@ -77,6 +77,7 @@ def evaluate_catalogues(config: Config) -> Accuracy:
         A catalogue holds none of the test galaxies.
     """
     training, settings = config.locations.training, config.evaluation
+    # Read once, as figures of two catalogues can be compared only where they are of the same galaxies.
     galaxies = read_test_galaxies(
         training, bands=config.survey.bands, colour=settings.colour, crossmatch=config.crossmatch
     )

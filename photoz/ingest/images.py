@@ -137,6 +137,7 @@ def ingest_images(tile: TileFiles, survey: Survey, layout: Tiles, *, store: str,
         # be replaced.
         invalidate_tile(store, tile.name)
         raise
+    # From the stamps, which were taken before: files are not asked for once more.
     sizes = (file.size for kind in key.sources.values() for file in kind.values())
     return PartOutcome("done", bytes_read=sum(sizes))
 

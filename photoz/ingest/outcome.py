@@ -56,6 +56,7 @@ class TileOutcome:
     def status(self) -> Status:
         """The worse of the parts' statuses: "done" when one part was done and the other skipped."""
         found = {part.status for part in self.parts.values()}
+        # A tile has a part at least: the catalogue's, even where the disk was full.
         return next(status for status in _WORST_FIRST if status in found)
 
     @property

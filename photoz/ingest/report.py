@@ -91,6 +91,7 @@ def report_ingest(
         # Once more at the end, though each was warned of: among a thousand tiles' lines nobody sees them.
         if tile.status == "failed":
             logger.error("failed: %s: %s", tile.tile, tile.problem)
+    # Told in the log as well as by the exit status, which says nothing of what to do.
     below = summary.completeness < min_completeness
     if below:
         logger.error(

@@ -190,6 +190,7 @@ def compute_paired_difference(
     -0.025
     """
     spec = np.asarray(z_spec, dtype=np.float64)
+    # Both against the same redshifts, so that one mask below holds for all three.
     (one, _), (two, _) = _align(first, spec), _align(second, spec)
     used = np.isfinite(one) & np.isfinite(two) & np.isfinite(spec)
     one, two, spec = one[used], two[used], spec[used]

@@ -130,6 +130,7 @@ def format_nz(description: NzDescription) -> str:
     for each in description.bins:
         mean = "no galaxies" if each.mean_z is None else f"mean z {each.mean_z:.4f}"
         error = "" if each.mean_z_err is None else f" ± {each.mean_z_err:.4f}"
+        # Four digits, to which edges of equally full bins are found (`photoz.nz.distribution.FINE_STEP`).
         limits = f"{each.z_phot_low:.4f} to {each.z_phot_high:.4f}"
         lines.append(f"bin {each.tomographic_bin}: z_phot {limits}, {each.galaxies:,} galaxies, {mean}{error}")
     return "\n".join(lines)

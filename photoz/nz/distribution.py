@@ -101,6 +101,7 @@ def draw_bootstrap_weights(object_ids: Sequence[str], *, seed: int, resamples: i
     Poisson frequencies. Steele, Lea & Flood 2014, OOPSLA: SplitMix64, which makes the numbers from an object's hash.
     """
     # "nz" keeps these numbers apart from others that may be made of the same seed and identifier.
+    # Eight bytes are what SplitMix64 begins with.
     digests = [hashlib.blake2b(f"{seed}:nz:{name}".encode(), digest_size=8).digest() for name in object_ids]
     # Little-endian whatever the machine's own order, or another machine would draw other samples.
     start_N1 = np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)[:, None]

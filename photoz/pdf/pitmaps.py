@@ -145,6 +145,7 @@ def _compute_density(theta_NL: Floats, modes_GL: Floats) -> Floats:
 
 def _place_nodes(values_N: Floats) -> Floats:
     known_N = values_N[np.isfinite(values_N)]
+    # No galaxy has the coordinate, and so none will ask for these: they only have to rise.
     if not len(known_N):
         return np.arange(_NODES, dtype=np.float64)
     nodes_M: Floats = np.quantile(known_N, _NODE_SHARES) + 1e-6 * np.arange(_NODES)  # apart, if all are alike
@@ -197,6 +198,7 @@ def _compute_moments(theta_NL: Floats) -> tuple[Floats, Floats]:
     """Compute the mean and covariance of the modes in the densities of these coefficients."""
     modes_GL, weights_G = _prepare_quadrature()
     density_NG = _compute_density(theta_NL, modes_GL) * weights_G
+    # Of the weights' scale, which add up to 2, and of the unit of each row's density nothing is left.
     density_NG /= density_NG.sum(axis=1, keepdims=True)
     mean_NL = density_NG @ modes_GL
     squares_GLL = modes_GL[:, :, None] * modes_GL[:, None, :]

@@ -89,6 +89,7 @@ def plot_cutouts(
         Cutouts beside each other.
     """
     lines, wide = -(-len(cutouts_NBYX) // columns), len(bands)
+    # Panels are square, and each has a title of a sixth of its height above it.
     figure = Figure(figsize=(WIDTH, lines * WIDTH / (columns * wide) * 1.16 + 0.2), layout="constrained")
     grid = figure.subplots(lines, columns * wide, squeeze=False)
     # Of all panels, since the last line may have fewer cutouts than there are columns.

@@ -32,6 +32,7 @@ def plot_conditions(conditions: Mapping[str, FloatArray], redshift: TileMeans, d
         Error bars hold the number of galaxies alone. Above 40 tiles, weighted means of groups of equally many tiles.
     """
     figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
+    # At least one column, since matplotlib has no grid of none.
     grid = figure.subplots(2, max(1, len(conditions)), sharex="col", sharey="row", squeeze=False)
     for column, (label, values) in enumerate(conditions.items()):
         for row, means in enumerate((redshift, difference)):

@@ -86,6 +86,7 @@ def label_quantities(colour: tuple[str, str]) -> dict[str, str]:
 def _draw_redshifts(samples: Sequence[Sample]) -> Iterator[Plate]:
     for number, start in enumerate(range(0, len(samples), _COLUMNS)):
         some = samples[start : start + _COLUMNS]
+        # The first has no number: with up to three estimators it is the only one.
         suffix = f"-{number + 1}" if number else ""
         yield Plate(
             f"redshifts{suffix}",

@@ -82,6 +82,7 @@ def _choose_conditions(measured: Systematics, mag_auto_band: str) -> dict[str, F
     shown = {"tile, by name": np.arange(1.0, len(measured.scan.tiles) + 1)}
     # "seeing in r [arcsec]" is one condition in several bands, by the names that `collect_conditions` gives.
     for what in dict.fromkeys(name.split(" in ")[0] for name in measured.trends):
+        # Of what varies: a condition that is the same in all tiles would be a column of points above each other.
         names = [name for name in measured.trends if name.startswith(what)]
         own = [name for name in names if f" in {mag_auto_band} " in name]
         shown[(own or names)[0]] = measured.conditions.values[(own or names)[0]]

@@ -48,6 +48,7 @@ def format_measurement(name: str, measurement: Measurement) -> str:
     >>> format_measurement("smad", Measurement(float("nan"), float("nan")))
     '–'
     """
+    # By names' beginnings here and below: `STATISTICS` names figures so, and has no field for how one is written.
     percent = name.startswith("outlier")
     value, error = (100 * part if percent else part for part in measurement)
     if not math.isfinite(value):

@@ -32,6 +32,7 @@ _APERTURE_RADIUS = 1.0  # arcsec; of the depth
 _SERSIC_TRUNCATION = 8.0  # half-light radii, about where SDSS ends its de Vaucouleurs profiles
 # [mag(AB)/arcsec^2] of the dark sky at Paranal, Patat 2003, A&A 400, 1183 (about; converted to AB).
 _SKY = {"u": 22.5, "g": 22.3, "r": 21.2, "i": 20.0}
+# Two to ten times looser than GalSim's defaults, for speed; the largest FFT is the default's.
 _PARAMETERS = galsim.GSParams(folding_threshold=1e-2, maxk_threshold=5e-3, kvalue_accuracy=1e-4, maximum_fft_size=8192)
 
 

@@ -131,6 +131,7 @@ def load_library(bands: tuple[str, ...], responses: tuple[str, ...]) -> SedLibra
     with np.errstate(divide="ignore"):
         absolute_N3 = -2.5 * np.log10(rest_N3) - modulus_N[:, None]
         observed_N = -2.5 * np.log10(_project_each(corrector.Amatrix(redshift_N)[:, 2:3], coefficients_NT)[:, 0])
+    # One mask over the rows of the package's file, so that `row_N` tells which of them a galaxy is.
     keep = np.isfinite(absolute_N3).all(1) & np.isfinite(observed_N)
     keep &= (petrosian_N < _MAIN_SAMPLE_LIMIT) & (redshift_N > 0.01)
     # From the first step on: at z = 0 the distance modulus is minus infinity.

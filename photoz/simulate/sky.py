@@ -161,6 +161,7 @@ def make_wcs(centre: Centre, pixels: int, pixel_scale: float) -> WCS:
     return wcs
 
 
+# Room for a tile and its eight neighbours, some of which are the next tile's, too.
 @lru_cache(maxsize=16)
 def _make_sources(recipe_key: bytes, centre: Centre) -> Sources:
     recipe = msgspec.json.decode(recipe_key, type=Recipe)

@@ -65,6 +65,7 @@ def observe_spectra(
         "Z": redshift.astype(np.float32),
         "NQ": quality.astype(np.int16),
         "SC": np.where(magnitude[every] < 19.8, 7, 5).astype(np.int16),
+        # KiDS-Bright's bits, `photoz.simulate.survey.MASKED_BITS`: that module imports this one, and not the other way.
         "starmask": ((catalogue["MASK"][every] & 28668) > 0).astype(np.int16),
         "duplicate": np.repeat([0, 1], [len(rows), len(again)]).astype(np.int16),
         "uberclass": np.where(sources.star[every], 2, 1).astype(np.int16),

@@ -102,6 +102,7 @@ def find_tiles(survey: Survey, folder: str, *, weights: bool = False) -> list[Ti
     tiles = [
         _make_tile(survey.tile.format(**place._asdict()), place, templates, files) for place, files in found.items()
     ]
+    # By name, since stores list in orders of their own and `check_survey` looks at the first few.
     return sorted(tiles, key=lambda tile: tile.name)
 
 

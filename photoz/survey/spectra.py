@@ -17,6 +17,7 @@ SPECTROSCOPIC_SCHEMA = pa.schema(
     [
         make_field("ra", pa.float64(), unit="deg", description="right ascension, ICRS"),
         make_field("dec", pa.float64(), unit="deg", description="declination, ICRS"),
+        # float32 tells redshifts apart to 3e-8, far below any spectrograph's error.
         make_field("z_spec", pa.float32(), unit="", description="spectroscopic redshift"),
     ]
 )

@@ -184,6 +184,7 @@ def open_files(location: str, files: Sequence[str], reader: Reader) -> Table:
     # One file that does not tell leaves the number unknown: a sum of the others would pass for that of the table.
     known = [count for count in counts if count is not None]
     schema = unify_schemas((file, each.schema) for file, each in zip(files, found, strict=True))
+    # In the order of the files, so that a table has the same parts whenever it is opened.
     parts = tuple(part for each in found for part in each.parts)
     return Table(location, schema, sum(known) if len(known) == len(counts) else None, parts, reader)
 

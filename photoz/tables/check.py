@@ -33,6 +33,7 @@ _USUAL = (14.0, 28.0)
 """[mag(AB)] Where the median of a survey's galaxies lies."""
 _SAME_FACTOR = 1e-3
 """[relative] 3631 and 3630.78 Jy, both of which are called AB magnitude 0, are one unit."""
+# In the words of the remedy: whoever asked for it sees a setting, not the name of a role.
 _NEEDS: dict[Role, tuple[str, str]] = {
     "position": ("ra", "position is there: set survey.ra and survey.dec to their columns"),
     "z_spec": ("z_spec", "spectroscopic redshift is there: set survey.z_spec to their column"),
@@ -104,6 +105,7 @@ def check_columns(
     counts: Counter[str] = Counter()
     for found in sample:
         counts.update(found.counts)
+    # Before the cuts are blamed: of no rows none is left either.
     if not counts["rows"]:
         raise TableError(f"{table.location} has no rows")
     if not counts["rows_out"]:

@@ -129,6 +129,7 @@ def _drop_absent(survey: TableSurvey, names: set[str]) -> TableSurvey:
     for role in survey.optional:
         if role == "errors":
             survey = _drop_errors(survey, names)
+        # Each by itself: a column that is carried along has no other that it goes with.
         elif role == "carry":
             survey = msgspec.structs.replace(survey, carry=tuple(name for name in survey.carry if name in names))
         # By `_list_all` and not `_list_columns`: a column that serves twice must be seen under each of its settings.

@@ -88,6 +88,7 @@ def read_sources(
     ConfigError, TableError
         As `convert`, `Table.read` and `choose_columns`.
     """
+    # For the part and not for each batch: patterns and cuts are gone through once.
     choice = choose_columns(survey, table.schema.names, bands, table=table.location)
     # Over the part and no farther: other parts are read by other workers.
     seen = _Seen()

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from photoz.errors import ConfigError
 
+# Not Arrow's checked ones, which raise at the first row below 0: its logarithm is NaN, which meets no cut.
 _FUNCTIONS: Mapping[str, Callable[[Any], Any]] = {
     "abs": pc.abs,
     "log10": pc.log10,
@@ -41,6 +42,7 @@ _COMPARISONS: Mapping[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Gt: pc.greater,
     ast.GtE: pc.greater_equal,
 }
+# Of whole numbers, and of conditions: people write & between conditions, too, as NumPy wants it.
 _BITS: Mapping[type[ast.operator], tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any] | None]] = {
     ast.BitAnd: (pc.bit_wise_and, pc.and_kleene),
     ast.BitOr: (pc.bit_wise_or, pc.or_kleene),
@@ -262,6 +264,7 @@ class _Evaluation:
     def _find_in(self, left: Any, item: ast.expr) -> Any:
         if not isinstance(item, ast.List | ast.Tuple | ast.Set):
             raise ConfigError(f"the cut {self._text!r}: write what follows in as a list, [1, 2]")
+        # Not the nodes' own values: a negative number is an expression that has none.
         values = pa.array([ast.literal_eval(value) for value in item.elts])
         # To floats where the column is of floats: [1, 2] alone is whole numbers, to which 1.5 has no cast.
         kind = left.type if pa.types.is_floating(left.type) else values.type

@@ -236,12 +236,14 @@ def _scale(values_N: npt.NDArray[Any], column: Column) -> npt.NDArray[Any]:
 
 def _decode_text(cells_NB: Bytes) -> pa.Array:
     count, width = cells_NB.shape
+    # As the bytes lie: Arrow keeps texts of one width so, and nothing is copied before the cast.
     cells = pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), count, [None, pa.py_buffer(cells_NB)])
     try:
         text = cells.cast(pa.binary()).cast(pa.string())
     except pa.ArrowInvalid:
         # FITS knows ASCII alone. What is neither that nor UTF-8 is most likely of Latin 1, which any bytes are.
         text = pa.array([bytes(cell).decode("latin-1") for cell in cells_NB])
+    # Few texts have one, and looking for it by a pattern takes far longer than this look.
     if not cells_NB.all():
         # Text ends at its first NUL, whatever follows.
         text = pc.replace_substring_regex(text, r"(?s)\x00.*", "")

@@ -61,6 +61,7 @@ class PackedTable:
         kind = str(self._header.get(f"ZCTYP{column.index}", "")).strip()
         size = rows * column.width
         data = self._unpack(packed, kind, column, size)
+        # NumPy would refuse the shape below, without naming file or column.
         if len(data) != size:
             raise TableError(
                 f"{self._location!r} is damaged: column {column.field.name} of tile {tile} unpacks to {len(data)} "

@@ -108,6 +108,7 @@ def _require_listed(primary: str, pixels: set[tuple[int, int]]) -> None:
     with refuse_unreadable(location), open_file(location) as file:
         listed = pacsv.read_csv(file)
     wanted = zip(listed["Norder"].to_pylist(), listed["Npix"].to_pylist(), strict=True)
+    # Files beside those listed are read as well; a partition that is lacking nobody would miss.
     missing = sorted(set(wanted) - pixels)
     if missing:
         order, pixel = missing[0]

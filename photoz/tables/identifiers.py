@@ -51,6 +51,7 @@ def _write(name: str, values: pa.Array) -> pa.Array:
         values = values.dictionary_decode()
     if types.is_floating(values.type):
         values = _write_doubles(name, values)
+    # Without a fraction they are whole numbers, as `unify_types` makes them of 64 bits with and without a sign.
     elif types.is_decimal(values.type) and values.type.scale != 0:
         raise TableError(f"column {name} is {values.type}, which is no identifier: name another")
     elif types.is_binary(values.type) or types.is_large_binary(values.type):
@@ -83,4 +84,5 @@ def _write_doubles(name: str, values: pa.Array) -> pa.Array:
     odd = values.filter(pc.fill_null(pc.not_equal(pc.floor(values), values), False))
     if len(odd):
         raise TableError(f"column {name} holds {odd[0].as_py()}, which is no identifier: name another column")
+    # As whole numbers, or their text would end in ".0".
     return values.cast(pa.int64())

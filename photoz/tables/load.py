@@ -84,6 +84,7 @@ def make_survey(values: Mapping[str, Any], origin: str = "survey") -> TableSurve
 
 def check_survey(survey: TableSurvey) -> None:
     """Refuse settings of a survey that do not fit together; raises `ConfigError`."""
+    # Their columns would be made twice under one name.
     if len(set(survey.bands)) < len(survey.bands) or "" in survey.bands:
         raise ConfigError(f"bands = {list(survey.bands)}: name each band once")
     if not survey.identifiers or "" in survey.identifiers:
@@ -98,6 +99,7 @@ def check_survey(survey: TableSurvey) -> None:
     if survey.total is not None:
         _check_photometry(survey.total, (survey.total_band,), "total")
     _check_extinction(survey)
+    # For its refusal: a cut that cannot be read is told with the survey's file and not with its first table.
     for cut in survey.cuts:
         parse_cut(cut)
     _check_redshifts(survey)

@@ -98,6 +98,7 @@ def _infer_key(value: str | None) -> pa.DataType:
         return pa.null()
     # Leading zeros are of a name: tile 0012 is not tile 12.
     whole = value.removeprefix("-").isdecimal() and value.isascii() and str(int(value)) == value
+    # More digits than 64 bits hold are an identifier's, and text.
     return pa.int64() if whole and -(2**63) <= int(value) < 2**63 else pa.string()
 
 
@@ -153,6 +154,7 @@ def _add_keys(batch: pa.RecordBatch, schema: pa.Schema, keys: dict[str, str | No
 def _add_astropy_units(schema: pa.Schema, metadata: dict[bytes, bytes]) -> pa.Schema:
     if _ASTROPY not in metadata:
         return schema
+    # For such a file alone: astropy's tables take time to import.
     from astropy.table.meta import get_header_from_yaml
 
     columns = get_header_from_yaml(metadata[_ASTROPY].decode().splitlines())["datatype"]

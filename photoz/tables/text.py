@@ -91,6 +91,7 @@ class TextReader:
             for batch in reader:
                 arrays = [_read_column(batch.column(each.name), each, part.location) for each in there]
                 whole = pa.RecordBatch.from_arrays(arrays, schema=pa.schema(there))
+                # Arrow's batches have the rows of a block of the file, which may be more than are asked for.
                 yield from (whole.slice(start, rows) for start in range(0, len(whole), rows))
 
 
@@ -144,6 +145,7 @@ def read_layout(head: bytes, location: str) -> Layout:
 
 
 def _read_ecsv_layout(lines: list[str], comments: int, location: str) -> Layout:
+    # Here, since astropy's tables take time to import and a CSV file needs none of them.
     from astropy.table.meta import get_header_from_yaml
 
     # Without the first line, which states the version of ECSV and is no YAML.

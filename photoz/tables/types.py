@@ -89,6 +89,7 @@ def unify_schemas(schemas: Iterable[tuple[str, pa.Schema]]) -> pa.Schema:
                 continue
             seen.add(column.name)
             known = columns.setdefault(column.name, column)
+            # For the message of a contradiction, which names both files.
             first.setdefault(column.name, file)
             columns[column.name] = _unify_fields(known, column, (first[column.name], file))
     return pa.schema([*columns.values(), *doubles])

@@ -56,6 +56,7 @@ def _load(location: str, hdu: str) -> pa.Table:
         )
 
     with quiet_astropy():
+        # Of the bytes in memory, which are counted by now: astropy would read a location to its end.
         tables = list(parse(io.BytesIO(content), verify="ignore").iter_tables())
     table = _choose(tables, hdu, location)
     # By ID, as astropy names the array's columns, since no two fields share one; the name is for people.

@@ -13,6 +13,7 @@ _EXTENSION_NAMES = {
     "image": {"SCI", "SCIENCE", "IMAGE"},
     "mask": {"MSK", "MASK", "DQ", "FLAG", "FLAGS"},
     "weight": {"WGT", "WHT", "WEIGHT", "IVAR"},
+    # Known so that none of them is taken for the image of a file whose image has no name.
     "something else": {"VAR", "VARIANCE", "ERR", "ERROR", "SIGMA", "RMS", "EXP", "EXPTIME", "PSF"},
 }
 """EXTNAME of what DES, HSC, HST and SWarp write beside each other."""
@@ -84,6 +85,8 @@ def inspect_image(location: str, kind: ImageKind = "image") -> ImageInfo:
         unit = units[hdu]
         compressed = _is_compressed(unit)
         places = unit.fileinfo()
+        # Of the unit as the file has it: `FileDigest` tells by them which of the bytes that pass are header and which
+        # data.
         spans = (places["hdrLoc"], places["datLoc"], places["datLoc"] + places["datSpan"])
         sums = (unit.header.get("DATASUM"), unit.header.get("CHECKSUM"))
         header = unit.header.copy()
