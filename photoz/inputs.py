@@ -1,4 +1,4 @@
-"""From rows of the source catalogue to what an estimator sees: cutouts read tile by tile, magnitudes as arrays."""
+"""From rows of the source catalogue to what an estimator sees: cutouts read tile by tile, fluxes as arrays."""
 
 import logging
 import time
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from photoz.cutouts import extract_cutouts
 from photoz.errors import MissingTileError, TileError
 from photoz.estimators.base import Inputs
-from photoz.schema import Flag, make_field
+from photoz.schema import Flag, make_field, name_fluxes
 from photoz.telemetry import count
 from photoz.tiles import open_tile
 from photoz.tiles.fetch import choose_threads
@@ -165,10 +165,9 @@ def make_inputs(table: pa.Table, bands: Sequence[str]) -> Inputs:
     Parameters
     ----------
     table : pyarrow.Table
-        Rows with ``mag_<b>``, ``magerr_<b>``, ``not_detected``, ``flags`` and, for estimators that read images,
-        ``cutout``.
+        Rows with ``flux_<b>``, ``fluxerr_<b>``, ``flags`` and, for estimators that read images, ``cutout``.
     bands : sequence of str
-        Bands of the magnitudes, in this order.
+        Bands of the fluxes, in this order: an estimator may read some of the survey's, in its own.
 
     Returns
     -------
@@ -178,21 +177,16 @@ def make_inputs(table: pa.Table, bands: Sequence[str]) -> Inputs:
     if isinstance(cutouts, pa.ChunkedArray):  # a table without rows combines to no chunk
         cutouts = cutouts.type.wrap_array(pa.array([], type=cutouts.type.storage_type))
     return Inputs(
-        magnitudes_NF=_stack(table, [f"mag_{band}" for band in bands]),
-        errors_NF=_stack(table, [f"magerr_{band}" for band in bands]),
+        *read_fluxes(table, bands),
         cutouts_NBYX=None if cutouts is None else cutouts.to_numpy_ndarray(),
         flags_N=table["flags"].to_numpy().astype(np.int32),
-        not_detected_NF=_find_not_detected(table, bands),
     )
 
 
-def _find_not_detected(table: pa.Table, bands: Sequence[str]) -> npt.NDArray[np.bool_]:
-    """Read the bits of ``not_detected``, which stand for the survey's bands in the order of their columns."""
-    of_survey = [name.removeprefix("mag_") for name in table.column_names if name.startswith("mag_")]
-    of_survey.remove("auto")  # the total magnitude, in a band that has a bit already
-    # An estimator may read some of the survey's bands, in its own order.
-    shifts = np.array([of_survey.index(band) for band in bands], dtype=np.int32)
-    return np.asarray((table["not_detected"].to_numpy()[:, None] >> shifts) & 1 == 1)
+def read_fluxes(table: pa.Table, bands: Sequence[str]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Read fluxes and their errors [nJy] of rows of the source catalogue, shape (N, F) each, as they are stored."""
+    names = [name_fluxes(band) for band in bands]
+    return _stack(table, [flux for flux, _ in names]), _stack(table, [fluxerr for _, fluxerr in names])
 
 
 def _stack(table: pa.Table, names: list[str]) -> npt.NDArray[np.float32]:

@@ -1,14 +1,15 @@
-"""From magnitudes to the features of a network: missing bands filled, values standardised. Pure functions on arrays.
+"""From fluxes to magnitudes and to the features of a network: missing bands filled, values standardised.
 
-A magnitude can be missing for two reasons. *Not detected*: the band was observed and the galaxy is fainter than what
-could be measured there. *Not observed*: nothing is known. Both are NaN here, and both are filled alike from the
-neighbouring bands, as in the sources below; the source catalogue keeps the two apart (columns ``not_detected`` and
-``not_observed``) for estimators that want to know.
+Pure functions on arrays. A magnitude can be missing for two reasons. *Not detected*: the band was observed, and its
+flux is negative or within the noise. *Not observed*: nothing is known, and the flux is NaN. The magnitude is NaN in
+both cases, and filled alike from the neighbouring bands, as in the sources below; `Magnitudes` keeps the two apart for
+estimators that want to know.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +17,110 @@ import numpy.typing as npt
 from photoz.errors import TrainingError
 
 Array = npt.NDArray[np.float64]
-Magnitudes = npt.NDArray[np.floating]
+Floats = npt.NDArray[np.floating[Any]]
+
+MAGGY = 3631e9
+"""[nJy] flux of AB magnitude 0, 3631 Jy (Oke & Gunn 1983, ApJ 266, 713)."""
+AB_ZEROPOINT = 2.5 * math.log10(MAGGY)
+"""[mag(AB)] of a flux of 1 nJy: 31.4."""
+POGSON = 2.5 / math.log(10)
+"""[mag] per relative change of a flux."""
+LEAST_SIGNAL_TO_NOISE = 1.0
+"""A positive flux below so many times its error counts as not detected: its magnitude's error is above 1.09 mag, and
+the logarithm of what may as well be 0 means nothing."""
 
 
-def fit_band_differences(magnitudes_NF: Magnitudes) -> Array:
+@dataclass(frozen=True, eq=False)
+class Magnitudes:
+    """Magnitudes of N galaxies in F bands, and what their absence says.
+
+    Parameters
+    ----------
+    magnitudes_NF, errors_NF : ndarray of float, shape (N, F)
+        [mag(AB)] and [mag]; the magnitude is NaN where nothing was detected or observed, the error there too and where
+        it is not known. An error is never 0 or less.
+    not_detected_NF : ndarray of bool, shape (N, F)
+        True where the band was observed and nothing detected: the galaxy is fainter than what could be measured. A
+        magnitude that is NaN elsewhere was not observed.
+    """
+
+    magnitudes_NF: Floats
+    errors_NF: Floats
+    not_detected_NF: npt.NDArray[np.bool_]
+
+
+def derive_magnitudes(fluxes_NF: Floats, errors_NF: Floats) -> Magnitudes:
+    """Derive magnitudes from fluxes: the one place where that is done.
+
+    Parameters
+    ----------
+    fluxes_NF, errors_NF : ndarray of float, shape (N, F) or any other
+        [nJy] AB. A flux that is not finite was not observed; an error that is not finite, 0 or less is not known.
+
+    Returns
+    -------
+    Magnitudes
+        -2.5 log10 of the flux over 3631 Jy, and 2.5 / ln 10 times the relative error; float32 of float32, else float64.
+        Not detected is a finite flux of 0 or less, and one below `LEAST_SIGNAL_TO_NOISE` times an error that is known.
+
+    Examples
+    --------
+    Of 3631 nJy, of a flux within the noise, and of none:
+
+    >>> found = derive_magnitudes(np.array([[3631.0, 10.0, np.nan]]), np.array([[36.31, 20.0, 1.0]]))
+    >>> found.magnitudes_NF, found.errors_NF.round(4)
+    (array([[22.5,  nan,  nan]]), array([[0.0109,    nan,    nan]]))
+    >>> found.not_detected_NF
+    array([[False,  True, False]])
+    """
+    dtype = np.result_type(fluxes_NF, errors_NF, np.float32)
+    # In float64 and rounded once: a flux in float32 holds its magnitude better than float32 holds magnitudes.
+    fluxes, errors = (np.asarray(values, dtype=np.float64) for values in clean_fluxes(fluxes_NF, errors_NF))
+    # A comparison with NaN, an error that is not known, is false: any positive flux is a detection then.
+    detected_NF = (fluxes > 0) & ~(fluxes < LEAST_SIGNAL_TO_NOISE * errors)
+    fluxes_or_nan = np.where(detected_NF, fluxes, np.nan)
+    return Magnitudes(
+        (AB_ZEROPOINT - 2.5 * np.log10(fluxes_or_nan)).astype(dtype),
+        (POGSON * errors / fluxes_or_nan).astype(dtype),
+        np.isfinite(fluxes) & ~detected_NF,
+    )
+
+
+def compute_fluxes_from_magnitudes(magnitudes: Floats, errors: Floats) -> tuple[Array, Array]:
+    """Turn magnitudes and their errors into fluxes and flux errors, float64 [nJy]; NaN stays NaN.
+
+    Parameters
+    ----------
+    magnitudes, errors : ndarray of float
+        [mag(AB)] and [mag], of one shape.
+
+    Examples
+    --------
+    >>> flux, error = compute_fluxes_from_magnitudes(np.array([22.5, np.nan]), np.array([0.1, 0.1]))
+    >>> flux.round(6), (error / flux).round(4)
+    (array([3631.,   nan]), array([0.0921,    nan]))
+    """
+    fluxes = MAGGY * 10 ** (-0.4 * np.asarray(magnitudes, dtype=np.float64))
+    return fluxes, fluxes * np.asarray(errors, dtype=np.float64) / POGSON
+
+
+def clean_fluxes(fluxes: Floats, errors: Floats) -> tuple[Floats, Floats]:
+    """Return fluxes and errors with NaN in place of what is none: values that are not finite, errors of 0 or less.
+
+    Both are copies that cannot be written to, so that what is derived from them and kept stays true.
+
+    Examples
+    --------
+    >>> clean_fluxes(np.array([-3.0, np.inf]), np.array([0.0, 2.0]))
+    (array([-3., nan]), array([nan,  2.]))
+    """
+    clean = np.where(np.isfinite(fluxes), fluxes, np.nan), np.where(np.isfinite(errors) & (errors > 0), errors, np.nan)
+    for values in clean:
+        values.flags.writeable = False
+    return clean
+
+
+def fit_band_differences(magnitudes_NF: Floats) -> Array:
     """Compute the mean magnitude difference between neighbouring bands.
 
     Parameters
@@ -41,7 +142,7 @@ def fit_band_differences(magnitudes_NF: Magnitudes) -> Array:
     return sums.differences()
 
 
-def fill_missing_magnitudes(magnitudes_NF: Magnitudes, differences: Array) -> Array:
+def fill_missing_magnitudes(magnitudes_NF: Floats, differences: Array) -> Array:
     """Fill missing magnitudes from the nearest measured bands on both sides.
 
     Each side gives a value: its nearest measured magnitude, carried to the missing band by the mean differences in
@@ -116,7 +217,7 @@ class MagnitudeSums:
         zeros = np.zeros(bands)
         return cls(zeros, zeros, zeros, zeros[1:], zeros[1:])
 
-    def add(self, magnitudes_NF: Magnitudes) -> Self:
+    def add(self, magnitudes_NF: Floats) -> Self:
         """Return the sums with more galaxies; values that are not finite count as missing."""
         # Sums of millions of float32 magnitudes would lose the digits that their differences are in.
         values_NF = np.asarray(magnitudes_NF, dtype=np.float64)
@@ -190,17 +291,17 @@ class MagnitudeScaling:
         # A band in which all magnitudes are equal would become NaN when it is scaled.
         return cls(sums.mean_F, np.where(std_F > 0, std_F, 1.0), sums.differences())
 
-    def apply(self, magnitudes_NF: Magnitudes) -> npt.NDArray[np.float32]:
+    def apply(self, magnitudes_NF: Floats) -> npt.NDArray[np.float32]:
         """Return the features: filled and standardised magnitudes, float32; NaN in a row that has no magnitude."""
         filled_NF = self.fill(magnitudes_NF)
         # Scaled in float64 and rounded once.
         return ((filled_NF - self.mean_F) / self.std_F).astype(np.float32)
 
-    def fill(self, magnitudes_NF: Magnitudes) -> Array:
+    def fill(self, magnitudes_NF: Floats) -> Array:
         """Return the magnitudes with missing ones filled (`fill_missing_magnitudes`)."""
         return fill_missing_magnitudes(magnitudes_NF, self.differences)
 
-    def standardise(self, magnitudes_NF: Magnitudes) -> npt.NDArray[np.float32]:
+    def standardise(self, magnitudes_NF: Floats) -> npt.NDArray[np.float32]:
         """Return the standardised magnitudes, float32; NaN where there is none or it is not finite."""
         known_NF = np.where(np.isfinite(magnitudes_NF), magnitudes_NF, np.nan).astype(np.float64)
         return ((known_NF - self.mean_F) / self.std_F).astype(np.float32)

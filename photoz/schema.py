@@ -31,11 +31,11 @@ class Flag(IntFlag):
 
     # Bits are stored in catalogues: a new flag takes the next bit, and none changes its place.
     BAND_NOT_DETECTED = 1 << 0
-    """A band was observed and nothing was measured in it (KiDS: magnitude 99)."""
+    """A band was observed and nothing was detected in it (KiDS: magnitude 99; a flux within its noise)."""
     BAND_NOT_OBSERVED = 1 << 1
     """A band was not observed at this position (KiDS: magnitude -99)."""
     NO_PHOTOMETRY = 1 << 2
-    """No band has a magnitude."""
+    """Nothing was detected in any band."""
     NO_TILE = 1 << 3
     """The tile this source belongs to is not in the tile store."""
     TILE_UNREADABLE = 1 << 4
@@ -141,14 +141,15 @@ def make_source_schema(bands: Iterable[str]) -> pa.Schema:
     Parameters
     ----------
     bands : iterable of str
-        Bands with a magnitude, in the survey's order.
+        Bands with a flux, in the survey's order.
 
     Returns
     -------
     pyarrow.Schema
-        ``_healpix_29, object_id, ra, dec, tile, mag_auto, magerr_auto``, ``mag_<b>`` and ``magerr_<b>`` [AB mag, NaN
-        where there is none], ``flags``, and the two bit masks that keep "not detected" and "not observed" apart: bit
-        *i* stands for ``bands[i]``.
+        ``_healpix_29, object_id, ra, dec, tile, mag_auto, magerr_auto``, ``flux_<b>`` and ``fluxerr_<b>`` [nJy], and
+        ``flags``. Fluxes are AB, corrected for the extinction of the Galaxy; NaN where the band was not observed;
+        negative ones are data, and what was not detected is 0 where the survey gives no flux of it. An error is NaN
+        where it is not known, and never 0 or less.
     """
     # Spelt as astropy reads them. An error is a difference of magnitudes, so it has no zero point to name.
     mag, err = "mag(AB)", "mag"
@@ -159,16 +160,20 @@ def make_source_schema(bands: Iterable[str]) -> pa.Schema:
         make_field("magerr_auto", pa.float32(), unit=err, description="1-sigma error of mag_auto"),
     ]
     for band in bands:
-        fields.append(make_field(f"mag_{band}", pa.float32(), unit=mag, description=f"{band} magnitude, dereddened"))
-        fields.append(make_field(f"magerr_{band}", pa.float32(), unit=err, description=f"1-sigma error of mag_{band}"))
-    fields += [
-        # Two masks beside NaN: a magnitude is NaN in both cases, and an estimator may know better than fill a band in
-        # which nothing was seen. An int32 holds 31 bands beside its sign.
-        make_field("not_detected", pa.int32(), unit="", description="bit i: band i observed but not detected"),
-        make_field("not_observed", pa.int32(), unit="", description="bit i: band i not observed"),
-        make_field("flags", pa.int32(), unit="", description="bits of photoz.schema.Flag"),
-    ]
+        flux, fluxerr = name_fluxes(band)
+        fields.append(make_field(flux, pa.float32(), unit="nJy", description=f"{band} flux, AB, dereddened"))
+        fields.append(make_field(fluxerr, pa.float32(), unit="nJy", description=f"1-sigma error of {flux}"))
+    fields.append(make_field("flags", pa.int32(), unit="", description="bits of photoz.schema.Flag"))
     return pa.schema(fields)
+
+
+def name_fluxes(band: str) -> tuple[str, str]:
+    """Return the names of the columns of a band's flux and its error.
+
+    >>> name_fluxes("r")
+    ('flux_r', 'fluxerr_r')
+    """
+    return f"flux_{band}", f"fluxerr_{band}"
 
 
 def make_catalogue_schema(algorithm: str = "") -> pa.Schema:
@@ -232,7 +237,7 @@ def make_training_schema(bands: Iterable[str], cutout_shape: tuple[int, int, int
     Parameters
     ----------
     bands : iterable of str
-        Bands with a magnitude.
+        Bands with a flux.
     cutout_shape : (int, int, int) or None
         Bands, rows and columns of a cutout; None leaves the column ``cutout`` out.
 

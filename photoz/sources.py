@@ -7,6 +7,7 @@ module's own affair, so that no caller knows files of the source catalogue.
 from collections.abc import Sequence
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from photoz.catalogue.hats import (
     Partition,
@@ -16,7 +17,9 @@ from photoz.catalogue.hats import (
     read_partition,
     read_properties,
 )
-from photoz.storage import compute_checksum
+from photoz.errors import CatalogueError
+from photoz.schema import make_source_schema
+from photoz.storage import compute_checksum, join, open_file
 
 
 def list_source_partitions(sources: str) -> list[Partition]:
@@ -28,6 +31,28 @@ def list_source_partitions(sources: str) -> list[Partition]:
         There is no finished catalogue.
     """
     return list_partitions(sources)
+
+
+def check_source_columns(sources: str, bands: Sequence[str]) -> None:
+    """Refuse a source catalogue without a column that estimates or a training set are made from.
+
+    Raises
+    ------
+    CatalogueError
+        It lacks a column.
+    """
+    location = join(locate_primary(sources), "dataset/_common_metadata")
+    try:
+        with open_file(location) as file:
+            there = pq.read_schema(file).names
+    # Of a catalogue that does not say it, or not any more, its partitions tell.
+    except (OSError, pa.ArrowException):
+        return
+    if missing := [name for name in make_source_schema(bands).names if name not in there]:
+        raise CatalogueError(
+            f"the source catalogue {sources!r} lacks the columns {missing}: an earlier photoz wrote it, or it is of "
+            "other bands; run jobs/ingest_dr4.py, which makes it anew, or correct survey.bands"
+        )
 
 
 def read_sources(sources: str, partition: Partition, *, columns: Sequence[str] | None = None) -> pa.Table:

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from astropy import units
 from astropy_healpix import HEALPix
+from from_magnitudes import make_columns
 
 from photoz.catalogue.hats import PRIMARY, Partition, finish_catalogue, write_partition
 from photoz.schema import HEALPIX_ORDER, Flag, make_source_schema
@@ -31,8 +32,6 @@ def make_sources(bands: tuple[str, ...], rows: int, *, seed: int = 0) -> pa.Tabl
     magnitudes_NF = make_magnitudes(rng, rows, len(bands)).astype(np.float32)
     lost_NF = rng.random((rows, len(bands))) < 0.02
     magnitudes_NF[lost_NF] = np.nan
-    errors_NF = np.where(lost_NF, np.float32(np.nan), np.float32(0.03))
-    lost_N = (lost_NF @ (1 << np.arange(len(bands)))).astype(np.int32)
     columns = {
         "_healpix_29": healpix_N,
         "object_id": [f"KiDSDR4 J{ra:010.6f}{dec:+010.6f}" for ra, dec in zip(ra_N, dec_N, strict=True)],
@@ -41,11 +40,8 @@ def make_sources(bands: tuple[str, ...], rows: int, *, seed: int = 0) -> pa.Tabl
         "tile": [f"KIDS_{ra:.1f}_{dec:.1f}" for ra, dec in zip(np.round(ra_N), np.round(dec_N) + 0.5, strict=True)],
         "mag_auto": rng.uniform(17.0, 20.0, rows),
         "magerr_auto": np.full(rows, 0.01),
-        **{f"mag_{band}": values for band, values in zip(bands, magnitudes_NF.T, strict=True)},
-        **{f"magerr_{band}": values for band, values in zip(bands, errors_NF.T, strict=True)},
-        "not_detected": np.zeros(rows, np.int32),
-        "not_observed": lost_N,
-        "flags": np.where(lost_N > 0, np.int32(Flag.BAND_NOT_OBSERVED), np.int32(0)),
+        **make_columns(bands, magnitudes_NF, 0.03),
+        "flags": np.where(lost_NF.any(axis=1), np.int32(Flag.BAND_NOT_OBSERVED), np.int32(0)),
     }
     schema = make_source_schema(bands)
     return pa.table([pa.array(columns[field.name], field.type) for field in schema], schema=schema)

@@ -183,7 +183,7 @@ class PoisonedEstimator(HybridEstimator):
     LIMIT = 14.0
 
     def estimate(self, inputs: Inputs, *, batch_size: int = 256) -> Estimates:
-        if (inputs.magnitudes_NF[:, 2] < self.LIMIT).any():
+        if (inputs.magnitudes.magnitudes_NF[:, 2] < self.LIMIT).any():
             raise ZeroDivisionError("a galaxy without distance")
         return super().estimate(inputs, batch_size=batch_size)
 

@@ -36,7 +36,7 @@ class DoubleEstimator:
         return self
 
     def estimate(self, inputs: Inputs, *, batch_size: int = 256) -> Estimates:
-        magnitudes_N = inputs.magnitudes_NF[:, self.bands.index("r")].astype(np.float64)
+        magnitudes_N = inputs.magnitudes.magnitudes_NF[:, self.bands.index("r")].astype(np.float64)
         z_N = 0.02 + np.clip(0.05 * (magnitudes_N - 14), 0, None)
         quantiles_NQ = norm.ppf(np.asarray(LEVELS)[None], z_N[:, None], 0.02 * (1 + z_N[:, None]))
         distance_N = np.abs(magnitudes_N - 18).astype(np.float32)

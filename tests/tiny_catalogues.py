@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from astropy import units
 from astropy_healpix import HEALPix
+from from_magnitudes import make_columns
 from scipy.stats import norm
 
 from photoz.catalogue.hats import PRIMARY, Partition, finish_catalogue, finish_collection, write_partition
@@ -110,8 +111,7 @@ def write_training_set(location: str, sky: Sky, split: npt.NDArray[np.str_], *, 
         "dec": sky.dec,
         "tile": np.full(count, ""),
         "mag_auto": sky.mag,
-        "mag_g": sky.mag + sky.colour,
-        "mag_r": sky.mag,
+        **make_columns(("g", "r"), np.stack([sky.mag + sky.colour, sky.mag], axis=1)),
         "z_spec": sky.z_spec,
         "split": split,
     }

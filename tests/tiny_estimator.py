@@ -53,7 +53,7 @@ class TinyEstimator(NetworkEstimator):
 
     def estimate(self, inputs: Inputs, *, batch_size: int = 256) -> Estimates:
         check_shapes(inputs, self.layout)
-        values_NF, images_NBYX = self.scaling.apply(inputs.magnitudes_NF), np.nan_to_num(inputs.cutouts_NBYX)
+        values_NF, images_NBYX = self.scaling.apply(inputs.magnitudes.magnitudes_NF), np.nan_to_num(inputs.cutouts_NBYX)
         with torch.inference_mode():
             y_N = self.network(torch.from_numpy(values_NF), torch.from_numpy(images_NBYX.astype(np.float32)))
         z_N = np.expm1(y_N.numpy())

@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from from_magnitudes import make_columns
 from training_settings import nest
 
 from photoz.schema import make_training_schema
@@ -35,8 +36,9 @@ def write_training_set(config, *, train=200, valid=60, parts=2, images=True):
         n = (train + valid) // parts
         z_N = rng.uniform(0.02, 0.5, n)
         columns = {name: np.zeros(n) for name in schema.names}
-        columns |= {f"mag_{b}": 18 + 4 * z_N * (1 - i / 9) + rng.normal(0, 0.02, n) for i, b in enumerate(BANDS)}
-        columns["mag_H"][::7] = np.nan
+        magnitudes_FN = np.stack([18 + 4 * z_N * (1 - i / 9) + rng.normal(0, 0.02, n) for i in range(len(BANDS))])
+        magnitudes_FN[BANDS.index("H"), ::7] = np.nan
+        columns |= make_columns(BANDS, magnitudes_FN.T, np.nan)
         columns |= {"z_spec": z_N, "split": np.where(np.arange(n) < train // parts, "train", "valid")}
         columns |= {"object_id": [f"{part}-{i}" for i in range(n)], "tile": ["t"] * n}
         images_NP = (z_N[:, None] * rng.random(int(np.prod(shape)))).astype(np.float32)

@@ -14,7 +14,7 @@ from photoz.catalogue.records import has_records
 from photoz.estimators import load_estimator
 from photoz.estimators.base import check_bands
 from photoz.settings.config import Config
-from photoz.sources import list_source_partitions
+from photoz.sources import check_source_columns, list_source_partitions
 from photoz.storage import join
 
 logger = logging.getLogger(__name__)
@@ -56,6 +56,7 @@ def plan_run(config: Config) -> Plan:
     # Only for what it reads: the plan goes to every worker, with the folder's name and not with the weights.
     estimator = load_estimator(location)
     check_bands(estimator, config.survey)
+    check_source_columns(config.locations.sources, estimator.bands)
     owner = {"run": config.run.name, "estimator": config.inference.estimator, "survey": config.survey.name}
     # Last of the refusals, since it writes the owner's name into a new folder.
     check_output(config.locations.catalogue, owner)

@@ -8,7 +8,7 @@ from cluster.engines.choose import choose_engine
 from cluster.engines.tasks import run_tasks
 from photoz.errors import TrainingError
 from photoz.settings.config import Config
-from photoz.sources import list_source_partitions
+from photoz.sources import check_source_columns, list_source_partitions
 from photoz.storage import join, list_folder, remove, write_json
 from photoz.survey.spectra import read_redshifts
 from photoz.training.set import (
@@ -84,6 +84,7 @@ def build_training_set(config: Config) -> SetSummary:
     # Read once, here: each task is given the spectra around its partition and no others.
     spectra = read_redshifts(config.locations.survey, config.crossmatch)
     matching, training = plan_set(config), config.locations.training
+    check_source_columns(matching.sources, matching.bands)
     tasks = plan_matching(matching, list_source_partitions(config.locations.sources), spectra)
     # Parts that stay would count: the hash and the training take whatever lies in the folder.
     _remove_stale(training, {locate_part(training, task.partition) for task in tasks})
@@ -115,7 +116,7 @@ def _remove_stale(training: str, wanted: set[str]) -> None:
 
 def _log_summary(summary: SetSummary) -> None:
     logger.info(
-        "training set: %d galaxies (%s) of %d matched; left out: %d without a usable image, %d without a magnitude",
+        "training set: %d galaxies (%s) of %d matched; left out: %d without a usable image, %d without a detection",
         summary.rows,
         ", ".join(f"{count} {split}" for split, count in summary.splits.items()),
         summary.matched,

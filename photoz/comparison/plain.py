@@ -17,11 +17,11 @@ from astropy.table import Table
 
 from photoz.errors import CatalogueError
 from photoz.estimators.photometric.base import Sample
+from photoz.measured import Band, check_fluxes, convert_magnitudes, describe_implausible
+from photoz.schema import name_fluxes
 from photoz.storage import exists, find_files, join, list_folder, open_file
 
 logger = logging.getLogger(__name__)
-
-_NOT_DETECTED, _NOT_OBSERVED = 99.0, -99.0  # as surveys write them; a plain catalogue may hold NaN for the latter
 
 _GZIP = b"\x1f\x8b"  # how every such file begins (RFC 1952)
 
@@ -59,15 +59,17 @@ def read_plain_catalogue(
     Returns
     -------
     PlainCatalogue
-        Rows without a finite ``z_spec`` are left out, and said so in the log. A magnitude of 99 says that the band was
-        observed and nothing detected (``sample.not_detected_NF``), -99 or a value that is not finite that it was not
-        observed; each becomes NaN, and so do such errors.
+        Rows without a finite ``z_spec`` are left out, and said so in the log. A band has ``flux_<b>`` and
+        ``fluxerr_<b>`` [nJy, AB, dereddened], or else ``mag_<b>`` and ``magerr_<b>`` [mag(AB)]. A magnitude of 99 says
+        that the band was observed and nothing detected (a flux of 0, whose error is that of the limiting magnitude of 1
+        sigma where ``magerr_<b>`` holds one), -99 or NaN that it was not observed. What is no measurement
+        (`photoz.measured`) is missing, and counted in the log.
 
     Raises
     ------
     CatalogueError
         The file is missing, unreadable or of another kind; it lacks a column; an identifier occurs twice; a redshift is
-        at most -1; a band has no magnitude at all; or the split has no training or no test rows.
+        at most -1; nothing was detected in a band; or the split has no training or no test rows.
     """
     table = read_table(location)
     _check_columns(table, location, bands)
@@ -80,14 +82,15 @@ def read_plain_catalogue(
     # Of the rows that are left: identifiers, redshifts and magnitudes must go on side by side.
     object_id = table["object_id"].combine_chunks()
     _check_rows(object_id, z_N, location)
-    magnitudes_NF = np.stack([_get_magnitudes(table, f"mag_{band}", location) for band in bands], axis=1)
-    errors_NF = np.stack([_get_magnitudes(table, f"magerr_{band}", location) for band in bands], axis=1)
-    empty = [band for i, band in enumerate(bands) if not np.isfinite(magnitudes_NF[:, i]).any()]
-    if empty:
-        raise CatalogueError(f"{location}: no galaxy has a magnitude in {', '.join(empty)}: leave it out of data.bands")
-    # The magnitudes above have lost the difference: both sentinels are NaN there.
-    not_detected_NF = np.stack([_get_floats(table, f"mag_{band}", location) == _NOT_DETECTED for band in bands], axis=1)
-    sample = Sample(tuple(bands), magnitudes_NF, errors_NF, z_N, not_detected_NF if not_detected_NF.any() else None)
+    found = {band: _read_band(table, band, location) for band in bands}
+    if said := describe_implausible({band: each.implausible for band, each in found.items()}):
+        logger.warning("%s: values that are no measurement, taken for missing, rows by band: %s", location, said)
+    fluxes_NF = np.stack([each.flux_N for each in found.values()], axis=1)
+    errors_NF = np.stack([each.error_N for each in found.values()], axis=1)
+    sample = Sample(tuple(bands), fluxes_NF, errors_NF, z_N)
+    lacking_NF = np.isnan(sample.magnitudes.magnitudes_NF)
+    if empty := [band for i, band in enumerate(bands) if lacking_NF[:, i].all()]:
+        raise CatalogueError(f"{location}: no galaxy was detected in {', '.join(empty)}: leave it out of data.bands")
     return PlainCatalogue(object_id, sample, _choose_training_rows(table, location, test_fraction, seed))
 
 
@@ -152,7 +155,7 @@ def _read_fits(content: bytes) -> pa.Table:
 
 
 def _check_columns(table: pa.Table, location: str, bands: Sequence[str]) -> None:
-    needed = ["object_id", "z_spec", *(f"{kind}_{band}" for band in bands for kind in ("mag", "magerr"))]
+    needed = ["object_id", "z_spec", *(name for band in bands for name in _name_columns(table, band))]
     missing = [name for name in needed if name not in table.column_names]
     if missing:
         raise CatalogueError(f"{location} lacks the columns {missing}; it has {table.column_names}: correct data.bands")
@@ -188,11 +191,16 @@ def _get_floats(table: pa.Table, name: str, location: str) -> npt.NDArray[np.flo
     return np.array(values, dtype=np.float64)
 
 
-def _get_magnitudes(table: pa.Table, name: str, location: str) -> npt.NDArray[np.float64]:
-    values = _get_floats(table, name, location)
-    # Equality of floats is right here: the sentinels are written as such, and no magnitude comes near them.
-    values[~np.isfinite(values) | np.isin(values, (_NOT_DETECTED, _NOT_OBSERVED))] = np.nan
-    return values
+def _name_columns(table: pa.Table, band: str) -> tuple[str, str]:
+    """Return the names of a band's columns: of fluxes where there are some, since they say more than magnitudes."""
+    fluxes = name_fluxes(band)
+    return fluxes if fluxes[0] in table.column_names else (f"mag_{band}", f"magerr_{band}")
+
+
+def _read_band(table: pa.Table, band: str, location: str) -> Band:
+    names = _name_columns(table, band)
+    values_N, errors_N = (_get_floats(table, name, location) for name in names)
+    return check_fluxes(values_N, errors_N) if names == name_fluxes(band) else convert_magnitudes(values_N, errors_N)
 
 
 def _choose_training_rows(table: pa.Table, location: str, test_fraction: float, seed: int) -> npt.NDArray[np.bool_]:

@@ -4,7 +4,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -131,7 +131,7 @@ def compare_one(config: Comparison, name: str, catalogue: PlainCatalogue, train:
     estimator, fitting = measure_usage(fit)
     # Saved before it is measured: a fit of minutes is not lost to a failure of the test rows.
     estimator.save(join(config.output, "models", name))
-    inputs = make_inputs(test)
+    inputs = test.make_inputs()
     estimates, estimating = measure_usage(partial(estimator.estimate, inputs))
     z_N = estimates.z_phot_N
     object_id = catalogue.object_id.filter(pa.array(~catalogue.train_N))
@@ -155,18 +155,6 @@ def compare_one(config: Comparison, name: str, catalogue: PlainCatalogue, train:
         estimate_mib=estimating.mib,
         bins=_measure_in_bins(config, z_N, test),
         without=_remove_bands(config, estimator, test) if config.without_bands else {},
-    )
-
-
-def make_inputs(sample: Sample) -> Inputs:
-    """View a sample as the inputs of an estimator."""
-    return Inputs(
-        # `astype` copies, as `_remove_bands` changes these arrays and must not change the sample.
-        sample.magnitudes_NF.astype(np.float32),
-        sample.errors_NF.astype(np.float32),
-        None,
-        np.zeros(len(sample), dtype=np.int32),
-        None if sample.not_detected_NF is None else sample.not_detected_NF.copy(),
     )
 
 
@@ -206,13 +194,13 @@ def list_quantities(test: Sample) -> dict[str, FloatArray]:
     """Return what accuracy is binned in: the magnitude in r (or the middle band), z_spec, and a colour, by label."""
     bands = list(test.bands)
     middle = bands.index("r") if "r" in bands else len(bands) // 2
-    quantities = {bands[middle]: np.asarray(test.magnitudes_NF[:, middle], dtype=np.float64)}
+    magnitudes_NF = np.asarray(test.magnitudes.magnitudes_NF, dtype=np.float64)
+    quantities = {bands[middle]: magnitudes_NF[:, middle]}
     quantities["z_spec"] = np.asarray(test.z_N, dtype=np.float64)
     if len(bands) > 1:
         # Of neighbouring bands, on the blue side of the middle one: g - r where there are these.
         blue = max(middle - 1, 0)
-        colour = test.magnitudes_NF[:, blue] - test.magnitudes_NF[:, blue + 1]
-        quantities[f"{bands[blue]} - {bands[blue + 1]}"] = np.asarray(colour, dtype=np.float64)
+        quantities[f"{bands[blue]} - {bands[blue + 1]}"] = magnitudes_NF[:, blue] - magnitudes_NF[:, blue + 1]
     return quantities
 
 
@@ -229,13 +217,9 @@ def _remove_bands(config: Comparison, estimator: PhotometricEstimator[Any], test
     """Metrics with each band of the test galaxies missing in turn."""
     found = {}
     for i, band in enumerate(test.bands):
-        inputs = make_inputs(test)
-        inputs.magnitudes_NF[:, i] = np.nan
-        inputs.errors_NF[:, i] = np.nan
-        # A removed band is one that was not observed, about which "not detected" would tell something.
-        if inputs.not_detected_NF is not None:
-            inputs.not_detected_NF[:, i] = False
-        z_N = estimator.estimate(inputs).z_phot_N
+        # A removed band is one that was not observed.
+        fluxes_NF = np.where(np.arange(len(test.bands)) == i, np.nan, test.fluxes_NF)
+        z_N = estimator.estimate(replace(test, fluxes_NF=fluxes_NF).make_inputs()).z_phot_N
         found[band] = compute_metrics(z_N, test.z_N, resamples=config.resamples, seed=config.seed)
     return found
 

@@ -10,7 +10,8 @@ from photoz.settings.locations import Location
 
 
 class Data(Settings, frozen=True):
-    """The plain catalogue: ``object_id``, ``mag_<b>``, ``magerr_<b>``, ``z_spec`` and, if it likes, ``split``."""
+    """The plain catalogue: ``object_id``, ``mag_<b>`` and ``magerr_<b>``, or ``flux_<b>`` and ``fluxerr_<b>`` [nJy],
+    ``z_spec`` and, if it likes, ``split``."""
 
     catalogue: Location = ""
     """Parquet, FITS or CSV file, or a glob of Parquet files such as ``<training>/set/*.parquet``."""

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, Protocol, Self
+from functools import cached_property
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from photoz.errors import EstimatorError
+from photoz.photometry import Magnitudes, clean_fluxes, derive_magnitudes
 from photoz.schema import LEVELS
 from photoz.survey.settings import Survey
 
@@ -20,38 +22,50 @@ class Inputs:
 
     Parameters
     ----------
-    magnitudes_NF, errors_NF : ndarray of float32, shape (N, F)
-        [mag(AB)], in the order of the estimator's ``bands``; NaN where there is none.
+    fluxes_NF, errors_NF : ndarray of float32, shape (N, F)
+        [nJy] AB, in the order of the estimator's ``bands``. A flux that is NaN was not observed; one that is 0 or
+        negative is data. An error is NaN where it is not known. Whatever is given, what is not finite becomes NaN, and
+        so does an error of 0 or less: no estimator sees one.
     cutouts_NBYX : ndarray of float32, shape (N, B, Y, X), or None
         [flux, zero point of the survey], bands in the order of the estimator's ``image_bands``; pixels outside the
         image are NaN. None for an estimator that reads no image.
     flags_N : ndarray of int32, shape (N,)
         Bits of `photoz.schema.Flag` known before the estimate.
-    not_detected_NF : ndarray of bool, shape (N, F), or None
-        True where a band was observed and nothing was detected: its magnitude is NaN, and the galaxy is fainter than
-        what could be measured. A NaN elsewhere was not observed. None: not known, taken for not observed.
     """
 
-    magnitudes_NF: npt.NDArray[np.float32]
-    errors_NF: npt.NDArray[np.float32]
+    fluxes_NF: npt.NDArray[np.floating]
+    errors_NF: npt.NDArray[np.floating]
     cutouts_NBYX: npt.NDArray[np.float32] | None
     flags_N: npt.NDArray[np.int32]
-    not_detected_NF: npt.NDArray[np.bool_] | None = None
+
+    def __post_init__(self) -> None:
+        fluxes_NF, errors_NF = clean_fluxes(self.fluxes_NF, self.errors_NF)
+        object.__setattr__(self, "fluxes_NF", fluxes_NF)  # as dataclasses do for frozen ones
+        object.__setattr__(self, "errors_NF", errors_NF)
 
     def __len__(self) -> int:
-        return len(self.magnitudes_NF)
+        return len(self.fluxes_NF)
 
-    def take(self, rows: slice) -> Self:
+    @cached_property
+    def magnitudes(self) -> Magnitudes:
+        """What the fluxes are in magnitudes, derived when it is first asked for."""
+        return derive_magnitudes(self.fluxes_NF, self.errors_NF)
+
+    @cached_property
+    def detected_N(self) -> npt.NDArray[np.bool_]:
+        """Whether a galaxy was detected in any band, shape (N,)."""
+        return np.asarray(np.isfinite(self.magnitudes.magnitudes_NF).any(axis=1))
+
+    def take(self, rows: slice | npt.NDArray[Any]) -> Self:
         """Return the inputs of some of the galaxies."""
-        # Slices, so that cutouts are views: a batch of 256 galaxies in four bands has 5 MB of them.
+        # Of a slice, cutouts are views: a batch of 256 galaxies in four bands has 5 MB of them.
         cutouts_NBYX = None if self.cutouts_NBYX is None else self.cutouts_NBYX[rows]
         return replace(
             self,
-            magnitudes_NF=self.magnitudes_NF[rows],
+            fluxes_NF=self.fluxes_NF[rows],
             errors_NF=self.errors_NF[rows],
             cutouts_NBYX=cutouts_NBYX,
             flags_N=self.flags_N[rows],
-            not_detected_NF=None if self.not_detected_NF is None else self.not_detected_NF[rows],
         )
 
 
@@ -133,7 +147,7 @@ class Estimator(Protocol):
     """A trained estimator: plain arrays in, redshifts out, a folder on disk; one that differs is a copy."""
 
     trained: ClassVar[Literal["fitted", "spread"]]
-    """How it comes by its weights: *fitted* to arrays of magnitudes by one task
+    """How it comes by its weights: *fitted* to arrays of fluxes by one task
     (`photoz.estimators.photometric.base.PhotometricEstimator`), or a network whose training is *spread* over workers
     (`photoz.estimators.networks.base.NetworkEstimator`)."""
 
@@ -143,7 +157,7 @@ class Estimator(Protocol):
 
     @property
     def bands(self) -> tuple[str, ...]:
-        """Bands whose magnitudes it reads."""
+        """Bands whose fluxes it reads."""
 
     @property
     def image_bands(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ galaxies set aside for it, is recalibration (`photoz.pdf.recalibration`).
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from photoz.catalogue.records import read_past_run
 from photoz.errors import PhotozError
 from photoz.estimators.folder import load_recalibration, read_manifest
 from photoz.evaluate.scan import Galaxies
+from photoz.inputs import read_fluxes
 from photoz.metrics import FloatArray
 from photoz.pdf import (
     compute_coverage,
@@ -28,7 +29,8 @@ from photoz.pdf import (
     score_quantiles,
 )
 from photoz.pdf.recalibration import Recalibration
-from photoz.schema import LEVELS, NO_IMAGE, QUANTILES, Flag, find_algorithm
+from photoz.photometry import derive_magnitudes
+from photoz.schema import LEVELS, NO_IMAGE, QUANTILES, Flag, find_algorithm, name_fluxes
 from photoz.training.set import read_split
 
 logger = logging.getLogger(__name__)
@@ -220,10 +222,9 @@ def _read_stored(location: str, galaxies: Galaxies) -> _Stored | None:
 def _read_magnitudes(training: str, galaxies: Galaxies, bands: Sequence[str]) -> FloatArray:
     # From the training set and not from the catalogue, which has no magnitude but mag_auto.
     magnitudes_NF = np.full((len(galaxies), len(bands)), np.nan)
-    for table in read_split(training, "test", ["object_id", *(f"mag_{band}" for band in bands)]):
+    for table in read_split(training, "test", ["object_id", *(name for band in bands for name in name_fluxes(band))]):
         index, rows = _match(table["object_id"], galaxies)
-        columns: Iterator[FloatArray] = (table[f"mag_{band}"].to_numpy()[rows] for band in bands)
-        magnitudes_NF[index] = np.stack(list(columns), axis=1)
+        magnitudes_NF[index] = derive_magnitudes(*read_fluxes(table, bands)).magnitudes_NF[rows]
     return magnitudes_NF
 
 

@@ -15,8 +15,10 @@ import pyarrow.compute as pc
 
 from photoz.catalogue.hats import Partition, list_partitions, read_partition
 from photoz.errors import CatalogueError, ConfigError, TrainingError
+from photoz.inputs import read_fluxes
 from photoz.metrics import FloatArray
-from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER, Flag
+from photoz.photometry import derive_magnitudes
+from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER, Flag, name_fluxes
 from photoz.training.set import read_split, set_location
 from photoz.training.settings import Crossmatch
 
@@ -154,7 +156,7 @@ def read_test_galaxies(
     training : str
         Folder of the training set, ``locations.training``.
     bands : sequence of str
-        Of the survey, with a magnitude in the training set.
+        Of the survey, with a flux in the training set.
     colour : (str, str)
         Bands whose difference of magnitudes is the colour, ``evaluation.colour``.
     crossmatch : Crossmatch
@@ -177,7 +179,7 @@ def read_test_galaxies(
     if unknown:
         raise ConfigError(f"evaluation.colour has {unknown}, which survey.bands {list(bands)} lacks")
     # Without the cutouts, which are nearly all of a training set's bytes.
-    columns = ["object_id", "z_spec", "mag_auto", f"mag_{blue}", f"mag_{red}"]
+    columns = ["object_id", "z_spec", "mag_auto", *name_fluxes(blue), *name_fluxes(red)]
     try:
         table = pa.concat_tables(read_split(training, "test", columns))
     except (pa.ArrowException, KeyError) as error:
@@ -190,7 +192,7 @@ def read_test_galaxies(
             f"the training set {set_location(training)} has no galaxy with a redshift in its test split: "
             f"crossmatch.fractions = {crossmatch.fractions} (train, valid, calib, test) must leave some for it"
         )
-    return _make_galaxies(table, (f"mag_{blue}", f"mag_{red}"))
+    return _make_galaxies(table, colour)
 
 
 def scan_catalogue(location: str, galaxies: Galaxies) -> Scan:
@@ -261,7 +263,9 @@ def _make_galaxies(table: pa.Table, colour: tuple[str, str]) -> Galaxies:
     _, first = np.unique(identifiers.to_numpy(zero_copy_only=False), return_index=True)
     # In the order of the training set, since `np.unique` sorts by identifier.
     kept = np.sort(first)
-    values = {name: table[name].to_numpy().astype(np.float64)[kept] for name in ("z_spec", "mag_auto", *colour)}
+    values = {name: table[name].to_numpy().astype(np.float64)[kept] for name in ("z_spec", "mag_auto")}
+    fluxes_NF, errors_NF = (each.astype(np.float64)[kept] for each in read_fluxes(table, colour))
+    blue_N, red_N = derive_magnitudes(fluxes_NF, errors_NF).magnitudes_NF.T
     repeated = len(table) - len(kept)
     if repeated:
         logger.warning("%d test galaxies have more than one redshift; the first one counts", repeated)
@@ -269,7 +273,7 @@ def _make_galaxies(table: pa.Table, colour: tuple[str, str]) -> Galaxies:
         object_id=identifiers.take(pa.array(kept)),
         z_spec=values["z_spec"],
         mag_auto=values["mag_auto"],
-        colour=values[colour[0]] - values[colour[1]],
+        colour=blue_N - red_N,
         repeated=repeated,
     )
 

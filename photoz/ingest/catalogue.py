@@ -12,6 +12,7 @@ import photoz
 from photoz.errors import SurveyFileError
 from photoz.ingest.outcome import PartOutcome
 from photoz.ingest.staging import StagedRecord, read_staged, write_staged
+from photoz.measured import describe_implausible
 from photoz.storage import JsonObject, join, remove
 from photoz.survey.files import TileFiles
 from photoz.survey.fits import FileStamp, base_name, stamp_file
@@ -21,6 +22,8 @@ from photoz.survey.table import FitsTable, read_table
 
 logger = logging.getLogger(__name__)
 
+# Of the rows: a tile that was staged in another is staged again. 1, which no key told, held magnitudes.
+_FORMAT = 2
 _KEY_SETTINGS = (
     "bands",
     "image_bands",
@@ -72,24 +75,26 @@ def ingest_catalogue(tile: TileFiles, survey: Survey, selection: Selection, *, f
         # Before any row is staged: the images' part reads them from the record, and never opens the catalogue.
         offsets = read_zeropoint_offsets(catalogue, survey)
         ids = read_bright_ids(folder, survey, selection)
-        table, rejected = make_sources(catalogue, tile.name, survey, selection, bright_ids=ids)
+        found = make_sources(catalogue, tile.name, survey, selection, bright_ids=ids)
     except SurveyFileError:
         # Rows of a file that is bad by now would be partitioned with the others, and nobody would know.
         remove(staged)
         raise
-    _warn_of_rejected(tile.name, catalogue, rejected, survey.columns)
+    _warn_of_rejected(tile.name, catalogue, found.rejected, survey.columns)
+    if said := describe_implausible(found.implausible):
+        logger.warning("%s: values that are no measurement, taken for missing, sources by band: %s", tile.name, said)
     record = StagedRecord(
         key=key,
         sha256=catalogue.sha256,
         rows=len(catalogue),
-        rejected=len(rejected),
+        rejected=len(found.rejected),
         offsets=offsets,
         extinction=compute_mean_extinction(catalogue, survey),
         photoz=photoz.__version__,
     )
     # Rows and record in one file, so that no crash can leave the one without the other.
-    write_staged(table, staged, record)
-    return PartOutcome("done", sources=table.num_rows, rejected=len(rejected))
+    write_staged(found.table, staged, record)
+    return PartOutcome("done", sources=found.table.num_rows, rejected=len(found.rejected))
 
 
 def require_catalogue(tile: TileFiles, survey: Survey) -> None:
@@ -149,6 +154,7 @@ def _make_key(tile: TileFiles, survey: Survey, selection: Selection, folder: str
     require_catalogue(tile, survey)
     values = msgspec.to_builtins(survey)
     key = {
+        "format": _FORMAT,
         "source": stamp_file(tile.catalogue).to_dict(),
         # Not all of survey: another pixel scale or file name would stage a thousand tiles again for the same rows.
         "survey": {name: values[name] for name in _KEY_SETTINGS},

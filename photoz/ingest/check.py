@@ -14,8 +14,6 @@ from photoz.survey.table import list_columns
 
 TILES_TO_CHECK = 5
 """Tiles that `check_survey` tries before it blames the settings and not a file."""
-MOST_BANDS = 31
-"""Bits of the source catalogue's masks."""
 
 
 def check_survey(config: Config, tiles: Sequence[TileFiles]) -> None:
@@ -31,7 +29,7 @@ def check_survey(config: Config, tiles: Sequence[TileFiles]) -> None:
     Raises
     ------
     ConfigError
-        More bands than the bit masks hold, or a band that no tile has an image of.
+        A band that no tile has an image of.
     SurveyFileError
         None of the first tiles has images that fit ``survey``, or none a catalogue with the columns asked for: the
         first tile's problem is told.
@@ -46,9 +44,6 @@ def check_survey(config: Config, tiles: Sequence[TileFiles]) -> None:
 
 
 def _check_bands(survey: Survey, tiles: Sequence[TileFiles]) -> None:
-    # The masks are int32 (photoz.schema), whose bit 31 is the sign.
-    if len(survey.bands) > MOST_BANDS:
-        raise ConfigError(f"survey.bands has {len(survey.bands)} bands, and the bit masks hold {MOST_BANDS}")
     for band in survey.image_bands:
         # Over all tiles: one that lacks a band fails by itself, a band that all lack is a wrong setting.
         if not any(band in tile.images for tile in tiles):

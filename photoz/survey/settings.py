@@ -32,6 +32,10 @@ class Columns(Settings, frozen=True):
     mag: str = "MAG_GAAP_{band}"
     magerr: str = "MAGERR_GAAP_{band}"
     extinction: str = "EXTINCTION_{band}"
+    limit: str = ""
+    """Magnitude of a flux of one sigma, such as ``MAG_LIM_{band}``, dereddened where ``mag`` is: the error of a flux
+    that was not detected. "": none; where ``magerr`` holds a magnitude beside the sentinel, as in BPZ's catalogues,
+    that is taken."""
 
 
 class Survey(Settings, frozen=True):

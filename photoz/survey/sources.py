@@ -1,8 +1,8 @@
-"""A tile's multi-band catalogue to source rows: selection, sentinels to NaN and bits, one schema."""
+"""A tile's multi-band catalogue to source rows: selection, magnitudes to fluxes, one schema."""
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,18 +11,45 @@ import pyarrow as pa
 from hats.pixel_math.spatial_index import compute_spatial_index
 
 from photoz.errors import SurveyFileError
-from photoz.schema import HEALPIX_COLUMN, Flag, make_source_schema
+from photoz.measured import (
+    Sentinels,
+    convert_magnitudes,
+    find_sentinels,
+    flag_bands,
+    is_plausible_error,
+    is_plausible_extinction,
+    is_plausible_magnitude,
+)
+from photoz.schema import HEALPIX_COLUMN, make_source_schema, name_fluxes
 from photoz.survey.fits import refuse_damaged
 from photoz.survey.positions import find_positions, wrap_ra
 from photoz.survey.settings import Columns, Cut, Selection, Survey
 from photoz.survey.table import FitsTable, read_table
 from photoz.survey.units import convert_to_degrees, require_magnitudes
 
-SENTINEL_TOLERANCE = 0.5
-"""[mag] No measured magnitude or error lies so near 99 or -99; rounding does not hide a sentinel."""
-_OF_MAGNITUDES = ("survey.columns.mag", "survey.columns.extinction")
+_OF_MAGNITUDES = ("survey.columns.mag", "survey.columns.extinction", "survey.columns.limit")
 """How the settings begin that name columns of magnitudes and of their errors."""
 _NUMBERS, _IDENTIFIERS = "biuf", "iufSU"  # kinds of NumPy's data types
+
+
+@dataclass(frozen=True, eq=False)
+class TileSources:
+    """A tile's sources, and what of its catalogue could not be used.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Schema `photoz.schema.make_source_schema`; sorted by ``_healpix_29`` and object_id; ra in [0, 360) deg.
+    rejected : ndarray of intp
+        Rows of the catalogue that are selected and left out, since they have no position (`find_positions`).
+    implausible : mapping of str to int
+        By band, selected sources with a value that is no measurement (`photoz.measured`) and so is missing; by
+        "mag_auto", rows of the catalogue.
+    """
+
+    table: pa.Table
+    rejected: npt.NDArray[np.intp]
+    implausible: Mapping[str, int] = field(default_factory=dict)
 
 
 def list_catalogue_columns(survey: Survey, selection: Selection) -> dict[str, str]:
@@ -32,7 +59,8 @@ def list_catalogue_columns(survey: Survey, selection: Selection) -> dict[str, st
         getattr(names, key): f"survey.columns.{key}" for key in ("object_id", "ra", "dec", "mag_auto", "magerr_auto")
     }
     for band in survey.bands:
-        for key in ("mag", "magerr"):
+        # The limit is none of a survey's columns unless it is named.
+        for key in ("mag", "magerr", *(["limit"] if names.limit else [])):
             wanted[getattr(names, key).format(band=band)] = f"survey.columns.{key}, band {band} of survey.bands"
         if not survey.magnitudes_dereddened:
             # Asked for only where it is subtracted, so that a survey without such columns can be read.
@@ -80,7 +108,7 @@ def read_catalogue(location: str, survey: Survey, selection: Selection) -> FitsT
 
 def make_sources(
     catalogue: FitsTable, tile: str, survey: Survey, selection: Selection, *, bright_ids: Set[str] | None = None
-) -> tuple[pa.Table, npt.NDArray[np.intp]]:
+) -> TileSources:
     """Select a tile's sources and bring them into the schema of the source catalogue.
 
     Parameters
@@ -98,11 +126,7 @@ def make_sources(
 
     Returns
     -------
-    pyarrow.Table
-        Schema `photoz.schema.make_source_schema`; sorted by ``_healpix_29`` and object_id; ra in [0, 360) deg;
-        magnitudes [mag(AB)] that are a sentinel or not finite are NaN.
-    ndarray of intp
-        Rows of the catalogue that are selected and left out, since they have no position (`find_positions`).
+    TileSources
 
     Raises
     ------
@@ -111,6 +135,7 @@ def make_sources(
         a column that holds none.
     """
     names = survey.columns
+    auto = _read_mag_auto(catalogue, survey)
     # Selected first: rows without a position count as lost only where they would have been kept.
     selected = np.flatnonzero(select_sources(catalogue, survey, selection, bright_ids=bright_ids))
     placed = find_positions(catalogue.columns[names.ra], catalogue.columns[names.dec])[selected]
@@ -126,10 +151,11 @@ def make_sources(
         "ra": ra,
         "dec": dec,
         "tile": np.full(len(rows), tile),
-        "mag_auto": calibrate_mag_auto(catalogue, survey)[rows],
-        "magerr_auto": _clean(columns[names.magerr_auto], survey),
+        "mag_auto": auto.magnitudes_N[rows],
+        "magerr_auto": _clean_errors(columns[names.magerr_auto], survey),
     }
-    table |= _convert_magnitudes(columns, survey)
+    fluxes, implausible = _convert_bands(columns, survey)
+    table |= fluxes
     schema = make_source_schema(survey.bands)
     arrays = [
         pa.array(table[field.name].tolist() if field.type == pa.string() else table[field.name], field.type)
@@ -137,7 +163,8 @@ def make_sources(
     ]
     # The identifier decides between sources of one pixel of order 29: the order does not depend on the file's.
     order = [(HEALPIX_COLUMN, "ascending"), ("object_id", "ascending")]
-    return pa.Table.from_arrays(arrays, schema=schema).sort_by(order), rejected
+    rows_of_schema = pa.Table.from_arrays(arrays, schema=schema).sort_by(order)
+    return TileSources(rows_of_schema, rejected, implausible | {"mag_auto": auto.implausible})
 
 
 def select_sources(
@@ -153,7 +180,7 @@ def select_sources(
         Names the columns of identifiers and total magnitudes.
     selection : Selection
         The magnitude limit is strict (``mag_auto_below = 20`` keeps 19.99 and not 20.00); a magnitude that is a
-        sentinel or not finite is not kept.
+        sentinel or no measurement is not kept.
     bright_ids : set of str, optional
         Replaces ``selection.cuts``, never the magnitude limit.
 
@@ -193,15 +220,30 @@ def calibrate_mag_auto(catalogue: FitsTable, survey: Survey) -> npt.NDArray[np.f
     ----------
     KiDS-Bright's MAG_AUTO_CALIB (Bilicki et al. 2021, A&A 653, A82) is MAG_AUTO + DMAG_R - EXTINCTION_r.
     """
+    return _read_mag_auto(catalogue, survey).magnitudes_N
+
+
+@dataclass(frozen=True, eq=False)
+class _MagAuto:
+    """Total magnitudes of N rows [mag(AB)], NaN where there is none, and how many were no measurement."""
+
+    magnitudes_N: npt.NDArray[np.float32]
+    implausible: int
+
+
+def _read_mag_auto(catalogue: FitsTable, survey: Survey) -> _MagAuto:
     # Sentinels first: -99 would be the brightest source of all, and an extinction may take one beyond the tolerance.
     mag = _clean(catalogue.columns[survey.columns.mag_auto], survey)
+    wrong_N = ~np.isnan(mag) & ~is_plausible_magnitude(mag)
     if survey.mag_auto_offset_sign:
         offset = _read_offset(catalogue, survey, survey.mag_auto_band)
         # Without the card the offset counts as 0: only the images are refused where one is to be applied and lacks.
         mag += np.float32(survey.mag_auto_offset_sign * (offset or 0.0))
     if not survey.mag_auto_dereddened:
-        mag -= catalogue.columns[survey.columns.extinction.format(band=survey.mag_auto_band)].astype(np.float32)
-    return mag
+        extinction = catalogue.columns[survey.columns.extinction.format(band=survey.mag_auto_band)].astype(np.float32)
+        wrong_N |= ~np.isnan(mag) & ~is_plausible_extinction(extinction)
+        mag -= extinction
+    return _MagAuto(np.where(wrong_N, np.float32(np.nan), mag), int(wrong_N.sum()))
 
 
 def read_zeropoint_offsets(catalogue: FitsTable, survey: Survey) -> dict[str, float | None]:
@@ -220,7 +262,7 @@ def compute_mean_extinction(catalogue: FitsTable, survey: Survey) -> float | Non
     column = survey.columns.extinction.format(band=survey.mag_auto_band)
     # The report sets redshifts beside it; the column is not asked for where magnitudes are dereddened already.
     values = catalogue.columns.get(column, np.empty(0))
-    known = values[np.isfinite(values)]
+    known = values[is_plausible_extinction(values)]
     return float(known.mean(dtype=np.float64)) if len(known) else None
 
 
@@ -289,45 +331,42 @@ def _apply_cut(cut: Cut, values: npt.NDArray[Any], name: str) -> npt.NDArray[np.
     return keep
 
 
-def _convert_magnitudes(columns: dict[str, npt.NDArray[Any]], survey: Survey) -> dict[str, npt.NDArray[Any]]:
-    names = survey.columns
-    count = len(columns[names.ra])
-    flags, detected, observed = (np.zeros(count, np.int32) for _ in range(3))
+def _convert_bands(
+    columns: Mapping[str, npt.NDArray[Any]], survey: Survey
+) -> tuple[dict[str, npt.NDArray[Any]], dict[str, int]]:
+    """Make fluxes, errors and flags of a table's rows; count by band what is no measurement."""
+    names, bands = survey.columns, survey.bands
     table: dict[str, npt.NDArray[Any]] = {}
-    for index, band in enumerate(survey.bands):
-        raw = columns[names.mag.format(band=band)]
-        mag, err = _clean(raw, survey), _clean(columns[names.magerr.format(band=band)], survey)
-        if not survey.magnitudes_dereddened:
-            # Sentinels are NaN by now, and stay it; `raw` below still has them.
-            mag = mag - columns[names.extinction.format(band=band)].astype(np.float32)
-        undetected = _is_sentinel(raw, survey.not_detected)
-        # A value that is neither a number nor a sentinel does not show that the band was observed.
-        unobserved = np.isnan(mag) & ~undetected
-        # Bit n is the band of index n in survey.bands, here and in the columns not_detected and not_observed.
-        observed |= unobserved.astype(np.int32) << index
-        detected |= undetected.astype(np.int32) << index
-        # An error without its magnitude would be taken for information on a band that there is none of.
-        table[f"mag_{band}"], table[f"magerr_{band}"] = mag, np.where(np.isnan(mag), np.float32(np.nan), err)
-    every = (1 << len(survey.bands)) - 1
-    flags[detected != 0] |= Flag.BAND_NOT_DETECTED
-    flags[observed != 0] |= Flag.BAND_NOT_OBSERVED
-    flags[(detected | observed) == every] |= Flag.NO_PHOTOMETRY
-    return table | {"not_detected": detected, "not_observed": observed, "flags": flags}
+    implausible = {}
+    for band in bands:
+        found = convert_magnitudes(
+            columns[names.mag.format(band=band)],
+            columns[names.magerr.format(band=band)],
+            sentinels=Sentinels(survey.not_detected, survey.not_observed),
+            extinctions_N=None if survey.magnitudes_dereddened else columns[names.extinction.format(band=band)],
+            limits_N=columns[names.limit.format(band=band)] if names.limit else None,
+        )
+        implausible[band] = found.implausible
+        # As the file will hold them, so that the flags below agree with what an estimator derives from it.
+        flux_N, error_N = found.flux_N.astype(np.float32), found.error_N.astype(np.float32)
+        # An error of 1e-50 is 0 as float32, which no error is.
+        values = flux_N, np.where(error_N > 0, error_N, np.float32(np.nan))
+        table |= zip(name_fluxes(band), values, strict=True)
+    fluxes, errors = ([table[name_fluxes(band)[which]] for band in bands] for which in (0, 1))
+    return table | {"flags": flag_bands(fluxes, errors)}, implausible
 
 
 def _clean(values: npt.NDArray[Any], survey: Survey) -> npt.NDArray[np.float32]:
     """Return magnitudes or errors as float32 with both sentinels, and what is not finite, as NaN."""
     clean = values.astype(np.float32)
-    for sentinel in (survey.not_detected, survey.not_observed):
-        clean[_is_sentinel(values, sentinel)] = np.nan
+    clean[find_sentinels(values, (survey.not_detected, survey.not_observed), magnitudes=True)] = np.nan
     clean[~np.isfinite(clean)] = np.nan
     return clean
 
 
-def _is_sentinel(values: npt.NDArray[Any], sentinel: float) -> npt.NDArray[np.bool_]:
-    # The difference of infinities is NaN, with a warning; it is no sentinel, and `_clean` makes it NaN.
-    with np.errstate(invalid="ignore"):
-        return np.abs(values.astype(np.float64) - sentinel) < SENTINEL_TOLERANCE
+def _clean_errors(values: npt.NDArray[Any], survey: Survey) -> npt.NDArray[np.float32]:
+    errors = _clean(values, survey)
+    return np.where(is_plausible_error(errors), errors, np.float32(np.nan))
 
 
 def _to_strings(values: npt.NDArray[Any]) -> npt.NDArray[np.str_]:

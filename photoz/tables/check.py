@@ -13,12 +13,14 @@ import pyarrow as pa
 from astropy import units
 
 from photoz.errors import ConfigError, TableError
+from photoz.measured import MAGNITUDES
+from photoz.photometry import MAGGY
 from photoz.survey.units import parse_unit
 from photoz.tables.base import Table
 from photoz.tables.columns import Choice, choose_columns
 from photoz.tables.convert import Converted, read_sources
 from photoz.tables.cuts import apply_cut, parse_cut
-from photoz.tables.fluxes import MAGGY, MAGNITUDES, NJY_PER_UNIT
+from photoz.tables.fluxes import NJY_PER_UNIT
 from photoz.tables.measure import find_flux_unit
 from photoz.tables.settings import Photometry, Role, TableSurvey, find_column
 from photoz.tables.types import is_nested, is_number, read_unit

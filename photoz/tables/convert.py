@@ -11,15 +11,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from photoz.errors import ConfigError, TableError
-from photoz.schema import Flag, make_field
+from photoz.measured import Mask, flag_bands
+from photoz.photometry import Array, derive_magnitudes
+from photoz.schema import make_field
 from photoz.survey.positions import find_positions, wrap_ra
 from photoz.survey.units import convert_to_degrees
 from photoz.tables.base import Table, TablePart
 from photoz.tables.columns import Choice, choose_columns
 from photoz.tables.cuts import apply_cut, parse_cut
-from photoz.tables.fluxes import Array, Mask
 from photoz.tables.identifiers import count_duplicates, join_identifiers
-from photoz.tables.measure import compute_magnitudes, measure_band
+from photoz.tables.measure import measure_band
 from photoz.tables.open import open_table
 from photoz.tables.settings import TableSurvey
 from photoz.tables.types import is_nested, is_number, make_column, read_unit, simplify_type
@@ -256,11 +257,11 @@ def _make_total(read: Callable[[str], Array], survey: TableSurvey) -> list[tuple
     if survey.total is None:
         return []
     found = measure_band(read, survey.total, survey.total_band, survey.extinction)
-    magnitudes_N, errors_N = compute_magnitudes(found)
+    total = derive_magnitudes(found.flux_N, found.error_N)
     name = f"total {survey.total_band} magnitude"
     return [
-        (_make("mag_auto", pa.float32(), "mag(AB)", name), magnitudes_N.astype(np.float32)),
-        (_make("magerr_auto", pa.float32(), "mag", "1-sigma error of mag_auto"), errors_N.astype(np.float32)),
+        (_make("mag_auto", pa.float32(), "mag(AB)", name), total.magnitudes_NF.astype(np.float32)),
+        (_make("magerr_auto", pa.float32(), "mag", "1-sigma error of mag_auto"), total.errors_NF.astype(np.float32)),
     ]
 
 
@@ -281,35 +282,6 @@ def _make_fluxes(
         columns.append((_make(f"fluxerr_{band}", pa.float32(), "nJy", f"1-sigma error of flux_{band}"), error_N))
     flags_N = flag_bands(fluxes, errors)
     return [*columns, (_make("flags", pa.int32(), "", "bits of photoz.schema.Flag"), flags_N)]
-
-
-def flag_bands(
-    fluxes: Sequence[npt.NDArray[np.float32]], errors: Sequence[npt.NDArray[np.float32]]
-) -> npt.NDArray[np.int32]:
-    """Return the flags that say what rows lack of their photometry.
-
-    Parameters
-    ----------
-    fluxes, errors : sequence of ndarray of float32, shape (N,)
-        [nJy] of each band.
-
-    Returns
-    -------
-    ndarray of int32, shape (N,)
-        ``BAND_NOT_OBSERVED`` where some flux is NaN, ``BAND_NOT_DETECTED`` where some is 0 or less or below its error,
-        ``NO_PHOTOMETRY`` where nothing was detected in any band.
-    """
-    count = len(fluxes[0])
-    dark_N, absent_N, some_N = (np.zeros(count, bool) for _ in range(3))
-    # Band by band: a table of all bands at once would be the largest thing in memory.
-    for flux_N, error_N in zip(fluxes, errors, strict=True):
-        observed_N = ~np.isnan(flux_N)
-        detected_N = (flux_N > 0) & ~(flux_N < error_N)
-        absent_N |= ~observed_N
-        dark_N |= observed_N & ~detected_N
-        some_N |= detected_N
-    flags_N = np.where(dark_N, Flag.BAND_NOT_DETECTED, 0) | np.where(absent_N, Flag.BAND_NOT_OBSERVED, 0)
-    return np.asarray(flags_N | np.where(some_N, 0, Flag.NO_PHOTOMETRY), np.int32)
 
 
 def _make_redshifts(

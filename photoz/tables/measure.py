@@ -5,23 +5,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from photoz.tables.fluxes import (
+from photoz.measured import (
     LARGEST_ERROR,
     LARGEST_EXTINCTION,
-    MAGGY,
-    NJY_PER_UNIT,
-    POGSON,
-    Array,
-    Fluxes,
     Mask,
-    compute_errors,
-    convert_luptitudes,
-    convert_magnitudes,
     find_sentinels,
+    is_plausible_extinction,
     is_plausible_flux,
     is_plausible_magnitude,
-    make_fluxes,
 )
+from photoz.photometry import MAGGY, Array, compute_fluxes_from_magnitudes
+from photoz.tables.fluxes import NJY_PER_UNIT, Fluxes, compute_errors, convert_luptitudes, make_fluxes
 from photoz.tables.settings import Extinction, Photometry, find_column
 
 ReadNumbers = Callable[[str], Array]
@@ -120,14 +114,14 @@ def _convert(magnitudes_N: Array, photometry: Photometry, band: str) -> tuple[Ar
     one = np.ones(len(magnitudes_N))
     if photometry.kind == "luptitude":
         return convert_luptitudes(magnitudes_N, one, photometry.softening[band])
-    return convert_magnitudes(magnitudes_N, one)
+    return compute_fluxes_from_magnitudes(magnitudes_N, one)
 
 
 def _convert_limits(limits_N: Array, photometry: Photometry) -> Array:
     """Turn limiting magnitudes into flux errors [nJy] of one sigma; NaN where there is none."""
     limits_N = np.where(is_plausible_magnitude(limits_N), limits_N, np.nan)
     # The second argument, an error, is not used: only the flux of the limit is.
-    return convert_magnitudes(limits_N, limits_N)[0] / photometry.limit_sigma
+    return compute_fluxes_from_magnitudes(limits_N, limits_N)[0] / photometry.limit_sigma
 
 
 def _find_brightening(values_N: Array, extinction: Extinction, band: str) -> Array:
@@ -137,10 +131,9 @@ def _find_brightening(values_N: Array, extinction: Extinction, band: str) -> Arr
         least, most = 10 ** (-0.4 * LARGEST_EXTINCTION), 1 + 1e-6
         with np.errstate(divide="ignore"):
             return np.where((values_N >= least) & (values_N <= most), 1 / np.minimum(values_N, 1.0), np.nan)
-    plausible_N = (values_N >= 0) & (values_N <= LARGEST_EXTINCTION)
     dimming_N = values_N * extinction.coefficients[band] if extinction.kind == "ebv" else values_N
     # An E(B-V) may be plausible and the extinction beyond anything: no flux is known there.
-    plausible_N &= dimming_N <= LARGEST_EXTINCTION
+    plausible_N = is_plausible_extinction(values_N) & is_plausible_extinction(dimming_N)
     return np.asarray(10 ** (0.4 * np.where(plausible_N, dimming_N, np.nan)))
 
 
@@ -153,9 +146,3 @@ def _deredden(found: Fluxes, factors_N: Array) -> Fluxes:
 def _count(dark_N: Mask, absent_N: Mask, wrong_N: Mask, bad_N: Mask) -> dict[str, int]:
     found = {"not_detected": dark_N, "not_observed": absent_N, "implausible": wrong_N, "bad_error": bad_N}
     return {name: int(rows_N.sum()) for name, rows_N in found.items()}
-
-
-def compute_magnitudes(found: Fluxes) -> tuple[Array, Array]:
-    """Return AB magnitudes and their errors [mag] of fluxes; NaN where the flux is 0 or less, or not known."""
-    flux_N = np.where(found.flux_N > 0, found.flux_N, np.nan)
-    return -2.5 * np.log10(flux_N / MAGGY), POGSON * found.error_N / flux_N

@@ -1,20 +1,22 @@
-"""Fit an estimator that reads magnitudes alone to the survey's training set."""
+"""Fit an estimator that reads photometry alone to the survey's training set."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from photoz.estimators.base import Inputs
 from photoz.estimators.photometric.base import PhotometricEstimator, Sample
 from photoz.estimators.registry import load_class
+from photoz.inputs import read_fluxes
 from photoz.metrics import compute_metrics
+from photoz.schema import make_training_schema, name_fluxes
 from photoz.training.set import read_split
 from photoz.training.settings import Training
 
 
 def read_sample(training: str, bands: tuple[str, ...], split: str = "train") -> Sample:
-    """Read magnitudes, errors and redshifts of one split of the training set; the cutouts stay on disk.
+    """Read fluxes, errors and redshifts of one split of the training set; the cutouts stay on disk.
 
     Parameters
     ----------
@@ -28,26 +30,18 @@ def read_sample(training: str, bands: tuple[str, ...], split: str = "train") -> 
     Returns
     -------
     Sample
-        float32, 85 bytes a galaxy of nine bands; without rows when the split is empty.
+        float32, 76 bytes a galaxy of nine bands; without rows when the split is empty.
 
     Raises
     ------
     TrainingError
         There is no training set.
     """
-    # z_spec last: the slices below rely on it.
-    names = [*(f"mag_{band}" for band in bands), *(f"magerr_{band}" for band in bands), "z_spec"]
-    count = len(bands)
-    # An empty block first, since numpy concatenates no empty list and a split may have no galaxies.
-    blocks, dark = [np.empty((0, len(names)), dtype=np.float32)], [np.empty((0, count), dtype=np.bool_)]
-    for table in read_split(training, split, [*names, "not_detected"]):
-        blocks.append(np.stack([table[name].to_numpy() for name in names], axis=1))
-        # Bit i is the i-th of the survey's bands, so that `bands` must be these, all and in their order.
-        dark.append(table["not_detected"].to_numpy()[:, None] >> np.arange(count) & 1 == 1)
-    values_NC, dark_NF = np.concatenate(blocks), np.concatenate(dark)
-    return Sample(
-        bands, values_NC[:, :count], values_NC[:, count:-1], values_NC[:, -1], dark_NF if dark_NF.any() else None
-    )
+    columns = [*(name for band in bands for name in name_fluxes(band)), "z_spec"]
+    # An empty table first, since a split may have no galaxies, and no row group to tell the columns by.
+    empty = make_training_schema(bands, None).empty_table().select(columns)
+    table = pa.concat_tables([empty, *read_split(training, split, columns)], promote_options="permissive")
+    return Sample(bands, *read_fluxes(table, bands), table["z_spec"].to_numpy())
 
 
 def fit_photometric(
@@ -65,7 +59,7 @@ def fit_photometric(
     training : str
         ``locations.training``.
     bands : tuple of str
-        Whose magnitudes it is to read.
+        Whose fluxes it is to read.
     seed : int
     record : mapping
         Goes into the manifest's record, with the validation figures.
@@ -90,10 +84,7 @@ def fit_photometric(
 def measure_estimator(estimator: PhotometricEstimator[Any], sample: Sample) -> dict[str, float | int | None]:
     """Return ``rows``, ``smad`` and ``r2`` of the estimates of a sample; None where they are not defined."""
     # As inference gives them, so that the figures in the manifest are those of a catalogue.
-    magnitudes_NF, errors_NF = (values.astype(np.float32) for values in (sample.magnitudes_NF, sample.errors_NF))
-    flags_N = np.zeros(len(sample), dtype=np.int32)
-    inputs = Inputs(magnitudes_NF, errors_NF, None, flags_N, sample.not_detected_NF)
-    metrics = compute_metrics(estimator.estimate(inputs).z_phot_N, sample.z_N, resamples=0)
+    metrics = compute_metrics(estimator.estimate(sample.make_inputs()).z_phot_N, sample.z_N, resamples=0)
     # JSON knows no NaN.
     figures = {name: metrics[name].value for name in ("smad", "r2")}
     return {"rows": metrics.count} | {name: value if np.isfinite(value) else None for name, value in figures.items()}

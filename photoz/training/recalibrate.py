@@ -8,7 +8,7 @@ import numpy.typing as npt
 from photoz.estimators.base import Inputs
 from photoz.estimators.networks.base import NetworkEstimator
 from photoz.inputs import make_inputs
-from photoz.training.set import list_columns, read_split
+from photoz.training.set import list_columns, read_magnitudes, read_split
 
 
 def calibrate_estimator(estimator: NetworkEstimator, training: str, *, seed: int) -> NetworkEstimator:
@@ -23,7 +23,9 @@ def calibrate_estimator(estimator: NetworkEstimator, training: str, *, seed: int
     seed : int
     """
     # Both are read when they are asked for: an estimator without p(z) reads neither.
-    galaxies, magnitudes = read_galaxies(estimator, training, "calib"), read_magnitudes(estimator, training)
+    galaxies = read_galaxies(estimator, training, "calib")
+    # "train" and not "calib": how far a galaxy is from what the network has seen is asked, and it saw these.
+    magnitudes = (each.magnitudes_NF for each in read_magnitudes(training, "train", estimator.bands))
     return estimator.calibrate(galaxies, magnitudes, seed=seed)
 
 
@@ -46,10 +48,3 @@ def read_galaxies(
         # A row group may hold no galaxy of the split.
         if len(table):
             yield make_inputs(table, estimator.bands), table["z_spec"].to_numpy()
-
-
-def read_magnitudes(estimator: NetworkEstimator, training: str) -> Iterator[npt.NDArray[np.floating]]:
-    """Read the magnitudes of the training galaxies [mag(AB)], a row group at a time, shape (N, F) each."""
-    # "train" and not "calib": how far a galaxy is from what the network has seen is asked, and it saw these.
-    for table in read_split(training, "train", [f"mag_{band}" for band in estimator.bands]):
-        yield np.stack([column.to_numpy() for column in table.columns], axis=1)

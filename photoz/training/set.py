@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 from photoz.catalogue.hats import MARGIN, Partition, locate_partition
 from photoz.content import compute_key, hash_bytes
 from photoz.errors import TileError, TrainingError
-from photoz.inputs import CUTOUT, attach_cutouts
-from photoz.photometry import MagnitudeScaling, MagnitudeSums
-from photoz.schema import NO_IMAGE, make_training_schema
+from photoz.inputs import CUTOUT, attach_cutouts, make_inputs, read_fluxes
+from photoz.photometry import Magnitudes, MagnitudeScaling, MagnitudeSums, derive_magnitudes
+from photoz.schema import NO_IMAGE, make_training_schema, name_fluxes
 from photoz.settings import config_to_dict
 from photoz.sources import compute_sources_checksum, read_sources
 from photoz.storage import compute_checksum, exists, join, list_folder, open_atomic, open_file
@@ -27,7 +27,7 @@ from photoz.training.settings import Crossmatch
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 held magnitudes
 _KEY = b"photoz_key"
 _COUNTS = b"photoz_counts"
 _ROW_GROUP = 512  # rows: some 10 MB with cutouts, so that readers stream
@@ -80,7 +80,7 @@ class Part:
     without_image : int
         Matched, and left out because no cutout can be used.
     without_photometry : int
-        Left out: no band has a magnitude.
+        Left out: nothing was detected in any band.
     """
 
     name: str
@@ -153,13 +153,13 @@ def write_part(matching: Matching, task: MatchTask) -> Part:
     # A galaxy without an image is left out: to do without one is learnt from images that are dropped
     # (`training.dropped`).
     has_image = np.asarray((table["flags"].to_numpy() & int(NO_IMAGE)) == 0)
-    has_magnitude = _has_magnitude(table, matching.bands)
-    table = table.filter(pa.array(has_image & has_magnitude))
+    detected = make_inputs(table, matching.bands).detected_N
+    table = table.filter(pa.array(has_image & detected))
     counts = {
         "rows": len(table),
         "matched": len(matched),
         "without_image": int((~has_image).sum()),
-        "without_photometry": int((~has_magnitude).sum()),
+        "without_photometry": int((~detected).sum()),
     }
     # Key and counts lie within the file, so that a crash cannot leave the one without the other.
     _write(location, table.replace_schema_metadata({_KEY: key.encode(), _COUNTS: msgspec.json.encode(counts)}))
@@ -204,12 +204,6 @@ def _cut(matching: Matching, matched: pa.Table) -> pa.Table:
     size, image_bands = matching.cutout_size, matching.image_bands
     table = attach_cutouts(matched, matching.tiles, image_bands=image_bands, cutout_size=size).table
     return table.cast(make_training_schema(matching.bands, (len(image_bands), size, size)))
-
-
-def _has_magnitude(table: pa.Table, bands: Sequence[str]) -> npt.NDArray[np.bool_]:
-    known_NF = np.stack([np.isfinite(table[f"mag_{band}"].to_numpy()) for band in bands], axis=1)
-    has_N: npt.NDArray[np.bool_] = known_NF.sum(axis=1) > 0
-    return has_N
 
 
 def _write(location: str, table: pa.Table) -> None:
@@ -303,10 +297,20 @@ def read_split(training: str, split: str, columns: Sequence[str]) -> Iterator[pa
     ------
     pyarrow.Table
         The rows of a row group that belong to the split; there may be none.
+
+    Raises
+    ------
+    TrainingError
+        There is no training set, or it lacks a column.
     """
     for part in list_parts(training):
         with open_file(part) as file:
             parquet = pq.ParquetFile(file)
+            if missing := [name for name in columns if name not in parquet.schema_arrow.names]:
+                raise TrainingError(
+                    f"the training set {part!r} lacks the columns {missing}: an earlier photoz wrote it, or it is of "
+                    "other bands; make it again with jobs/train_dr4.py, or correct survey.bands"
+                )
             for group in range(parquet.num_row_groups):
                 # A group is some 10 MB with cutouts, where a file may have thousands of galaxies.
                 table = parquet.read_row_group(group, columns=[*columns, "split"])
@@ -322,9 +326,15 @@ def count_splits(training: str) -> dict[str, int]:
 def fit_magnitude_scaling(training: str, bands: Sequence[str]) -> MagnitudeScaling:
     """Derive means, spreads and band differences from the training split, read a row group at a time."""
     sums = MagnitudeSums.empty(len(bands))
-    for table in read_split(training, "train", [f"mag_{band}" for band in bands]):
-        sums = sums.add(np.stack([column.to_numpy() for column in table.columns], axis=1))
+    for magnitudes in read_magnitudes(training, "train", bands):
+        sums = sums.add(magnitudes.magnitudes_NF)
     return MagnitudeScaling.fit(sums, bands)
+
+
+def read_magnitudes(training: str, split: str, bands: Sequence[str]) -> Iterator[Magnitudes]:
+    """Derive the magnitudes of one split, a row group at a time."""
+    for table in read_split(training, split, [name for band in bands for name in name_fluxes(band)]):
+        yield derive_magnitudes(*read_fluxes(table, bands))
 
 
 def read_redshifts(training: str, split: str) -> npt.NDArray[np.float64]:
@@ -337,6 +347,6 @@ def read_redshifts(training: str, split: str) -> npt.NDArray[np.float64]:
 
 def list_columns(bands: Sequence[str], *, images: bool) -> list[str]:
     """List the columns a training reads; photometry alone leaves the cutouts on disk."""
-    names = [*(f"mag_{band}" for band in bands), *(f"magerr_{band}" for band in bands), "mag_auto"]
-    names += ["not_detected", "flags", "z_spec", "object_id"]
+    names = [name for band in bands for name in name_fluxes(band)]
+    names += ["mag_auto", "flags", "z_spec", "object_id"]
     return [*names, CUTOUT] if images else names

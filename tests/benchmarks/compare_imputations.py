@@ -20,6 +20,7 @@ be chosen by this table.
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -28,12 +29,11 @@ import numpy as np
 
 from photoz.comparison import read_plain_catalogue
 from photoz.comparison.page import format_csv
-from photoz.comparison.run import make_inputs
-from photoz.estimators.photometric.base import Floats, Sample
+from photoz.estimators.photometric.base import Sample
 from photoz.estimators.photometric.features import FluxFeatures
 from photoz.estimators.registry import load_class
 from photoz.metrics import compute_metrics
-from photoz.photometry import fill_missing_magnitudes, fit_band_differences
+from photoz.photometry import Floats, fill_missing_magnitudes, fit_band_differences
 
 HELD_OUT = 0.2
 MODULES = ("boosted", "features", "knn")
@@ -86,7 +86,7 @@ class MaskedFeatures(FluxFeatures):
     def fit(cls, sample: Sample) -> "MaskedFeatures":
         filled = FluxFeatures.fit(sample)
         bare = cls(filled.softening_F, filled.differences, np.zeros(1), np.ones(1))
-        raw_NC = bare._compute(sample.magnitudes_NF, sample.errors_NF)
+        raw_NC = bare._compute(sample.fluxes_NF, sample.errors_NF)
         spread_C = np.nanstd(raw_NC, axis=0)
         return cls(bare.softening_F, bare.differences, np.nanmean(raw_NC, axis=0), np.where(spread_C > 0, spread_C, 1))
 
@@ -97,8 +97,8 @@ def use_rule(name: str) -> Iterator[None]:
     fit, fill = RULES[name]
     with ExitStack() as stack:
         for module in MODULES:
-            stack.enter_context(patch(f"photoz.estimators.{module}.fit_band_differences", fit))
-            stack.enter_context(patch(f"photoz.estimators.{module}.fill_missing_magnitudes", fill))
+            stack.enter_context(patch(f"photoz.estimators.photometric.{module}.fit_band_differences", fit))
+            stack.enter_context(patch(f"photoz.estimators.photometric.{module}.fill_missing_magnitudes", fill))
         if name == "mask":
             stack.enter_context(patch("photoz.estimators.mlp.estimator.FluxFeatures", MaskedFeatures))
         yield
@@ -107,19 +107,18 @@ def use_rule(name: str) -> Iterator[None]:
 def remove_band(sample: Sample, band: str) -> Sample:
     """Return the galaxies without any magnitude in a band ("" removes none)."""
     gone_F = np.array([each == band for each in sample.bands])
-    magnitudes_NF, errors_NF = (np.where(gone_F, np.nan, v) for v in (sample.magnitudes_NF, sample.errors_NF))
-    return Sample(sample.bands, magnitudes_NF, errors_NF, sample.z_N)
+    return replace(sample, fluxes_NF=np.where(gone_F, np.nan, sample.fluxes_NF))
 
 
 def drop_band(sample: Sample, band: str) -> Sample:
     """Return the galaxies as if there were no such band."""
     kept_F = np.array([each != band for each in sample.bands])
     bands = tuple(each for each in sample.bands if each != band)
-    return Sample(bands, sample.magnitudes_NF[:, kept_F], sample.errors_NF[:, kept_F], sample.z_N)
+    return Sample(bands, sample.fluxes_NF[:, kept_F], sample.errors_NF[:, kept_F], sample.z_N)
 
 
 def measure(estimator: Any, sample: Sample) -> dict[str, float]:
-    metrics = compute_metrics(estimator.estimate(make_inputs(sample)).z_phot_N, sample.z_N, resamples=0)
+    metrics = compute_metrics(estimator.estimate(sample.make_inputs()).z_phot_N, sample.z_N, resamples=0)
     names = {"smad": "smad", "out_005": "outlier_fraction_005", "completeness": ""}
     return {key: metrics[name].value if name else metrics.completeness for key, name in names.items()}
 

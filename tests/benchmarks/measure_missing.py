@@ -72,7 +72,7 @@ def read_test(config: Config, estimator: HybridEstimator, most: int) -> tuple[In
 
 
 def list_groups(inputs: Inputs, bands: tuple[str, ...], z_spec_N: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    coordinates_NC = make_coordinates(inputs.magnitudes_NF, bands)
+    coordinates_NC = make_coordinates(inputs.magnitudes.magnitudes_NF, bands)
     yield "as they are", np.full(len(z_spec_N), True)
     for number, label in enumerate(("faintest fifth", "reddest fifth")):
         values = coordinates_NC[:, number]
@@ -87,21 +87,17 @@ def list_removals(inputs: Inputs, estimator: HybridEstimator) -> Iterator[tuple[
         blind = replace(inputs, cutouts_NBYX=np.full_like(inputs.cutouts_NBYX, np.nan))
         yield "the image", blind
         yield "the image and VIKING", remove(blind, estimator, estimator.layout.unimaged)
-        magnitudes_NF = np.full_like(inputs.magnitudes_NF, np.nan)
-        yield "the photometry", replace(inputs, magnitudes_NF=magnitudes_NF, not_detected_NF=None)
+        yield "the photometry", replace(inputs, fluxes_NF=np.full_like(inputs.fluxes_NF, np.nan))
 
 
 def remove(inputs: Inputs, estimator: HybridEstimator, bands: tuple[str, ...]) -> Inputs:
-    magnitudes_NF = inputs.magnitudes_NF.copy()
     gone = np.array([band in bands for band in estimator.bands])
-    magnitudes_NF[:, gone] = np.nan
-    undetected_NF = None if inputs.not_detected_NF is None else inputs.not_detected_NF & ~gone
     cutouts_NBYX = inputs.cutouts_NBYX
     images = [band in bands for band in estimator.image_bands]
     if cutouts_NBYX is not None and any(images):
         cutouts_NBYX = cutouts_NBYX.copy()
         cutouts_NBYX[:, images] = np.nan
-    return replace(inputs, magnitudes_NF=magnitudes_NF, not_detected_NF=undetected_NF, cutouts_NBYX=cutouts_NBYX)
+    return replace(inputs, fluxes_NF=np.where(gone, np.nan, inputs.fluxes_NF), cutouts_NBYX=cutouts_NBYX)
 
 
 def show(label, estimates, z_spec_N, rows=slice(None)) -> None:

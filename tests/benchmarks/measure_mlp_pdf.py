@@ -18,7 +18,6 @@ import numpy as np
 import torch
 
 from photoz.comparison import read_plain_catalogue
-from photoz.comparison.run import make_inputs
 from photoz.estimators.base import Inputs
 from photoz.estimators.distance import TrainingDistance
 from photoz.estimators.mlp.estimator import MlpEstimator, select_distinct
@@ -71,7 +70,7 @@ def print_calibration(estimator: MlpEstimator, inputs: Inputs, test: Sample) -> 
     print(HEAD, "|---" * 11 + "|", sep="\n")
     for label, rows in {"all": np.arange(len(test)), **fifths}.items():
         for name, each in (("raw", make_raw(estimator)), ("recalibrated", estimator)):
-            print(format_row(f"{label}, {name}", each, take(inputs, rows), test.z_N[rows]), flush=True)
+            print(format_row(f"{label}, {name}", each, inputs.take(rows), test.z_N[rows]), flush=True)
     grid = np.linspace(0.0, 1.2 * test.z_N.max(), 601)
     pdf_NZ = estimator.estimate_pdf(inputs, grid)
     crps, cde = (np.nanmean(score(pdf_NZ, grid, test.z_N)) for score in (compute_crps, compute_cde_losses))
@@ -91,9 +90,10 @@ def print_removed(estimator: MlpEstimator, inputs: Inputs, test: Sample) -> None
 
 def print_not_detected(estimator: MlpEstimator, inputs: Inputs, test: Sample) -> None:
     """Galaxies that are faint in the first band, whose magnitude there is then taken for something else."""
-    rows = np.flatnonzero(test.errors_NF[:, 0] > 2.5 / np.log(10) / 2)
+    # Of what was detected: a flux below its error has no magnitude.
+    rows = np.flatnonzero(test.magnitudes.errors_NF[:, 0] > 2.5 / np.log(10) / 2)
     first = test.bands[0]
-    few, z_N = take(inputs, rows), test.z_N[rows]
+    few, z_N = inputs.take(rows), test.z_N[rows]
     print(f"\nGalaxies of a signal-to-noise ratio below 2 in {first}, where that magnitude is", HEAD, sep="\n\n")
     print("|---" * 11 + "|")
     print(format_row("given", estimator, few, z_N))
@@ -108,11 +108,12 @@ def print_coverage(train: Sample, test: Sample) -> None:
     )
     for blue, red in (("g", "r"), ("g", "i")):
         first, second = train.bands.index(blue), train.bands.index(red)
-        colours = [each.magnitudes_NF[:, first] - each.magnitudes_NF[:, second] for each in (train, test)]
+        magnitudes = [each.magnitudes.magnitudes_NF for each in (train, test)]
+        colours = [each_NF[:, first] - each_NF[:, second] for each_NF in magnitudes]
         limit = np.nanquantile(colours[0], 0.95)
         kept = train.take(colours[0] <= limit)
         features = FluxFeatures.fit(kept)
-        points, queries = (select_distinct(features.apply(s.magnitudes_NF, s.errors_NF)) for s in (kept, test))
+        points, queries = (select_distinct(features.apply(s.fluxes_NF, s.errors_NF)) for s in (kept, test))
         outside_N = TrainingDistance.fit(points, seed=1).measure(queries) > 1
         red_N = colours[1] > limit
         shares = outside_N[red_N].mean(), outside_N[~red_N].mean()
@@ -121,12 +122,10 @@ def print_coverage(train: Sample, test: Sample) -> None:
 
 def print_time(estimator: MlpEstimator, inputs: Inputs) -> None:
     """CPU time a galaxy, on one thread, of the whole and of its parts."""
-    magnitudes_NF, errors_NF = inputs.magnitudes_NF.astype(np.float64), inputs.errors_NF.astype(np.float64)
-    dark_NF = np.zeros(magnitudes_NF.shape, dtype=bool)
-    features_NC = estimator._model.ensemble.features.apply(magnitudes_NF, errors_NF, dark_NF)
+    features_NC = estimator._model.ensemble.features.apply(inputs.fluxes_NF, inputs.errors_NF)
     parts = {
-        "z_phot alone": lambda: estimator._predict(magnitudes_NF, errors_NF),
-        "levels of the recalibration": lambda: estimator._map_levels(magnitudes_NF, dark_NF),
+        "z_phot alone": lambda: estimator._predict_points(inputs),
+        "levels of the recalibration": lambda: estimator._map_levels(inputs.magnitudes),
         "distance from the training sample": lambda: estimator._model.distance.measure(select_distinct(features_NC)),
         "everything (`estimate`)": lambda: estimator.estimate(inputs),
     }
@@ -149,28 +148,17 @@ def measure_cpu(work: Callable[[], object], *, rounds: int = 3) -> float:
 def find_colour(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
     """Magnitude in r and g - r."""
     g, r = sample.bands.index("g"), sample.bands.index("r")
-    return sample.magnitudes_NF[:, r], sample.magnitudes_NF[:, g] - sample.magnitudes_NF[:, r]
-
-
-def take(inputs: Inputs, rows: np.ndarray) -> Inputs:
-    return replace(
-        inputs,
-        magnitudes_NF=inputs.magnitudes_NF[rows],
-        errors_NF=inputs.errors_NF[rows],
-        flags_N=inputs.flags_N[rows],
-        not_detected_NF=None if inputs.not_detected_NF is None else inputs.not_detected_NF[rows],
-    )
+    magnitudes_NF = sample.magnitudes.magnitudes_NF
+    return magnitudes_NF[:, r], magnitudes_NF[:, g] - magnitudes_NF[:, r]
 
 
 def remove(inputs: Inputs, bands: list[int], *, dark: bool = False) -> Inputs:
     """Take bands from galaxies that have another one."""
-    magnitudes_NF = inputs.magnitudes_NF.copy()
-    others = [i for i in range(magnitudes_NF.shape[1]) if i not in bands]
-    rows = np.isfinite(magnitudes_NF[:, others]).any(axis=1)
-    magnitudes_NF[np.ix_(rows, bands)] = np.nan
-    dark_NF = np.zeros(magnitudes_NF.shape, dtype=bool)
-    dark_NF[np.ix_(rows, bands)] = dark
-    return replace(inputs, magnitudes_NF=magnitudes_NF, not_detected_NF=dark_NF)
+    others = [i for i in range(inputs.fluxes_NF.shape[1]) if i not in bands]
+    rows = np.flatnonzero(np.isfinite(inputs.magnitudes.magnitudes_NF[:, others]).any(axis=1))
+    fluxes_NF, errors_NF = inputs.fluxes_NF.copy(), inputs.errors_NF.copy()
+    fluxes_NF[np.ix_(rows, bands)], errors_NF[np.ix_(rows, bands)] = 0.0 if dark else np.nan, np.nan
+    return replace(inputs, fluxes_NF=fluxes_NF, errors_NF=errors_NF)
 
 
 def main() -> None:
@@ -182,7 +170,7 @@ def main() -> None:
     torch.set_num_threads(1)
     catalogue = read_plain_catalogue(options.catalogue, options.bands.split(","))
     train, test = catalogue.sample.take(catalogue.train_N), catalogue.sample.take(~catalogue.train_N)
-    estimator, inputs = MlpEstimator.load(options.model), make_inputs(test)
+    estimator, inputs = MlpEstimator.load(options.model), test.make_inputs()
     print_calibration(estimator, inputs, test)
     print_removed(estimator, inputs, test)
     print_not_detected(estimator, inputs, test)

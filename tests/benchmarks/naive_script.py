@@ -10,6 +10,7 @@ scaled pixels) is made by the same code as in photoz. Prints the seconds of a se
 
 import sys
 import time
+from dataclasses import replace
 
 import astropy.units as u
 import numpy as np
@@ -54,10 +55,7 @@ def main(images, catalogue, model, threads, output):
         started = time.perf_counter()
         rows = pq.read_table(catalogue)
         inputs = make_inputs(rows, estimator.bands)
-        inputs = type(inputs)(
-            inputs.magnitudes_NF, inputs.errors_NF, cut(images, rows, estimator.image_bands), inputs.flags_N,
-            inputs.not_detected_NF,
-        )  # fmt: skip
+        inputs = replace(inputs, cutouts_NBYX=cut(images, rows, estimator.image_bands))
         np.save(output, estimator.estimate(inputs, batch_size=BATCH).z_phot_N)
         seconds = time.perf_counter() - started
     print(seconds)

@@ -67,8 +67,8 @@ def write_arrays(options: argparse.Namespace) -> tuple[int, Any]:
         bands=np.array(train.bands),
         z_grid=np.linspace(0.0, 1.2 * train.z_N.max(), GRID_POINTS),
         z_train=train.z_N,
-        **{f"{kind}_train": values for kind, values in (("mag", train.magnitudes_NF), ("magerr", train.errors_NF))},
-        **{f"{kind}_test": values for kind, values in (("mag", test.magnitudes_NF), ("magerr", test.errors_NF))},
+        **{f"mag_{name}": each.magnitudes.magnitudes_NF for name, each in (("train", train), ("test", test))},
+        **{f"magerr_{name}": each.magnitudes.errors_NF for name, each in (("train", train), ("test", test))},
     )
     return len(train), test
 

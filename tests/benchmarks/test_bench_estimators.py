@@ -1,10 +1,10 @@
 """Estimates a second of the photometric estimators, with all cores."""
 
+import from_magnitudes
 import numpy as np
 import pytest
 from bench_table import Table, side_by_side
 
-from photoz.estimators.base import Inputs
 from photoz.estimators.mlp.estimator import MlpEstimator
 from photoz.estimators.photometric.base import PhotometricEstimator, Sample
 from photoz.estimators.photometric.knn import KnnEstimator
@@ -19,17 +19,12 @@ def make_sample(count: int, bands: int) -> Sample:
     hidden = rng.normal(0.0, 1.0, (count, 3))
     mixing = np.random.default_rng(1).normal(0.0, 0.5, (3, bands))
     magnitudes_NF = 19.0 + hidden @ mixing + rng.normal(0.0, 0.05, (count, bands))
-    return Sample(BANDS[:bands], magnitudes_NF, np.full_like(magnitudes_NF, 0.05), 0.3 * rng.random(count))
-
-
-def make_inputs(sample: Sample) -> Inputs:
-    magnitudes_NF = sample.magnitudes_NF.astype(np.float32)
-    return Inputs(magnitudes_NF, np.full_like(magnitudes_NF, 0.05), None, np.zeros(len(sample), dtype=np.int32))
+    return from_magnitudes.make_sample(BANDS[:bands], magnitudes_NF, 0.05, 0.3 * rng.random(count))
 
 
 def measure(estimator: PhotometricEstimator, count: int, bands: int, *, rounds: int) -> float:
     """Galaxies/s."""
-    inputs = make_inputs(make_sample(count, bands))
+    inputs = make_sample(count, bands).make_inputs()
     return count / side_by_side({"estimate": lambda: estimator.estimate(inputs)}, rounds=rounds)["estimate"]
 
 

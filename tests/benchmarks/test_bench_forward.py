@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 from bench_table import side_by_side
+from from_magnitudes import make_inputs
 
-from photoz.estimators import Inputs
 from photoz.estimators.networks import packed
 from photoz.estimators.networks.hybrid import HybridEstimator
 from photoz.estimators.networks.layout import InputLayout
@@ -151,7 +151,7 @@ def test_bench_estimate(bench_table, name, precision):
     rng = np.random.default_rng(0)
     magnitudes_NF = rng.normal(20, 1, (COUNT, 9)).astype(np.float32)
     cutouts_NBYX = rng.normal(size=(COUNT, 4, 36, 36)).astype(np.float32)
-    inputs = Inputs(magnitudes_NF, np.full_like(magnitudes_NF, 0.1), cutouts_NBYX, np.zeros(COUNT, np.int32))
+    inputs = make_inputs(magnitudes_NF, 0.1, cutouts_NBYX)
     scaling = MagnitudeScaling(np.full(9, 20.0), np.ones(9), np.zeros(8))
     estimator = choose_kind(name)(make_layout(name), scaling, make_network(name), device=torch.device("cpu")).prepare(
         precision

@@ -16,13 +16,13 @@ import pytest
 from bench_table import Table
 from bright_sample import ROWS, make_magnitudes, make_sources, write_sources
 from conftest import save_untrained
+from from_magnitudes import make_sample
 from runs import change
 from tiny_survey import BANDS, make_config
 
 from cluster.audit import audit_catalogue
 from cluster.inference.run import infer_catalogue
 from photoz.estimators.mlp.estimator import MlpEstimator
-from photoz.estimators.photometric.base import Sample
 from photoz.settings.config import Config
 
 SCRIPT = Path(__file__).with_name("measure_driver.py")
@@ -36,7 +36,7 @@ def bright(tmp_path_factory: pytest.TempPathFactory) -> Config:
     write_sources(config, make_sources(BANDS, ROWS))
     magnitudes_NF = make_magnitudes(np.random.default_rng(5), 20_000, len(BANDS))
     z_N = 0.3 + 0.05 * (magnitudes_NF[:, 0] - 19).clip(-3, 3)
-    sample = Sample(BANDS, magnitudes_NF, np.full_like(magnitudes_NF, 0.03), z_N)
+    sample = make_sample(BANDS, magnitudes_NF, 0.03, z_N)
     MlpEstimator.fit(sample, epochs=1, least_steps=50).save(f"{config.locations.models}/mlp")
     save_untrained(config, "photometry")
     return config

@@ -120,8 +120,8 @@ def test_file_formats_give_the_same_galaxies(kind, tmp_path):
     table = make_table()
     table["mag_g"][5] = np.nan
     found = read_plain_catalogue(write(tmp_path, table, kind), BANDS)
-    np.testing.assert_allclose(found.sample.magnitudes_NF[:, 1], table["mag_r"])
-    assert np.isnan(found.sample.magnitudes_NF[5, 0])
+    np.testing.assert_allclose(found.sample.magnitudes.magnitudes_NF[:, 1], table["mag_r"])
+    assert np.isnan(found.sample.fluxes_NF[5, 0])
     assert found.train_N.sum() == 200
     assert found.object_id.to_pylist() == list(range(300))
 
@@ -137,12 +137,40 @@ def test_catalogue_without_split_is_split_by_the_seed(tmp_path):
 def test_rows_without_redshift_are_left_out_and_sentinels_are_missing(tmp_path):
     table = make_table()
     table["z_spec"][:10] = np.nan
-    table["mag_i"][20], table["mag_i"][21] = 99.0, -99.0
+    table["mag_i"][20:23], table["magerr_i"][20:23] = [99.0, -99.0, 99.0], [99.0, -99.0, 26.4]
     found = read_plain_catalogue(write(tmp_path, table), BANDS)
     assert len(found.sample) == 290
-    assert np.isnan(found.sample.magnitudes_NF[[10, 11], 2]).all()
-    assert found.sample.not_detected_NF[[10, 11], 2].tolist() == [True, False]
-    assert found.sample.not_detected_NF.sum() == 1
+    np.testing.assert_array_equal(found.sample.fluxes_NF[10:13, 2], [0, np.nan, 0])
+    np.testing.assert_allclose(found.sample.errors_NF[10:13, 2], [np.nan, np.nan, 100.0], rtol=1e-3)
+    assert found.sample.magnitudes.not_detected_NF.sum() == 2
+
+
+def test_what_is_no_measurement_is_missing_and_counted(tmp_path, caplog):
+    table = make_table()
+    table["mag_i"][20:23], table["magerr_g"][30:32] = [4.0, -3.4e38, np.nan], [0.0, -5.0]
+    found = read_plain_catalogue(write(tmp_path, table), BANDS)
+    assert "no measurement, taken for missing, rows by band: g 2, i 2" in caplog.text
+    assert np.isnan(found.sample.fluxes_NF[20:23, 2]).all()
+    assert np.isnan(found.sample.errors_NF[30:32, 0]).all()
+    assert np.isfinite(found.sample.fluxes_NF[30:32, 0]).all()
+
+
+def test_fluxes_are_read_where_there_are_some_and_negative_ones_are_data(tmp_path, caplog):
+    table = make_table()
+    expected = read_plain_catalogue(write(tmp_path, table), BANDS).sample
+    table["flux_g"], table["fluxerr_g"] = expected.fluxes_NF[:, 0].copy(), expected.errors_NF[:, 0].copy()
+    table["mag_g"][:] = np.nan
+    table["flux_g"][20:22], table["fluxerr_g"][20:23] = [-3.5, 1e30], [2.0, 1.0, 0.0]
+    found = read_plain_catalogue(write(tmp_path, table), BANDS).sample
+    assert "rows by band: g 2" in caplog.text
+    np.testing.assert_array_equal(found.fluxes_NF[20:22, 0], [-3.5, np.nan])
+    np.testing.assert_array_equal(found.errors_NF[20:23, 0], [2.0, np.nan, np.nan])
+    others = np.delete(np.arange(300), [20, 21])
+    np.testing.assert_array_equal(found.fluxes_NF[others], expected.fluxes_NF[others])
+    assert found.magnitudes.not_detected_NF[20].tolist() == [True, False, False]
+    del table["fluxerr_g"]
+    with pytest.raises(CatalogueError, match=r"lacks the columns \['fluxerr_g'\]"):
+        read_plain_catalogue(write(tmp_path, table), BANDS)
 
 
 def spoil(table: dict[str, np.ndarray], how: str) -> None:
@@ -164,7 +192,7 @@ def spoil(table: dict[str, np.ndarray], how: str) -> None:
     ("how", "message"),
     [
         ("band", r"lacks the columns \['mag_i'\]"),
-        ("nan", "no galaxy has a magnitude in i"),
+        ("nan", "no galaxy was detected in i"),
         ("twice", "1 identifiers occur more than once"),
         ("redshift", "z_spec is -1.0"),
         ("split", "must hold both"),
@@ -247,4 +275,4 @@ def test_example_galaxies_are_a_plain_catalogue(tmp_path):
     assert write_sdss_example(location) > 9000
     found = read_plain_catalogue(location, SDSS)
     assert 0.05 < np.median(found.sample.z_N) < 0.2
-    assert np.isfinite(found.sample.magnitudes_NF[:, :5]).mean() > 0.98
+    assert np.isfinite(found.sample.magnitudes.magnitudes_NF[:, :5]).mean() > 0.98

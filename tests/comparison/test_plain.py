@@ -37,26 +37,25 @@ def test_sentinels_of_magnitudes_and_of_errors_are_missing(tmp_path: Path) -> No
     table["mag_g"][:4] = [99.0, -99.0, np.inf, np.nan]
     table["magerr_g"][:2] = [99.0, -99.0]
     sample = read_plain_catalogue(write(tmp_path, table), BANDS).sample
-    assert np.isnan(sample.magnitudes_NF[:5, 0]).tolist() == [True] * 4 + [False]
-    assert np.isnan(sample.errors_NF[:3, 0]).tolist() == [True, True, False]
-    assert sample.not_detected_NF is not None
+    assert np.isnan(sample.fluxes_NF[:5, 0]).tolist() == [False, True, True, True, False]
+    assert np.isnan(sample.errors_NF[:5, 0]).tolist() == [True] * 4 + [False]
     # 99 alone says that somebody looked.
-    assert np.argwhere(sample.not_detected_NF).tolist() == [[0, 0]]
+    assert sample.fluxes_NF[0, 0] == 0
+    assert np.argwhere(sample.magnitudes.not_detected_NF).tolist() == [[0, 0]]
 
 
-def test_near_a_sentinel_is_a_magnitude(tmp_path: Path) -> None:
+def test_near_a_sentinel_is_one(tmp_path: Path) -> None:
     table = make_table()
-    table["mag_g"][0] = 98.999
+    table["mag_g"][:2] = 98.999, -99.001
     sample = read_plain_catalogue(write(tmp_path, table), BANDS).sample
-    assert sample.magnitudes_NF[0, 0] == 98.999
-    assert sample.not_detected_NF is None
+    np.testing.assert_array_equal(sample.fluxes_NF[:2, 0], [0.0, np.nan])
 
 
 def test_nulls_are_missing_values(tmp_path: Path) -> None:
     table = pa.table(make_table())
     column = pa.array([None, *table["mag_r"].to_pylist()[1:]])
     pq.write_table(table.set_column(table.schema.get_field_index("mag_r"), "mag_r", column), tmp_path / "c.parquet")
-    assert np.isnan(read_plain_catalogue(str(tmp_path / "c.parquet"), BANDS).sample.magnitudes_NF[0, 1])
+    assert np.isnan(read_plain_catalogue(str(tmp_path / "c.parquet"), BANDS).sample.fluxes_NF[0, 1])
 
 
 def test_rows_without_a_redshift_are_left_out_before_their_ids_are_compared(tmp_path: Path, caplog) -> None:
@@ -74,7 +73,8 @@ def test_bands_come_in_the_order_asked_for(tmp_path: Path) -> None:
     table["mag_r"] += 1.0
     sample = read_plain_catalogue(write(tmp_path, table), ("r", "g")).sample
     assert sample.bands == ("r", "g")
-    assert (sample.magnitudes_NF[:, 0] - sample.magnitudes_NF[:, 1]).tolist() == pytest.approx([1.0] * 20)
+    magnitudes_NF = sample.magnitudes.magnitudes_NF
+    assert (magnitudes_NF[:, 0] - magnitudes_NF[:, 1]).tolist() == pytest.approx([1.0] * 20)
 
 
 @pytest.mark.parametrize("pattern", ["part-*.parquet", "*/part-*.parquet", "sub*/part-*.parquet"])
@@ -161,7 +161,7 @@ def spoil(table: dict[str, np.ndarray], how: str) -> pa.Table:
         ("no id", "1 rows have no object_id"),
         ("twice", r"2 identifiers occur more than once \(the first: 7\): keep one row of each galaxy"),
         ("below -1", r"z_spec is -9\.0 in 2 rows; .* leave those rows out, or set z_spec to NaN"),
-        ("empty bands", r"no galaxy has a magnitude in g, r: leave it out of data\.bands"),
+        ("empty bands", r"no galaxy was detected in g, r: leave it out of data\.bands"),
         ("text redshift", r"column z_spec holds string, not numbers"),
     ],
 )

@@ -1,11 +1,13 @@
 """The committee: who sits in it, what each member reads, and how much each counts."""
 
+from dataclasses import replace
+
+import from_magnitudes
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from photoz.estimators.base import Inputs
 from photoz.estimators.photometric.annz import (
     AnnzEstimator,
     _gather_arrays,
@@ -26,7 +28,7 @@ def make_sample(count: int = 120, seed: int = 0) -> Sample:
     rng = np.random.default_rng(seed)
     z_N = rng.uniform(0.05, 0.5, count)
     magnitudes_NF = 19 + z_N[:, None] * np.array([4.0, 0.0, -1.5]) + rng.normal(0, 0.02, (count, 3))
-    return Sample(("g", "r", "i"), magnitudes_NF, np.full((count, 3), 0.02), z_N)
+    return from_magnitudes.make_sample(("g", "r", "i"), magnitudes_NF, 0.02, z_N)
 
 
 @pytest.fixture(scope="module")
@@ -97,12 +99,13 @@ def test_the_best_of_all_members_are_kept_and_averaged(fitted: AnnzEstimator) ->
     assert settings["weights"] == sorted(settings["weights"], reverse=True)
     sample = make_sample(30, seed=3)
     mean, spread = fitted.parts.arrays["target"]
+    magnitudes_NF, errors_NF = sample.magnitudes.magnitudes_NF, sample.magnitudes.errors_NF
     values = [
-        predict(network, make_inputs(kind, sample.magnitudes_NF, sample.errors_NF, fitted._model.scaling))
+        predict(network, make_inputs(kind, magnitudes_NF, errors_NF, fitted._model.scaling))
         for kind, network in fitted._model.members
     ]
     expected = np.expm1(np.average(values, axis=0, weights=settings["weights"]) * spread + mean)
-    np.testing.assert_allclose(fitted._predict(sample.magnitudes_NF, sample.errors_NF), expected, rtol=1e-6)
+    np.testing.assert_allclose(fitted._predict(magnitudes_NF, errors_NF), expected, rtol=1e-6)
 
 
 def test_more_to_keep_than_members_keeps_them_all() -> None:
@@ -111,9 +114,7 @@ def test_more_to_keep_than_members_keeps_them_all() -> None:
 
 def test_errors_that_are_not_known_and_rows_without_a_magnitude(fitted: AnnzEstimator) -> None:
     sample = make_sample(6)
-    magnitudes_NF = sample.magnitudes_NF.astype(np.float32)
-    magnitudes_NF[0] = np.nan
-    unknown_NF = np.full((6, 3), np.nan, np.float32)
-    found = fitted.estimate(Inputs(magnitudes_NF, unknown_NF, None, np.zeros(6, np.int32)))
+    unknown = replace(sample, errors_NF=np.full((6, 3), np.nan)).make_inputs()
+    found = fitted.estimate(from_magnitudes.lose(unknown, 0))
     assert np.isfinite(found.z_phot_N).tolist() == [False] + [True] * 5
     assert found.flags_N.tolist() == [int(Flag.ESTIMATE_FAILED)] + [0] * 5

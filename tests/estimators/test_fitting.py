@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from from_magnitudes import make_sample
 from torch import nn
 
 from photoz.estimators.photometric.annz import AnnzEstimator
-from photoz.estimators.photometric.base import Sample
 from photoz.estimators.photometric.fcnn import FcnnEstimator
 from photoz.estimators.photometric.fitting import Recipe, fit_network, make_defaults, predict
 
@@ -137,16 +137,16 @@ def test_fit_takes_every_field_of_the_recipe_and_the_share_held_out() -> None:
 
 def test_equal_redshifts_are_estimated_as_that_redshift() -> None:
     rng = np.random.default_rng(0)
-    sample = Sample(("g", "r"), rng.normal(19, 1, (40, 2)), np.full((40, 2), 0.02), np.full(40, 0.25))
+    sample = make_sample(("g", "r"), rng.normal(19, 1, (40, 2)), 0.02, np.full(40, 0.25))
     fitted = FcnnEstimator.fit(sample, max_epochs=2)
     assert fitted.parts.arrays["target"].tolist() == [pytest.approx(np.log(1.25)), 1.0]
-    assert fitted._predict(sample.magnitudes_NF, sample.errors_NF) == pytest.approx(0.25, abs=0.6)
+    assert fitted.estimate(sample.make_inputs()).z_phot_N == pytest.approx(0.25, abs=0.6)
 
 
 @pytest.mark.parametrize(("kind", "settings"), [(FcnnEstimator, {}), (AnnzEstimator, {"members": 2, "kept": 1})])
 def test_a_fit_leaves_the_callers_random_numbers_alone(kind, settings: dict[str, int]) -> None:
     rng = np.random.default_rng(0)
-    sample = Sample(("g", "r"), rng.normal(19, 1, (40, 2)), np.full((40, 2), 0.02), rng.uniform(0.1, 0.4, 40))
+    sample = make_sample(("g", "r"), rng.normal(19, 1, (40, 2)), 0.02, rng.uniform(0.1, 0.4, 40))
     torch.manual_seed(3)
     expected = torch.rand(3)
     torch.manual_seed(3)

@@ -3,9 +3,11 @@
 import json
 from dataclasses import replace
 
+import from_magnitudes
 import numpy as np
 import pytest
 import torch
+from from_magnitudes import lose
 from scipy.stats import norm
 from torch import nn
 
@@ -31,7 +33,7 @@ def make_inputs(count: int, *, images: bool = True, seed: int = 0) -> Inputs:
     rng = np.random.default_rng(seed)
     magnitudes_NF = rng.normal(19.0, 1.0, (count, len(BANDS))).astype(np.float32)
     cutouts_NBYX = rng.normal(1e-9, 1e-10, (count, 4, 36, 36)).astype(np.float32) if images else None
-    return Inputs(magnitudes_NF, np.full_like(magnitudes_NF, 0.1), cutouts_NBYX, np.zeros(count, dtype=np.int32))
+    return from_magnitudes.make_inputs(magnitudes_NF, 0.1, cutouts_NBYX)
 
 
 def make_estimator(*, images: bool = True, head: str = "mixture") -> HybridEstimator:
@@ -44,7 +46,7 @@ def make_estimator(*, images: bool = True, head: str = "mixture") -> HybridEstim
 
 
 def make_scaling() -> MagnitudeScaling:
-    return MagnitudeScaling.fit(MagnitudeSums.empty(9).add(make_inputs(100).magnitudes_NF), BANDS)
+    return MagnitudeScaling.fit(MagnitudeSums.empty(9).add(make_inputs(100).magnitudes.magnitudes_NF), BANDS)
 
 
 def make_paper() -> PaperEstimator:
@@ -183,12 +185,7 @@ def test_estimates_do_not_depend_on_order_or_batch_size(images, head):
     assert first.pdf.quantiles_NQ.shape == (20, len(LEVELS))
     assert (np.diff(first.pdf.quantiles_NQ, axis=1) >= 0).all()
     assert (first.pdf.z_std_model_N > 0).all()
-    turned = Inputs(
-        inputs.magnitudes_NF[::-1],
-        inputs.errors_NF[::-1],
-        inputs.cutouts_NBYX[::-1] if images else None,
-        inputs.flags_N[::-1],
-    )
+    turned = inputs.take(slice(None, None, -1))
     for other, step in ((estimator.estimate(inputs, batch_size=3), 1), (estimator.estimate(turned), -1)):
         np.testing.assert_allclose(other.z_phot_N[::step], first.z_phot_N, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(other.pdf.quantiles_NQ[::step], first.pdf.quantiles_NQ, rtol=1e-3, atol=1e-4)
@@ -232,13 +229,13 @@ def test_a_head_without_density_gives_points_alone():
 def test_what_is_missing_is_done_without_and_flagged_and_changes_no_other_row():
     estimator, inputs = make_estimator(), make_inputs(12)
     clean = estimator.estimate(inputs)
-    inputs.magnitudes_NF[1] = np.nan  # the image alone
+    inputs = lose(inputs, 1)  # the image alone
     inputs.cutouts_NBYX[2, 3] = np.nan  # three image bands
     inputs.cutouts_NBYX[3] = np.inf  # no image, though no flag says so
     inputs.flags_N[4] = int(Flag.TILE_UNREADABLE)
-    inputs.magnitudes_NF[5, :3] = np.inf  # six bands
-    inputs.magnitudes_NF[6], inputs.cutouts_NBYX[6] = np.nan, np.nan  # nothing
-    inputs.magnitudes_NF[7] = np.nan
+    inputs = lose(inputs, 5, slice(3), flux=np.inf)  # six bands
+    inputs = lose(inputs, [6, 7], flux=-1.0)
+    inputs.cutouts_NBYX[6] = np.nan  # nothing
     inputs.flags_N[7] = int(Flag.NO_TILE | Flag.NO_PHOTOMETRY)  # nothing
     found = estimator.estimate(inputs)
     lost = [6, 7]
@@ -267,14 +264,9 @@ def test_an_image_that_a_flag_denies_is_the_same_as_none():
 
 def test_not_detected_is_told_from_not_observed():
     estimator, inputs = make_estimator(images=False), make_inputs(4, images=False)
-    inputs.magnitudes_NF[:, 0] = np.nan
-    unknown = estimator.estimate(inputs)
-    missing_NF = np.isnan(inputs.magnitudes_NF)
-    faint = estimator.estimate(replace(inputs, not_detected_NF=missing_NF))
+    unknown = estimator.estimate(lose(inputs, slice(None), 0))
+    faint = estimator.estimate(lose(inputs, slice(None), 0, flux=0.0))
     assert (faint.z_phot_N != unknown.z_phot_N).all()
-    assert_same(
-        estimator.estimate(replace(inputs, not_detected_NF=~missing_NF)), unknown
-    )  # of what is there: no matter
 
 
 def test_paper_estimates_and_sets_aside_what_it_cannot_do_without():
@@ -284,11 +276,10 @@ def test_paper_estimates_and_sets_aside_what_it_cannot_do_without():
     assert clean.pdf is None
     assert not clean.flags_N.any()
     np.testing.assert_allclose(estimator.estimate(inputs, batch_size=3).z_phot_N, clean.z_phot_N, rtol=1e-4, atol=1e-5)
-    inputs.magnitudes_NF[1] = np.nan
+    inputs = lose(lose(inputs, 1), 5, slice(3))
     inputs.cutouts_NBYX[2, 3] = np.nan
     inputs.cutouts_NBYX[3] = np.inf
     inputs.flags_N[4] = int(Flag.TILE_UNREADABLE)
-    inputs.magnitudes_NF[5, :3] = np.inf
     estimates = estimator.estimate(inputs)
     bad = [1, 2, 3, 4]
     assert np.isnan(estimates.z_phot_N[bad]).all()
@@ -328,7 +319,7 @@ def test_saved_estimator_gives_the_same_numbers(tmp_path, images, head):
     estimator = replace(
         make_estimator(images=images, head=head),
         recalibration=Recalibration.fit(rng.beta(2, 3, 1000), rng.normal(size=(1000, 2))),
-        distance=ColourDistance.fit(make_inputs(400).magnitudes_NF, make_scaling(), seed=1),
+        distance=ColourDistance.fit(make_inputs(400).magnitudes.magnitudes_NF, make_scaling(), seed=1),
     )
     estimator.save(str(tmp_path / "it"))
     loaded = load_estimator(str(tmp_path / "it"))
@@ -353,13 +344,13 @@ def test_paper_is_kept_under_its_own_name(tmp_path):
 
 
 def test_galaxies_unlike_the_training_set_are_flagged():
-    training, inputs = make_inputs(3000, images=False, seed=1), make_inputs(4, images=False)
-    distance = ColourDistance.fit(training.magnitudes_NF, make_scaling(), seed=1)
+    training = make_inputs(3000, images=False, seed=1)
+    distance = ColourDistance.fit(training.magnitudes.magnitudes_NF, make_scaling(), seed=1)
     estimator = replace(make_estimator(images=False), distance=distance)
-    inputs.magnitudes_NF[:] = 19.0
-    inputs.magnitudes_NF[1, 0] = 40.0
-    inputs.magnitudes_NF[2, :] = np.nan
-    estimates = estimator.estimate(inputs)
+    magnitudes_NF = np.full((4, 9), 19.0)
+    magnitudes_NF[1, 0] = 40.0
+    magnitudes_NF[2] = np.nan
+    estimates = estimator.estimate(from_magnitudes.make_inputs(magnitudes_NF))
     assert np.flatnonzero(estimates.flags_N & int(Flag.OUTSIDE_TRAINING)).tolist() == [1]
     assert estimates.pdf.distance_N[1] > 1 > estimates.pdf.distance_N[0]
     assert np.isnan(estimates.pdf.distance_N[2])
@@ -396,6 +387,6 @@ def test_refuses_another_surveys_bands():
 
 def test_refuses_cutouts_of_another_shape():
     inputs = make_inputs(2)
-    small = Inputs(inputs.magnitudes_NF, inputs.errors_NF, inputs.cutouts_NBYX[..., :30, :30], inputs.flags_N)
+    small = replace(inputs, cutouts_NBYX=inputs.cutouts_NBYX[..., :30, :30])
     with pytest.raises(EstimatorError, match="36"):
         make_estimator().estimate(small)

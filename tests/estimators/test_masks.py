@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from photoz.estimators.networks.dropping import drop_image_bands, drop_inputs
 from photoz.estimators.networks.masks import Photometry, encode, number_patterns
-from photoz.photometry import MagnitudeScaling
+from photoz.photometry import Magnitudes, MagnitudeScaling
 from photoz.training.settings import Dropped
 
 SCALING = MagnitudeScaling(
@@ -21,7 +21,8 @@ def make_photometry(count: int = 2000, *, missing: float = 0.3, seed: int = 0) -
     rng = np.random.default_rng(seed)
     magnitudes_NF = rng.normal(19, 1, (count, 4))
     magnitudes_NF[rng.random((count, 4)) < missing] = np.nan
-    return Photometry.prepare(magnitudes_NF, rng.random((count, 4)) < 0.5, SCALING, CPU)
+    dark_NF = np.isnan(magnitudes_NF) & (rng.random((count, 4)) < 0.5)
+    return Photometry.prepare(Magnitudes(magnitudes_NF, np.full((count, 4), 0.1), dark_NF), SCALING, CPU)
 
 
 @settings(max_examples=25, deadline=None)
@@ -34,9 +35,10 @@ def test_magnitudes_are_filled_as_everywhere_else(seed: int, missing: float) -> 
 
 
 def test_features_are_magnitudes_and_bits() -> None:
-    inputs = np.array([[20.0, 21.0, np.inf, np.nan], [np.nan, np.nan, np.nan, np.nan]])
-    not_detected = np.array([[True, False, True, False], [False, False, False, True]])
-    photometry = Photometry.prepare(inputs, not_detected, SCALING, CPU)
+    magnitudes_NF = np.array([[20.0, 21.0, np.nan, np.nan], [np.nan, np.nan, np.nan, np.nan]])
+    not_detected_NF = np.array([[False, False, True, False], [False, False, False, True]])
+    magnitudes = Magnitudes(magnitudes_NF, np.full((2, 4), 0.1), not_detected_NF)
+    photometry = Photometry.prepare(magnitudes, SCALING, CPU)
     features = encode(photometry, torch.tensor([[True, False], [False, False]])).tolist()
     assert features[0][:2] == [0.0, 1.0]
     assert features[0][4:] == [0, 0, 1, 1, 0, 0, 1, 0, 1, 1, 0]

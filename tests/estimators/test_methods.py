@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from from_magnitudes import make_sample
 
 from photoz.estimators.mlp.lacking import drop_bands
-from photoz.estimators.photometric.base import Sample
 from photoz.estimators.photometric.cnn1d import CLASSROOM, Cnn1d
 from photoz.estimators.photometric.features import FluxFeatures, compute_asinh_magnitudes
 from photoz.estimators.photometric.gat import Gat, GraphAttention
@@ -74,21 +74,22 @@ def test_neighbours_are_averaged():
     magnitudes = np.repeat(np.arange(40.0), 3)[:, None] + 10
     z = np.tile([0.1, 0.2, 0.3], 40)
     settings = {"features": ("magnitudes",), "scalings": ("standard",), "neighbours": (3,)}
-    estimator = KnnEstimator.fit(Sample(("r",), magnitudes, np.full_like(magnitudes, 0.1), z), **settings)
+    estimator = KnnEstimator.fit(make_sample(("r",), magnitudes, 0.1, z), **settings)
     np.testing.assert_allclose(estimator._predict(magnitudes, magnitudes), 0.2, rtol=1e-6)
 
 
 def test_asinh_magnitude_at_zero_flux_and_for_bright_sources():
-    assert compute_asinh_magnitudes(np.array(1.0), np.array(1e-9)) == pytest.approx(0.0, abs=1e-9)
-    assert compute_asinh_magnitudes(np.array(0.0), np.array(1e-10)) == pytest.approx(25.0)
+    assert compute_asinh_magnitudes(np.array(3631e9), np.array(3631.0)) == pytest.approx(0.0, abs=1e-9)
+    assert compute_asinh_magnitudes(np.array(0.0), np.array(363.1)) == pytest.approx(25.0)
+    assert np.diff(compute_asinh_magnitudes(np.array([-2.0, -1.0, 0.0, 1.0]), np.array(0.5))).max() < 0
 
 
 def test_features_are_standardised_and_say_what_is_missing():
     rng = np.random.default_rng(0)
     magnitudes = rng.normal(19.0, 1.0, (500, 3))
     magnitudes[::4, 1] = np.nan
-    sample = Sample(("g", "r", "i"), magnitudes, np.full_like(magnitudes, 0.05), np.zeros(500))
-    features = FluxFeatures.fit(sample).apply(magnitudes, sample.errors_NF)
+    sample = make_sample(("g", "r", "i"), magnitudes, 0.05, np.zeros(500))
+    features = FluxFeatures.fit(sample).apply(sample.fluxes_NF, sample.errors_NF)
     assert features.shape == (500, 4 * 3 - 1)
     np.testing.assert_allclose(features[:, :5].mean(0), 0.0, atol=1e-4)
     assert len(np.unique(features[:, 9])) == 2
@@ -98,8 +99,8 @@ def test_features_are_standardised_and_say_what_is_missing():
 def test_dropping_bands_leaves_a_magnitude():
     magnitudes = np.full((400, 2), 20.0)
     magnitudes[:200, 1] = np.nan
-    sample = Sample(("g", "r"), magnitudes, np.full_like(magnitudes, 0.05), np.zeros(400))
-    dropped = drop_bands(sample, 1.0, np.random.default_rng(0)).magnitudes_NF
+    sample = make_sample(("g", "r"), magnitudes, 0.05, np.zeros(400))
+    dropped = drop_bands(sample, 1.0, np.random.default_rng(0)).fluxes_NF
     assert np.isfinite(dropped).any(axis=1).all()
     assert np.isnan(dropped[200:]).any(axis=1).mean() > 0.8
     assert np.isfinite(magnitudes[200:]).all()

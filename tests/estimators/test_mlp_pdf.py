@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import lru_cache
 
+import from_magnitudes
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -15,6 +16,7 @@ from photoz.estimators.mlp.estimator import MlpEstimator, fit_ensemble
 from photoz.estimators.mlp.lacking import choose_dark, choose_lost, darken_bands, drop_bands
 from photoz.estimators.mlp.unseen import (
     FOLDS,
+    _encode,
     assign_folds,
     code_patterns,
     compute_member_pits,
@@ -29,6 +31,7 @@ from photoz.estimators.photometric.features import FluxFeatures
 from photoz.inference import estimate_rows
 from photoz.pdf import compute_coverage, compute_ks
 from photoz.pdf import compute_pit as measure_pit
+from photoz.photometry import derive_magnitudes
 from photoz.schema import LEVELS, Flag, find_algorithm, make_catalogue_schema, make_source_schema
 
 BANDS = ("u", "g", "r", "i")
@@ -42,20 +45,11 @@ def make_sample(count: int, seed: int = 0, *, reddest: float = 0.5) -> Sample:
     r_N = rng.uniform(16.0, 20.0, count)
     clean_NF = r_N[:, None] + np.array([2.5, 0.7, 0.0, -0.3]) + np.array([1.0, 3.0, 0.0, -0.9]) * z_N[:, None]
     errors_NF = 0.03 * 10 ** (0.25 * (clean_NF - 18.0))
-    return Sample(BANDS, clean_NF + rng.normal(0.0, errors_NF), errors_NF, z_N)
-
-
-def make_inputs(sample: Sample) -> Inputs:
-    flags_N = np.zeros(len(sample), dtype=np.int32)
-    return Inputs(sample.magnitudes_NF.astype(np.float32), sample.errors_NF.astype(np.float32), None, flags_N)
+    return from_magnitudes.make_sample(BANDS, clean_NF + rng.normal(0.0, errors_NF), errors_NF, z_N)
 
 
 def lose(inputs: Inputs, band: int, *, dark: bool = False) -> Inputs:
-    magnitudes_NF = inputs.magnitudes_NF.copy()
-    magnitudes_NF[:, band] = np.nan
-    dark_NF = np.zeros(magnitudes_NF.shape, dtype=bool)
-    dark_NF[:, band] = dark
-    return replace(inputs, magnitudes_NF=magnitudes_NF, not_detected_NF=dark_NF)
+    return from_magnitudes.lose(inputs, slice(None), band, flux=0.0 if dark else np.nan)
 
 
 def measure_widths(quantiles_NQ: np.ndarray) -> np.ndarray:
@@ -70,7 +64,7 @@ def get_fitted() -> MlpEstimator:
 @pytest.mark.parametrize("band", [None, 1])
 def test_density_is_calibrated_also_without_a_band(band):
     test = make_sample(2000, seed=5)
-    inputs = make_inputs(test) if band is None else lose(make_inputs(test), band)
+    inputs = test.make_inputs() if band is None else lose(test.make_inputs(), band)
     estimates = get_fitted().estimate(inputs)
     quantiles_NQ = estimates.pdf.quantiles_NQ
     assert compute_ks(measure_pit(quantiles_NQ, test.z_N)) < (0.06 if band is None else 0.09)  # 3,000 galaxies are few
@@ -78,19 +72,19 @@ def test_density_is_calibrated_also_without_a_band(band):
 
 
 def test_missing_band_widens_the_density():
-    inputs = make_inputs(make_sample(300, seed=6))
+    inputs = make_sample(300, seed=6).make_inputs()
     full, less = (get_fitted().estimate(each).pdf.quantiles_NQ for each in (inputs, lose(inputs, 1)))
     assert np.median(measure_widths(less)) > 1.5 * np.median(measure_widths(full))
 
 
 def test_not_detected_is_not_the_same_as_not_observed():
-    inputs = make_inputs(make_sample(100, seed=7))
+    inputs = make_sample(100, seed=7).make_inputs()
     dark, absent = (get_fitted().estimate(lose(inputs, 0, dark=dark)).pdf.quantiles_NQ for dark in (True, False))
     assert np.abs(dark - absent).max() > 1e-3
 
 
 def test_points_alone_are_the_same_points():
-    inputs = lose(make_inputs(make_sample(100, seed=7)), 0, dark=True)
+    inputs = lose(make_sample(100, seed=7).make_inputs(), 0, dark=True)
     points = get_fitted().without_pdf()
     assert get_fitted().gives_pdf
     assert not points.gives_pdf
@@ -101,17 +95,15 @@ def test_points_alone_are_the_same_points():
 
 def test_not_detected_has_no_flux_and_is_not_marked_as_missing():
     sample = make_sample(200)
-    magnitudes_NF = sample.magnitudes_NF.copy()
-    magnitudes_NF[:2, 0] = np.nan
-    dark_NF = np.zeros(magnitudes_NF.shape, dtype=bool)
-    dark_NF[0, 0] = True
-    features_NC = FluxFeatures.fit(sample).apply(magnitudes_NF, sample.errors_NF, dark_NF)
+    fluxes_NF = sample.fluxes_NF.copy()
+    fluxes_NF[:2, 0] = 0.0, np.nan
+    features_NC = FluxFeatures.fit(sample).apply(fluxes_NF, sample.errors_NF)
     assert features_NC[0, 0] > features_NC[2:, 0].max()
     assert features_NC[0, -4] < features_NC[1, -4]
 
 
 def test_quantiles_rise_and_agree_with_the_density():
-    inputs = make_inputs(make_sample(50, seed=8))
+    inputs = make_sample(50, seed=8).make_inputs()
     quantiles_NQ = get_fitted().estimate(inputs).pdf.quantiles_NQ
     assert (np.diff(quantiles_NQ, axis=1) >= 0).all()
     grid = np.linspace(-0.3, 1.2, 6001)
@@ -122,7 +114,7 @@ def test_quantiles_rise_and_agree_with_the_density():
 
 
 def test_folder_and_seed_give_the_same_density(tmp_path):
-    inputs = make_inputs(make_sample(80, seed=9))
+    inputs = make_sample(80, seed=9).make_inputs()
     first = MlpEstimator.fit(make_sample(400), **SMALL, seed=3)
     first.save(f"{tmp_path}/mlp")
     expected = first.estimate(inputs)
@@ -134,9 +126,8 @@ def test_folder_and_seed_give_the_same_density(tmp_path):
 
 
 def test_row_without_magnitudes_has_no_density():
-    inputs = make_inputs(make_sample(5, seed=10))
-    inputs.magnitudes_NF[2] = np.nan
-    pdf = get_fitted().estimate(inputs).pdf
+    inputs = make_sample(5, seed=10).make_inputs()
+    pdf = get_fitted().estimate(from_magnitudes.lose(inputs, 2)).pdf
     assert np.isnan(pdf.quantiles_NQ).all(axis=1).tolist() == [False, False, True, False, False]
     assert np.isnan(pdf.z_std_model_N[2])
 
@@ -144,7 +135,7 @@ def test_row_without_magnitudes_has_no_density():
 def test_galaxies_unlike_those_of_the_training_are_flagged_and_their_members_disagree():
     estimator = MlpEstimator.fit(make_sample(1500, reddest=0.35), **SMALL)
     test = make_sample(2000, seed=11)
-    estimates = estimator.estimate(make_inputs(test))
+    estimates = estimator.estimate(test.make_inputs())
     outside_N = estimates.flags_N & Flag.OUTSIDE_TRAINING != 0
     red_N = test.z_N > 0.4
     np.testing.assert_array_equal(outside_N, estimates.pdf.distance_N > 1)
@@ -197,7 +188,7 @@ def test_agreement_is_one_for_equal_members_and_less_for_others():
 
 
 def test_recalibration_moves_the_density_and_not_the_point():
-    estimator, inputs = get_fitted(), make_inputs(make_sample(50, seed=13))
+    estimator, inputs = get_fitted(), make_sample(50, seed=13).make_inputs()
     sample = make_sample(1000, seed=14)
     samples = sample, replace(sample, z_N=sample.z_N + 0.02)
     maps = [
@@ -214,7 +205,7 @@ def test_recalibration_moves_the_density_and_not_the_point():
 
 
 def test_member_spread_and_distance_are_each_their_own():
-    pdf = get_fitted().estimate(make_inputs(make_sample(50, seed=16))).pdf
+    pdf = get_fitted().estimate(make_sample(50, seed=16).make_inputs()).pdf
     assert np.median(pdf.z_std_model_N) < 0.05 < np.median(pdf.distance_N)
 
 
@@ -229,21 +220,22 @@ def test_dropped_bands_come_in_the_patterns_of_surveys():
 def test_dropping_bands_keeps_the_rest():
     sample = make_sample(500)
     dropped = drop_bands(sample, 0.3, np.random.default_rng(0))
-    kept_NF = np.isfinite(dropped.magnitudes_NF)
-    np.testing.assert_array_equal(dropped.magnitudes_NF[kept_NF], sample.magnitudes_NF[kept_NF])
+    kept_NF = np.isfinite(dropped.fluxes_NF)
+    np.testing.assert_array_equal(dropped.fluxes_NF[kept_NF], sample.fluxes_NF[kept_NF])
     assert kept_NF.any(axis=1).all()
     assert 0.15 < (~kept_NF).any(axis=1).mean() < 0.4
-    assert np.isfinite(drop_bands(sample, 0.0, np.random.default_rng(0)).magnitudes_NF).all()
+    assert np.isfinite(drop_bands(sample, 0.0, np.random.default_rng(0)).fluxes_NF).all()
 
 
 def test_only_faint_magnitudes_are_taken_for_not_detected():
     sample = make_sample(2000)
-    dark_NF = choose_dark(sample.magnitudes_NF, sample.errors_NF, 0.5, np.random.default_rng(0))
+    dark_NF = choose_dark(sample, 0.5, np.random.default_rng(0))
     assert dark_NF[:, 0].any()
-    assert sample.errors_NF[dark_NF].min() > 0.36
+    assert sample.magnitudes.errors_NF[dark_NF].min() > 0.36
     darkened = darken_bands(sample, dark_NF)
-    np.testing.assert_array_equal(darkened.not_detected_NF, dark_NF)
-    np.testing.assert_array_equal(np.isnan(darkened.magnitudes_NF), dark_NF)
+    np.testing.assert_array_equal(darkened.fluxes_NF == 0, dark_NF)
+    np.testing.assert_array_equal(np.isnan(darkened.errors_NF), dark_NF)
+    np.testing.assert_array_equal(darkened.magnitudes.not_detected_NF, dark_NF)
 
 
 def test_rare_patterns_are_numbered_by_how_much_is_missing():
@@ -251,19 +243,39 @@ def test_rare_patterns_are_numbered_by_how_much_is_missing():
     assert code_patterns(lacking_NB, np.array([0, 1])).tolist() == [1, 10, 10, 0]
 
 
+def test_patterns_of_forty_bands_have_codes_of_their_own():
+    rng = np.random.default_rng(0)
+    lacking_NB = np.unique(rng.random((3000, 80)) < 0.1, axis=0)
+    known_P = np.unique(code_patterns(lacking_NB, np.empty(0, np.int64)))
+    assert (known_P >= 1 << 62).all()  # none is known: numbered by how much is missing
+    codes_N = _encode(lacking_NB)
+    assert len(np.unique(codes_N)) == len(lacking_NB)
+    assert (codes_N >= 0).all()
+    np.testing.assert_array_equal(code_patterns(lacking_NB, codes_N), codes_N)
+
+
+@pytest.mark.slow
+def test_forty_bands():
+    rng = np.random.default_rng(2)
+    z_N = rng.uniform(0.02, 0.5, 900)
+    magnitudes_NF = 18 + rng.normal(0, 0.5, (900, 1)) + 3 * z_N[:, None] * np.cos(np.arange(40))
+    magnitudes_NF[rng.random((900, 40)) < 0.05] = np.nan
+    bands = tuple(f"n{number}" for number in range(40))
+    sample = from_magnitudes.make_sample(bands, magnitudes_NF, 0.03, z_N)
+    estimates = MlpEstimator.fit(sample, **SMALL).estimate(sample.make_inputs())
+    assert np.std(estimates.z_phot_N - z_N) < 0.03
+    assert np.isfinite(estimates.pdf.quantiles_NQ).all()
+
+
 def test_not_observed_and_not_detected_are_two_patterns():
-    magnitudes_NF = np.array([[np.nan, 20.0], [np.nan, 20.0]])
-    dark_NF = np.array([[True, False], [False, False]])
-    assert find_lacking(magnitudes_NF, dark_NF).tolist() == [[False, False, True, False], [True, False, False, False]]
-    assert find_lacking(magnitudes_NF, None)[:, 2:].sum() == 0
+    magnitudes = derive_magnitudes(np.array([[-1.0, 20.0], [np.nan, 20.0]]), np.ones((2, 2)))
+    assert find_lacking(magnitudes).tolist() == [[False, False, True, False], [True, False, False, False]]
 
 
 def test_catalogue_holds_the_density():
     sample = make_sample(20, seed=12)
-    columns = {f"mag_{band}": sample.magnitudes_NF[:, i].astype(np.float32) for i, band in enumerate(BANDS)}
-    columns |= {f"magerr_{band}": sample.errors_NF[:, i].astype(np.float32) for i, band in enumerate(BANDS)}
-    columns["mag_u"][:2] = np.nan
-    columns["not_detected"] = np.array([1] + [0] * 19, dtype=np.int32)
+    columns = from_magnitudes.make_columns(BANDS, sample.magnitudes.magnitudes_NF, sample.magnitudes.errors_NF)
+    columns["flux_u"][:2] = 0.0, np.nan
     schema = make_source_schema(BANDS)
     empty = {field.name: pa.array([""] * 20 if field.type == pa.string() else np.zeros(20)) for field in schema}
     arrays = [pa.array(columns.get(f.name)) if f.name in columns else empty[f.name].cast(f.type) for f in schema]
@@ -271,5 +283,5 @@ def test_catalogue_holds_the_density():
     assert table.schema.equals(make_catalogue_schema("mlp"), check_metadata=True)
     assert find_algorithm(table.column_names) == "mlp"
     assert (table["mlp_z_err68_low"].to_numpy() < table["mlp_z_err68_high"].to_numpy()).all()
-    direct = get_fitted().estimate(make_inputs(sample).take(slice(2, None)))
+    direct = get_fitted().estimate(sample.make_inputs().take(slice(2, None)))
     np.testing.assert_allclose(table["z_phot"].to_numpy()[2:], direct.z_phot_N, atol=1e-6)

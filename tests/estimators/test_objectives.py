@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from from_magnitudes import make_inputs
 from torch import nn
 from torch.nn import functional
 from training_settings import make_settings
 
-from photoz.estimators.base import Inputs
 from photoz.estimators.density import BIN_REACH
 from photoz.estimators.networks.batches import Batch, prepare_batch
 from photoz.estimators.networks.layout import InputLayout
@@ -53,7 +53,7 @@ def make_batch(z: list[float], *, images: bool = False, weight: np.ndarray | Non
     rng = np.random.default_rng(0)
     magnitudes_NF = rng.normal(20, 1, (len(z), 3)).astype(np.float32)
     cutouts = rng.random((len(z), 2, 6, 6)).astype(np.float32) if images else None
-    inputs = Inputs(magnitudes_NF, np.full_like(magnitudes_NF, 0.02), cutouts, np.zeros(len(z), np.int32))
+    inputs = make_inputs(magnitudes_NF, 0.02, cutouts)
     return prepare_batch(inputs, np.array(z), scaling=SCALING, device=CPU, weight_NK=weight)
 
 

@@ -4,12 +4,14 @@ import json
 from dataclasses import replace
 from functools import lru_cache
 
+import from_magnitudes
 import numpy as np
 import pyarrow as pa
 import pytest
+from from_magnitudes import lose
 
 from photoz.errors import EstimatorError, TrainingError
-from photoz.estimators.base import Inputs, check_bands
+from photoz.estimators.base import check_bands
 from photoz.estimators.photometric.base import PhotometricEstimator, Sample
 from photoz.estimators.registry import list_fitted, load_class, load_estimator
 from photoz.inference import estimate_rows
@@ -40,12 +42,7 @@ def make_sample(count: int, seed: int = 0) -> Sample:
     shape = np.array([1.6, 0.7, 0.0, -0.3, -0.5])
     magnitudes_NF = bright_N[:, None] + shape + slopes * z_N[:, None] + bends * z_N[:, None] ** 2
     errors_NF = np.full_like(magnitudes_NF, 0.02)
-    return Sample(BANDS, magnitudes_NF + rng.normal(0, 0.02, magnitudes_NF.shape), errors_NF, z_N)
-
-
-def make_inputs(sample: Sample) -> Inputs:
-    flags_N = np.zeros(len(sample), dtype=np.int32)
-    return Inputs(sample.magnitudes_NF.astype(np.float32), sample.errors_NF.astype(np.float32), None, flags_N)
+    return from_magnitudes.make_sample(BANDS, magnitudes_NF + rng.normal(0, 0.02, magnitudes_NF.shape), errors_NF, z_N)
 
 
 def make_survey_config() -> Config:
@@ -62,16 +59,10 @@ def get_fitted(name: str) -> PhotometricEstimator:
     return fit(name)
 
 
-def without(inputs: Inputs, rows, bands) -> Inputs:
-    magnitudes_NF = inputs.magnitudes_NF.copy()
-    magnitudes_NF[rows, bands] = np.nan
-    return replace(inputs, magnitudes_NF=magnitudes_NF)
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_learns_a_relation(name):
     test = make_sample(300, seed=5)
-    z_N = get_fitted(name).estimate(make_inputs(test)).z_phot_N
+    z_N = get_fitted(name).estimate(test.make_inputs()).z_phot_N
     # Templates know real galaxies, and these are none: they need only follow the trend.
     assert np.std(z_N - test.z_N) < (0.2 if name == "template" else 0.05)
     assert np.corrcoef(z_N, test.z_N)[0, 1] > (0.3 if name == "template" else 0.9)
@@ -79,14 +70,14 @@ def test_learns_a_relation(name):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in ("gat", "annz")])
 def test_same_seed_gives_the_same_estimator(name):
-    inputs = make_inputs(make_sample(50, seed=6))
+    inputs = make_sample(50, seed=6).make_inputs()
     first, second = (fit(name, count=200).estimate(inputs).z_phot_N for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_folder_gives_back_the_same_estimates(name, tmp_path):
-    inputs = make_inputs(make_sample(60, seed=7))
+    inputs = make_sample(60, seed=7).make_inputs()
     get_fitted(name).save(f"{tmp_path}/{name}")
     again = load_estimator(f"{tmp_path}/{name}")
     assert (again.name, again.bands, again.image_bands) == (name, BANDS, ())
@@ -99,10 +90,10 @@ def test_folder_gives_back_the_same_estimates(name, tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_band_may_be_missing(name):
-    inputs = make_inputs(make_sample(100, seed=8))
+    inputs = make_sample(100, seed=8).make_inputs()
     full_N = get_fitted(name).estimate(inputs).z_phot_N
     for band in range(len(BANDS)):
-        estimates = get_fitted(name).estimate(without(inputs, slice(None), band))
+        estimates = get_fitted(name).estimate(lose(inputs, slice(None), band))
         assert np.isfinite(estimates.z_phot_N).all()
         assert not (estimates.flags_N & ~Flag.OUTSIDE_TRAINING).any()
         assert np.median(np.abs(estimates.z_phot_N - full_N)) < 0.3
@@ -110,9 +101,9 @@ def test_each_band_may_be_missing(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_row_without_magnitudes_is_flagged_and_changes_no_other(name):
-    inputs = make_inputs(make_sample(40, seed=9))
+    inputs = make_sample(40, seed=9).make_inputs()
     whole = get_fitted(name).estimate(inputs)
-    holed = get_fitted(name).estimate(without(inputs, 7, slice(None)))
+    holed = get_fitted(name).estimate(lose(inputs, 7))
     assert np.isnan(holed.z_phot_N[7])
     assert holed.flags_N[7] & Flag.ESTIMATE_FAILED
     others = np.arange(40) != 7
@@ -122,35 +113,39 @@ def test_row_without_magnitudes_is_flagged_and_changes_no_other(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_order_of_rows_does_not_matter(name):
-    inputs = make_inputs(make_sample(70, seed=10))
+    inputs = make_sample(70, seed=10).make_inputs()
     order = np.random.default_rng(0).permutation(70)
-    shuffled = replace(inputs, magnitudes_NF=inputs.magnitudes_NF[order], errors_NF=inputs.errors_NF[order])
     expected = get_fitted(name).estimate(inputs).z_phot_N[order]
-    np.testing.assert_allclose(get_fitted(name).estimate(shuffled).z_phot_N, expected, atol=2e-6)
+    np.testing.assert_allclose(get_fitted(name).estimate(inputs.take(order)).z_phot_N, expected, atol=2e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_strange_values_come_out_flagged_or_finite(name):
-    inputs = make_inputs(make_sample(6, seed=11))
-    magnitudes_NF = inputs.magnitudes_NF.copy()
-    magnitudes_NF[0] = np.inf
-    magnitudes_NF[1, 2] = -np.inf
-    errors_NF = inputs.errors_NF.copy()
-    errors_NF[2] = np.nan
-    errors_NF[3] = -1.0
-    estimates = get_fitted(name).estimate(replace(inputs, magnitudes_NF=magnitudes_NF, errors_NF=errors_NF))
-    assert np.isnan(estimates.z_phot_N[0])
-    assert estimates.flags_N[0] == Flag.ESTIMATE_FAILED
-    assert np.isfinite(estimates.z_phot_N[1:]).all()
+    inputs = make_sample(8, seed=11).make_inputs()
+    fluxes_NF, errors_NF = inputs.fluxes_NF.copy(), inputs.errors_NF.copy()
+    fluxes_NF[0] = np.inf
+    fluxes_NF[1, 2] = -np.inf
+    fluxes_NF[2] = -1.0
+    errors_NF[3] = np.nan
+    errors_NF[4] = -1.0
+    errors_NF[5] = 0.0
+    fluxes_NF[6, 0] = -fluxes_NF[6, 0] / 10
+    estimates = get_fitted(name).estimate(replace(inputs, fluxes_NF=fluxes_NF, errors_NF=errors_NF))
+    assert np.isnan(estimates.z_phot_N[[0, 2]]).all()
+    assert (estimates.flags_N[[0, 2]] == Flag.ESTIMATE_FAILED).all()
+    assert np.isfinite(np.delete(estimates.z_phot_N, [0, 2])).all()
+    # An error of 0 or less says as much as none.
+    unknown = get_fitted(name).estimate(replace(inputs, errors_NF=np.full_like(errors_NF, np.nan)))
+    np.testing.assert_allclose(estimates.z_phot_N[3:6], unknown.z_phot_N[3:6], atol=2e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_rows_and_wrong_bands(name):
-    none = make_inputs(make_sample(0))
+    none = make_sample(0).make_inputs()
     assert len(get_fitted(name).estimate(none).z_phot_N) == 0
-    wrong = make_inputs(make_sample(3))
+    wrong = make_sample(3).make_inputs()
     with pytest.raises(EstimatorError, match="reads 5 bands"):
-        get_fitted(name).estimate(replace(wrong, magnitudes_NF=wrong.magnitudes_NF[:, :4]))
+        get_fitted(name).estimate(replace(wrong, fluxes_NF=wrong.fluxes_NF[:, :4]))
 
 
 def test_folder_of_another_method_is_refused(tmp_path):
@@ -175,7 +170,7 @@ def test_survey_without_a_needed_band_is_refused():
 
 def test_survey_with_further_bands_is_accepted():
     sample = make_sample(60)
-    few = Sample(("g", "r", "i"), sample.magnitudes_NF[:, 1:4], sample.errors_NF[:, 1:4], sample.z_N)
+    few = Sample(("g", "r", "i"), sample.fluxes_NF[:, 1:4], sample.errors_NF[:, 1:4], sample.z_N)
     check_bands(load_class("knn").fit(few), make_survey_config().survey)
 
 
@@ -186,11 +181,12 @@ def test_unusable_samples_are_refused(name):
     with pytest.raises(TrainingError, match="at least 20"):
         kind.fit(sample.take(np.arange(1)))
     with pytest.raises(TrainingError, match="no redshifts"):
-        kind.fit(Sample(BANDS, sample.magnitudes_NF, sample.errors_NF, np.where(sample.z_N < 0.1, -1.0, sample.z_N)))
-    empty_NF = sample.magnitudes_NF.copy()
-    empty_NF[:, 3] = np.nan
-    with pytest.raises(TrainingError, match="magnitude in i"):
-        kind.fit(Sample(BANDS, empty_NF, sample.errors_NF, sample.z_N))
+        kind.fit(replace(sample, z_N=np.where(sample.z_N < 0.1, -1.0, sample.z_N)))
+    for flux in (np.nan, -1.0):
+        empty_NF = sample.fluxes_NF.copy()
+        empty_NF[:, 3] = flux
+        with pytest.raises(TrainingError, match="detected in i"):
+            kind.fit(replace(sample, fluxes_NF=empty_NF))
     with pytest.raises(TrainingError, match="no settings"):
         kind.fit(sample, depth=3)
 
@@ -203,7 +199,7 @@ def test_digest_names_the_training_set():
 
 def test_density_of_the_ensemble_is_one():
     grid = np.linspace(-0.5, 3.0, 4000)
-    pdf_NZ = get_fitted("mlp").estimate_pdf(make_inputs(make_sample(20, seed=3)), grid)
+    pdf_NZ = get_fitted("mlp").estimate_pdf(make_sample(20, seed=3).make_inputs(), grid)
     np.testing.assert_allclose(np.trapezoid(pdf_NZ, grid, axis=1), 1.0, atol=2e-3)
 
 
@@ -211,11 +207,10 @@ def test_density_of_the_ensemble_is_one():
 def test_runs_over_a_survey(name):
     """As inference does: rows of the source catalogue in, rows of the photo-z catalogue out, bands missing or spare."""
     sample = make_sample(30, seed=4)
-    columns = {f"mag_{band}": sample.magnitudes_NF[:, i].astype(np.float32) for i, band in enumerate(BANDS)}
-    columns |= {f"magerr_{band}": sample.errors_NF[:, i].astype(np.float32) for i, band in enumerate(BANDS)}
-    columns["mag_u"][4] = np.nan
+    columns = from_magnitudes.make_columns(BANDS, sample.magnitudes.magnitudes_NF, sample.magnitudes.errors_NF)
+    columns["flux_u"][4] = np.nan
     for band in BANDS:
-        columns[f"mag_{band}"][9] = np.nan
+        columns[f"flux_{band}"][9] = np.nan
     schema = make_source_schema((*BANDS, "Y"))
     sources = pa.table(
         [

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
+from from_magnitudes import make_inputs, make_sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from photoz.errors import TrainingError
-from photoz.estimators.base import Inputs, Pdfs
+from photoz.estimators.base import Pdfs
 from photoz.estimators.mlp.estimator import MlpEstimator
-from photoz.estimators.photometric.base import Sample
 from photoz.estimators.photometric.boosted import import_lightgbm, make_parameters, make_tree_features
 from photoz.estimators.smoothing import compute_smoothing_weights
 from photoz.photometry import fit_band_differences
@@ -75,10 +75,10 @@ def test_mlps_setting_takes_a_spike_of_training_out_of_the_stacked_densities():
     smooth_N, spike_N = draw_redshifts(2_500, rng), rng.normal(SPIKE, 0.003, 700)
     z_N, test_N = np.concatenate([smooth_N, spike_N]), draw_redshifts(6_000, rng)
     magnitudes_NF, test_NF = make_magnitudes(z_N, rng), make_magnitudes(test_N, rng).astype(np.float32)
-    inputs = Inputs(test_NF, np.full_like(test_NF, 0.05), None, np.zeros(len(test_N), np.int32))
+    inputs = make_inputs(test_NF, 0.05)
 
     def stack(count: int, **settings: float) -> float:
-        sample = Sample(("g", "r", "i"), magnitudes_NF[:count], np.full((count, 3), 0.05), z_N[:count])
+        sample = make_sample(("g", "r", "i"), magnitudes_NF[:count], 0.05, z_N[:count])
         estimates = MlpEstimator.fit(sample, members=2, epochs=20, **settings).estimate(inputs)
         return measure_near_spike(estimates.pdf)
 

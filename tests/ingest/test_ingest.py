@@ -268,6 +268,26 @@ def test_bright_sample_selects(survey: TinySurvey, tmp_path: Path) -> None:
     assert ingest(config).parts["catalogue"].status == "skipped"
 
 
+def test_rows_staged_in_another_format_are_staged_again(survey: TinySurvey) -> None:
+    ingest(survey.config)
+    location = staged_location(survey.config.locations.sources, NAME)
+    table = pq.read_table(location)
+    record = json.loads(table.schema.metadata[METADATA_KEY])
+    del record["key"]["format"]
+    pq.write_table(table.drop_columns(["flux_u"]).replace_schema_metadata({METADATA_KEY: json.dumps(record)}), location)
+    assert ingest(survey.config).parts["catalogue"].status == "done"
+    assert "flux_u" in pq.read_schema(location).names
+
+
+def test_values_that_are_no_measurement_are_told_by_band(survey: TinySurvey, caplog: pytest.LogCaptureFixture) -> None:
+    table = survey.catalogues[TILE]
+    table["MAG_GAAP_g"][4:6], table["MAGERR_GAAP_r"][7] = -3.4e38, 0.0
+    write_catalogue(survey.path(TILE, "ugriZYJHKs_cat"), table)
+    ingest(survey.config)
+    (said,) = (record.getMessage() for record in caplog.records if "no measurement" in record.getMessage())
+    assert said == f"{NAME}: values that are no measurement, taken for missing, sources by band: g 2, r 1"
+
+
 # Rows without a position, and the run's completeness -----------------------------------------------------------------
 
 

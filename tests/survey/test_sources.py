@@ -1,4 +1,4 @@
-"""Catalogue rows: selection, sentinels, bits, positions."""
+"""Catalogue rows: selection, sentinels, fluxes, positions."""
 
 import csv
 from pathlib import Path
@@ -12,6 +12,7 @@ from astropy_healpix import HEALPix
 from tiny_survey import BANDS, make_catalogue, make_config, write_catalogue
 
 from photoz.errors import SurveyFileError
+from photoz.photometry import derive_magnitudes
 from photoz.schema import Flag, make_source_schema
 from photoz.settings.config import Config
 from photoz.survey.sources import calibrate_mag_auto, make_sources, read_catalogue, read_zeropoint_offsets
@@ -31,7 +32,8 @@ def ingest_and_reject(
     write_catalogue(path, table, options.get("offsets"))  # type: ignore[arg-type]
     config = config or make_config(tmp_path)
     bright = options.get("bright_ids")
-    return make_sources(read(config, path), "KIDS_180.0_-0.5", config.survey, config.selection, bright_ids=bright)  # type: ignore[arg-type]
+    found = make_sources(read(config, path), "KIDS_180.0_-0.5", config.survey, config.selection, bright_ids=bright)  # type: ignore[arg-type]
+    return found.table, found.rejected
 
 
 def read(config: Config, path: Path) -> FitsTable:
@@ -40,6 +42,13 @@ def read(config: Config, path: Path) -> FitsTable:
 
 def by_id(sources: pa.Table) -> dict[str, dict]:
     return {row["object_id"]: row for row in sources.to_pylist()}
+
+
+def get_magnitude(row: dict, band: str) -> tuple[float, float]:
+    """Return the magnitude and its error that a row's flux stands for."""
+    fluxes_NF, errors_NF = (np.array([[row[name]]]) for name in (f"flux_{band}", f"fluxerr_{band}"))
+    found = derive_magnitudes(fluxes_NF, errors_NF)
+    return float(found.magnitudes_NF[0, 0]), float(found.errors_NF[0, 0])
 
 
 @pytest.fixture
@@ -68,27 +77,90 @@ def deg() -> object:
     return units.deg
 
 
-def test_sentinels_become_nan_and_bits(tmp_path: Path, table: Table) -> None:
+def test_magnitudes_become_fluxes_and_sentinels_0_or_nan(tmp_path: Path, table: Table) -> None:
     rows = by_id(ingest(tmp_path, table))
     y, ks, nothing, whole = (rows[str(table["ID"][n])] for n in range(4))
-    assert np.isnan(y["mag_Y"])
-    assert np.isnan(y["magerr_Y"])
-    assert (y["not_detected"], y["not_observed"]) == (1 << BANDS.index("Y"), 0)
+    assert y["flux_Y"] == 0
+    assert np.isnan(y["fluxerr_Y"])
     assert y["flags"] == Flag.BAND_NOT_DETECTED
-    assert (ks["not_detected"], ks["not_observed"]) == (0, 1 << BANDS.index("Ks"))
+    assert np.isnan([ks["flux_Ks"], ks["fluxerr_Ks"]]).all()
     assert ks["flags"] == Flag.BAND_NOT_OBSERVED
     assert nothing["flags"] == Flag.BAND_NOT_DETECTED | Flag.NO_PHOTOMETRY
-    assert (whole["flags"], whole["not_detected"], whole["not_observed"]) == (0, 0, 0)
-    assert whole["mag_g"] == pytest.approx(float(table["MAG_GAAP_g"][3]))
+    assert whole["flags"] == 0
+    assert get_magnitude(whole, "g") == pytest.approx((float(table["MAG_GAAP_g"][3]), 0.02), abs=1e-6)
 
 
 def test_error_without_magnitude_is_dropped_and_bare_sentinel_errors_too(tmp_path: Path, table: Table) -> None:
     table["MAGERR_GAAP_Y"][0] = 0.3
     table["MAGERR_GAAP_u"][3] = -99
     rows = by_id(ingest(tmp_path, table))
-    assert np.isnan(rows[str(table["ID"][0])]["magerr_Y"])
-    assert np.isnan(rows[str(table["ID"][3])]["magerr_u"])
+    assert np.isnan(rows[str(table["ID"][0])]["fluxerr_Y"])
+    assert np.isnan(rows[str(table["ID"][3])]["fluxerr_u"])
     assert rows[str(table["ID"][3])]["flags"] == 0
+
+
+@pytest.mark.parametrize("dereddened", [True, False])
+def test_a_limit_is_the_error_of_what_was_not_detected(tmp_path: Path, table: Table, dereddened: bool) -> None:
+    for band in BANDS:
+        table[f"LIM_{band}"] = np.float32(25.0)
+    table["MAGERR_GAAP_Y"][0] = 26.5  # as BPZ's catalogues have it: the column of limits goes before it
+    columns = {"limit": "LIM_{band}"}
+    survey = {"magnitudes_dereddened": dereddened}
+    limits = {}
+    for name, options in (("column", {**survey, "columns": columns}), ("error", survey)):
+        row = by_id(ingest(tmp_path, table, make_config(tmp_path, survey=options)))[str(table["ID"][0])]
+        assert row["flux_Y"] == 0
+        limits[name] = derive_magnitudes(np.array([[row["fluxerr_Y"]]]), np.full((1, 1), np.nan)).magnitudes_NF[0, 0]
+    faint = 0.0 if dereddened else 0.1
+    assert limits == pytest.approx({"column": 25.0 - faint, "error": 26.5 - faint}, abs=1e-5)
+    with pytest.raises(SurveyFileError, match=r"lacks the column MAG_LIM_u \(survey\.columns\.limit"):
+        ingest(tmp_path, table, make_config(tmp_path, survey={"columns": {"limit": "MAG_LIM_{band}"}}))
+
+
+def test_what_is_no_measurement_is_missing_and_counted(tmp_path: Path, table: Table) -> None:
+    table["MAG_GAAP_u"][3:7] = -3.4e38, 4.9, 57.3, np.inf
+    table["MAGERR_GAAP_g"][3:8] = 0.0, -1350.0, 10.1, np.inf, np.nan
+    table["MAG_AUTO"][8] = 3.0
+    table["MAGERR_AUTO"][3] = 0.0
+    config, path = make_config(tmp_path), tmp_path / "a_cat.fits"
+    write_catalogue(path, table)
+    found = make_sources(read(config, path), "T", config.survey, config.selection)
+    assert found.implausible == {**dict.fromkeys(BANDS, 0), "u": 4, "g": 4, "mag_auto": 1}
+    rows = by_id(found.table)
+    lost = [rows[str(table["ID"][n])] for n in range(3, 8)]
+    assert np.isnan([[row["flux_u"], row["fluxerr_u"]] for row in lost[:4]]).all()
+    assert [row["flags"] for row in lost] == [Flag.BAND_NOT_OBSERVED] * 4 + [0]
+    assert np.isnan([row["fluxerr_g"] for row in lost]).all()
+    assert np.isfinite([row["flux_g"] for row in lost]).all()
+    assert np.isnan(lost[0]["magerr_auto"])
+    assert str(table["ID"][8]) not in rows
+
+
+def test_an_extinction_that_is_none_costs_its_band(tmp_path: Path, table: Table) -> None:
+    table["EXTINCTION_g"][3:7] = np.nan, -0.1, 20.1, np.inf
+    table["EXTINCTION_Y"][0] = np.nan
+    config, path = make_config(tmp_path, survey={"magnitudes_dereddened": False}), tmp_path / "a_cat.fits"
+    write_catalogue(path, table)
+    found = make_sources(read(config, path), "T", config.survey, config.selection)
+    assert (found.implausible["g"], found.implausible["Y"]) == (4, 1)
+    rows = by_id(found.table)
+    assert np.isnan([rows[str(table["ID"][n])]["flux_g"] for n in range(3, 7)]).all()
+    assert {rows[str(table["ID"][n])]["flags"] for n in (0, 3, 4, 5, 6)} == {Flag.BAND_NOT_OBSERVED}
+    table["EXTINCTION_r"][9] = np.nan  # that of mag_auto
+    assert str(table["ID"][9]) not in by_id(ingest(tmp_path, table))
+
+
+def test_forty_bands(tmp_path: Path, table: Table) -> None:
+    bands = [f"n{number}" for number in range(40)]
+    for number, band in enumerate(bands):
+        for kind, like in (("MAG_GAAP", "g"), ("MAGERR_GAAP", "g"), ("EXTINCTION", "r")):
+            table[f"{kind}_{band}"] = table[f"{kind}_{like}"]
+        table[f"MAG_GAAP_{band}"][3] = 99 if number == 39 else 20
+    config = make_config(tmp_path, survey={"bands": [*"ugri", *bands]})
+    row = by_id(ingest(tmp_path, table, config))[str(table["ID"][3])]
+    assert row["flux_n39"] == 0
+    assert get_magnitude(row, "n38")[0] == pytest.approx(20.0)
+    assert row["flags"] == Flag.BAND_NOT_DETECTED
 
 
 def test_limit_is_strict(tmp_path: Path, table: Table) -> None:
@@ -134,8 +206,9 @@ def test_bright_sample_replaces_the_cuts_and_not_the_limit(tmp_path: Path, table
 def test_dereddening_where_the_survey_has_not_done_it(tmp_path: Path, table: Table) -> None:
     config = make_config(tmp_path, survey={"magnitudes_dereddened": False})
     rows = by_id(ingest(tmp_path, table, config))
-    assert rows[str(table["ID"][3])]["mag_g"] == pytest.approx(float(table["MAG_GAAP_g"][3]) - 0.1, abs=1e-5)
-    assert np.isnan(rows[str(table["ID"][0])]["mag_Y"])
+    dereddened, _ = get_magnitude(rows[str(table["ID"][3])], "g")
+    assert dereddened == pytest.approx(float(table["MAG_GAAP_g"][3]) - 0.1, abs=1e-5)
+    assert rows[str(table["ID"][0])]["flux_Y"] == 0
 
 
 def test_missing_column_names_column_file_and_setting(tmp_path: Path, table: Table) -> None:
@@ -292,8 +365,7 @@ def test_real_rows_keep_their_numbers_and_gaps(tmp_path: Path) -> None:
     assert len(rows) == 15
     for n, row in enumerate(real):
         ours = rows[str(table["ID"][n])]
-        for index, band in enumerate(BANDS):
-            text = row[f"MAG_GAAP_{band}"]
+        for band in BANDS:
+            text, (magnitude, _) = row[f"MAG_GAAP_{band}"], get_magnitude(ours, band)
             gap = not text or abs(abs(float(text)) - 99) < 0.5
-            assert bool((ours["not_detected"] | ours["not_observed"]) >> index & 1) == gap
-            assert np.isnan(ours[f"mag_{band}"]) if gap else ours[f"mag_{band}"] == pytest.approx(float(text), abs=1e-5)
+            assert np.isnan(magnitude) if gap else magnitude == pytest.approx(float(text), abs=1e-5)

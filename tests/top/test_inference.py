@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from conftest import ReadySurvey
+from from_magnitudes import make_columns
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +24,7 @@ BANDS = ("g", "r")
 
 
 def give(inputs: Inputs) -> Estimates:
-    return Estimates(inputs.magnitudes_NF[:, 1] / 100, inputs.flags_N)
+    return Estimates(inputs.magnitudes.magnitudes_NF[:, 1] / 100, inputs.flags_N)
 
 
 @dataclass(frozen=True)
@@ -38,14 +39,14 @@ class Hundredth:
     give: Callable[[Inputs], Estimates] = give
 
     def estimate(self, inputs: Inputs, *, batch_size: int = 256) -> Estimates:
-        if (inputs.magnitudes_NF[:, 1] >= 30).any():
+        if (inputs.magnitudes.magnitudes_NF[:, 1] >= 29.9).any():
             raise ZeroDivisionError("too faint")
         return self.give(inputs)
 
 
 def make_sources(mag_r: list[float], **columns: Any) -> pa.Table:
     count = len(mag_r)
-    columns |= {"mag_r": mag_r, "object_id": [f"id{number}" for number in range(count)]}
+    columns |= make_columns("r", np.reshape(mag_r, (-1, 1))) | {"object_id": [f"id{number}" for number in range(count)]}
     empty = {True: [""] * count, False: [0] * count}
     return pa.table(
         [pa.array(columns.get(f.name, empty[f.type == pa.string()]), f.type) for f in make_source_schema(BANDS)],
@@ -55,14 +56,15 @@ def make_sources(mag_r: list[float], **columns: Any) -> pa.Table:
 
 @given(st.lists(st.booleans(), min_size=1, max_size=40).filter(lambda poisoned: not all(poisoned)))
 def test_rows_that_raise_cost_only_themselves(poisoned: list[bool]) -> None:
-    sources = make_sources([30.0 if bad else 20.0 + number / 10 for number, bad in enumerate(poisoned)])
+    mag_r = [30.0 if bad else 20.0 + number / 10 for number, bad in enumerate(poisoned)]
+    sources = make_sources(mag_r)
     found = estimate_rows(sources, Hundredth())
     assert found.table["object_id"].to_pylist() == sources["object_id"].to_pylist()
     assert found.table.schema.equals(make_catalogue_schema(""), check_metadata=True)
     bad_N = np.array(poisoned)
     z_phot_N = found.table["z_phot"].to_numpy()
     np.testing.assert_array_equal(np.isnan(z_phot_N), bad_N)
-    np.testing.assert_allclose(z_phot_N[~bad_N], sources["mag_r"].to_numpy()[~bad_N] / 100, rtol=1e-6)
+    np.testing.assert_allclose(z_phot_N[~bad_N], np.array(mag_r)[~bad_N] / 100, rtol=1e-6)
     np.testing.assert_array_equal((found.table["flags"].to_numpy() & Flag.ESTIMATE_FAILED) != 0, bad_N)
     assert [problem.subject for problem in found.problems] == [f"id{number}" for number in np.flatnonzero(bad_N)]
     assert {problem.error for problem in found.problems} <= {"ZeroDivisionError: too faint"}

@@ -94,20 +94,17 @@ def test_no_rows_make_no_inputs(sources: pa.Table, tiles: str) -> None:
     assert inputs.cutouts_NBYX.shape == (0, 2, SIZE, SIZE)
 
 
-def test_magnitudes_come_in_the_order_of_the_estimators_bands() -> None:
+def test_fluxes_come_in_the_order_of_the_estimators_bands() -> None:
     bands = ("u", "g", "r")
-    values = {"mag_u": 21.0, "mag_g": 22.0, "mag_r": 23.0, "magerr_u": 0.1, "magerr_g": 0.2, "magerr_r": 0.3}
-    # Bits of not_detected stand for the survey's bands in the order of its columns: u and r here.
-    values |= {"not_detected": 0b101, "flags": 0}
+    values = {"flux_u": 21.0, "flux_g": 22.0, "flux_r": -3.0, "fluxerr_u": 1.0, "fluxerr_g": 0.0, "fluxerr_r": 0.25}
     schema = make_source_schema(bands)
     table = pa.table(
         [pa.array([values.get(f.name, "" if f.type == pa.string() else 0)], f.type) for f in schema], schema
     )
     inputs = make_inputs(table, ("r", "g"))
-    np.testing.assert_allclose(inputs.magnitudes_NF, [[23.0, 22.0]])
-    np.testing.assert_allclose(inputs.errors_NF, [[0.3, 0.2]], rtol=1e-6)
-    assert inputs.not_detected_NF is not None
-    assert inputs.not_detected_NF.tolist() == [[True, False]]
+    np.testing.assert_array_equal(inputs.fluxes_NF, [[-3.0, 22.0]])
+    np.testing.assert_array_equal(inputs.errors_NF, [[0.25, np.nan]])
+    assert inputs.magnitudes.not_detected_NF.tolist() == [[True, False]]
     assert inputs.cutouts_NBYX is None
 
 

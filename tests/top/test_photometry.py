@@ -1,4 +1,4 @@
-"""Missing bands and scaling of magnitudes."""
+"""Magnitudes from fluxes and back, missing bands and scaling."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from photoz.errors import TrainingError
-from photoz.photometry import MagnitudeScaling, MagnitudeSums, fill_missing_magnitudes, fit_band_differences
+from photoz.photometry import (
+    POGSON,
+    MagnitudeScaling,
+    MagnitudeSums,
+    compute_fluxes_from_magnitudes,
+    derive_magnitudes,
+    fill_missing_magnitudes,
+    fit_band_differences,
+)
 
 NAN = np.nan
 
@@ -75,3 +83,28 @@ def test_band_without_any_magnitude_is_named():
     sums = MagnitudeSums.empty(2).add(np.array([[20.0, NAN]]))
     with pytest.raises(TrainingError, match="magnitude in Ks, J with Ks"):
         MagnitudeScaling.fit(sums, ("J", "Ks"))
+
+
+@given(
+    st.lists(st.tuples(st.floats(5, 40), st.floats(1e-4, 1.08)), min_size=1, max_size=20),
+    st.sampled_from([np.float32, np.float64]),
+)
+def test_magnitudes_come_back_from_fluxes(rows, dtype):
+    magnitudes, errors = np.array(rows).T[:, :, None]
+    fluxes = (values.astype(dtype) for values in compute_fluxes_from_magnitudes(magnitudes, errors))
+    found = derive_magnitudes(*fluxes)
+    assert found.magnitudes_NF.dtype == found.errors_NF.dtype == dtype
+    within = 4e-6 if dtype == np.float32 else 1e-12  # mag; float32 holds 40 to within 2e-6
+    np.testing.assert_allclose(found.magnitudes_NF, magnitudes, rtol=0, atol=within)
+    np.testing.assert_allclose(found.errors_NF, errors, rtol=1e-6)
+    assert not found.not_detected_NF.any()
+
+
+def test_a_flux_within_its_error_is_not_detected_and_an_unknown_error_hides_none():
+    fluxes = np.array([[1.0, 0.99, 0.0, -5.0, 1e-3, 1.0, NAN, np.inf]])
+    errors = np.array([[1.0, 1.0, NAN, 1.0, NAN, 0.0, 1.0, 1.0]])
+    found = derive_magnitudes(fluxes, errors)
+    assert found.not_detected_NF.tolist() == [[False, True, True, True, False, False, False, False]]
+    assert np.isfinite(found.magnitudes_NF).tolist() == [[True, False, False, False, True, True, False, False]]
+    assert np.flatnonzero(np.isfinite(found.errors_NF)).tolist() == [0]
+    assert found.errors_NF[0, 0] == pytest.approx(POGSON)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import from_magnitudes
 import numpy as np
 import torch
 
@@ -35,7 +36,7 @@ def make_galaxies(count: int, *, images: int = 0, seed: int = 0) -> tuple[Inputs
     rng = np.random.default_rng(seed)
     magnitudes_NF = rng.normal(20, 1, (count, 4)).astype(np.float32)
     cutouts_NBYX = rng.random((count, images, 18, 18)).astype(np.float32) if images else None
-    inputs = Inputs(magnitudes_NF, np.zeros_like(magnitudes_NF), cutouts_NBYX, np.zeros(count, np.int32))
+    inputs = from_magnitudes.make_inputs(magnitudes_NF, np.nan, cutouts_NBYX)
     return inputs, np.expm1(rng.normal(0.27, 0.03, count))
 
 
@@ -43,7 +44,7 @@ def test_recalibrated_densities_come_true_whatever_is_missing() -> None:
     estimator = make_estimator()
     calibrated = replace(estimator, recalibration=fit_recalibration(estimator.model, [make_galaxies(2000, seed=1)]))
     inputs, z_spec_N = make_galaxies(4000)
-    without_r = replace(inputs, magnitudes_NF=np.where(np.arange(4) == 1, np.nan, inputs.magnitudes_NF))
+    without_r = from_magnitudes.lose(inputs, slice(None), 1)
     for each in (inputs, without_r):
         before, after = (estimator.estimate(each), calibrated.estimate(each))
         assert compute_ks(compute_pit(before.pdf.quantiles_NQ, z_spec_N)) > 0.2

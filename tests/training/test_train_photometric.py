@@ -77,7 +77,7 @@ def test_sample_holds_the_training_split_alone(trained_on: Config) -> None:
     summary = json.loads((Path(trained_on.locations.training) / "set.json").read_text())
     assert {split: len(sample) for split, sample in samples.items()} == summary["splits"]
     assert samples["train"].bands == trained_on.survey.bands
-    assert samples["train"].magnitudes_NF.shape == samples["train"].errors_NF.shape == (len(samples["train"]), 9)
+    assert samples["train"].fluxes_NF.shape == samples["train"].errors_NF.shape == (len(samples["train"]), 9)
     assert not set(samples["train"].z_N.tolist()) & set(samples["test"].z_N.tolist())
 
 

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 
+import from_magnitudes
 import numpy as np
 import psutil
 import pytest
@@ -13,7 +14,7 @@ from training_settings import make_settings
 from cluster.training.networks import train_estimator
 from cluster.training.plan import check_training_set, check_workers, compute_training_key
 from photoz.errors import ConfigError, EstimatorError, TrainingError
-from photoz.estimators import Inputs, load_estimator
+from photoz.estimators import load_estimator
 from photoz.estimators.networks.hybrid import PhotometryEstimator
 from photoz.settings import config_to_dict
 
@@ -21,7 +22,7 @@ from photoz.settings import config_to_dict
 def make_galaxies(z_N, *, images):
     magnitudes_NF = np.stack([18 + 4 * z_N * (1 - i / 9) for i in range(9)], axis=1).astype(np.float32)
     cutouts_NBYX = np.ones((len(z_N), 4, 36, 36), np.float32) if images else None
-    return Inputs(magnitudes_NF, np.zeros_like(magnitudes_NF), cutouts_NBYX, np.zeros(len(z_N), np.int32))
+    return from_magnitudes.make_inputs(magnitudes_NF, np.nan, cutouts_NBYX)
 
 
 @pytest.mark.slow

@@ -124,7 +124,7 @@ def test_scaling_and_columns_come_from_the_training_split(ready_survey: ReadySur
     scaling = fit_magnitude_scaling(config.locations.training, config.survey.bands)
     table = read_set(config)
     training = table.filter(pa.compute.equal(table["split"], "train"))
-    magnitudes_NF = make_inputs(training, config.survey.bands).magnitudes_NF.astype(np.float64)
+    magnitudes_NF = make_inputs(training, config.survey.bands).magnitudes.magnitudes_NF.astype(np.float64)
     np.testing.assert_allclose(scaling.mean_F, np.nanmean(magnitudes_NF, axis=0))
     np.testing.assert_allclose(scaling.differences, np.nanmean(np.diff(magnitudes_NF, axis=1), axis=0))
     assert {tuple(part.column_names) for part in read_split(config.locations.training, "valid", ["z_spec"])} == {

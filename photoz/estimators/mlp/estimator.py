@@ -1,7 +1,7 @@
 """The best photometry-only estimator here: an ensemble of mixture-density networks, `MlpEstimator`."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -31,12 +31,13 @@ from photoz.estimators.mlp.unseen import (
     find_left_out,
     fit_recalibration,
 )
-from photoz.estimators.photometric.base import Floats, Parts, PhotometricEstimator, Sample, read_rows
+from photoz.estimators.photometric.base import Parts, PhotometricEstimator, Sample
 from photoz.estimators.photometric.features import FluxFeatures
 from photoz.estimators.smoothing import compute_smoothing_weights
 from photoz.estimators.tensors import choose_device, put_weights, take_weights
 from photoz.pdf.quantiles import make_coordinates
 from photoz.pdf.recalibration import Recalibration
+from photoz.photometry import Floats, Magnitudes
 
 _PART = 512  # galaxies whose densities are computed together: a few hundred values each stay in the cache
 _MEMBER_STEPS = 12  # of Newton's, from the mean of a member's density; with 7, 1 % of the spreads are wrong by 0.01
@@ -80,7 +81,8 @@ class MlpEstimator(PhotometricEstimator[MlpModel]):
     name: ClassVar[str] = "mlp"
     DEFAULTS: ClassVar[dict[str, Any]] = asdict(EnsembleRecipe())
     PACKAGES: ClassVar[tuple[str, ...]] = ("photoz", "numpy", "torch")
-    FORMAT_VERSION: ClassVar[int] = 2
+    # 3: the softening is in nJy, and in 2 it was in maggies.
+    FORMAT_VERSION: ClassVar[int] = 3
     PDF: ClassVar[bool] = True
 
     @classmethod
@@ -98,9 +100,9 @@ class MlpEstimator(PhotometricEstimator[MlpModel]):
             # Anew for each epoch, so that a galaxy is seen with other bands missing each time. Of galaxies faint in u
             # that are told to be not detected, a fit without this has a CRPS of 0.01658 in place of 0.01538
             # (docs/benchmarks/mlp-levers.md).
-            dark_NF = choose_dark(sample.magnitudes_NF, sample.errors_NF, recipe.dark_fraction, rng)
+            dark_NF = choose_dark(sample, recipe.dark_fraction, rng)
             dropped = drop_bands(darken_bands(sample, dark_NF), recipe.band_dropout, rng)
-            return features.apply(dropped.magnitudes_NF, dropped.errors_NF, dropped.not_detected_NF)
+            return features.apply(dropped.fluxes_NF, dropped.errors_NF)
 
         with torch.random.fork_rng():
             torch.manual_seed(seed)
@@ -110,8 +112,8 @@ class MlpEstimator(PhotometricEstimator[MlpModel]):
             fit_ensemble(network, draw, targets_N, recipe=recipe, fold_N=fold_N, weights_N=weights_N)
         model = EnsembleModel(features, network.eval(), *target)
         recalibration = fit_recalibration(model, sample, fold_N, seed)
-        photometry = sample.magnitudes_NF, sample.errors_NF, sample.not_detected_NF
-        distance = TrainingDistance.fit(select_distinct(features.apply(*photometry)), seed=seed)
+        features_NC = features.apply(sample.fluxes_NF, sample.errors_NF)
+        distance = TrainingDistance.fit(select_distinct(features_NC), seed=seed)
         arrays = {**features.to_arrays(), "target": target, **take_weights(network)}
         arrays |= {**recalibration.to_arrays(), **distance.to_arrays()}
         return Parts(sample.bands, settings, arrays)
@@ -129,22 +131,14 @@ class MlpEstimator(PhotometricEstimator[MlpModel]):
         # From ln(1 + z) to the standardised target that the mixtures are in.
         return MlpModel(ensemble, recipe.members, recipe.reach / ensemble.spread, recalibration, distance)
 
-    def _predict(self, magnitudes_NF: Floats, errors_NF: Floats) -> Floats:
-        # Without word of it, a missing band counts as not observed: flux 0 would be a claim.
-        return self._predict_points(magnitudes_NF, errors_NF, np.zeros(magnitudes_NF.shape, dtype=bool))
-
-    def _predict_points(
-        self, magnitudes_NF: Floats, errors_NF: Floats, not_detected_NF: npt.NDArray[np.bool_]
-    ) -> Floats:
+    def _predict_points(self, inputs: Inputs) -> Floats:
         with torch.inference_mode():
-            mixtures = self._model.ensemble.mix(magnitudes_NF, errors_NF, not_detected_NF)
+            mixtures = self._model.ensemble.mix(inputs.fluxes_NF, inputs.errors_NF)
             return self._to_redshift([self._find_points(mixture) for mixture in mixtures])
 
-    def _predict_pdf(
-        self, magnitudes_NF: Floats, errors_NF: Floats, not_detected_NF: npt.NDArray[np.bool_]
-    ) -> tuple[Floats, Pdfs]:
-        features_NC = self._model.ensemble.features.apply(magnitudes_NF, errors_NF, not_detected_NF)
-        levels = self._map_levels(magnitudes_NF, not_detected_NF)
+    def _predict_pdf(self, inputs: Inputs) -> tuple[Floats, Pdfs]:
+        features_NC = self._model.ensemble.features.apply(inputs.fluxes_NF, inputs.errors_NF)
+        levels = self._map_levels(inputs.magnitudes)
         points, spreads, blocks = [], [], []
         with torch.inference_mode():
             for mixture in self._model.ensemble.mix_features(features_NC):
@@ -166,10 +160,10 @@ class MlpEstimator(PhotometricEstimator[MlpModel]):
         """Find the estimates, shape (N,): the local median that is found from the median."""
         return find_local_median(mixture, find_median(mixture), self._model.reach, steps=5)
 
-    def _map_levels(self, magnitudes_NF: Floats, not_detected_NF: npt.NDArray[np.bool_]) -> Tensor:
+    def _map_levels(self, magnitudes: Magnitudes) -> Tensor:
         """Compute where the calibrated quantiles lie in the raw densities, shape (N, Q)."""
-        coordinates_NC = make_coordinates(magnitudes_NF, self.bands)
-        pattern_N = code_patterns(find_lacking(magnitudes_NF, not_detected_NF), self._model.recalibration.patterns_P)
+        coordinates_NC = make_coordinates(magnitudes.magnitudes_NF, self.bands)
+        pattern_N = code_patterns(find_lacking(magnitudes), self._model.recalibration.patterns_P)
         levels_NQ = self._model.recalibration.map_levels(coordinates_NC, pattern_N)
         return torch.from_numpy(levels_NQ.astype(np.float32)).to(choose_device())
 
@@ -196,7 +190,7 @@ class MlpEstimator(PhotometricEstimator[MlpModel]):
         Returns
         -------
         ndarray of float32, shape (N, Z)
-            Density in z; NaN in rows that have no magnitude.
+            Density in z; NaN in rows in which nothing was detected.
         """
         self._check_shapes(inputs)
         z_Z = np.asarray(z_grid, dtype=np.float64)
@@ -205,13 +199,14 @@ class MlpEstimator(PhotometricEstimator[MlpModel]):
         # From a density in the standardised ln(1 + z) to one in z.
         jacobian_Z = (1.0 / (self._model.ensemble.spread * (1.0 + z_Z))).astype(np.float32)
         pdf_NZ = np.full((len(inputs), len(z_Z)), np.nan, dtype=np.float32)
-        usable = np.flatnonzero(np.isfinite(inputs.magnitudes_NF).any(axis=1))
+        usable = np.flatnonzero(inputs.detected_N)
+        bare = replace(inputs, cutouts_NBYX=None)
         for run in split_rows(len(usable), _PART):
             rows = usable[run]
-            magnitudes_NF, errors_NF, dark_NF = read_rows(inputs, rows)
-            levels = self._map_levels(magnitudes_NF, dark_NF)
+            taken = bare.take(rows)
+            levels = self._map_levels(taken.magnitudes)
             with torch.inference_mode():
-                for mixture in self._model.ensemble.mix(magnitudes_NF, errors_NF, dark_NF, _PART):
+                for mixture in self._model.ensemble.mix(taken.fluxes_NF, taken.errors_NF, _PART):
                     pdf_NZ[rows] = compute_mapped_density(mixture, values, levels).cpu().numpy() * jacobian_Z
         return pdf_NZ
 

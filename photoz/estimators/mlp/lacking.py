@@ -1,6 +1,6 @@
 """Take bands away from training galaxies, so that a network learns what to say of galaxies that lack them.
 
-In magnitudes, before features are made of them, each galaxy once an epoch, and in a survey's patterns. The networks
+In fluxes, before features are made of them, each galaxy once an epoch, and in a survey's patterns. The networks
 drop inputs of each step on their device (`.networks.dropping`), images too, beside the galaxies as they are.
 """
 
@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from photoz.estimators.photometric.base import Floats, Sample
+from photoz.estimators.photometric.base import Sample
 
 Mask = npt.NDArray[np.bool_]
 
-_FAINT = 2.5 / np.log(10) / 3  # [mag] error of a flux of three times its own error
+_FAINT = 3.0  # signal to noise
 
 
 def drop_bands(sample: Sample, fraction: float, rng: np.random.Generator) -> Sample:
@@ -21,7 +21,7 @@ def drop_bands(sample: Sample, fraction: float, rng: np.random.Generator) -> Sam
 
     Of the galaxies chosen, half lose one random band (no u band; a gap between detectors), a fifth every band redder
     and a tenth every band bluer than a random one (no near-infrared survey there), a fifth each band with a chance of
-    a half. A galaxy that would lose its last magnitude keeps all.
+    a half. A galaxy that would lose its last detection keeps all.
 
     Parameters
     ----------
@@ -58,13 +58,12 @@ def choose_lost(count: int, bands: int, rng: np.random.Generator) -> Mask:
     return lost_NF
 
 
-def choose_dark(magnitudes_NF: Floats, errors_NF: Floats, fraction: float, rng: np.random.Generator) -> Mask:
-    """Choose a random fraction of the magnitudes of a signal-to-noise ratio below 3, to be taken for not detected.
+def choose_dark(sample: Sample, fraction: float, rng: np.random.Generator) -> Mask:
+    """Choose a random fraction of the detections of a signal-to-noise ratio below 3, to be taken for not detected.
 
     Parameters
     ----------
-    magnitudes_NF, errors_NF : ndarray of float, shape (N, F)
-        [mag(AB)] NaN where there is none, which is never chosen.
+    sample : Sample
     fraction : float
         In 0..1.
     rng : numpy.random.Generator
@@ -73,25 +72,33 @@ def choose_dark(magnitudes_NF: Floats, errors_NF: Floats, fraction: float, rng: 
     -------
     ndarray of bool, shape (N, F)
     """
-    with np.errstate(invalid="ignore"):
-        # The magnitude's error alone says what share of its flux a flux's error is. NaN compares as False.
-        faint_NF = np.isfinite(magnitudes_NF) & (errors_NF > _FAINT)
-    return np.asarray(faint_NF & (rng.random(magnitudes_NF.shape) < fraction))
+    # NaN, an error that is not known, compares as False.
+    faint_NF = np.isfinite(sample.magnitudes.magnitudes_NF) & (sample.fluxes_NF < _FAINT * sample.errors_NF)
+    return np.asarray(faint_NF & (rng.random(faint_NF.shape) < fraction))
 
 
 def remove_bands(sample: Sample, lost_NF: Mask) -> Sample:
-    """Take bands from galaxies as if they had not been observed, unless a galaxy would have none left."""
-    kept_N = (np.isfinite(sample.magnitudes_NF) & ~lost_NF).any(axis=1)
-    lost_NF = lost_NF & np.asarray(kept_N)[:, None]
-    # A band that is taken away was not observed, so that it cannot have gone undetected.
-    dark_NF = None if sample.not_detected_NF is None else sample.not_detected_NF & ~lost_NF
-    return replace(sample, magnitudes_NF=np.where(lost_NF, np.nan, sample.magnitudes_NF), not_detected_NF=dark_NF)
+    """Take bands from galaxies as if they had not been observed, unless a galaxy would have no detection left."""
+    return _put(sample, np.nan, _spare(sample, lost_NF))
 
 
 def darken_bands(sample: Sample, dark_NF: Mask) -> Sample:
-    """Take magnitudes from galaxies as if nothing had been detected there, unless a galaxy would have none left."""
-    kept_N = (np.isfinite(sample.magnitudes_NF) & ~dark_NF).any(axis=1)
-    dark_NF = dark_NF & np.asarray(kept_N)[:, None]
-    before_NF = np.zeros_like(dark_NF) if sample.not_detected_NF is None else sample.not_detected_NF
-    magnitudes_NF = np.where(dark_NF, np.nan, sample.magnitudes_NF)
-    return replace(sample, magnitudes_NF=magnitudes_NF, not_detected_NF=before_NF | dark_NF)
+    """Take fluxes from galaxies as if nothing had been detected there, unless a galaxy would have no detection left.
+
+    They become 0 with an error that is not known, as a survey writes them that tells no limits.
+    """
+    return _put(sample, 0.0, _spare(sample, dark_NF))
+
+
+def _spare(sample: Sample, chosen_NF: Mask) -> Mask:
+    """Return what is chosen, but for galaxies that have no detection elsewhere."""
+    kept_N1 = (np.isfinite(sample.magnitudes.magnitudes_NF) & ~chosen_NF).any(axis=1, keepdims=True)
+    return np.asarray(chosen_NF & kept_N1)
+
+
+def _put(sample: Sample, flux: float, chosen_NF: Mask) -> Sample:
+    return replace(
+        sample,
+        fluxes_NF=np.where(chosen_NF, flux, sample.fluxes_NF),
+        errors_NF=np.where(chosen_NF, np.nan, sample.errors_NF),
+    )

@@ -16,11 +16,12 @@ from scipy.special import ndtr, ndtri
 from photoz.estimators.mixture import Mixture, compute_pit, split_members
 from photoz.estimators.mlp.ensemble import MixtureEnsemble
 from photoz.estimators.mlp.lacking import choose_dark, choose_lost, darken_bands, remove_bands
-from photoz.estimators.photometric.base import Floats, Sample
+from photoz.estimators.photometric.base import Sample
 from photoz.estimators.photometric.features import FluxFeatures
 from photoz.estimators.tensors import choose_device
 from photoz.pdf.quantiles import make_coordinates
 from photoz.pdf.recalibration import Recalibration
+from photoz.photometry import Floats, Magnitudes
 
 BLOCK = 2048  # galaxies a forward pass: their activations stay in the cache
 FOLDS = 5
@@ -28,6 +29,8 @@ FOLDS = 5
 # A PIT of 0 or 1 has an infinite normal deviate; the recalibration (`photoz.pdf.pitmaps.EDGE`) cuts at the same place.
 _EDGE = 1e-6
 _LEAST = 300  # galaxies that a recalibration asks for, for a map of their own
+_BITS = 62  # of a pattern's code, so that those of unknown patterns lie above it in an int64
+_BASE = 0x9E3779B97F4A7C15  # 2**64 over the golden ratio, as Fibonacci hashing multiplies by
 _MOST = 10_000  # galaxies from which a band is removed: KS 0.009 by noise, and every band takes as many again
 
 
@@ -48,21 +51,17 @@ class EnsembleModel:
     mean: float
     spread: float
 
-    def mix(
-        self, magnitudes_NF: Floats, errors_NF: Floats, not_detected_NF: npt.NDArray[np.bool_] | None, size: int = BLOCK
-    ) -> Iterator[Mixture]:
+    def mix(self, fluxes_NF: Floats, errors_NF: Floats, size: int = BLOCK) -> Iterator[Mixture]:
         """Yield the mixtures of the galaxies; call in torch's inference mode.
 
         Parameters
         ----------
-        magnitudes_NF, errors_NF : ndarray of float, shape (N, F)
-            [mag(AB)] NaN where there is none.
-        not_detected_NF : ndarray of bool, shape (N, F), or None
-            As in `photoz.estimators.base.Inputs`.
+        fluxes_NF, errors_NF : ndarray of float, shape (N, F)
+            [nJy] NaN where there is none.
         size : int
             Galaxies at a time.
         """
-        return self.mix_features(self.features.apply(magnitudes_NF, errors_NF, not_detected_NF), size)
+        return self.mix_features(self.features.apply(fluxes_NF, errors_NF), size)
 
     def mix_features(self, features_NC: npt.NDArray[np.float32], size: int = BLOCK) -> Iterator[Mixture]:
         """Yield the mixtures of galaxies whose features are known, ``size`` at a time."""
@@ -106,29 +105,29 @@ def fit_recalibration(model: EnsembleModel, sample: Sample, fold_N: npt.NDArray[
         lost_NF = np.broadcast_to(np.arange(bands) == band, (len(rows), bands))
         parts.append((remove_bands(sample.take(rows), lost_NF), fold_N[rows]))
     parts.append((remove_bands(sample, choose_lost(len(sample), bands, rng)), fold_N))
-    dark_NF = choose_dark(sample.magnitudes_NF, sample.errors_NF, 0.5, rng)
+    dark_NF = choose_dark(sample, 0.5, rng)
     rows = np.flatnonzero(dark_NF.any(axis=1))
     parts.append((darken_bands(sample.take(rows), dark_NF[rows]), fold_N[rows]))
     # A bright sample has nothing below a signal-to-noise ratio of 3.
     parts = [part for part in parts if len(part[0])]
     pit_N = np.concatenate([compute_unseen_pit(model, *part) for part in parts])
-    coordinates_NC = np.concatenate([make_coordinates(part.magnitudes_NF, part.bands) for part, _ in parts])
-    lacking_NB = np.concatenate([find_lacking(part.magnitudes_NF, part.not_detected_NF) for part, _ in parts])
+    derived = [part.magnitudes for part, _ in parts]
+    coordinates_NC = np.concatenate([make_coordinates(each.magnitudes_NF, sample.bands) for each in derived])
+    lacking_NB = np.concatenate([find_lacking(each) for each in derived])
     known_N = np.isfinite(pit_N)
     codes, counts = np.unique(_encode(lacking_NB[known_N]), return_counts=True)
     pattern_N = code_patterns(lacking_NB[known_N], codes[counts >= _LEAST])
     return Recalibration.fit(pit_N[known_N], coordinates_NC[known_N], pattern_N)
 
 
-def find_lacking(magnitudes_NF: Floats, not_detected_NF: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_]:
+def find_lacking(magnitudes: Magnitudes) -> npt.NDArray[np.bool_]:
     """Find what was not observed, then what was not detected, shape (N, 2 F)."""
-    missing_NF = ~np.isfinite(magnitudes_NF)
-    dark_NF = np.zeros_like(missing_NF) if not_detected_NF is None else missing_NF & not_detected_NF
-    return np.concatenate([missing_NF & ~dark_NF, dark_NF], axis=1)
+    dark_NF = magnitudes.not_detected_NF
+    return np.concatenate([np.isnan(magnitudes.magnitudes_NF) & ~dark_NF, dark_NF], axis=1)
 
 
 def code_patterns(lacking_NB: npt.NDArray[np.bool_], known_P: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Code what galaxies lack: bit i for column i where that pattern is known, else by how many columns are set.
+    """Code what galaxies lack: bit i for column i (`_encode`) where that pattern is known, else by how many are set.
 
     The networks' patterns (`photoz.estimators.networks.masks.number_patterns`) are numbered otherwise, by what is
     likely to be missing together; folders hold these numbers, so that neither can take the other's.
@@ -140,12 +139,19 @@ def code_patterns(lacking_NB: npt.NDArray[np.bool_], known_P: npt.NDArray[np.int
     [0, 1, 6]
     """
     code_N = _encode(lacking_NB)
-    return np.where(np.isin(code_N, known_P), code_N, (1 << lacking_NB.shape[1]) + lacking_NB.sum(axis=1))
+    others = 1 << min(lacking_NB.shape[1], _BITS)
+    return np.where(np.isin(code_N, known_P), code_N, others + lacking_NB.sum(axis=1))
 
 
 def _encode(lacking_NB: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    # A bit a column, two columns a band: int64 holds them for up to 31 bands.
-    return np.asarray(lacking_NB @ (1 << np.arange(lacking_NB.shape[1], dtype=np.int64)))
+    """Return a number below 2**62 for each row: bit i for column i, while there are bits enough."""
+    count = lacking_NB.shape[1]
+    if count <= _BITS:
+        return np.asarray(lacking_NB @ (1 << np.arange(count, dtype=np.int64)))
+    # More than 31 bands, two columns each. Sums of powers of an odd number, whose remainders tell the patterns of a
+    # sample apart but by a chance of 1 in 10**12 of a thousand of them.
+    powers = np.array([pow(_BASE, i, 1 << _BITS) for i in range(count)], dtype=np.uint64)
+    return np.asarray((lacking_NB @ powers) & np.uint64((1 << _BITS) - 1), dtype=np.int64)
 
 
 def compute_unseen_pit(model: EnsembleModel, sample: Sample, fold_N: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
@@ -204,7 +210,7 @@ def compute_member_pits(model: EnsembleModel, sample: Sample) -> npt.NDArray[np.
     targets = torch.from_numpy(y_N.astype(np.float32)).to(choose_device())
     total = model.network.members
     with torch.inference_mode():
-        mixtures = model.mix(sample.magnitudes_NF, sample.errors_NF, sample.not_detected_NF)
+        mixtures = model.mix(sample.fluxes_NF, sample.errors_NF)
         pits = [
             compute_pit(split_members(mixture, total), block.repeat_interleave(total)).view(-1, total).double().cpu()
             for mixture, block in zip(mixtures, torch.split(targets, BLOCK), strict=True)

@@ -67,7 +67,7 @@ class NetworkEstimator(ABC):
 
     @property
     def bands(self) -> tuple[str, ...]:
-        """Bands whose magnitudes it reads."""
+        """Bands whose fluxes it reads."""
         return self.layout.bands
 
     @property
@@ -208,9 +208,11 @@ def check_shapes(inputs: Inputs, layout: InputLayout) -> None:
     EstimatorError
         They are.
     """
-    bands = inputs.magnitudes_NF.shape[1:]
-    if bands != (len(layout.bands),):
-        raise EstimatorError(f"{bands} magnitudes a galaxy were given; this estimator reads {list(layout.bands)}")
+    for what, values in (("fluxes", inputs.fluxes_NF), ("errors", inputs.errors_NF)):
+        if values.shape != (len(inputs), len(layout.bands)):
+            raise EstimatorError(
+                f"{what} of shape {values.shape} were given; this estimator reads {list(layout.bands)}"
+            )
     if not layout.image_bands:
         return
     # Sides too: cutouts of 31 to 36 pixels all give 6 x 6 x 256 features, so that the network would run on another

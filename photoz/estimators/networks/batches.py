@@ -72,11 +72,12 @@ def prepare_batch(
         cutouts_NBYX = np.require(inputs.cutouts_NBYX, requirements=["C", "W"])  # torch warns about read-only arrays
         tensor_NBYX = torch.from_numpy(cutouts_NBYX).to(device)
         images_NBYX, seen_NB = scale_cutouts(tensor_NBYX)
-    photometry = Photometry.prepare(inputs.magnitudes_NF, inputs.not_detected_NF, scaling, device)
+    photometry = Photometry.prepare(inputs.magnitudes, scaling, device)
     if fill:
         # Here and not in the network: the paper's network takes magnitudes as numbers, and has no input that says one
         # was filled.
-        photometry = replace(photometry, values_NF=torch.from_numpy(scaling.apply(inputs.magnitudes_NF)).to(device))
+        filled_NF = torch.from_numpy(scaling.apply(inputs.magnitudes.magnitudes_NF)).to(device)
+        photometry = replace(photometry, values_NF=filled_NF)
     # In float64 until the logarithm is taken, and float32 only as the network sees it.
     target_N = torch.from_numpy(np.log1p(np.asarray(z_spec_N, dtype=np.float64)).astype(np.float32)).to(device)
     weights = None if weight_NK is None else torch.from_numpy(weight_NK).to(device)

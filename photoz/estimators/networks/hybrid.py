@@ -123,7 +123,7 @@ class HybridEstimator(NetworkEstimator):
         Parameters
         ----------
         inputs : Inputs
-            Magnitudes and pixels that are not finite count as missing.
+            Pixels that are not finite count as missing.
         batch_size : int
             Galaxies a forward pass.
 
@@ -131,7 +131,7 @@ class HybridEstimator(NetworkEstimator):
         -------
         Estimates
             Where the flags say that there is no image, or no band of it has a finite pixel, from photometry with
-            ``PHOTOMETRY_ONLY``; where no band has a magnitude, from the image; where there is neither, and where the
+            ``PHOTOMETRY_ONLY``; where no band was detected, from the image; where there is neither, and where the
             estimate is not finite, NaN with ``ESTIMATE_FAILED``. ``OUTSIDE_TRAINING`` is set where the distance from
             the training galaxies is above 1; it is NaN without a magnitude.
 
@@ -145,10 +145,6 @@ class HybridEstimator(NetworkEstimator):
         Rows that cannot be estimated stay in their batch, emptied, so that they change no other row's value.
         """
         check_shapes(inputs, self.layout)
-        # Infinite ones as NaN: the recalibration's coordinates, pattern and distance must see the same bands missing as
-        # the network.
-        known_NF = np.where(np.isfinite(inputs.magnitudes_NF), inputs.magnitudes_NF, np.float32(np.nan))
-        inputs = replace(inputs, magnitudes_NF=known_NF)
         parts = [self._estimate_batch(inputs.take(rows)) for rows in split_rows(len(inputs), batch_size)]
         # numpy concatenates no empty list, and a partition may have no galaxies.
         if not parts:
@@ -163,10 +159,9 @@ class HybridEstimator(NetworkEstimator):
             with timed("forward"):
                 points_NK, density = model.read(model.run(view))
                 z_N = torch.expm1(self._find_points(points_NK, density)).cpu().numpy()
-            known_N = np.isfinite(inputs.magnitudes_NF).any(axis=1)
             # By the pixels that were seen and not by the flags alone: a cutout may be there and hold nothing finite.
             image_N = np.zeros(len(inputs), dtype=bool) if view.seen_NB is None else _any(view.seen_NB)
-            failed_N = ~(known_N | image_N) | ~np.isfinite(z_N)
+            failed_N = ~(inputs.detected_N | image_N) | ~np.isfinite(z_N)
             flags_N = inputs.flags_N | _bit(failed_N, Flag.ESTIMATE_FAILED)
             # An estimator that reads no image has lost nothing by its absence: no flag.
             if self.image_bands:
@@ -199,7 +194,7 @@ class HybridEstimator(NetworkEstimator):
         return y_N
 
     def _find_quantiles(self, inputs: Inputs, view: View, density: Density) -> npt.NDArray[np.float32]:
-        coordinates_NC = make_coordinates(inputs.magnitudes_NF, self.bands)
+        coordinates_NC = make_coordinates(inputs.magnitudes.magnitudes_NF, self.bands)
         # The raw density's quantiles at other levels are the calibrated one's at its own: no density need be built
         # anew.
         levels_NQ = self.recalibration.map_levels(coordinates_NC, self.model.number_view(view))
@@ -210,7 +205,7 @@ class HybridEstimator(NetworkEstimator):
     def _measure_distance(self, inputs: Inputs) -> npt.NDArray[np.float32]:
         if self.distance is None:
             return np.full(len(inputs), np.nan, dtype=np.float32)
-        return self.distance.measure(inputs.magnitudes_NF)
+        return self.distance.measure(inputs.magnitudes.magnitudes_NF)
 
     def to_arrays(self) -> Arrays:
         """Return what is saved beside the weights: recalibration and distance."""

@@ -4,11 +4,10 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from photoz.photometry import MagnitudeScaling
+from photoz.photometry import Magnitudes, MagnitudeScaling
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +73,7 @@ class Photometry:
     @classmethod
     def prepare(
         cls,
-        magnitudes_NF: npt.NDArray[np.floating],
-        not_detected_NF: npt.NDArray[np.bool_] | None,
+        magnitudes: Magnitudes,
         scaling: MagnitudeScaling,
         device: torch.device,
     ) -> Self:
@@ -83,18 +81,14 @@ class Photometry:
 
         Parameters
         ----------
-        magnitudes_NF : ndarray of float, shape (N, F)
-            [mag(AB)] values that are not finite count as missing.
-        not_detected_NF : ndarray of bool, shape (N, F), or None
-            As in `photoz.estimators.base.Inputs`.
+        magnitudes : Magnitudes
+            Of the galaxies.
         scaling : MagnitudeScaling
             Of the training galaxies.
         device : torch.device
         """
-        values_NF = torch.from_numpy(scaling.standardise(magnitudes_NF)).to(device)
-        unseen_NF = torch.zeros_like(values_NF, dtype=torch.bool)
-        if not_detected_NF is not None:
-            unseen_NF = torch.from_numpy(np.ascontiguousarray(not_detected_NF)).to(device)
+        values_NF = torch.from_numpy(scaling.standardise(magnitudes.magnitudes_NF)).to(device)
+        unseen_NF = torch.from_numpy(np.ascontiguousarray(magnitudes.not_detected_NF)).to(device)
         return cls(values_NF, unseen_NF, Filling.make(scaling, device))
 
     def drop(self, dropped_NF: Tensor) -> Self:

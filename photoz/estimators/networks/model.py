@@ -50,7 +50,7 @@ class MaskedModel:
 
     def show(self, inputs: Inputs) -> View:
         """Prepare what the network is shown: an image that the flags deny is emptied."""
-        photometry = Photometry.prepare(inputs.magnitudes_NF, inputs.not_detected_NF, self.scaling, self.device)
+        photometry = Photometry.prepare(inputs.magnitudes, self.scaling, self.device)
         if inputs.cutouts_NBYX is None or not self.layout.image_bands:
             return View(photometry, None, None)
         cutouts_NBYX = to_tensor(inputs.cutouts_NBYX, self.device)

@@ -88,8 +88,8 @@ class PaperEstimator(NetworkEstimator):
         Returns
         -------
         Estimates
-            ``z_phot`` is NaN and ``ESTIMATE_FAILED`` set where no band has a magnitude, where the flags say that there
-            is no image or a band of it has no finite pixel, and where the estimate is not finite.
+            ``z_phot`` is NaN and ``ESTIMATE_FAILED`` set where no band was detected, where the flags say that there is
+            no image or a band of it has no finite pixel, and where the estimate is not finite.
 
         Raises
         ------
@@ -101,7 +101,7 @@ class PaperEstimator(NetworkEstimator):
         Rows that cannot be estimated stay in their batch, emptied, so that they change no other row's value.
         """
         check_shapes(inputs, self.layout)
-        usable_N = np.any(np.isfinite(inputs.magnitudes_NF), axis=1) & ((inputs.flags_N & int(NO_IMAGE)) == 0)
+        usable_N = inputs.detected_N & ((inputs.flags_N & int(NO_IMAGE)) == 0)
         z_N = np.full(len(inputs), np.nan, dtype=np.float32)
         for rows in split_rows(len(inputs), batch_size):
             if usable_N[rows].any():
@@ -116,7 +116,7 @@ class PaperEstimator(NetworkEstimator):
             with timed("prepare"):
                 # A row without any magnitude becomes the mean galaxy, which keeps its batch finite; its estimate is
                 # thrown away.
-                features_NF = np.nan_to_num(self.scaling.apply(inputs.magnitudes_NF), nan=0.0)
+                features_NF = np.nan_to_num(self.scaling.apply(inputs.magnitudes.magnitudes_NF), nan=0.0)
                 cutouts_NBYX = to_tensor(inputs.cutouts_NBYX, self.device)
                 images_NBYX, seen_NB = scale_cutouts(cutouts_NBYX)
             with timed("forward"):

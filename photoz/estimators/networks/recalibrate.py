@@ -65,7 +65,7 @@ def measure_pits(
                 _, density = model.read(raw_NKP)
                 assert density is not None  # the caller has asked
                 # Coordinates as an estimate would have them: from the magnitudes that the view shows.
-                magnitudes_NF = _hide(inputs.magnitudes_NF, view)
+                magnitudes_NF = _hide(inputs.magnitudes.magnitudes_NF, view)
                 coordinates_NC = make_coordinates(magnitudes_NF, model.layout.bands)
                 yield model.compute_raw_pit(density, z_spec_N), coordinates_NC, model.number_view(view)
 
@@ -107,6 +107,6 @@ def _list_views(model: MaskedModel, inputs: Inputs) -> Iterator[list[View]]:
         yield [View(each, images_NBYX, seen_NB) for each in (whole.photometry, poorer)]
 
 
-def _hide(magnitudes_NF: npt.NDArray[np.float32], view: View) -> npt.NDArray[np.float32]:
+def _hide(magnitudes_NF: npt.NDArray[np.floating], view: View) -> npt.NDArray[np.floating]:
     """Return the magnitudes that a view shows, NaN for the others."""
     return np.where(torch.isfinite(view.photometry.values_NF).cpu().numpy(), magnitudes_NF, np.nan)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from photoz.estimators.photometric.base import Floats, Parts, PhotometricEstimator, Sample
+from photoz.estimators.photometric.base import Parts, PhotometricEstimator, Sample
 from photoz.estimators.photometric.fcnn import Fcnn
 from photoz.estimators.photometric.fitting import (
     Recipe,
@@ -20,7 +20,7 @@ from photoz.estimators.photometric.fitting import (
     standardise,
 )
 from photoz.estimators.tensors import choose_device, put_weights, take_weights
-from photoz.photometry import MagnitudeScaling
+from photoz.photometry import Floats, MagnitudeScaling
 
 RECIPE = Recipe(optimizer="adam", learning_rate=1e-3, batch_size=256, max_epochs=50, patience=6)
 _INPUTS = ("magnitudes", "colours", "errors")
@@ -116,7 +116,7 @@ class AnnzEstimator(PhotometricEstimator[Committee]):
         for i, member in enumerate(plan_members(len(sample.bands), settings["members"], seed)):
             parts = [
                 (
-                    make_inputs(member.inputs, part.magnitudes_NF, part.errors_NF, scaling),
+                    make_inputs(member.inputs, part.magnitudes.magnitudes_NF, part.magnitudes.errors_NF, scaling),
                     standardise(part.z_N, target),
                 )
                 # The same seed for all members: their losses can be ranked only on the same galaxies.

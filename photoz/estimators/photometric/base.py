@@ -1,9 +1,10 @@
-"""What the estimators that read magnitudes alone share: the sample they are fitted on, rows in and out, the folder."""
+"""What the estimators that read photometry alone share: the sample they are fitted on, rows in and out, the folder."""
 
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib.metadata import version
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
@@ -13,13 +14,13 @@ import numpy.typing as npt
 from photoz.errors import EstimatorError, TrainingError
 from photoz.estimators.base import Estimates, Inputs, Pdfs, Precision, split_rows
 from photoz.estimators.folder import ARRAYS, read_arrays, read_bytes, read_manifest, write_folder
+from photoz.photometry import Floats, Magnitudes, clean_fluxes, derive_magnitudes
 from photoz.schema import Flag
 from photoz.storage import join
 
 LEAST_ROWS = 20
 """Fewer training galaxies than this are refused: a method that holds some of them back would have nothing left."""
 
-Floats = npt.NDArray[np.floating[Any]]
 M = TypeVar("M")
 """What a method computes with, made of what is saved."""
 
@@ -32,27 +33,38 @@ class Sample:
     ----------
     bands : tuple of str
         In order of wavelength, which filling a missing band relies on.
-    magnitudes_NF, errors_NF : ndarray of float, shape (N, F)
-        [mag(AB)] in the order of ``bands``; NaN where there is none.
+    fluxes_NF, errors_NF : ndarray of float, shape (N, F)
+        [nJy] AB, in the order of ``bands``; NaN as in `photoz.estimators.base.Inputs`.
     z_N : ndarray of float, shape (N,)
         Spectroscopic redshift.
-    not_detected_NF : ndarray of bool, shape (N, F), or None
-        As in `photoz.estimators.base.Inputs`: a missing magnitude that says "fainter than could be measured".
     """
 
     bands: tuple[str, ...]
-    magnitudes_NF: Floats
+    fluxes_NF: Floats
     errors_NF: Floats
     z_N: Floats
-    not_detected_NF: npt.NDArray[np.bool_] | None = None
+
+    def __post_init__(self) -> None:
+        fluxes_NF, errors_NF = clean_fluxes(self.fluxes_NF, self.errors_NF)
+        object.__setattr__(self, "fluxes_NF", fluxes_NF)  # as dataclasses do for frozen ones
+        object.__setattr__(self, "errors_NF", errors_NF)
 
     def __len__(self) -> int:
         return len(self.z_N)
 
+    @cached_property
+    def magnitudes(self) -> Magnitudes:
+        """What the fluxes are in magnitudes, derived when it is first asked for."""
+        return derive_magnitudes(self.fluxes_NF, self.errors_NF)
+
     def take(self, rows: npt.NDArray[Any]) -> "Sample":
         """Return the galaxies of the given rows (indices, or True for those to keep)."""
-        not_detected_NF = None if self.not_detected_NF is None else self.not_detected_NF[rows]
-        return Sample(self.bands, self.magnitudes_NF[rows], self.errors_NF[rows], self.z_N[rows], not_detected_NF)
+        return Sample(self.bands, self.fluxes_NF[rows], self.errors_NF[rows], self.z_N[rows])
+
+    def make_inputs(self) -> Inputs:
+        """Return what an estimator sees of the galaxies, as inference has it: in float32, without flags."""
+        fluxes_NF, errors_NF = (values.astype(np.float32) for values in (self.fluxes_NF, self.errors_NF))
+        return Inputs(fluxes_NF, errors_NF, None, np.zeros(len(self), dtype=np.int32))
 
     def split(self, fraction: float, seed: int) -> tuple["Sample", "Sample"]:
         """Return the sample without a random fraction of its rows (at least one), and that fraction."""
@@ -64,42 +76,37 @@ class Sample:
         """Return a SHA-256 of the bands and all values, which names the training set in a manifest."""
         # Little-endian float64 whatever the arrays are, so that neither their type nor the machine changes the name.
         digest = hashlib.sha256(",".join(self.bands).encode())
-        for values in (self.magnitudes_NF, self.errors_NF, self.z_N):
+        for values in (self.fluxes_NF, self.errors_NF, self.z_N):
             digest.update(np.ascontiguousarray(values, dtype="<f8").tobytes())
-        # No bit set means the same as no array at all, so it must not change the name.
-        if self.not_detected_NF is not None and self.not_detected_NF.any():
-            digest.update(np.packbits(self.not_detected_NF).tobytes())
         return digest.hexdigest()
 
     def check(self) -> "Sample":
-        """Return the galaxies that can be learnt from: those with a magnitude in some band.
+        """Return the galaxies that can be learnt from: those that were detected in some band.
 
         Raises
         ------
         TrainingError
-            Shapes do not match, a redshift is not finite or at most -1, fewer than 20 galaxies have a magnitude, or no
-            galaxy has one in some band.
+            Shapes do not match, a redshift is not finite or at most -1, fewer than 20 galaxies were detected, or none
+            was in some band.
         """
         shape = (len(self.z_N), len(self.bands))
-        if self.magnitudes_NF.shape != shape or self.errors_NF.shape != shape:
+        if self.fluxes_NF.shape != shape or self.errors_NF.shape != shape:
             raise TrainingError(
-                f"magnitudes {self.magnitudes_NF.shape} and errors {self.errors_NF.shape} must have shape {shape}: "
+                f"fluxes {self.fluxes_NF.shape} and errors {self.errors_NF.shape} must have shape {shape}: "
                 f"a row for each redshift, a column for each of {list(self.bands)}"
             )
-        if self.not_detected_NF is not None and self.not_detected_NF.shape != shape:
-            raise TrainingError(f"not_detected {self.not_detected_NF.shape} must have the shape {shape} of magnitudes")
         self._check_redshifts()
-        known_NF = np.isfinite(self.magnitudes_NF)
-        # One magnitude is enough: the methods fill the others, or are told that they are missing.
+        known_NF = np.isfinite(self.magnitudes.magnitudes_NF)
+        # One is enough: the methods fill the others, or are told that they are missing.
         usable_N = np.asarray(known_NF.any(axis=1))
         if usable_N.sum() < LEAST_ROWS:
             raise TrainingError(
-                f"{usable_N.sum()} training galaxies have a magnitude in {', '.join(self.bands)}; an estimator needs "
-                f"at least {LEAST_ROWS}: give more galaxies, or other bands"
+                f"{usable_N.sum()} training galaxies were detected in {', '.join(self.bands)}; an estimator needs at "
+                f"least {LEAST_ROWS}: give more galaxies, or other bands"
             )
         empty = [band for band, known in zip(self.bands, np.asarray(known_NF.any(axis=0)), strict=True) if not known]
         if empty:
-            raise TrainingError(f"no training galaxy has a magnitude in {', '.join(empty)}: leave the band out")
+            raise TrainingError(f"no training galaxy was detected in {', '.join(empty)}: leave the band out")
         return self if usable_N.all() else self.take(usable_N)
 
     def _check_redshifts(self) -> None:
@@ -138,10 +145,11 @@ class Parts:
 
 @dataclass(frozen=True, eq=False)
 class PhotometricEstimator(ABC, Generic[M]):
-    """Base of the estimators that read magnitudes and their errors, and no images.
+    """Base of the estimators that read fluxes and their errors, and no images.
 
-    A method fills in `_fit` (a sample to parts), `_make_model` (parts to whatever computes) and `_predict`; one that
-    gives p(z) also says so in `PDF` and fills in `_predict_pdf`.
+    A method fills in `_fit` (a sample to parts), `_make_model` (parts to whatever computes) and `_predict`, or, where
+    it reads fluxes and no magnitudes, `_predict_points`; one that gives p(z) also says so in `PDF` and fills in
+    `_predict_pdf`.
 
     Parameters
     ----------
@@ -179,7 +187,7 @@ class PhotometricEstimator(ABC, Generic[M]):
 
     @property
     def bands(self) -> tuple[str, ...]:
-        """Bands whose magnitudes it reads."""
+        """Bands whose fluxes it reads."""
         return self.parts.bands
 
     @property
@@ -216,7 +224,7 @@ class PhotometricEstimator(ABC, Generic[M]):
         Parameters
         ----------
         sample : Sample
-            Galaxies without any magnitude are left out.
+            Galaxies that were not detected in any band are left out.
         seed : int
             The same sample and seed give the same estimator.
         **settings
@@ -246,20 +254,17 @@ class PhotometricEstimator(ABC, Generic[M]):
     def _make_model(cls, parts: Parts) -> M:
         """Make whatever `_predict` computes with, ``self._model``."""
 
-    @abstractmethod
     def _predict(self, magnitudes_NF: Floats, errors_NF: Floats) -> Floats:
-        """Return redshifts of rows that have a magnitude in some band; missing values are NaN."""
+        """Return redshifts of rows that have a magnitude in some band [float64]; missing values are NaN."""
+        raise NotImplementedError(f"{self.name} reads fluxes")
 
-    def _predict_points(
-        self, magnitudes_NF: Floats, errors_NF: Floats, not_detected_NF: npt.NDArray[np.bool_]
-    ) -> Floats:
-        """Return redshifts of such rows; for a method that tells not detected from not observed."""
-        return self._predict(magnitudes_NF, errors_NF)
+    def _predict_points(self, inputs: Inputs) -> Floats:
+        """Return redshifts of galaxies that were detected in some band."""
+        found = inputs.magnitudes
+        return self._predict(found.magnitudes_NF.astype(np.float64), found.errors_NF.astype(np.float64))
 
-    def _predict_pdf(
-        self, magnitudes_NF: Floats, errors_NF: Floats, not_detected_NF: npt.NDArray[np.bool_]
-    ) -> tuple[Floats, Pdfs]:
-        """Return redshifts and p(z) of such rows; asked of methods that give p(z)."""
+    def _predict_pdf(self, inputs: Inputs) -> tuple[Floats, Pdfs]:
+        """Return redshifts and p(z) of such galaxies; asked of methods that give p(z)."""
         raise EstimatorError(f"{self.name} gives no p(z)")
 
     def estimate(self, inputs: Inputs, *, batch_size: int = 256) -> Estimates:
@@ -268,16 +273,15 @@ class PhotometricEstimator(ABC, Generic[M]):
         Parameters
         ----------
         inputs : Inputs
-            Magnitudes and errors; values that are not finite count as missing. Of a method that gives p(z),
-            ``not_detected_NF`` is read, too; the others take what was not detected for missing.
+            Fluxes and errors. Methods that read magnitudes take what was not detected for missing.
         batch_size : int
             Galaxies at a time; at least `ROWS` are taken.
 
         Returns
         -------
         Estimates
-            ``z_phot`` is NaN and ``ESTIMATE_FAILED`` set where no band has a magnitude or the estimate is not finite.
-            With p(z), ``OUTSIDE_TRAINING`` is set where the distance from the training sample is above 1.
+            ``z_phot`` is NaN and ``ESTIMATE_FAILED`` set where nothing was detected in any band or the estimate is not
+            finite. With p(z), ``OUTSIDE_TRAINING`` is set where the distance from the training sample is above 1.
 
         Raises
         ------
@@ -286,17 +290,18 @@ class PhotometricEstimator(ABC, Generic[M]):
         """
         self._check_shapes(inputs)
         # Some methods would make up a redshift for a row that has nothing: mlp's features of it are all 0.
-        usable = np.flatnonzero(np.isfinite(inputs.magnitudes_NF).any(axis=1))
+        usable = np.flatnonzero(inputs.detected_N)
+        bare = replace(inputs, cutouts_NBYX=None)
         z_N = np.full(len(inputs), np.nan, dtype=np.float32)
         pdf = Pdfs.missing(len(inputs)) if self.gives_pdf else None
         # Runs of usable rows alone: whatever else a partition holds, batches are as large.
         for run in split_rows(len(usable), max(batch_size, self.ROWS)):
             rows = usable[run]
-            magnitudes_NF, errors_NF, dark_NF = read_rows(inputs, rows)
+            taken = bare.take(rows)
             if pdf is None:
-                z_N[rows] = self._predict_points(magnitudes_NF, errors_NF, dark_NF)
+                z_N[rows] = self._predict_points(taken)
             else:
-                z_N[rows], found = self._predict_pdf(magnitudes_NF, errors_NF, dark_NF)
+                z_N[rows], found = self._predict_pdf(taken)
                 _put(pdf, rows, found)
         # Infinite estimates too: a catalogue holds redshifts or NaN, with the flag that says so.
         failed_N = ~np.isfinite(z_N)
@@ -308,7 +313,7 @@ class PhotometricEstimator(ABC, Generic[M]):
         return Estimates(z_N, flags_N, pdf)
 
     def _check_shapes(self, inputs: Inputs) -> None:
-        for what, values in (("magnitudes", inputs.magnitudes_NF), ("errors", inputs.errors_NF)):
+        for what, values in (("fluxes", inputs.fluxes_NF), ("errors", inputs.errors_NF)):
             if values.shape != (len(inputs), len(self.bands)):
                 raise EstimatorError(
                     f"{what} of shape {values.shape} were given; the {self.name} estimator reads "
@@ -358,19 +363,6 @@ class PhotometricEstimator(ABC, Generic[M]):
         # of them.
         except (FileNotFoundError, UnicodeDecodeError, KeyError, ValueError) as error:
             raise EstimatorError(f"{location!r} is incomplete or damaged ({error!r}): train it again") from error
-
-
-def _clean(errors_NF: Floats) -> Floats:
-    return np.where(np.isfinite(errors_NF) & (errors_NF > 0), errors_NF, np.nan).astype(np.float64)
-
-
-def read_rows(inputs: Inputs, rows: npt.NDArray[np.intp]) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
-    """Read some rows: magnitudes and errors (float64, NaN where of no use), and where nothing was detected."""
-    magnitudes_NF = inputs.magnitudes_NF[rows].astype(np.float64)
-    known_NF = np.isfinite(magnitudes_NF)
-    # A bit beside a magnitude contradicts it; the magnitude, which was measured, wins.
-    dark_NF = np.zeros_like(known_NF) if inputs.not_detected_NF is None else inputs.not_detected_NF[rows] & ~known_NF
-    return np.where(known_NF, magnitudes_NF, np.nan), _clean(inputs.errors_NF[rows]), dark_NF
 
 
 def _put(pdf: Pdfs, rows: npt.NDArray[np.intp], found: Pdfs) -> None:

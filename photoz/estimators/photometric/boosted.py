@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from photoz.errors import EstimatorError
-from photoz.estimators.photometric.base import Floats, Parts, PhotometricEstimator, Sample
+from photoz.estimators.photometric.base import Parts, PhotometricEstimator, Sample
 from photoz.estimators.photometric.knn import count_threads
-from photoz.photometry import fill_missing_magnitudes, fit_band_differences
+from photoz.photometry import Floats, fill_missing_magnitudes, fit_band_differences
 
 # LightGBM's own text format: its pickle would run code when it is read.
 MODEL = "model.txt"
@@ -76,10 +76,14 @@ class BoostedEstimator(PhotometricEstimator[Any]):
     def _fit(cls, sample: Sample, settings: dict[str, Any], seed: int) -> Parts:
         lightgbm = import_lightgbm()
         # From all galaxies, held-out ones too: means of colours hold no redshift.
-        differences = fit_band_differences(sample.magnitudes_NF)
+        differences = fit_band_differences(sample.magnitudes.magnitudes_NF)
         parts = sample.split(settings["held_out"], seed)
         train, valid = (
-            (make_tree_features(part.magnitudes_NF, part.errors_NF, differences), np.log1p(part.z_N)) for part in parts
+            (
+                make_tree_features(part.magnitudes.magnitudes_NF, part.magnitudes.errors_NF, differences),
+                np.log1p(part.z_N),
+            )
+            for part in parts
         )
         fitted = lightgbm.Dataset(*train)
         # The reference makes it use the bins of the fitted rows; bins of its own would make its loss another one's.

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from photoz.estimators.photometric.base import Floats, Parts, PhotometricEstimator, Sample
+from photoz.estimators.photometric.base import Parts, PhotometricEstimator, Sample
 from photoz.estimators.tensors import choose_device, put_weights, take_weights
-from photoz.photometry import MagnitudeScaling, MagnitudeSums
+from photoz.photometry import Floats, MagnitudeScaling, MagnitudeSums
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ def make_defaults(recipe: Recipe) -> dict[str, str | float]:
 
 def fit_scaling(sample: Sample) -> MagnitudeScaling:
     """Fit means, spreads and band differences to a sample's magnitudes."""
-    return MagnitudeScaling.fit(MagnitudeSums.empty(len(sample.bands)).add(sample.magnitudes_NF), sample.bands)
+    sums = MagnitudeSums.empty(len(sample.bands)).add(sample.magnitudes.magnitudes_NF)
+    return MagnitudeScaling.fit(sums, sample.bands)
 
 
 def fit_target(z_N: Floats) -> Floats:
@@ -155,7 +156,7 @@ class SmallNetworkEstimator(PhotometricEstimator[SmallNetwork]):
     def _fit(cls, sample: Sample, settings: dict[str, Any], seed: int) -> Parts:
         scaling, target = fit_scaling(sample), fit_target(sample.z_N)
         parts = (
-            (scaling.apply(part.magnitudes_NF), standardise(part.z_N, target))
+            (scaling.apply(part.magnitudes.magnitudes_NF), standardise(part.z_N, target))
             for part in sample.split(settings["held_out"], seed)
         )
         # Seeds torch for initial weights and dropout, and leaves the caller's random numbers as they were.

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from photoz.errors import TrainingError
-from photoz.estimators.photometric.base import Floats, Parts, PhotometricEstimator, Sample
-from photoz.photometry import fill_missing_magnitudes, fit_band_differences
+from photoz.estimators.photometric.base import Parts, PhotometricEstimator, Sample
+from photoz.photometry import Floats, fill_missing_magnitudes, fit_band_differences
 
 SCALINGS = ("minmax", "standard", "robust")
 CLASSROOM = {"minmax": 51, "standard": 31, "robust": 51}
@@ -101,8 +101,9 @@ class KnnEstimator(PhotometricEstimator[Neighbours]):
 
     @classmethod
     def _fit(cls, sample: Sample, settings: dict[str, Any], seed: int) -> Parts:
-        differences = fit_band_differences(sample.magnitudes_NF)
-        filled_NF = fill_missing_magnitudes(sample.magnitudes_NF, differences)
+        magnitudes_NF = sample.magnitudes.magnitudes_NF
+        differences = fit_band_differences(magnitudes_NF)
+        filled_NF = fill_missing_magnitudes(magnitudes_NF, differences)
         # Filling fails where a band has no galaxy in common with its neighbours: a tree refuses NaN.
         known_N = np.isfinite(filled_NF).all(axis=1)
         filled_NF, z_N = filled_NF[known_N], np.asarray(sample.z_N, dtype=np.float64)[known_N]

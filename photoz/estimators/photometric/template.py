@@ -17,8 +17,9 @@ import numpy as np
 from scipy.optimize import minimize
 
 from photoz.errors import EstimatorError, TrainingError
-from photoz.estimators.photometric.base import Floats, Parts, PhotometricEstimator, Sample
-from photoz.photometry import fill_missing_magnitudes, fit_band_differences
+from photoz.estimators.base import Inputs, split_rows
+from photoz.estimators.photometric.base import Parts, PhotometricEstimator, Sample
+from photoz.photometry import POGSON, Floats, fill_missing_magnitudes, fit_band_differences
 
 RESPONSES = {
     "u": "sdss_u0",
@@ -38,7 +39,6 @@ RESPONSES = {
 
 _TEMPLATES = "CWWSB4.list"
 _HIGHEST = 1.5  # above this Lyman absorption enters u, which is left out here
-_TO_MAG = 2.5 / np.log(10)
 _BLOCK = 256  # galaxies fitted at a time: some 10 MB a quantity
 _TINY = 1e-300
 
@@ -287,9 +287,10 @@ class TemplateEstimator(PhotometricEstimator[Templates]):
             )
         z_Z = _make_grid(settings, float(np.max(sample.z_N)))
         templates_ZTF = compute_fluxes(tuple(names[band] for band in bands), z_Z, settings["between"])
-        differences = fit_band_differences(sample.magnitudes_NF)
+        magnitudes_NF = np.asarray(sample.magnitudes.magnitudes_NF, dtype=np.float64)
+        differences = fit_band_differences(magnitudes_NF)
         prior_band = settings["prior_band"] or next((b for b in ("r", "i", "g") if b in bands), bands[len(bands) // 2])
-        reference_N = fill_missing_magnitudes(sample.magnitudes_NF, differences)[:, bands.index(prior_band)]
+        reference_N = fill_missing_magnitudes(magnitudes_NF, differences)[:, bands.index(prior_band)]
         # Where the prior's band is missing its magnitude comes from the neighbours; where that fails too there is no
         # prior.
         known_N = np.isfinite(reference_N)
@@ -311,7 +312,7 @@ class TemplateEstimator(PhotometricEstimator[Templates]):
     @classmethod
     def _measure(cls, parts: Parts, sample: Sample) -> float:
         """Mean absolute dz of a fit with a given error floor."""
-        z_N = cls(parts)._predict(np.asarray(sample.magnitudes_NF), np.asarray(sample.errors_NF))
+        z_N = cls(parts)._predict_points(sample.make_inputs())
         # On galaxies that offsets and prior were fitted to as well: a zero point a band and four numbers, of 1,500
         # galaxies.
         return float(np.nanmean(np.abs(z_N - sample.z_N) / (1 + sample.z_N)))
@@ -320,21 +321,20 @@ class TemplateEstimator(PhotometricEstimator[Templates]):
     def _make_model(cls, parts: Parts) -> Templates:
         return Templates(*(np.asarray(parts.arrays[name], dtype=np.float64) for name in ("z", "templates")))
 
-    def _predict(self, magnitudes_NF: Floats, errors_NF: Floats) -> Floats:
-        z_N = np.empty(len(magnitudes_NF))
-        for start in range(0, len(z_N), _BLOCK):
-            rows = slice(start, start + _BLOCK)
-            z_N[rows] = _find_median(self._model.z_Z, self._compute_pdf(magnitudes_NF[rows], errors_NF[rows]))
+    def _predict_points(self, inputs: Inputs) -> Floats:
+        z_N = np.empty(len(inputs))
+        for rows in split_rows(len(inputs), _BLOCK):
+            z_N[rows] = _find_median(self._model.z_Z, self._compute_pdf(inputs.take(rows)))
         return z_N
 
-    def _compute_pdf(self, magnitudes_NF: Floats, errors_NF: Floats) -> Floats:
+    def _compute_pdf(self, inputs: Inputs) -> Floats:
         """Probability of each redshift of the grid, shape (N, Z), of sum 1; NaN where there is no prior magnitude."""
         settings, arrays = self.parts.settings, self.parts.arrays
-        fluxes_NF, weights_NF = _make_fluxes(magnitudes_NF - arrays["offsets"], errors_NF, settings["floor"])
+        fluxes_NF, weights_NF = _scale_fluxes(inputs.fluxes_NF, inputs.errors_NF, arrays["offsets"], settings["floor"])
         log_NZT = compute_log_likelihood(fluxes_NF, weights_NF, self._model.fluxes_ZTF)
         # The chi² that was left out makes these large and positive: beyond 709 the exponential is infinite.
         log_NZT -= log_NZT.max(axis=(1, 2), keepdims=True)
-        filled_NF = fill_missing_magnitudes(magnitudes_NF, arrays["differences"])
+        filled_NF = fill_missing_magnitudes(inputs.magnitudes.magnitudes_NF, arrays["differences"])
         reference_N = filled_NF[:, self.bands.index(settings["prior_band"])]
         # Rows without that magnitude get a prior of magnitude 0, and are made NaN below.
         prior_NZ = compute_prior(self._model.z_Z, np.nan_to_num(reference_N), settings["prior"])
@@ -351,27 +351,32 @@ def _make_grid(settings: dict[str, Any], highest: float) -> Floats:
     return grid
 
 
-def _make_fluxes(magnitudes_NF: Floats, errors_NF: Floats, floor: float) -> tuple[Floats, Floats]:
-    """Fluxes relative to the galaxy's brightest band and their inverse variances (0: no magnitude)."""
+def _scale_fluxes(fluxes_NF: Floats, errors_NF: Floats, offsets_F: Floats, floor: float) -> tuple[Floats, Floats]:
+    """Fluxes relative to the galaxy's brightest band and their inverse variances (0: nothing is known).
+
+    Zero-point offsets and the error floor are in magnitudes.
+    """
+    scale_NF = np.tile(10 ** (0.4 * offsets_F), (len(fluxes_NF), 1))
+    scale_NF /= np.nanmax(fluxes_NF * scale_NF, axis=1, keepdims=True)
     # Fluxes near 1: the likelihood does not depend on their unit, and their squares stay far from underflow.
-    relative_NF = magnitudes_NF - np.nanmin(magnitudes_NF, axis=1, keepdims=True)
-    fluxes_NF = np.nan_to_num(10 ** (-0.4 * relative_NF))
-    # In magnitudes, before they become fluxes: templates are wrong by a share of the flux. An unknown error counts as
-    # 0.1 mag.
-    errors_NF = np.hypot(np.where(np.isfinite(errors_NF), errors_NF, 0.1), floor)
-    with np.errstate(divide="ignore"):
-        weights_NF = np.where(fluxes_NF > 0, 1 / (fluxes_NF * errors_NF / _TO_MAG) ** 2, 0.0)
-    return fluxes_NF, np.nan_to_num(weights_NF, posinf=0.0)
+    fluxes_NF, errors_NF = fluxes_NF * scale_NF, errors_NF * scale_NF
+    # An unknown error counts as 0.1 mag, but of a flux of 0 or less, which without its error says nothing.
+    unknown_NF = np.where(fluxes_NF > 0, 0.1 / POGSON * fluxes_NF, np.inf)
+    errors_NF = np.where(np.isfinite(errors_NF), errors_NF, unknown_NF)
+    # Templates are wrong by a share of the flux.
+    variances_NF = errors_NF**2 + (floor / POGSON * fluxes_NF) ** 2
+    return np.nan_to_num(fluxes_NF), np.nan_to_num(1 / variances_NF)
 
 
 def _fit_offsets(sample: Sample, z_Z: Floats, templates_ZTF: Floats, *, rounds: int = 4) -> Floats:
     """Zero-point offsets [mag]: median of the observed minus the best template's magnitude at the known redshift."""
     offsets_F = np.zeros(len(sample.bands))
     nearest_N = np.abs(z_Z[:, None] - np.asarray(sample.z_N)).argmin(axis=0)
-    magnitudes_NF = np.asarray(sample.magnitudes_NF, dtype=np.float64)
+    given_NF, errors_NF = (np.asarray(values, dtype=np.float64) for values in (sample.fluxes_NF, sample.errors_NF))
+    detected_NF = np.isfinite(sample.magnitudes.magnitudes_NF)
     for _ in range(rounds):
         # The floor is not yet chosen here; 0.05 is the middle one of those tried.
-        fluxes_NF, weights_NF = _make_fluxes(magnitudes_NF - offsets_F, np.asarray(sample.errors_NF), 0.05)
+        fluxes_NF, weights_NF = _scale_fluxes(given_NF, errors_NF, offsets_F, 0.05)
         models_NTF = templates_ZTF[nearest_N]
         fot_NT = np.einsum("nf,ntf->nt", fluxes_NF * weights_NF, models_NTF)
         ftt_NT = np.einsum("nf,ntf->nt", weights_NF, models_NTF**2) + _TINY
@@ -380,7 +385,7 @@ def _fit_offsets(sample: Sample, z_Z: Floats, templates_ZTF: Floats, *, rounds: 
         rows = np.arange(len(best_N))
         models_NF = models_NTF[rows, best_N] * (fot_NT / ftt_NT)[rows, best_N][:, None]
         with np.errstate(divide="ignore", invalid="ignore"):
-            residual_NF = np.where(weights_NF > 0, -2.5 * np.log10(fluxes_NF / models_NF), np.nan)
+            residual_NF = np.where(detected_NF, -2.5 * np.log10(fluxes_NF / models_NF), np.nan)
         residual_NF[~np.isfinite(residual_NF)] = np.nan
         step_F = np.nan_to_num(np.nanmedian(residual_NF, axis=0))
         # An offset common to all bands is taken up by the amplitude, and would drift from round to round.

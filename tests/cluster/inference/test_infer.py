@@ -9,10 +9,19 @@ from runs import assert_same_rows, change, read_all
 
 from cluster.inference.run import infer_catalogue
 from cluster.ledger import compute_run_key
-from photoz.catalogue.hats import list_partitions, locate_partition, locate_primary
+from photoz.catalogue.hats import (
+    PRIMARY,
+    Partition,
+    finish_catalogue,
+    list_partitions,
+    locate_partition,
+    locate_primary,
+    write_partition,
+)
 from photoz.errors import CatalogueError, EstimatorError
 from photoz.schema import NO_IMAGE, Flag, make_catalogue_schema
 from photoz.settings.inference import Inference
+from photoz.sources import check_source_columns
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +141,21 @@ def test_an_estimator_for_other_bands_is_refused(ready_survey: ReadySurvey, tmp_
     with pytest.raises(EstimatorError, match="bands"):
         infer_catalogue(config)
     assert not (tmp_path / "catalogue").exists()
+
+
+def test_a_source_catalogue_of_magnitudes_is_refused_with_a_remedy(ready_survey: ReadySurvey, tmp_path) -> None:
+    bands = ready_survey.config.survey.bands
+    table = read_all(ready_survey.config.locations.sources)
+    names = [name.replace("fluxerr_", "magerr_").replace("flux_", "mag_") for name in table.column_names]
+    sources, photoz = str(tmp_path / "sources"), str(tmp_path / "catalogue")
+    partition = Partition(0, int(table["_healpix_29"][0].as_py()) >> 58)
+    rows, _ = write_partition(f"{sources}/{PRIMARY}", partition, table.rename_columns(names))
+    finish_catalogue(sources, [(partition, rows)], info={})
+    config = change(ready_survey.config, locations__sources=sources, locations__catalogue=photoz)
+    with pytest.raises(CatalogueError, match=r"lacks the columns \['flux_u', .*run jobs/ingest_dr4\.py"):
+        infer_catalogue(config)
+    assert not (tmp_path / "catalogue").exists()
+    check_source_columns(ready_survey.config.locations.sources, bands)
 
 
 def test_a_missing_tile_costs_only_its_images(ready_survey: ReadySurvey, tmp_path) -> None:

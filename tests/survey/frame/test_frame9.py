@@ -24,6 +24,8 @@ from photoz.cutouts import extract_cutouts
 from photoz.errors import EstimatorError
 from photoz.ingest.check import check_survey
 from photoz.ingest.tile import ingest_tile
+from photoz.inputs import read_fluxes
+from photoz.photometry import derive_magnitudes
 from photoz.schema import Flag
 from photoz.settings import config_to_dict
 from photoz.settings.config import Config, convert_config, load_config
@@ -95,7 +97,7 @@ def read_all(location: str) -> pa.Table:
 
 
 def magnitudes(real: RealSurvey, band: str) -> np.ndarray:
-    return real.sources[f"mag_{band}"].to_numpy().astype(float)
+    return derive_magnitudes(*read_fluxes(real.sources, [band])).magnitudes_NF[:, 0].astype(float)
 
 
 def test_counts_are_those_of_the_sky(real_survey: RealSurvey) -> None:
