@@ -1,4 +1,4 @@
-"""Help and a dry run of every command are there at once, since they import nothing heavy: by both doors."""
+"""Help and a dry run of every command are there at once, by both doors, and workers are small: by what they import."""
 
 import subprocess
 import sys
@@ -46,3 +46,21 @@ def test_help_and_dry_run_import_nothing_heavy(calls: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) > 25
+
+
+# What each stage of inference runs in holds this for as long as it lives, beside its data, in every worker.
+READING = {"astropy", "zarr", "hats", "matplotlib", "pandas", "scipy.stats"}
+TOO_MUCH = {
+    "cluster.inference.stages": {*READING, "torch", "ray", "dask"},
+    "photoz.inference": {*READING, "torch"},
+    "photoz.estimators.networks.hybrid": READING,
+    "photoz.estimators.mlp.estimator": READING,
+    "photoz.estimators.photometric.knn": {*READING, "torch"},
+}
+
+
+@pytest.mark.parametrize("module", TOO_MUCH)
+def test_what_works_imports_only_what_its_work_needs(module: str) -> None:
+    code = f"import sys, {module}; print(*sorted(set(sys.modules) & {TOO_MUCH[module]}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
