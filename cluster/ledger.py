@@ -30,7 +30,6 @@ from photoz.storage import (
     write_json,
 )
 from photoz.survey.settings import Survey
-from photoz.tiles import open_tile
 
 _WITHOUT_EFFECT = {"join", "min_completeness"}  # settings of inference that change no row of the catalogue
 
@@ -195,6 +194,9 @@ def _list_tiles(sources: str, partition: Partition) -> list[str]:
 def _compute_tile_checksum(tiles: str, name: str, give_up: bool) -> str:
     # Damage is for good; a store that does not answer is tried again, until the last pass gives up.
     expected: tuple[type[Exception], ...] = (Exception,) if give_up else (TileError,)
+    # Here: what estimates does not ask, and need not hold astropy and zarr.
+    from photoz.tiles import open_tile
+
     try:
         # As the tile records it, so no pixel is read for it.
         return open_tile(tiles, name).checksum

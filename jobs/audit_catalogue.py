@@ -6,18 +6,7 @@ photo-z catalogue + source catalogue + completion records -> table of checks, ru
     python jobs/audit_catalogue.py [--config FILE] [--set section.key=value ...] [--dry-run]
 """
 
-from cluster.audit import audit_catalogue
-from cluster.job import run_job
-from photoz.audit import format_audit
-from photoz.settings.config import Config
-
-
-def main(config: Config) -> int:
-    report = audit_catalogue(config)
-    print(format_audit(report))
-    print(f"audit: {config.locations.catalogue}/run/audit.json")
-    return 0 if report.clean else 1
-
+from cluster.command import run_script
 
 if __name__ == "__main__":
-    raise SystemExit(run_job(main, __file__, __doc__))
+    raise SystemExit(run_script("audit", __file__, __doc__))

@@ -10,17 +10,7 @@ Each fitted estimator is kept in DIR/models/<name>: jobs/infer_dr4.py runs it ov
 --set locations.models=DIR/models --set inference.estimator=<name>.
 """
 
-from cluster.job import run_job_with
-from photoz.comparison import Comparison, compare_estimators, write_comparison
-
-
-def main(config: Comparison) -> None:
-    outcome = compare_estimators(config)
-    page = write_comparison(config, outcome)
-    print(f"metrics: {config.output}/metrics.csv")
-    print(f"page: {page}")
-
+from cluster.command import run_script
 
 if __name__ == "__main__":
-    # $PHOTOZ_CONFIG, which names a survey run's settings, does not count for these.
-    raise SystemExit(run_job_with(Comparison, main, __file__, __doc__, defaults="compare.toml"))
+    raise SystemExit(run_script("compare", __file__, __doc__))

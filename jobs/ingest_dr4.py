@@ -4,8 +4,7 @@
 `python jobs/ingest_dr4.py [--config FILE] [--set section.key=value ...] [--dry-run]`
 """
 
-from cluster.ingest import ingest_survey
-from cluster.job import run_job
+from cluster.command import run_script
 
 if __name__ == "__main__":
-    raise SystemExit(run_job(ingest_survey, __file__, __doc__))
+    raise SystemExit(run_script("ingest", __file__, __doc__))

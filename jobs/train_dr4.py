@@ -6,17 +6,7 @@
 template are fitted to the magnitudes by one task.
 """
 
-from cluster.job import run_job
-from cluster.training.networks import train_estimator
-from cluster.training.set import build_training_set
-from photoz.settings.config import Config
-
-
-def main(config: Config) -> None:
-    # Each time: parts that are up to date stay, and the training's key is that of the set as it is.
-    build_training_set(config)
-    train_estimator(config)
-
+from cluster.command import run_script
 
 if __name__ == "__main__":
-    raise SystemExit(run_job(main, __file__, __doc__))
+    raise SystemExit(run_script("train", __file__, __doc__))

@@ -11,25 +11,7 @@ Then, for instance:
         --set estimators=all --set output=sdss_example
 """
 
-import argparse
-import sys
-
-from photoz.comparison.example import write_sdss_example
-from photoz.errors import PhotozError
-
-
-def main() -> int:
-    # Not by `run_job`: a survey's settings have nothing to say here.
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", nargs="?", default="sdss_example.parquet", help="file to write; any URL fsspec opens")
-    try:
-        rows = write_sdss_example(parser.parse_args().file)
-    except PhotozError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"{rows:,} galaxies written")
-    return 0
-
+from cluster.command import run_script
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_script("example", __file__, __doc__))

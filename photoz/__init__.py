@@ -4,6 +4,13 @@ The folders are the flow: survey -> tiles -> cutouts -> estimators -> pdf -> cat
 work is spread over machines: that is the package ``cluster``.
 """
 
-from importlib.metadata import version
+from typing import Any
 
-__version__ = version("photoz")
+
+def __getattr__(name: str) -> Any:
+    # When it is asked for: to read the package's metadata takes longer than to read a run's settings.
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("photoz")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

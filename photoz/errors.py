@@ -3,6 +3,8 @@
 Every message names the value that was wrong, its unit where it has one, and what to do about it.
 """
 
+from collections.abc import Iterable
+
 
 class PhotozError(Exception):
     """Base of all errors that photoz raises on purpose."""
@@ -46,3 +48,16 @@ class TrainingError(PhotozError):
 
 class EvaluationError(PhotozError):
     """Estimates cannot be compared: no galaxies in common, or arrays of different lengths."""
+
+
+def name_nearest(name: str, known: Iterable[str]) -> str:
+    """Say which of the names that there are is the nearest to one that there is not; "" where none is near.
+
+    >>> name_nearest("hybird", ["mlp", "hybrid"]), name_nearest("x", ["mlp", "hybrid"])
+    (" (did you mean 'hybrid'?)", '')
+    """
+    # Only when something is wrong anyway.
+    from difflib import get_close_matches
+
+    nearest = get_close_matches(name, known, n=1)
+    return f" (did you mean {nearest[0]!r}?)" if nearest else ""

@@ -11,7 +11,6 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import torch
 
 from photoz.errors import EstimatorError
 from photoz.estimators import Estimates, Estimator, Inputs, Pdfs, load_estimator
@@ -39,6 +38,9 @@ class Needs(Protocol):
 
 def prepare_estimator(location: str, settings: Inference) -> Estimator:
     """Load an estimator for the precision, threads and outputs that the settings say, in this process."""
+    # Here: who reads, and has only the rest of this module to do with, need not hold torch's 200 MB.
+    import torch
+
     keep_memory()
     # The same everywhere, since the last digits of a float32 sum depend on it (`Inference.threads`).
     torch.set_num_threads(settings.threads)

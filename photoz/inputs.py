@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +17,11 @@ from photoz.errors import MissingTileError, TileError
 from photoz.estimators.base import Inputs
 from photoz.schema import Flag, make_field, name_fluxes
 from photoz.telemetry import count
-from photoz.tiles import open_tile
 from photoz.tiles.fetch import choose_threads
+
+if TYPE_CHECKING:
+    # For the type alone; see `open_tile`.
+    from photoz.tiles import Tile
 
 logger = logging.getLogger(__name__)
 
@@ -233,3 +237,10 @@ def _append_cutouts(
     place = sources.schema.get_field_index("flags")
     with_flags = sources.set_column(place, sources.schema.field(place), pa.array(flags_N))
     return with_flags.append_column(field, pa.ExtensionArray.from_storage(tensor_type, flat))
+
+
+def open_tile(tiles: str, name: str) -> "Tile":
+    """Open a tile: astropy and zarr come with it, which a process that only estimates need not hold."""
+    from photoz.tiles import open_tile
+
+    return open_tile(tiles, name)

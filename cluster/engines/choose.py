@@ -3,10 +3,14 @@
 import pkgutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from cluster.engines.base import Engine
-from photoz.errors import ConfigError
+from photoz.errors import ConfigError, name_nearest
 from photoz.settings.config import Config
+
+if TYPE_CHECKING:
+    # For the type alone: whoever only asks for the names, as every job does first, need not wait for fsspec.
+    from cluster.engines.base import Engine
 
 ENGINES = {
     "serial": "cluster.engines.serial:SerialEngine",
@@ -25,10 +29,12 @@ def check_engine(name: str) -> None:
         ``engine.name`` is none of `ENGINES`.
     """
     if name not in ENGINES:
-        raise ConfigError(f"engine.name = {name!r} is no engine: choose one of {', '.join(ENGINES)}")
+        raise ConfigError(
+            f"engine.name = {name!r} is no engine{name_nearest(name, ENGINES)}: choose one of {', '.join(ENGINES)}"
+        )
 
 
-def choose_engine(config: Config) -> Engine:
+def choose_engine(config: Config) -> "Engine":
     """Return the engine that the settings name; it joins its cluster when it has something to do."""
     check_engine(config.engine.name)
     kind: type[Engine] = pkgutil.resolve_name(ENGINES[config.engine.name])
@@ -36,7 +42,7 @@ def choose_engine(config: Config) -> Engine:
 
 
 @contextmanager
-def open_engine(config: Config) -> Iterator[Engine]:
+def open_engine(config: Config) -> "Iterator[Engine]":
     """Choose the engine, and keep its cluster for all that the block does."""
     with choose_engine(config).join() as engine:
         yield engine

@@ -146,6 +146,7 @@ class RayEngine(Engine):
 
 # Since ray.remote takes plain functions and classes alone, and what is to be called is often a partial.
 def _call(function: Callable[[], Result]) -> Result:
+    log_in_worker()
     return function()
 
 
@@ -218,6 +219,16 @@ def use_own_token() -> None:
     without saying RAY_AUTH_MODE=token (seen with Ray 2.60).
     """
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+
+
+def log_in_worker() -> None:
+    """Write our own lines to the standard error of this worker, which Ray shows where the job runs."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S"))
+    for name in ("photoz", "cluster"):
+        logging.getLogger(name).setLevel(logging.INFO)
+        logging.getLogger(name).handlers = [handler]
+        logging.getLogger(name).propagate = False
 
 
 def limit_ray_data_noise() -> None:

@@ -11,11 +11,13 @@ from cluster.engines.tasks import run_tasks
 from cluster.ledger import check_output, compute_partition_key, compute_run_key, describe_weights, explain_remaining
 from photoz.catalogue.hats import Partition
 from photoz.catalogue.records import has_records
+from photoz.errors import EstimatorError, name_nearest
 from photoz.estimators import load_estimator
 from photoz.estimators.base import check_bands
+from photoz.estimators.folder import MANIFEST
 from photoz.settings.config import Config
 from photoz.sources import check_source_columns, list_source_partitions
-from photoz.storage import join
+from photoz.storage import exists, join, list_folder
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +54,7 @@ def plan_run(config: Config) -> Plan:
     """Check that sources, estimator, settings and output fit together, and fix what the run does."""
     # For its refusal alone: that there is no source catalogue is told before the weights are loaded.
     list_source_partitions(config.locations.sources)
-    location = join(config.locations.models, config.inference.estimator)
+    location = locate_estimator(config.locations.models, config.inference.estimator)
     # Only for what it reads: the plan goes to every worker, with the folder's name and not with the weights.
     estimator = load_estimator(location)
     check_bands(estimator, config.survey)
@@ -69,6 +71,23 @@ def plan_run(config: Config) -> Plan:
         weights=weights,
         run_key=compute_run_key(config.survey, config.inference, weights),
     )
+
+
+def locate_estimator(models: str, name: str) -> str:
+    """Return an estimator's folder within ``locations.models``.
+
+    Raises
+    ------
+    EstimatorError
+        It is not there; the message names those that are.
+    """
+    location = join(models, name)
+    if exists(join(location, MANIFEST)):
+        return location
+    there = [folder.rpartition("/")[2] for folder in list_folder(models) if exists(join(folder, MANIFEST))]
+    told = f"inference.estimator may be {', '.join(there)}, or" if there else "there are none:"
+    nearest = name_nearest(name, there)
+    raise EstimatorError(f"no trained estimator at {location!r}{nearest}: {told} run jobs/train_dr4.py first")
 
 
 def compute_key(plan: Plan, partition: Partition) -> str:

@@ -17,7 +17,7 @@ from fsspec.implementations.local import LocalFileSystem
 from ray.data.expressions import col
 
 from cluster.engines.base import MALLOC_SETTINGS
-from cluster.engines.ray import find_resources, ray_cluster
+from cluster.engines.ray import find_resources, log_in_worker, ray_cluster
 from cluster.training.photometric import train_photometric
 from cluster.training.plan import (
     TrainingPlan,
@@ -160,7 +160,7 @@ def train_worker(told: dict[str, Any]) -> None:
     """Train on one worker: the loop over epochs that Ray Train runs in each of its processes."""
     plan: TrainingPlan = told["plan"]
     config = plan.config
-    _configure_logging()
+    log_in_worker()
     use_options(config.storage_options)
     torch.set_num_threads(_count_threads(config.training.spreading))
     torch.manual_seed(config.run.seed)
@@ -182,16 +182,6 @@ def train_worker(told: dict[str, Any]) -> None:
         state = state.add(record, bare)
         _log_first("%s", record.describe(settings.max_epochs))
         _report(state, bare, optimizer, schedule)
-
-
-def _configure_logging() -> None:
-    """Write our own lines, one an epoch, to standard error, among Ray Train's."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S"))
-    for name in ("photoz", "cluster"):
-        logging.getLogger(name).setLevel(logging.INFO)
-        logging.getLogger(name).handlers = [handler]
-        logging.getLogger(name).propagate = False
 
 
 def _run_epoch(plan: TrainingPlan, epoch: int, network: Any, optimizer: Any, schedule: Any) -> EpochRecord:

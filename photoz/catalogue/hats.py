@@ -2,7 +2,8 @@
 
 A photoz catalogue is a HATS collection: the folder holds ``collection.properties``, the primary table in
 ``catalogue/`` and its margin in ``margin/``. Formats and metadata are those of the package `hats`; what is ours is that
-one task writes one partition.
+one task writes one partition. `hats` is imported by what asks it: it comes with 200 MB of others, which no worker that
+reads and writes partitions need hold.
 
 References
 ----------
@@ -14,20 +15,20 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import hats.io
 import pyarrow as pa
 import pyarrow.parquet as pq
-from hats.catalog import PartitionInfo, TableProperties
-from hats.catalog.dataset.collection_properties import CollectionProperties
-from hats.pixel_math import HealpixPixel
 
-from photoz import __version__
+import photoz
 from photoz.content import hash_bytes
 from photoz.errors import CatalogueError
 from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER
 from photoz.storage import compute_checksum, exists, join, make_upath, open_atomic, open_file
+
+if TYPE_CHECKING:
+    from hats.catalog import TableProperties
+    from hats.catalog.dataset.collection_properties import CollectionProperties
 
 PRIMARY = "catalogue"
 MARGIN = "margin"
@@ -83,14 +84,18 @@ def list_partitions(location: str) -> list[Partition]:
         raise CatalogueError(
             f"no finished catalogue at {location!r}: it has no hats.properties; run the job that makes it"
         )
+    from hats.catalog import PartitionInfo
+
     pixels = PartitionInfo.read_from_dir(make_upath(primary)).get_healpix_pixels()
     partitions = [Partition(order=int(pixel.order), pixel=int(pixel.pixel)) for pixel in pixels]
     # A pixel's number at order 29 (NESTED) is where it begins on the sky; numbers of different orders do not compare.
     return sorted(partitions, key=lambda part: part.pixel << 2 * (HEALPIX_ORDER - part.order))
 
 
-def read_properties(table: str) -> TableProperties | None:
+def read_properties(table: str) -> "TableProperties | None":
     """Read a table's ``hats.properties``; None where there is none that can be read."""
+    from hats.catalog import TableProperties
+
     try:
         return TableProperties.read_from_dir(make_upath(table))
     except (FileNotFoundError, ValueError):
@@ -254,6 +259,10 @@ def finish_margin(
 
 
 def _finish_table(location: str, name: str, rows: dict[Partition, int], **info: Any) -> None:
+    import hats.io
+    from hats.catalog import PartitionInfo, TableProperties
+    from hats.pixel_math import HealpixPixel
+
     table, total_rows = join(location, name), sum(rows.values())
     # Margins of no rows have no file and are not listed; a primary partition is listed whatever it holds.
     pixels = [HealpixPixel(part.order, part.pixel) for part in sorted(rows)]
@@ -278,7 +287,7 @@ def _finish_table(location: str, name: str, rows: dict[Partition, int], **info: 
         # `default`: a margin may be empty, and max of nothing raises.
         hats_order=max((pixel.order for pixel in pixels), default=0),
         moc_sky_fraction=f"{partition_info.calculate_fractional_coverage():.6g}",
-        hats_builder=f"photoz v{__version__}",
+        hats_builder=f"photoz v{photoz.__version__}",
         **info,
     )
     _write_properties(properties, table)
@@ -302,11 +311,13 @@ def finish_collection(location: str, *, name: str, margin: bool) -> None:
     margin : bool
         Whether there is one.
     """
+    from hats.catalog.dataset.collection_properties import CollectionProperties
+
     margins = {"all_margins": MARGIN, "default_margin": MARGIN} if margin else {}
     _write_properties(CollectionProperties(name=name, hats_primary_table_url=PRIMARY, **margins), location)
 
 
-def _write_properties(properties: TableProperties | CollectionProperties, location: str) -> None:
+def _write_properties(properties: "TableProperties | CollectionProperties", location: str) -> None:
     """Write a catalogue's properties atomically: `hats` would leave an empty file when killed while it writes."""
     with tempfile.TemporaryDirectory() as folder:
         properties.to_properties_file(folder)

@@ -1,16 +1,8 @@
-"""Estimators that read photometry alone, fitted to and tested on a plain catalogue, side by side."""
+"""Estimators that read photometry alone, fitted to and tested on a plain catalogue, side by side.
 
-from photoz.comparison.page import write_comparison
-from photoz.comparison.plain import PlainCatalogue, read_plain_catalogue
-from photoz.comparison.run import Outcome, Result, compare_estimators
-from photoz.comparison.settings import Comparison
+Its names are imported when they are used: the settings, which lie here too, must not bring NumPy and Arrow with them.
+"""
 
-__all__ = [
-    "Comparison",
-    "Outcome",
-    "PlainCatalogue",
-    "Result",
-    "compare_estimators",
-    "read_plain_catalogue",
-    "write_comparison",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

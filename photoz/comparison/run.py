@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from photoz.binning import choose_round_edges
 from photoz.comparison.plain import PlainCatalogue, read_plain_catalogue
-from photoz.comparison.settings import Comparison, check_comparison, list_bands
+from photoz.comparison.settings import Comparison, check_comparison, list_bands, list_estimators
 from photoz.errors import ConfigError
 from photoz.estimators.base import Inputs
 from photoz.estimators.photometric.base import PhotometricEstimator, Sample
@@ -109,8 +109,8 @@ def compare_estimators(config: Comparison) -> Outcome:
 def choose_estimators(config: Comparison) -> list[str]:
     """Return the names of the estimators to compare; raises `ConfigError` for one that this job cannot fit."""
     known = list_fitted()
-    asked = config.estimators.split(",") if isinstance(config.estimators, str) else list(config.estimators)
-    names = known if asked == ["all"] else asked
+    asked = list_estimators(config)
+    names = known if asked == ("all",) else list(asked)
     # Settings for an estimator that does not exist are a misspelling, which would else change nothing in silence.
     strange = [name for name in [*names, *config.fit] if name not in known]
     if strange or not names:

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from photoz.errors import ConfigError
+from photoz.estimators.registry import check_estimators
 from photoz.settings import JobSettings, Settings
 from photoz.settings.locations import Location
 
@@ -41,6 +42,18 @@ class Comparison(JobSettings, frozen=True):
     """About how many bins of magnitude, redshift and colour."""
     without_bands: bool = False
     """Measure each estimator again with each band of the test galaxies removed in turn."""
+
+    def check(self) -> None:
+        """Raise `ConfigError` where an estimator is named that there is not."""
+        names = list_estimators(self)
+        check_estimators([name for name in names if name != "all"], "estimators")
+        # Settings for an estimator that does not exist are a misspelling, which would else change nothing in silence.
+        check_estimators(self.fit, "fit")
+
+
+def list_estimators(config: Comparison) -> tuple[str, ...]:
+    """Return the names that are asked for, as they stand in the settings."""
+    return tuple(config.estimators.split(",")) if isinstance(config.estimators, str) else config.estimators
 
 
 def list_bands(config: Comparison) -> tuple[str, ...]:

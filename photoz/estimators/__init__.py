@@ -1,7 +1,8 @@
-"""Redshift estimators, one file each, behind one Protocol."""
+"""Redshift estimators, one file each, behind one Protocol.
 
-from photoz.estimators.base import Estimates, Estimator, Inputs, Pdfs
-from photoz.estimators.folder import load_recalibration
-from photoz.estimators.registry import load_estimator
+Its names are imported when they are used: the list of estimators, which lies here too, must not bring NumPy with it.
+"""
 
-__all__ = ["Estimates", "Estimator", "Inputs", "Pdfs", "load_estimator", "load_recalibration"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,10 +1,14 @@
 """The list of estimators: a new one is a file of its own, and a line here."""
 
+from collections.abc import Iterable
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-from photoz.errors import EstimatorError
-from photoz.estimators.base import Estimator
-from photoz.estimators.folder import read_manifest
+from photoz.errors import ConfigError, EstimatorError, name_nearest
+
+if TYPE_CHECKING:
+    # For the type alone: whoever only asks for the names, as every job does first, need not wait for NumPy.
+    from photoz.estimators.base import Estimator
 
 # Name in a manifest and in the settings -> where the class lives. Modules are imported when asked for: some need torch.
 CLASSES = {
@@ -22,7 +26,27 @@ CLASSES = {
 }
 
 
-def load_class(name: str) -> type[Estimator]:
+def check_estimators(names: Iterable[str], setting: str) -> None:
+    """Refuse names of estimators that there are not, before any work.
+
+    Parameters
+    ----------
+    names : iterable of str
+    setting : str
+        Where they stand, for the message.
+
+    Raises
+    ------
+    ConfigError
+        One is none of `CLASSES`.
+    """
+    for name in names:
+        if name not in CLASSES:
+            nearest, known = name_nearest(name, CLASSES), ", ".join(sorted(CLASSES))
+            raise ConfigError(f"{setting} = {name!r} is no estimator{nearest}: choose of {known}")
+
+
+def load_class(name: str) -> "type[Estimator]":
     """Import the class of the estimators of that name.
 
     Raises
@@ -37,7 +61,7 @@ def load_class(name: str) -> type[Estimator]:
     return kind
 
 
-def load_estimator(location: str) -> Estimator:
+def load_estimator(location: str) -> "Estimator":
     """Load whichever estimator a folder holds.
 
     Parameters
@@ -50,6 +74,8 @@ def load_estimator(location: str) -> Estimator:
     EstimatorError
         There is no estimator, or its manifest names one that this version does not know.
     """
+    from photoz.estimators.folder import read_manifest
+
     # Only names of the list are imported: a manifest must not be able to name any code.
     name = read_manifest(location).get("estimator")
     if name not in CLASSES:

@@ -1,47 +1,9 @@
 """Redshift densities p(z): stored quantiles, curves through them, figures, scores and recalibration.
 
-Pure functions on arrays, but for `photoz.pdf.read`, which reads catalogues.
+Pure functions on arrays, but for `photoz.pdf.read`, which reads catalogues. Names are imported when they are used: who
+estimates must not have to hold what reads catalogues.
 """
 
-from photoz.pdf.pit import (
-    compute_coverage,
-    compute_ks,
-    compute_pit,
-    compute_pit_coverage,
-    compute_qq,
-    count_pit,
-    score_quantiles,
-)
-from photoz.pdf.quantiles import (
-    compute_pdfs,
-    decode_quantiles,
-    encode_quantiles,
-    make_coordinates,
-    move_quantiles,
-    summarize_quantiles,
-)
-from photoz.pdf.read import CatalogueDensities, read_pdfs, to_qp
-from photoz.pdf.recalibration import Recalibration
-from photoz.pdf.scores import compute_cde_losses, compute_crps
+import lazy_loader
 
-__all__ = [
-    "CatalogueDensities",
-    "Recalibration",
-    "compute_cde_losses",
-    "compute_coverage",
-    "compute_crps",
-    "compute_ks",
-    "compute_pdfs",
-    "compute_pit",
-    "compute_pit_coverage",
-    "compute_qq",
-    "count_pit",
-    "decode_quantiles",
-    "encode_quantiles",
-    "make_coordinates",
-    "move_quantiles",
-    "read_pdfs",
-    "score_quantiles",
-    "summarize_quantiles",
-    "to_qp",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from photoz.pdf.curves import STEP, Curves
 from photoz.schema import LEVELS, PDF_COLUMNS
@@ -12,7 +12,8 @@ from photoz.schema import LEVELS, PDF_COLUMNS
 # The largest uint16, a redshift of 6.5535; what lies there is clipped to one step below.
 MISSING = 65_535
 _CHUNK = 1024  # galaxies at once: most of their curves' figures stay in the cache
-_TAIL_MEAN = norm.pdf(norm.ppf(LEVELS[0])) / LEVELS[0] + norm.ppf(LEVELS[0])
+_OUTERMOST = ndtri(LEVELS[0])
+_TAIL_MEAN = np.exp(-(_OUTERMOST**2) / 2) / np.sqrt(2 * np.pi) / LEVELS[0] + _OUTERMOST
 """How far beyond the outermost quantile the mean of a tail lies, in units of the curve's own width there."""
 # i1 and i2 are the two i-band passes of KiDS DR5; Z and Y are VIKING's, z and y those of optical surveys.
 _WAVELENGTH_ORDER = ("u", "g", "r", "i", "i1", "i2", "z", "Z", "y", "Y", "J", "H", "K", "Ks")
@@ -201,7 +202,7 @@ def move_quantiles(quantiles_NQ: npt.ArrayLike, levels_NQ: npt.ArrayLike) -> npt
     """
     z_NQ, levels = np.asarray(quantiles_NQ, dtype=np.float64), np.asarray(levels_NQ, dtype=np.float64)
     # Clipped: level 0 or 1 has an infinite deviate, and its quantile would be infinite too.
-    deviates_Q, wanted_NQ = norm.ppf(LEVELS), norm.ppf(np.clip(levels, 1e-6, 1 - 1e-6))
+    deviates_Q, wanted_NQ = ndtri(LEVELS), ndtri(np.clip(levels, 1e-6, 1 - 1e-6))
     upper_NQ = np.clip(np.searchsorted(deviates_Q, wanted_NQ), 1, len(deviates_Q) - 1)
     share_NQ = (wanted_NQ - deviates_Q[upper_NQ - 1]) / (deviates_Q[upper_NQ] - deviates_Q[upper_NQ - 1])
     low_NQ, high_NQ = np.take_along_axis(z_NQ, upper_NQ - 1, 1), np.take_along_axis(z_NQ, upper_NQ, 1)

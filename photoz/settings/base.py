@@ -8,13 +8,16 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import msgspec
 
 from photoz.errors import ConfigError
-from photoz.settings.locations import Location, settle_locations
-from photoz.storage import StorageOptions, open_file
+from photoz.settings.locations import Location, settle_location, settle_locations
+
+if TYPE_CHECKING:
+    # For the type alone: fsspec takes longer to import than the settings to read.
+    from photoz.storage import StorageOptions
 
 DEFAULT_CONFIG_VARIABLE = "PHOTOZ_CONFIG"
 _TEXT = (str, Location)
@@ -42,8 +45,10 @@ class JobSettings(Settings, frozen=True, kw_only=True):
     environment, as the store's client reads them."""
 
     @property
-    def storage_options(self) -> StorageOptions:
+    def storage_options(self) -> "StorageOptions":
         """What every process that works for the job opens with (`photoz.storage.use_options`)."""
+        from photoz.storage import StorageOptions
+
         return StorageOptions(self.storage)
 
     def check(self) -> None:
@@ -77,10 +82,8 @@ def load_settings(kind: type[S], location: str, overrides: Sequence[str] = ()) -
         The file is missing or no TOML, a key is unknown, or a value has the wrong type.
     """
     try:
-        # With fsspec's own configuration: what the file says of storage is not known before it is read.
-        with open_file(location) as file:
-            values = tomllib.loads(file.read().decode())
-    except FileNotFoundError as error:
+        values = tomllib.loads(_read_file(location).decode())
+    except (FileNotFoundError, IsADirectoryError) as error:
         raise ConfigError(f"no settings file at {location!r}: give one with --config FILE") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{location!r} is not valid TOML: {error}") from error
@@ -119,6 +122,19 @@ def choose_config_file(script: str, name: str = "dr4.toml") -> str:
     # Of survey runs alone: a comparison's settings are of another kind.
     chosen = os.environ.get(DEFAULT_CONFIG_VARIABLE) if name == "dr4.toml" else None
     return chosen or str(Path(script).resolve().parent / name)
+
+
+def _read_file(location: str) -> bytes:
+    settled = settle_location(location, "--config")
+    if "://" not in settled and "::" not in settled:
+        # Without fsspec, which a job that only shows its settings need not wait for.
+        return Path(settled).read_bytes()
+    from photoz.storage import open_file
+
+    # With fsspec's own configuration: what the file says of storage is not known before it is read.
+    with open_file(settled) as file:
+        content: bytes = file.read()
+    return content
 
 
 def _apply_override(kind: type[Settings], values: dict[str, Any], override: str) -> None:

@@ -1,7 +1,6 @@
 """The audit: clean on a real catalogue, and the right finding for each kind of damage to a copy of it."""
 
 import json
-import runpy
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict
@@ -24,6 +23,7 @@ from ingested import ingest_every
 from tiny_survey import make_catalogue, make_config, write_catalogue, write_survey
 
 from cluster.audit import audit_catalogue
+from cluster.commands import audit
 from cluster.engines.choose import choose_engine
 from cluster.inference.run import infer_catalogue
 from cluster.partitioning import partition_sources
@@ -524,12 +524,11 @@ def test_nothing_to_audit_is_an_error(finished: Config, tmp_path: Path) -> None:
         audit_catalogue(config)
 
 
-def test_the_job_prints_the_checks_and_its_status_tells(copy: Copy, capsys: pytest.CaptureFixture[str]) -> None:
-    job = runpy.run_path(str(Path(__file__).parents[2] / "jobs" / "audit_catalogue.py"))
-    assert job["main"](copy.config) == 0
+def test_the_command_prints_the_checks_and_its_status_tells(copy: Copy, capsys: pytest.CaptureFixture[str]) -> None:
+    assert audit.main(copy.config) == 0
     assert "fail" not in capsys.readouterr().out
     drop_a_row(copy)
-    assert job["main"](copy.config) == 1
+    assert audit.main(copy.config) == 1
     printed = capsys.readouterr().out
     assert "lost ids       fail" in printed
     assert "remedy: " in printed

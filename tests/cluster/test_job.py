@@ -1,16 +1,18 @@
-"""What every script does first: options, settings, log lines that name the run, exit status."""
+"""What every command does first: options, settings, log lines that name the run, exit status."""
 
 import json
 import logging
 import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_survey import make_config
 
-from cluster.job import run_job, run_job_with
+from cluster.job import add_options, run_with_settings
 from photoz.errors import CatalogueError, ConfigError
-from photoz.settings import JobSettings, config_to_dict, convert_settings
+from photoz.settings import JobSettings, choose_config_file, config_to_dict, convert_settings
 from photoz.settings.config import Config
 from photoz.storage import StorageOptions, use_options
 
@@ -53,6 +55,13 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def call(monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
     monkeypatch.setattr(sys, "argv", ["job.py", *options])
+
+
+def run_job(main: Any, script: str, description: str | None, kind: Any = Config, defaults: str = "dr4.toml") -> int:
+    """Run ``main`` as `cluster.command` runs that of a command."""
+    parser = ArgumentParser(description=description, formatter_class=RawDescriptionHelpFormatter)
+    add_options(parser, choose_config_file(script, defaults))
+    return run_with_settings(kind, main, parser.parse_args())
 
 
 def test_settings_lie_beside_the_script_and_overrides_count(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +167,7 @@ def test_settings_of_another_kind_have_neither_run_nor_engine(
     seen: list[Plain] = []
     monkeypatch.setenv("PHOTOZ_CONFIG", "/of/survey/runs.toml")
     call(monkeypatch, "--set", 'storage.s3={endpoint_url = "http://store"}')
-    assert run_job_with(Plain, seen.append, str(script), None, defaults="plain.toml") == 0
+    assert run_job(seen.append, str(script), None, Plain, "plain.toml") == 0
     assert seen[0].count == 7
     assert seen[0].storage_options.find("s3://bucket/name") == {"endpoint_url": "http://store"}
     assert capsys.readouterr().err == ""

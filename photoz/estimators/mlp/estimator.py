@@ -1,5 +1,6 @@
 """The best photometry-only estimator here: an ensemble of mixture-density networks, `MlpEstimator`."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -38,6 +39,9 @@ from photoz.estimators.tensors import choose_device, put_weights, take_weights
 from photoz.pdf.quantiles import make_coordinates
 from photoz.pdf.recalibration import Recalibration
 from photoz.photometry import Floats, Magnitudes
+from photoz.telemetry import Progress
+
+logger = logging.getLogger(__name__)
 
 _PART = 512  # galaxies whose densities are computed together: a few hundred values each stay in the cache
 _MEMBER_STEPS = 12  # of Newton's, from the mean of a member's density; with 7, 1 % of the spreads are wrong by 0.01
@@ -256,7 +260,9 @@ def fit_ensemble(
     average = AveragedModel(network, multi_avg_fn=partial(_move, most=recipe.average))
     average.update_parameters(network)  # the first copies
     network.train()
+    progress = Progress(logger, "mlp: step", steps)
     for step in range(steps):
+        progress.tell(step)
         if step % each == 0:
             features = torch.from_numpy(draw()).to(device)
             orders = torch.stack([rows[torch.randperm(len(rows))[:least]] for rows in own]).to(device)

@@ -4,6 +4,7 @@ The networks hold galaxies back for it (`photoz.estimators.networks.recalibrate`
 training galaxy, in every member.
 """
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,9 @@ from photoz.estimators.tensors import choose_device
 from photoz.pdf.quantiles import make_coordinates
 from photoz.pdf.recalibration import Recalibration
 from photoz.photometry import Floats, Magnitudes
+from photoz.telemetry import Progress
+
+logger = logging.getLogger(__name__)
 
 BLOCK = 2048  # galaxies a forward pass: their activations stay in the cache
 FOLDS = 5
@@ -110,7 +114,12 @@ def fit_recalibration(model: EnsembleModel, sample: Sample, fold_N: npt.NDArray[
     parts.append((darken_bands(sample.take(rows), dark_NF[rows]), fold_N[rows]))
     # A bright sample has nothing below a signal-to-noise ratio of 3.
     parts = [part for part in parts if len(part[0])]
-    pit_N = np.concatenate([compute_unseen_pit(model, *part) for part in parts])
+    progress = Progress(logger, "mlp: recalibrating by galaxy", sum(len(part) for part, _ in parts))
+    pits: list[npt.NDArray[np.float64]] = []
+    for part in parts:
+        progress.tell(sum(map(len, pits)))
+        pits.append(compute_unseen_pit(model, *part))
+    pit_N = np.concatenate(pits)
     derived = [part.magnitudes for part, _ in parts]
     coordinates_NC = np.concatenate([make_coordinates(each.magnitudes_NF, sample.bands) for each in derived])
     lacking_NB = np.concatenate([find_lacking(each) for each in derived])

@@ -113,7 +113,8 @@ class AnnzEstimator(PhotometricEstimator[Committee]):
         scaling, target = fit_scaling(sample), fit_target(sample.z_N)
         recipe = Recipe(**{key: settings[key] for key in Recipe.__dataclass_fields__})
         fitted = []
-        for i, member in enumerate(plan_members(len(sample.bands), settings["members"], seed)):
+        members = plan_members(len(sample.bands), settings["members"], seed)
+        for i, member in enumerate(members):
             parts = [
                 (
                     make_inputs(member.inputs, part.magnitudes.magnitudes_NF, part.magnitudes.errors_NF, scaling),
@@ -127,7 +128,8 @@ class AnnzEstimator(PhotometricEstimator[Committee]):
             with torch.random.fork_rng():
                 torch.manual_seed(seed + i)
                 network = Fcnn(parts[0][0].shape[1], member.hidden)
-                loss = fit_network(network, parts[0], parts[1], recipe=recipe, seed=seed + i)
+                label = f"annz: member {i + 1} of {len(members)}"
+                loss = fit_network(network, parts[0], parts[1], recipe=recipe, seed=seed + i, label=label)
             fitted.append((loss, member, take_weights(network, "")))
         # By the loss alone: members with equal losses would else be compared themselves, which have no order.
         fitted.sort(key=lambda entry: entry[0])

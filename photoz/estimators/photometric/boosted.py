@@ -1,5 +1,6 @@
 """Gradient-boosted trees on magnitudes, colours and errors: `BoostedEstimator`, by LightGBM."""
 
+import logging
 from collections.abc import Mapping
 from importlib import import_module
 from itertools import combinations
@@ -11,6 +12,9 @@ from photoz.errors import EstimatorError
 from photoz.estimators.photometric.base import Parts, PhotometricEstimator, Sample
 from photoz.estimators.photometric.knn import count_threads
 from photoz.photometry import Floats, fill_missing_magnitudes, fit_band_differences
+from photoz.telemetry import Progress
+
+logger = logging.getLogger(__name__)
 
 # LightGBM's own text format: its pickle would run code when it is read.
 MODEL = "model.txt"
@@ -88,12 +92,16 @@ class BoostedEstimator(PhotometricEstimator[Any]):
         fitted = lightgbm.Dataset(*train)
         # The reference makes it use the bins of the fitted rows; bins of its own would make its loss another one's.
         held = lightgbm.Dataset(*valid, reference=fitted)
+        progress = Progress(logger, "boosted: tree", settings["max_trees"])
         booster = lightgbm.train(
             make_parameters(settings, seed),
             fitted,
             num_boost_round=settings["max_trees"],
             valid_sets=[held],
-            callbacks=[lightgbm.early_stopping(settings["patience"], verbose=False)],
+            callbacks=[
+                lightgbm.early_stopping(settings["patience"], verbose=False),
+                lambda state: progress.tell(state.iteration + 1),
+            ],
         )
         # Only the trees up to the best one: the rest, `patience` of them, made the held-out loss no better.
         text = booster.model_to_string(num_iteration=booster.best_iteration)

@@ -1,6 +1,7 @@
 """How the small networks are fitted: one loop for all of them, and the estimator that wraps a fitted one."""
 
 import copy
+import logging
 from abc import abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
@@ -13,6 +14,9 @@ from torch import Tensor, nn
 from photoz.estimators.photometric.base import Parts, PhotometricEstimator, Sample
 from photoz.estimators.tensors import choose_device, put_weights, take_weights
 from photoz.photometry import Floats, MagnitudeScaling, MagnitudeSums
+from photoz.telemetry import Progress
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,13 @@ def standardise(z_N: Floats, target: Floats) -> Floats:
 
 
 def fit_network(
-    network: nn.Module, train: tuple[Floats, Floats], valid: tuple[Floats, Floats], *, recipe: Recipe, seed: int
+    network: nn.Module,
+    train: tuple[Floats, Floats],
+    valid: tuple[Floats, Floats],
+    *,
+    recipe: Recipe,
+    seed: int,
+    label: str = "network",
 ) -> float:
     """Fit a network in place.
 
@@ -77,6 +87,8 @@ def fit_network(
     recipe : Recipe
     seed : int
         Of the order of the rows; initial weights and dropout follow torch's own seed.
+    label : str
+        What it is called in the log.
 
     Returns
     -------
@@ -92,10 +104,14 @@ def fit_network(
     generator = torch.Generator().manual_seed(seed)
     # The first weights count as well: where every loss is NaN, which is below no number, they are what is left.
     best, best_state, waited = float("inf"), copy.deepcopy(network.state_dict()), 0
-    for _ in range(recipe.max_epochs):
+    batches = -(-len(targets) // recipe.batch_size)
+    progress = Progress(logger, f"{label}: step", recipe.max_epochs * batches)
+    for epoch in range(recipe.max_epochs):
         network.train()
         # Drawn on the CPU, so that a seed gives the same order with and without a GPU.
-        for rows in torch.split(torch.randperm(len(targets), generator=generator), recipe.batch_size):
+        order = torch.randperm(len(targets), generator=generator)
+        for batch, rows in enumerate(torch.split(order, recipe.batch_size)):
+            progress.tell(epoch * batches + batch)
             if len(rows) == 1 and len(targets) > 1:  # batch normalisation cannot learn from one row
                 continue
             optimizer.zero_grad()
@@ -164,7 +180,7 @@ class SmallNetworkEstimator(PhotometricEstimator[SmallNetwork]):
             torch.manual_seed(seed)
             network = cls.make_network(len(sample.bands))
             recipe = Recipe(**{key: settings[key] for key in Recipe.__dataclass_fields__})
-            loss = fit_network(network, *parts, recipe=recipe, seed=seed)
+            loss = fit_network(network, *parts, recipe=recipe, seed=seed, label=cls.name)
         arrays = {f"scaling.{key}": np.array(values) for key, values in scaling.to_dict().items()}
         arrays |= {"target": target, **take_weights(network)}
         return Parts(sample.bands, {**settings, "validation_loss": loss}, arrays)

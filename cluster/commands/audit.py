@@ -1,0 +1,19 @@
+"""Prove or refute that a photo-z catalogue holds every source once, in its pixel, unchanged.
+
+photo-z catalogue + source catalogue + completion records -> table of checks, run/audit.json; exit status 1 if not
+
+    photoz audit [--config FILE] [--set section.key=value ...] [--dry-run]
+"""
+
+from photoz.settings.config import Config
+
+
+def main(config: Config) -> int:
+    """Audit, print the checks, and tell by the exit status."""
+    from cluster.audit import audit_catalogue
+    from photoz.audit import format_audit
+
+    report = audit_catalogue(config)
+    print(format_audit(report))
+    print(f"audit: {config.locations.catalogue}/run/audit.json")
+    return 0 if report.clean else 1

@@ -1,0 +1,115 @@
+"""Simulate a small survey and run its steps, from survey files to a photo-z catalogue and report.
+
+simulate -> ingest -> train (combined and photometry-only) -> infer (submitted to Ray) -> evaluate
+
+    photoz demo [--config FILE] [--set section.key=value ...] [--dry-run]
+"""
+
+import argparse
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cluster.job import add_options, start_log
+
+# The network without images trains in a second an epoch, so it may take more of them.
+TRAIN_PHOTOMETRY = [
+    "training.estimator=photometry",
+    "training.schedule.max_epochs=40",
+    "training.schedule.decay_steps=100",
+]
+PHOTOMETRY = ["inference.estimator=photometry", "locations.catalogue=data/dr4/catalogue_photometry"]
+SCRIPTS = {
+    "simulate": "simulate_survey.py",
+    "ingest": "ingest_dr4.py",
+    "train": "train_dr4.py",
+    "infer": "infer_dr4.py",
+    "evaluate": "evaluate_dr4.py",
+}
+logger = logging.getLogger("photoz.demo")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of the demo.
+
+    Parameters
+    ----------
+    command : str
+    settings : list of str
+        That it has before the user's own.
+    submitted : bool
+        By ``ray job submit``.
+    """
+
+    command: str
+    settings: Sequence[str] = field(default_factory=list)
+    submitted: bool = False
+
+
+STEPS = (
+    Step("simulate"),
+    Step("ingest"),
+    Step("train"),
+    Step("train", TRAIN_PHOTOMETRY),
+    Step("infer", submitted=True),
+    Step("infer", PHOTOMETRY),
+    Step("evaluate"),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that each step is given."""
+    add_options(parser, None)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run the steps on a Ray head of their own; the first that fails ends the demo."""
+    start_log("", verbose=options.verbose)
+    lines = [write_line(step, options) for step in STEPS]
+    if options.dry_run:
+        print("\n".join(" ".join(line) for line in lines))
+        return 0
+    from cluster.local import start_head
+
+    folder = Path(options.script).resolve().parents[1] if options.script else Path.cwd()
+    with start_head() as head:
+        for step, line in zip(STEPS, lines, strict=True):
+            start = time.monotonic()
+            logger.info("%s", " ".join(line))
+            # A process each, as a user starts them: no step sees what another has set.
+            cwd = folder if step.submitted else None
+            done = subprocess.run(find_program(line, folder), env=head.environment, cwd=cwd, check=False)
+            if done.returncode:
+                told = f"error: {' '.join(line)} ended with status {done.returncode}; its messages are above"
+                print(told, file=sys.stderr)
+                return 1
+            logger.info("%s took %.0f s", step.command, time.monotonic() - start)
+    return 0
+
+
+def write_line(step: Step, options: argparse.Namespace) -> list[str]:
+    """Write a step as a user would, by the door that the demo came through."""
+    entry = ["python", f"jobs/{SCRIPTS[step.command]}"] if options.script else ["photoz", step.command]
+    config = ["--config", options.config] if options.config else []
+    # The user's own come last: of two values for one setting the later counts.
+    words = [*config, *(word for each in (*step.settings, *options.set) for word in ("--set", each))]
+    if not step.submitted:
+        return [*entry, *words]
+    entry = entry[1:] if options.script else ["python", "-m", *entry]
+    # Without "--" `ray job submit` takes --set and --config for options of its own.
+    return ["ray", "job", "submit", *(["--"] if len(entry + words) > 1 else []), *entry, *words]
+
+
+def find_program(line: list[str], folder: Path) -> list[str]:
+    """Write a line out: this interpreter, and the script where it lies, whatever folder and environment are active."""
+    match line:
+        case ["python", script, *words]:
+            return [sys.executable, str(folder / script), *words]
+        case ["photoz", *words]:
+            return [sys.executable, "-m", "photoz", *words]
+    return line

@@ -1,0 +1,28 @@
+"""Write a small simulated survey in KiDS DR4's file formats.
+
+images, masks, weights, catalogues, and tables like KiDS-Bright and GAMA, with known redshifts
+
+photoz simulate [--config FILE] [--set section.key=value ...] [--dry-run]
+"""
+
+import logging
+from functools import partial
+
+from photoz.settings.config import Config
+
+logger = logging.getLogger("photoz.jobs.simulate_survey")
+
+
+def main(config: Config) -> None:
+    """Plan the tiles, render them over the cores, write the tables."""
+    from cluster.engines.choose import choose_engine
+    from cluster.engines.tasks import run_tasks
+    from photoz.simulate.survey import plan_survey, simulate_tile, write_survey_tables
+
+    plans = plan_survey(config.simulation, config.survey)
+    for result in run_tasks(partial(simulate_tile, config), plans, choose_engine(config), label="tiles"):
+        logger.info(
+            "%s: %d bright galaxies, %d files, %.1f s", result.tile, result.galaxies, result.files, result.seconds
+        )
+    # Last, since the tables are made from the catalogues of all tiles.
+    write_survey_tables(config, plans)
