@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import hats.io
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from hats.catalog import PartitionInfo, TableProperties
 from hats.catalog.dataset.collection_properties import CollectionProperties
@@ -199,7 +201,10 @@ def write_table(folder: str, partition: Partition, table: pa.Table) -> tuple[int
     """
     # `object_id` breaks ties: two sources may share a pixel of order 29, and in an order left to chance the SHA-256 in
     # the record would change from run to run.
-    table = table.sort_by([(HEALPIX_COLUMN, "ascending"), ("object_id", "ascending")])
+    order_N = pc.sort_indices(table, [(HEALPIX_COLUMN, "ascending"), ("object_id", "ascending")])
+    # As rows of a source catalogue come: to move lists of quantiles takes longer than to find that they need not move.
+    if not (np.diff(order_N.to_numpy().astype(np.int64)) == 1).all():
+        table = table.take(order_N)
     # In memory first, so that the checksum is of the bytes meant, not of what came back from the disk.
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")

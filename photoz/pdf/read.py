@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from photoz.catalogue.hats import Partition, list_partitions, locate_partition, locate_primary
+from photoz.catalogue.quantiles import unpack_codes
 from photoz.errors import CatalogueError
 from photoz.pdf.quantiles import compute_pdfs, decode_quantiles
 from photoz.schema import LEVELS, QUANTILES, find_algorithm
@@ -149,12 +150,12 @@ def _read_partition(
             rows = np.flatnonzero(pc.is_valid(place).to_numpy())
             if not len(rows):
                 return np.empty(0, np.int64), np.empty((0, len(LEVELS)), np.uint16)
-            quantiles = file.read(columns=[column])[column].take(pa.array(rows)).combine_chunks()
+            # Of numpy: Arrow takes from lists of any length at a twentieth of the speed.
+            codes_NQ = unpack_codes(file.read(columns=[column])[column])[rows]
     except FileNotFoundError as error:
         raise CatalogueError(f"partition {partition.name} has no file {file_name}: run the job again") from error
     except (pa.ArrowException, OSError) as error:
         raise CatalogueError(f"cannot read {file_name} ({error}): remove it and run the job again") from error
-    codes_NQ = quantiles.flatten().to_numpy().reshape(len(rows), -1)
     # Places were found within the slice that begins at `first`.
     return pc.drop_null(place).to_numpy().astype(np.int64) + first, codes_NQ
 
