@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from photoz.catalogue.hats import Partition, list_partitions, locate_partition, locate_primary
 from photoz.catalogue.quantiles import unpack_codes
 from photoz.errors import CatalogueError
+from photoz.pdf.ensembles import import_qp
 from photoz.pdf.quantiles import compute_pdfs, decode_quantiles
 from photoz.schema import LEVELS, QUANTILES, find_algorithm
 from photoz.storage import open_file
@@ -110,10 +111,7 @@ def to_qp(densities: CatalogueDensities) -> "qp.Ensemble":
     ImportError
         The package qp-prob is not installed.
     """
-    try:
-        import qp
-    except ImportError as error:
-        raise ImportError("a qp.Ensemble needs the package qp-prob: pip install qp-prob") from error
+    qp = import_qp()
     known_N = np.isfinite(densities.quantiles_NQ[:, 0])
     data = {"xvals": densities.z_grid, "yvals": densities.pdf_NZ[known_N]}
     return qp.Ensemble(qp.interp, data=data, ancil={"object_id": densities.object_id[known_N]})
