@@ -66,7 +66,9 @@ class Selection:
         names = list(self.schema.names if columns is None else columns)
         filters = self._list_filters()
         for partition in self.partitions:
-            table = self._read(partition, [*names, *(name for name in filters if name not in names)])
+            table = read_partition(
+                self.catalogue, partition, columns=[*names, *(name for name in filters if name not in names)]
+            )
             if filters:
                 table = filter_rows(table, self._choose(table))
             yield table.select(names)
@@ -81,15 +83,6 @@ class Selection:
         if self.estimated:
             kept_N &= np.isfinite(table["z_phot"].to_numpy())
         return kept_N
-
-    def _read(self, partition: Partition, names: list[str]) -> pa.Table:
-        try:
-            table = read_partition(self.catalogue, partition, columns=names)
-        except (KeyError, ValueError) as error:
-            raise CatalogueError(f"{partition.name} has other columns than the first ({error}): audit it") from error
-        if lacking := [name for name in names if name not in table.column_names]:
-            raise CatalogueError(f"{partition.name} lacks the columns {lacking} that the first has: audit it")
-        return table
 
 
 @dataclass(frozen=True)

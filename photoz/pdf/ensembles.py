@@ -13,6 +13,8 @@ from photoz.schema import LEVELS
 if TYPE_CHECKING:
     import qp
 
+Floats = npt.NDArray[np.float64]
+
 
 def make_ensemble(
     quantiles_NQ: npt.ArrayLike, *, z_grid: npt.ArrayLike | None = None, ancil: Mapping[str, Any] | None = None
@@ -25,7 +27,8 @@ def make_ensemble(
         Redshifts at `photoz.schema.LEVELS`, finite: qp knows no missing p(z).
     z_grid : array_like of float, shape (Z,), optional
         Grid of an ensemble of type ``interp``, whose densities are those of `photoz.pdf.compute_pdfs`. None makes one
-        of type ``quant``, which holds the quantiles themselves and interpolates between them in qp's own way.
+        of type ``quant``, which holds the quantiles themselves and interpolates between them in qp's own way. A p(z)
+        of which the grid sees nothing, being narrower than its steps or beyond its end, is put on the nearest point.
     ancil : mapping of str to array, optional
         Its ancillary table.
 
@@ -42,10 +45,19 @@ def make_ensemble(
     z_NQ = np.asarray(quantiles_NQ, dtype=np.float64)
     if z_grid is not None:
         grid = np.asarray(z_grid, dtype=np.float64)
-        return qp.Ensemble(qp.interp, data={"xvals": grid, "yvals": compute_pdfs(z_NQ, grid)}, ancil=ancil)
+        return qp.Ensemble(qp.interp, data={"xvals": grid, "yvals": _compute_seen(z_NQ, grid)}, ancil=ancil)
     # Equal ones apart by parts of the step they were rounded to, since between them qp's density would be infinite.
     data = {"quants": np.asarray(LEVELS), "locs": Curves.through(z_NQ).z_NQ}
     return qp.Ensemble(qp.quant, data=data, ancil=ancil)
+
+
+def _compute_seen(z_NQ: Floats, grid: Floats) -> Floats:
+    pdf_NZ = compute_pdfs(z_NQ, grid)
+    # qp scales every row to 1, and one of zeros would become NaN.
+    unseen_N = np.flatnonzero(~(pdf_NZ.sum(axis=1) > 0))
+    median_N = z_NQ[unseen_N, LEVELS.index(0.5)]
+    pdf_NZ[unseen_N, np.abs(grid - median_N[:, None]).argmin(axis=1)] = 1.0
+    return pdf_NZ
 
 
 def import_qp() -> Any:
