@@ -14,7 +14,7 @@ else
 TORCH_SPEC ?= torch
 endif
 
-.PHONY: demo test test-faults lint types bench lock clean
+.PHONY: demo test test-faults test-rail lint types bench lock clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python jobs/demo.py $(SETTINGS)
@@ -25,6 +25,10 @@ test: $(VENV)/.installed-test
 # Kills processes and nodes, fills a disk, damages tiles, cuts connections; ends with a table of rows in and out.
 test-faults: $(VENV)/.installed-test
 	$(BIN)/python -m pytest tests -m faults -p no:cacheprovider $(ARGS)
+
+# The stages of photoz/rail.py within RAIL itself, on its own example, in an environment of their own.
+test-rail: $(VENV)-rail/.installed
+	$(VENV)-rail/bin/python -m pytest tests/top/test_rail.py -p no:cacheprovider $(ARGS)
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -47,6 +51,13 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/pip install --quiet --editable ".[demo,test]"
 	touch $@
 
+$(VENV)-rail/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-rail
+	$(VENV)-rail/bin/pip install --quiet --upgrade pip
+	$(VENV)-rail/bin/pip install --quiet $(TORCH_SPEC)
+	$(VENV)-rail/bin/pip install --quiet --editable ".[rail,qp]" pytest
+	touch $@
+
 # The packages of the image, with hashes. The CPU build of torch comes from PyTorch's own index, or a local folder with
 # its wheel: make LOCK_CPU="--find-links FOLDER" lock
 LOCK_CPU ?= --index https://download.pytorch.org/whl/cpu --index-strategy unsafe-best-match
@@ -59,4 +70,4 @@ lock: $(VENV)/.installed
 	printf 'torch==2.13.0\nsetuptools\n' | $(BIN)/$(LOCK) - --output-file deploy/locks/cuda.txt
 
 clean:
-	rm -rf $(VENV) data
+	rm -rf $(VENV) $(VENV)-rail data

@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from photoz.catalogue.quantiles import pack_codes
 from photoz.errors import EstimatorError
 from photoz.estimators import Estimates, Estimator, Inputs, Pdfs, load_estimator
 from photoz.inputs import ALL_ROWS, Problem, Rows, attach_cutouts, make_inputs
 from photoz.pdf import decode_quantiles, encode_quantiles, summarize_quantiles
-from photoz.schema import QUANTILES, QUANTILES_TYPE, Flag, make_catalogue_schema
+from photoz.schema import QUANTILES, Flag, make_catalogue_schema
 from photoz.settings.inference import Inference
 
 logger = logging.getLogger(__name__)
@@ -198,7 +199,5 @@ def _make_pdf_columns(pdf: Pdfs, z_phot_N: npt.NDArray[np.float32]) -> dict[str,
     codes_NQ = encode_quantiles(quantiles_NQ)
     columns = summarize_quantiles(decode_quantiles(codes_NQ), z_phot_N)  # of what is stored, so that they agree
     columns |= {"z_std_model": pdf.z_std_model_N, "training_distance": pdf.distance_N}
-    flat = pa.array(codes_NQ.reshape(-1))
-    return {name: pa.array(values.astype(np.float32)) for name, values in columns.items()} | {
-        QUANTILES: pa.FixedSizeListArray.from_arrays(flat, type=QUANTILES_TYPE)
-    }
+    arrays = {name: pa.array(values.astype(np.float32)) for name, values in columns.items()}
+    return arrays | {QUANTILES: pack_codes(codes_NQ)}

@@ -206,8 +206,11 @@ def make_catalogue_schema(algorithm: str = "") -> pa.Schema:
 
 
 QUANTILES = "z_quantiles"
-QUANTILES_TYPE = pa.list_(pa.field("element", pa.uint16()), len(LEVELS))
-"""Of the stored quantiles, as it reads back: the element's name is Parquet's own, and Ray would forget a "not null"."""
+QUANTILES_TYPE = pa.list_(pa.field("element", pa.uint16()))
+"""Of the stored quantiles, as it reads back: the element's name is Parquet's own, and Ray would forget a "not null".
+
+Not of a fixed size, of which Parquet's own schema tells nothing, and which lsdb does not nest:
+`photoz.catalogue.quantiles` counts instead."""
 
 
 def _pdf_fields(algorithm: str) -> list[pa.Field]:

@@ -42,7 +42,7 @@ def assert_same_rows(found: pa.Table, expected: pa.Table) -> None:
 
 def _to_numpy(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
     """Return a column's values, those of lists one after another."""
-    lists = pa.types.is_fixed_size_list(column.type)
+    lists = pa.types.is_nested(column.type)
     return np.asarray((pa.chunked_array([c.flatten() for c in column.chunks]) if lists else column).to_numpy())
 
 

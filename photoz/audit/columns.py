@@ -79,17 +79,23 @@ def _drop_repeated(table: pa.Table) -> pa.Table:
     return table.filter(pc.invert(pc.is_in(table["object_id"], value_set=pa.array(repeated, pa.string()))))
 
 
-def flatten_lists(column: pa.ChunkedArray) -> npt.NDArray[Any]:
-    """Return a column of lists of one length, none of them null, as an array of shape (N, length)."""
-    return np.asarray(column.combine_chunks().flatten().to_numpy()).reshape(len(column), column.type.list_size)
-
-
 def _equal(first: pa.ChunkedArray, second: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
-    if pa.types.is_fixed_size_list(first.type):  # which pyarrow's comparison does not take
-        return np.asarray((flatten_lists(first) == flatten_lists(second)).all(axis=1))
+    if pa.types.is_nested(first.type):  # which pyarrow's comparison does not take
+        return _equal_lists(first, second)
     # Arrow's comparison of a null is a null; two nulls are made equal below.
     same: npt.NDArray[Any] = pc.fill_null(pc.equal(first, second), False).to_numpy()
     if pa.types.is_floating(first.type):
         same = same | (np.isnan(first.to_numpy()) & np.isnan(second.to_numpy()))
     both_null = pc.and_(pc.is_null(first), pc.is_null(second)).to_numpy()
     return np.asarray(same | both_null, dtype=np.bool_)
+
+
+def _equal_lists(first: pa.ChunkedArray, second: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+    """Tell which lists are equal; those of damaged rows may have any length."""
+    length_N, other_N = (pc.fill_null(pc.list_value_length(column), -1).to_numpy() for column in (first, second))
+    same_N: npt.NDArray[np.bool_] = length_N == other_N
+    # Of lists that are equally long, each value has its like at the same place of the other column.
+    values, others = (pc.list_flatten(column.filter(pa.array(same_N))) for column in (first, second))
+    row_of = np.repeat(np.flatnonzero(same_N), np.maximum(length_N[same_N], 0))
+    same_N[row_of[~_equal(values, others)]] = False
+    return same_N

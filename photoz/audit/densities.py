@@ -1,18 +1,19 @@
 """Checks of a partition's p(z): stored quantiles, the figures beside them, and the flag for the training sample."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from photoz.audit.columns import flatten_lists
 from photoz.audit.findings import Finding, make_finding
 from photoz.catalogue.hats import Partition
+from photoz.catalogue.quantiles import find_odd_lists, unpack_codes
 from photoz.pdf.quantiles import MISSING, combine_quantiles, decode_quantiles
-from photoz.schema import PDF_COLUMNS, QUANTILES, Flag
+from photoz.schema import LEVELS, PDF_COLUMNS, QUANTILES, Flag
 
-Found = Iterator[tuple[npt.NDArray[np.bool_], str]]
+Problem = tuple[npt.NDArray[np.bool_], str]  # rows that have it, shape (N,), and what it is
+Found = Iterator[Problem]
 
 
 def check_densities(partition: Partition, table: pa.Table, algorithm: str) -> Iterator[Finding]:
@@ -32,8 +33,13 @@ def check_densities(partition: Partition, table: pa.Table, algorithm: str) -> It
     """
     if not algorithm:
         return
+    stored = f"{algorithm}_{QUANTILES}"
+    odd_N = find_odd_lists(table[stored])
+    yield from _report(partition, table, [(odd_N, f"have other than {len(LEVELS)} quantiles")])
+    # Of the others alone: what follows compares each row's with those of the levels.
+    table = table.filter(pa.array(~odd_N)) if odd_N.any() else table
     # The stored codes, not redshifts: whole numbers are equal or not.
-    codes_NQ = flatten_lists(table[f"{algorithm}_{QUANTILES}"])
+    codes_NQ = unpack_codes(table[stored])
     values = {name: table[f"{algorithm}_{name}"].to_numpy() for name in PDF_COLUMNS}
     lost_N, flags_N = np.isnan(table["z_phot"].to_numpy()), table["flags"].to_numpy()
     problems = [
@@ -41,6 +47,10 @@ def check_densities(partition: Partition, table: pa.Table, algorithm: str) -> It
         *_check_figures(codes_NQ, values, lost_N),
         *_check_distance(values["training_distance"], flags_N),
     ]
+    yield from _report(partition, table, problems)
+
+
+def _report(partition: Partition, table: pa.Table, problems: Iterable[Problem]) -> Iterator[Finding]:
     for wrong_N, problem in problems:
         if wrong_N.any():
             ids, count = table["object_id"].filter(pa.array(wrong_N)).to_pylist(), int(wrong_N.sum())

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from photoz.catalogue.hats import list_partitions, read_partition
+from photoz.catalogue.quantiles import unpack_codes
 from photoz.catalogue.records import read_past_run
 from photoz.errors import PhotozError
 from photoz.estimators.folder import load_recalibration, read_manifest
@@ -211,9 +212,8 @@ def _read_stored(location: str, galaxies: Galaxies) -> _Stored | None:
         table = read_partition(location, partition, columns=["object_id", column, "flags"])
         index, rows = _match(table["object_id"], galaxies)
         # Taken before they are decoded: of a partition, next to all rows are no test galaxies.
-        lists = table[column].take(pa.array(rows)).combine_chunks()
+        decoded_NQ = decode_quantiles(unpack_codes(table[column])[rows])
         fresh = np.isnan(quantiles_NQ[index, 0])
-        decoded_NQ = decode_quantiles(lists.flatten().to_numpy().reshape(-1, len(LEVELS)))
         quantiles_NQ[index[fresh]] = decoded_NQ[fresh]
         flags_N[index[fresh]] = table["flags"].to_numpy()[rows[fresh]]
     return _Stored(algorithm, quantiles_NQ, flags_N)

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from photoz.catalogue.hats import Partition, list_partitions, read_partition
+from photoz.catalogue.quantiles import filter_rows, unpack_codes
 from photoz.errors import CatalogueError, ConfigError
 from photoz.nz.distribution import (
     Integers,
@@ -139,7 +140,11 @@ def stack_partition(catalogue: str, nz: Nz, seed: int, task: StackTask) -> Parti
         rows = table.slice(start, _ROWS)
         z_N = rows["z_phot"].to_numpy().astype(np.float64)
         # A catalogue without p(z) is stacked as well, as a histogram of z_phot; description and plot say which it is.
-        shares_NZ = compute_shares(_get_quantiles(rows[stored]), z_edges) if stored else place_redshifts(z_N, z_edges)
+        shares_NZ = (
+            compute_shares(decode_quantiles(unpack_codes(rows[stored])), z_edges)
+            if stored
+            else place_redshifts(z_N, z_edges)
+        )
         known_N = np.isfinite(shares_NZ[:, 0])
         # Bin 0 takes galaxies without p(z) out of counts and shares both; NaN would spread through the product of
         # matrices.
@@ -173,11 +178,4 @@ def _read_selected(
     flags_N = pc.fill_null(table["flags"], 0).to_numpy()
     # By z_phot itself and not by ESTIMATE_FAILED, which should say the same: a NaN that has no flag is in no sum.
     kept_N = ((flags_N & unwanted) == 0) & np.isfinite(table["z_phot"].to_numpy())
-    return table.filter(pa.array(kept_N))
-
-
-def _get_quantiles(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
-    lists = column.combine_chunks()
-    lists = lists if isinstance(lists, pa.Array) else lists.chunk(0)
-    codes_NQ = lists.flatten().to_numpy().reshape(len(column), -1)
-    return decode_quantiles(codes_NQ)
+    return filter_rows(table, kept_N)

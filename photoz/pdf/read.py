@@ -11,7 +11,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from photoz.catalogue.hats import Partition, list_partitions, locate_partition, locate_primary
+from photoz.catalogue.quantiles import unpack_codes
 from photoz.errors import CatalogueError
+from photoz.pdf.ensembles import import_qp
 from photoz.pdf.quantiles import compute_pdfs, decode_quantiles
 from photoz.schema import LEVELS, QUANTILES, find_algorithm
 from photoz.storage import open_file
@@ -109,10 +111,7 @@ def to_qp(densities: CatalogueDensities) -> "qp.Ensemble":
     ImportError
         The package qp-prob is not installed.
     """
-    try:
-        import qp
-    except ImportError as error:
-        raise ImportError("a qp.Ensemble needs the package qp-prob: pip install qp-prob") from error
+    qp = import_qp()
     known_N = np.isfinite(densities.quantiles_NQ[:, 0])
     data = {"xvals": densities.z_grid, "yvals": densities.pdf_NZ[known_N]}
     return qp.Ensemble(qp.interp, data=data, ancil={"object_id": densities.object_id[known_N]})
@@ -149,12 +148,12 @@ def _read_partition(
             rows = np.flatnonzero(pc.is_valid(place).to_numpy())
             if not len(rows):
                 return np.empty(0, np.int64), np.empty((0, len(LEVELS)), np.uint16)
-            quantiles = file.read(columns=[column])[column].take(pa.array(rows)).combine_chunks()
+            # Of numpy: Arrow takes from lists of any length at a twentieth of the speed.
+            codes_NQ = unpack_codes(file.read(columns=[column])[column])[rows]
     except FileNotFoundError as error:
         raise CatalogueError(f"partition {partition.name} has no file {file_name}: run the job again") from error
     except (pa.ArrowException, OSError) as error:
         raise CatalogueError(f"cannot read {file_name} ({error}): remove it and run the job again") from error
-    codes_NQ = quantiles.flatten().to_numpy().reshape(len(rows), -1)
     # Places were found within the slice that begins at `first`.
     return pc.drop_null(place).to_numpy().astype(np.int64) + first, codes_NQ
 

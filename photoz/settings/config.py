@@ -8,6 +8,7 @@ from typing import Any
 
 from photoz.errors import ConfigError
 from photoz.evaluate.settings import Evaluation
+from photoz.export.settings import Export
 from photoz.ingest.settings import Ingest, Sources
 from photoz.nz.settings import Nz
 from photoz.settings.base import JobSettings, convert_settings, load_settings
@@ -42,6 +43,7 @@ class Config(JobSettings, frozen=True, kw_only=True):
     engine: EngineSettings = EngineSettings()
     evaluation: Evaluation = Evaluation()
     nz: Nz = Nz()
+    export: Export = Export()
     simulation: Simulation = Simulation()
 
     def check(self) -> None:

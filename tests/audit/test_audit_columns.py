@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from audited import make_sample
 
-from photoz.audit.columns import find_duplicates, find_unequal_rows, flatten_lists, read_rows
+from photoz.audit.columns import find_duplicates, find_unequal_rows, read_rows
 from photoz.errors import CatalogueError
 
 
@@ -42,7 +42,13 @@ def test_duplicates_are_sorted_and_named_once() -> None:
     assert find_duplicates(pa.chunked_array([], pa.string())) == []
 
 
-def test_lists_become_rows_of_an_array_over_chunks() -> None:
-    kind = pa.list_(pa.field("element", pa.uint16()), 2)
-    column = pa.chunked_array([pa.array([[1, 2]], kind), pa.array([[3, 4], [5, 6]], kind)])
-    assert flatten_lists(column).tolist() == [[1, 2], [3, 4], [5, 6]]
+def test_lists_of_any_length_are_compared_by_id() -> None:
+    """As damaged rows may have: one of no values, one that is null, one whose value is."""
+    kind = pa.list_(pa.field("element", pa.uint16()))
+    rows = [[1, 2], [], [3], None, [None, 4], None, [5], [6, None]]
+    other = [[1, 2], [], [3, 4], None, [None, 4], [7], [8], [None, 6]]
+    ids = list("abcdefgh")
+    found = pa.table({"object_id": ids, "q": pa.array(rows, kind)})
+    expected = pa.table({"object_id": ids, "q": pa.array(other, kind)})
+    assert find_unequal_rows(found, expected, ["q"]) == ["c", "f", "g", "h"]
+    assert find_unequal_rows(found.take([1, 0]), expected, ["q"]) == []

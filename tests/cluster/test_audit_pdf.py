@@ -18,6 +18,7 @@ from cluster.inference.run import infer_catalogue
 from cluster.partitioning import partition_sources
 from photoz.audit.densities import check_densities
 from photoz.catalogue.hats import MARGIN, list_partitions, read_partition
+from photoz.catalogue.quantiles import pack_codes, unpack_codes
 from photoz.pdf import read_pdfs
 from photoz.pdf.quantiles import MISSING
 from photoz.schema import LEVELS, Flag, make_catalogue_schema
@@ -64,11 +65,20 @@ def test_lsdb_reads_the_lists_and_they_are_what_read_pdfs_gives(finished: Config
     assert np.isnan(densities.quantiles_NQ).any()  # the galaxies without r
 
 
+def test_lsdb_nests_the_lists(finished: Config) -> None:
+    catalogue = lsdb.open_catalog(finished.locations.catalogue)
+    nested = catalogue.nest_lists(list_columns=["double_z_quantiles"], name="pdf").compute()
+    rows = read_all(finished.locations.catalogue)
+    assert len(nested) == len(rows)
+    codes = nested["pdf.double_z_quantiles"].to_numpy().reshape(len(nested), -1)
+    assert codes.shape == (len(rows), len(LEVELS))
+    assert codes.sum() == unpack_codes(rows["double_z_quantiles"]).sum()
+
+
 def change_codes(rows: pa.Table, change: Callable[[np.ndarray], None]) -> pa.Table:
-    name, kind = "double_z_quantiles", rows.schema.field("double_z_quantiles").type
-    codes = rows[name].combine_chunks().flatten().to_numpy().reshape(len(rows), -1).copy()
+    codes = unpack_codes(rows["double_z_quantiles"]).copy()
     change(codes)
-    return replace(rows, name, pa.FixedSizeListArray.from_arrays(pa.array(codes.ravel()), type=kind))
+    return replace(rows, "double_z_quantiles", pack_codes(codes))
 
 
 def replace(rows: pa.Table, name: str, values: pa.Array | np.ndarray) -> pa.Table:

@@ -1,5 +1,6 @@
 """p(z) read back from a catalogue: order, missing rows, unknown ids, what is read, and qp."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -79,6 +80,20 @@ def test_only_the_files_that_may_hold_the_ids_are_read(catalogue: str, sky, monk
     with pytest.raises(CatalogueError):
         read_pdfs(catalogue, ["A before all"], GRID)
     assert read == []  # the statistics tell
+
+
+def test_a_catalogue_of_lists_of_one_length_is_read_as_before(catalogue: str, sky, tmp_path: Path) -> None:
+    """The type that catalogues had until their quantiles became lists that lsdb nests."""
+    old = tmp_path / "old"
+    shutil.copytree(catalogue, old)
+    for file in old.rglob("Npix=*.parquet"):
+        rows = pq.read_table(file, partitioning=None)
+        kind = pa.list_(pa.field("element", pa.uint16()), len(LEVELS))
+        place = rows.schema.get_field_index("double_z_quantiles")
+        fixed = pa.array(rows["double_z_quantiles"].to_pylist(), kind)
+        pq.write_table(rows.set_column(place, rows.schema.field(place).with_type(kind), fixed), file)
+    found, expected = (read_pdfs(str(location), sky.object_id[:50]) for location in (old, catalogue))
+    np.testing.assert_array_equal(found.quantiles_NQ, expected.quantiles_NQ)
 
 
 def test_a_catalogue_without_densities_says_so(tmp_path: Path, sky, z_phot) -> None:
