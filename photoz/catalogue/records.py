@@ -72,11 +72,20 @@ class PastRun:
         [s] it took.
     estimator : str or None
         Location of the estimator's folder.
+    name : str or None
+        Of the run, in its settings.
+    versions : dict
+        Of photoz and its libraries; empty where the record does not tell.
+    config : dict
+        Its settings; empty where the record does not tell.
     """
 
     started: str | None = None
     seconds: float = 0
     estimator: str | None = None
+    name: str | None = None
+    versions: JsonObject = field(default_factory=dict)
+    config: JsonObject = field(default_factory=dict)
 
 
 def locate_in_run(location: str, *names: str) -> str:
@@ -170,10 +179,14 @@ def read_past_run(location: str) -> PastRun:
     # A hand-made file may hold a list or a number.
     record = found if isinstance(found, dict) else {}
     started, estimator, this_run = record.get("started"), record.get("estimator"), record.get("this_run")
+    name, versions, config = record.get("run"), record.get("versions"), record.get("config")
     return PastRun(
         started=started if isinstance(started, str) else None,
         seconds=this_run.get("seconds", 0) if isinstance(this_run, dict) else 0,
         estimator=estimator if isinstance(estimator, str) else None,
+        name=name if isinstance(name, str) else None,
+        versions=versions if isinstance(versions, dict) else {},
+        config=config if isinstance(config, dict) else {},
     )
 
 

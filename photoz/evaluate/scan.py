@@ -87,17 +87,28 @@ class SkyMap:
         """Return the map with more rows, given by their pixels of order 29 (NESTED)."""
         # NESTED: four cells of one order are one of the order above, so shifting by two bits coarsens.
         cells, counts = np.unique(healpix_N >> 2 * (HEALPIX_ORDER - self.order), return_counts=True)
-        sky = self._merge(self.order, np.concatenate([self.cells, cells]), np.concatenate([self.counts, counts]))
+        return self.merge(SkyMap(self.order, cells, counts))
+
+    def merge(self, other: "SkyMap") -> Self:
+        """Return the map of the rows of both, at the coarser one's order or coarser."""
+        mine, theirs = self, other
+        while mine.order > theirs.order:
+            mine = mine.coarsen()
+        while theirs.order > mine.order:
+            theirs = theirs.coarsen()
+        cells, counts = np.concatenate([mine.cells, theirs.cells]), np.concatenate([mine.counts, theirs.counts])
+        sky = self._merge(mine.order, cells, counts)
         # Coarsened as soon as they are many, so that the map of a whole sky takes no more memory than that of a tile.
+        # Whichever parts come first, the order comes out the same: the cells of a part are among those of the whole.
         while sky.cells.size > _MOST_CELLS:
             sky = sky.coarsen()
         return sky
 
-    def finish(self) -> Self:
-        """Return the finest map that can be drawn and holds enough rows a cell to show structure."""
+    def finish(self, *, least_in_cell: float = _LEAST_IN_CELL) -> Self:
+        """Return the finest map that can be drawn and holds enough rows a cell, on average, to show structure."""
         sky = self
         # Too many cells cannot be drawn; too few rows in each show only their Poisson noise.
-        while sky.order and (sky.cells.size > _MOST_DRAWN or sky.counts.sum() < _LEAST_IN_CELL * sky.cells.size):
+        while sky.order and (sky.cells.size > _MOST_DRAWN or sky.counts.sum() < least_in_cell * sky.cells.size):
             sky = sky.coarsen()
         return sky
 

@@ -97,6 +97,27 @@ def plot_sky(sky: SkyCounts) -> Figure:
         Right ascension grows to the left, as on the sky; where fields lie far apart the axis begins after the widest
         gap. Degrees on both axes are equally long at the middle declination unless the map would be a thin line.
     """
+    density, unit = _compute_density(sky)
+    return _draw_map(sky, density, f"galaxies per {unit}")
+
+
+@styled
+def plot_sky_share(sky: SkyCounts, share: FloatArray, label: str) -> Figure:
+    """Map a share of the galaxies, with the outlines of the partitions, as `plot_sky` maps their density.
+
+    Parameters
+    ----------
+    sky : SkyCounts
+    share : ndarray of float64, shape (C,)
+        Of the galaxies of each cell, from 0 to 1.
+    label : str
+        What it is, for the scale, which goes from 0 to the greatest share in percent.
+    """
+    return _draw_map(sky, 100 * share, label, low=0.0)
+
+
+def _draw_map(sky: SkyCounts, values: FloatArray, label: str, *, low: float | None = None) -> Figure:
+    """Draw values of cells in colour on the sky; the scale begins at ``low``, or at the lowest value."""
     figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
     axes = figure.subplots()
     axes.set(xlabel="right ascension [deg]", ylabel="declination [deg]")
@@ -106,16 +127,18 @@ def plot_sky(sky: SkyCounts) -> Figure:
     cells = _find_corners(sky.order, sky.cells)
     start = _find_start(cells[..., 0])
     cells = _unwrap(cells, start)
-    density, unit = _compute_density(sky)
     # Edges in the colour of the face: without them, white hairlines show between cells.
-    collection = PolyCollection(list(cells), array=density, cmap=DENSITY, edgecolors="face", linewidths=0.2)
+    collection = PolyCollection(list(cells), array=values, cmap=DENSITY, edgecolors="face", linewidths=0.2)
+    if low is not None:
+        # A scale of no width, where all values are the lowest, would have no ticks.
+        collection.set_clim(low, max(float(values.max()), low + 1e-3))
     # Up to 20,000 polygons: as vectors they would make a PDF that is slow to open.
     collection.set_rasterized(True)
     axes.add_collection(collection)
     _draw_partitions(axes, sky, start)
     _frame(figure, axes, cells)
     # In axes coordinates, so that the scale keeps to the map whatever its aspect.
-    figure.colorbar(collection, cax=axes.inset_axes((1.015, 0.0, 0.018, 1.0)), label=f"galaxies per {unit}")
+    figure.colorbar(collection, cax=axes.inset_axes((1.015, 0.0, 0.018, 1.0)), label=label)
     return figure
 
 
@@ -123,7 +146,8 @@ def _compute_density(sky: SkyCounts) -> tuple[FloatArray, str]:
     # HEALPix cells of an order all have the same area [deg^2], wherever they lie.
     area = 4 * np.pi * (180 / np.pi) ** 2 / (12 * 4**sky.order)
     density: FloatArray = sky.counts / area
-    return (density, "deg$^2$") if np.median(density) < 20_000 else (density / 3600, "arcmin$^2$")
+    # Of no cells there is no median.
+    return (density, "deg$^2$") if not density.size or np.median(density) < 20_000 else (density / 3600, "arcmin$^2$")
 
 
 def _normalise(counts: npt.NDArray[np.number], edges: FloatArray) -> FloatArray:

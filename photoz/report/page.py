@@ -12,6 +12,7 @@ from photoz.evaluate.evaluation import Accuracy, CatalogueAccuracy
 from photoz.evaluate.settings import Evaluation
 from photoz.evaluate.systematics import LEAST_TILES
 from photoz.metrics import Metrics
+from photoz.report.flags import MEANINGS
 from photoz.report.published import PUBLISHED
 from photoz.report.selection import SelectionRows
 from photoz.report.tables import BY_COLOUR, FURTHER, PAPER, describe_statistics, format_measurement
@@ -21,21 +22,6 @@ from photoz.settings import config_to_dict
 from photoz.settings.config import Config
 from photoz.training.settings import Crossmatch
 
-# The strings below the members of `photoz.schema.Flag` are not there at run time, so the page has its own words.
-_MEANINGS = {
-    Flag.BAND_NOT_DETECTED: "a band was observed and nothing measured in it",
-    Flag.BAND_NOT_OBSERVED: "a band was not observed",
-    Flag.NO_PHOTOMETRY: "no band has a magnitude",
-    Flag.NO_TILE: "the tile is not in the tile store",
-    Flag.TILE_UNREADABLE: "reading the tile failed",
-    Flag.OFF_IMAGE: "the cutout lies outside the tile",
-    Flag.PARTIAL_CUTOUT: "the cutout lies partly outside the tile or has pixels without a value",
-    Flag.EMPTY_CUTOUT: "a band of the cutout has no pixel with a value",
-    Flag.MASKED_PIXELS: "the survey's mask is set within the cutout",
-    Flag.ESTIMATE_FAILED: "no redshift: the estimator gave none",
-    Flag.PHOTOMETRY_ONLY: "estimated without the image",
-    Flag.OUTSIDE_TRAINING: "farther from the training sample than all but few of the training galaxies",
-}
 _LIBRARIES = ("photoz", "numpy", "pyarrow", "matplotlib", "hats")
 
 
@@ -90,7 +76,7 @@ def render_page(
             *_make_run_rows(accuracy),
             *_make_method_rows(config.evaluation.resamples, config.run.seed),
         ],
-        all_settings=_format_settings(config_to_dict(config)),
+        all_settings=format_settings(config_to_dict(config)),
         pictures=pictures,
         selection=selection,
         least_tiles=LEAST_TILES,
@@ -173,7 +159,7 @@ def _make_flag_rows(results: Sequence[CatalogueAccuracy]) -> list[tuple[str, str
         # A flag that no catalogue has would be a row of zeros.
         if any(count for count, _ in counts):
             cells = [f"{count:,} ({count / max(1, total):.2%})" for count, total in counts]
-            rows.append((flag.name or "", _MEANINGS.get(flag, ""), cells))
+            rows.append((flag.name or "", MEANINGS.get(flag, ""), cells))
     return rows
 
 
@@ -201,14 +187,18 @@ def _make_run_rows(accuracy: Accuracy) -> list[tuple[str, str]]:
 
 
 def _make_method_rows(resamples: int, seed: int) -> list[tuple[str, str]]:
-    versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
     return [
-        ("Versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
+        ("Versions", list_versions()),
         ("Errors", f"bootstrap, {resamples} samples, seed {seed}"),
     ]
 
 
-def _format_settings(settings: Mapping[str, object]) -> str:
-    """The resolved settings without storage options, which may hold addresses that are nobody's business."""
+def list_versions() -> str:
+    """List the versions of photoz and of what a page is made with."""
+    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _LIBRARIES)
+
+
+def format_settings(settings: Mapping[str, object]) -> str:
+    """Format resolved settings as JSON, without storage options, which may hold addresses that are nobody's."""
     shown = {name: value for name, value in settings.items() if name != "storage"}
     return msgspec.json.format(msgspec.json.encode(shown), indent=2).decode()

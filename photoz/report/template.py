@@ -13,8 +13,8 @@ from photoz.report.tables import format_measurement
 _SUBSCRIPT = re.compile("([zσ])_(phot|spec|IQR)")
 
 
-def render_template(package: str, **content: object) -> str:
-    """Render the template ``page.html`` of a package, which may use the filters ``maths`` and ``measurement``.
+def render_template(package: str, *, template: str = "page.html", **content: object) -> str:
+    """Render a template of a package, which may use the filters ``maths`` and ``measurement``.
 
     ``style``, the pages' common CSS, is added to the content.
     """
@@ -31,7 +31,7 @@ def render_template(package: str, **content: object) -> str:
     environment.filters["measurement"] = format_cell
     # Markup, or the style sheet's > and quotes would be escaped like the user's text.
     style = Markup(files("photoz.report").joinpath("style.css").read_text(encoding="utf-8"))
-    return environment.get_template("page.html").render(style=style, **content)
+    return environment.get_template(template).render(style=style, **content)
 
 
 def format_maths(text: str) -> Markup:

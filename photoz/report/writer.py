@@ -51,10 +51,10 @@ def write_report(config: Config, accuracy: Accuracy) -> str:
     pictures = [write_plate(join(report, "figures"), plate, as_pdf=settings.vector_figures) for plate in plates]
     summary = make_summary(accuracy, measured, config.run, sample=settings.sample, resamples=settings.resamples)
     write_json(join(report, "metrics.json"), summary)
-    _write_bytes(join(report, "metrics.csv"), format_metrics(accuracy).encode())
+    write_bytes(join(report, "metrics.csv"), format_metrics(accuracy).encode())
     # The page last: who finds it finds the files of the same run beside it.
     page = join(report, "index.html")
-    _write_bytes(page, render_page(config, accuracy, pictures, make_selection_rows(measured)).encode())
+    write_bytes(page, render_page(config, accuracy, pictures, make_selection_rows(measured)).encode())
     return page
 
 
@@ -102,12 +102,13 @@ def write_plate(folder: str, plate: Plate, *, as_pdf: bool) -> Picture:
     image = render_png(plate.figure)
     # Only their ratio counts: the browser keeps the place while the image loads.
     width, height = (round(100 * inches) for inches in plate.figure.get_size_inches())
-    _write_bytes(join(folder, f"{plate.name}.png"), image)
+    write_bytes(join(folder, f"{plate.name}.png"), image)
     if as_pdf:
-        _write_bytes(join(folder, f"{plate.name}.pdf"), render_pdf(plate.figure))
+        write_bytes(join(folder, f"{plate.name}.pdf"), render_pdf(plate.figure))
     return Picture(plate.name, plate.title, plate.caption, source=encode_png(image), width=width, height=height)
 
 
-def _write_bytes(location: str, content: bytes) -> None:
+def write_bytes(location: str, content: bytes) -> None:
+    """Write a file in one step."""
     with open_atomic(location) as file:
         file.write(content)

@@ -105,9 +105,10 @@ def test_files_of_the_run_folder(location: str) -> None:
     assert read_past_run(location) == PastRun()
     assert read_run_file(location, "owner.json") == {}
     record = {"rows": 3, "started": "today", "this_run": {"seconds": 5.5}, "estimator": "models/knn"}
+    record |= {"run": "dr4", "versions": {"photoz": "1"}, "config": None}
     write_json(locate_in_run(location, "run.json"), record)
     assert read_run_file(location, "run.json") == record
-    assert read_past_run(location) == PastRun("today", 5.5, "models/knn")
+    assert read_past_run(location) == PastRun("today", 5.5, "models/knn", "dr4", {"photoz": "1"})
     with fsspec.open(locate_in_run(location, "run.json"), "wb") as file:
         file.write(json.dumps({"rows": 3}).encode()[:-1])
     assert read_run_file(location, "run.json") == {}

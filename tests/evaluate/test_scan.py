@@ -33,6 +33,20 @@ def test_a_map_counts_every_row_whatever_came_first(parts: list[list[int]]) -> N
     assert set(coarse.cells.tolist()) == set((sky.cells >> 2).tolist())
 
 
+def test_maps_of_different_orders_merge_to_that_of_all_rows() -> None:
+    rng = np.random.default_rng(2)
+    # 300,000 rows over the whole sky are coarsened, 100 are not.
+    many, few = rng.integers(0, 12 * 4**29, 300_000), rng.integers(0, 12 * 4**29, 100)
+    whole = SkyMap().add(np.concatenate([many, few]))
+    for first, second in ((many, few), (few, many)):
+        one, other = SkyMap().add(first), SkyMap().add(second)
+        assert one.order != other.order
+        merged = one.merge(other)
+        assert merged.order == whole.order
+        np.testing.assert_array_equal(merged.cells, whole.cells)
+        np.testing.assert_array_equal(merged.counts, whole.counts)
+
+
 @settings(deadline=None)
 @given(st.integers(1, 3000))
 def test_a_finished_map_has_enough_rows_a_cell_to_show_structure(rows: int) -> None:

@@ -15,6 +15,7 @@ from photoz.errors import EstimatorError, TrainingError
 from photoz.estimators.base import Estimates, Inputs, Pdfs, Precision, split_rows
 from photoz.estimators.folder import ARRAYS, read_arrays, read_bytes, read_manifest, write_folder
 from photoz.photometry import Floats, Magnitudes, clean_fluxes, derive_magnitudes
+from photoz.ranges import summarize_photometry
 from photoz.schema import Flag
 from photoz.storage import join
 
@@ -242,7 +243,8 @@ class PhotometricEstimator(ABC, Generic[M]):
         usable = sample.check()
         parts = cls._fit(usable, {**cls.DEFAULTS, **settings}, seed)
         record = {"seed": seed, "training_rows": len(usable), "training_set": usable.compute_digest()}
-        return cls(replace(parts, record=record))
+        ranges = {"photometry": summarize_photometry(usable.magnitudes.magnitudes_NF, usable.bands)}
+        return cls(replace(parts, record=record | ranges))
 
     @classmethod
     @abstractmethod

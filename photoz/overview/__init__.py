@@ -1,0 +1,1 @@
+"""A photo-z catalogue described without spectroscopic redshifts: against its training sample, n(z), flags."""
