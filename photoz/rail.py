@@ -19,9 +19,14 @@ from photoz.errors import EstimatorError
 from photoz.estimators import Estimator, Inputs, load_estimator
 from photoz.estimators.photometric.base import Sample
 from photoz.estimators.registry import load_class
+from photoz.measured import flag_bands
 from photoz.pdf import summarize_quantiles
 from photoz.pdf.ensembles import make_ensemble
+from photoz.photometry import Array, compute_fluxes_from_magnitudes
 from photoz.schema import LEVELS
+from photoz.tables.measure import measure_band
+from photoz.tables.settings import Extinction
+from photoz.tables.settings import Photometry as Magnitudes
 
 try:
     from ceci.config import StageParameter
@@ -33,11 +38,11 @@ except ImportError as error:
 
 _FORMAT = "photoz-estimator-1"
 """Of the model file: what RAIL pickles is a dictionary of plain values, the estimator's folder as a ZIP among them."""
-_TOLERANCE = 0.5  # [mag] no magnitude is measured so near to a sentinel
+_UNDETECTED = 99.0
 
-Photometry = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.bool_]]
+Photometry = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int32]]
 
-_PHOTOMETRY = ("bands", "err_bands", "nondetect_val", "nonobserved_val")
+_PHOTOMETRY = ("bands", "err_bands", "nondetect_val", "nonobserved_val", "mag_limits")
 
 
 class _Stage:
@@ -92,9 +97,9 @@ class PhotozInformer(_Stage, CatInformer):  # type: ignore[misc]
     def _fit(self) -> Estimator:
         data = self.get_data("input")
         table = self._convert_table_format(data[self.config.hdf5_groupname] if self.config.hdf5_groupname else data)
-        magnitudes_NF, errors_NF, dark_NF = read_photometry(table, self.config)
+        fluxes_NF, errors_NF, _ = read_photometry(table, self.config)
         z_N = np.asarray(table[self.config.redshift_col], dtype=np.float64)
-        sample = Sample(name_bands(self.config.bands), magnitudes_NF, errors_NF, z_N, dark_NF)
+        sample = Sample(name_bands(self.config.bands), fluxes_NF, errors_NF, z_N)
         kind: Any = load_class(self.config.estimator)
         if kind.trained != "fitted":
             raise EstimatorError(
@@ -153,9 +158,8 @@ class PhotozEstimator(_Stage, CatEstimator):  # type: ignore[misc]
 
     def _process_chunk(self, start: int, end: int, data: Any, first: bool) -> None:
         assert self._estimator is not None, "the model is opened before the first chunk"
-        magnitudes_NF, errors_NF, dark_NF = read_photometry(self._convert_table_format(data), self.config)
-        flags_N = np.zeros(end - start, dtype=np.int32)
-        inputs = Inputs(magnitudes_NF, errors_NF, None, flags_N, dark_NF)
+        fluxes_NF, errors_NF, flags_N = read_photometry(self._convert_table_format(data), self.config)
+        inputs = Inputs(fluxes_NF, errors_NF, None, flags_N)
         found = self._estimator.estimate(inputs, batch_size=self.config.batch_size)
         assert found.pdf is not None, "models are of estimators that give p(z)"
         quantiles_NQ = np.where(np.isfinite(found.z_phot_N)[:, None], found.pdf.quantiles_NQ, np.nan)
@@ -192,14 +196,42 @@ def name_bands(columns: Sequence[str]) -> tuple[str, ...]:
 
 
 def read_photometry(table: Any, config: Any) -> Photometry:
-    """Read magnitudes and errors [mag(AB)], shape (N, F), NaN where there is none, and what was not detected."""
-    magnitudes_NF, errors_NF = (
-        np.stack([np.asarray(table[name], dtype=np.float32) for name in names], axis=1)
-        for names in (config.bands, config.err_bands)
+    """Read fluxes and errors [nJy], shape (N, F), and the flags that say what is missing, from RAIL's magnitudes.
+
+    Parameters
+    ----------
+    table : mapping of str to array
+    config : StageConfig
+        Of either stage. What was not detected has a flux of 0, and for its error the limit that stands in the column of
+        errors, as in catalogues for BPZ, or else that of ``mag_limits`` [mag(AB), 1 sigma].
+    """
+    measured = [_measure(table, config, *columns) for columns in zip(config.bands, config.err_bands, strict=True)]
+    fluxes, errors = ([values.astype(np.float32) for values in each] for each in zip(*measured, strict=True))
+    return np.stack(fluxes, axis=1), np.stack(errors, axis=1), flag_bands(fluxes, errors)
+
+
+def _measure(table: Any, config: Any, column: str, error: str) -> tuple[Array, Array]:
+    meaning = Magnitudes(
+        column=column,
+        error=error,
+        kind="mag",
+        not_detected=(_UNDETECTED,),
+        not_observed=(config.nonobserved_val,),
+        limit_in_error=True,
+        dereddened=True,
     )
-    dark_NF = _is_sentinel(magnitudes_NF, config.nondetect_val)
-    none_NF = dark_NF | _is_sentinel(magnitudes_NF, config.nonobserved_val) | ~np.isfinite(magnitudes_NF)
-    return np.where(none_NF, np.nan, magnitudes_NF), np.where(none_NF, np.nan, errors_NF), dark_NF
+
+    def read(name: str) -> Array:
+        values = np.asarray(table[name], dtype=np.float64)
+        if name == column:
+            # Some of RAIL's stages write NaN there, which elsewhere says that nothing was observed.
+            sentinel = config.nondetect_val
+            values = np.where(np.isnan(values) if np.isnan(sentinel) else values == sentinel, _UNDETECTED, values)
+        return values
+
+    found = measure_band(read, meaning, column, Extinction())
+    limit = compute_fluxes_from_magnitudes(np.array([config.mag_limits.get(column, np.nan)]), np.ones(1))[0]
+    return found.flux_N, np.where((found.flux_N == 0) & np.isnan(found.error_N), limit, found.error_N)
 
 
 def pack_estimator(estimator: Estimator, *, columns: Sequence[str]) -> dict[str, Any]:
@@ -236,9 +268,3 @@ def _check(estimator: Estimator) -> None:
             f"the {estimator.name} estimator {problem}, and a stage of RAIL is to give p(z) of a table: choose mlp, or "
             "a trained network without images"
         )
-
-
-def _is_sentinel(values: npt.NDArray[np.float32], sentinel: float) -> npt.NDArray[np.bool_]:
-    # RAIL's own stages also take NaN for one (`nondetect_val` of its degraders).
-    same_NF: npt.NDArray[np.bool_] = np.isnan(values) if np.isnan(sentinel) else np.abs(values - sentinel) < _TOLERANCE
-    return same_NF

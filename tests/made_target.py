@@ -11,6 +11,7 @@ from astropy_healpix import HEALPix
 from photoz.catalogue.hats import PRIMARY, Partition, finish_catalogue, write_partition
 from photoz.estimators.mlp.estimator import MlpEstimator
 from photoz.estimators.photometric.base import Sample
+from photoz.photometry import compute_fluxes_from_magnitudes
 from photoz.schema import Flag, make_source_schema
 from photoz.settings.config import Config, convert_config
 
@@ -52,7 +53,7 @@ def make_target(folder: Path, count: int, *, training: int = 3000, order: int = 
     )
     z_N = draw_redshifts(training, 1)
     magnitudes_NF = make_magnitudes(z_N, shift=0.0, seed=2)
-    sample = Sample(BANDS, magnitudes_NF, np.full_like(magnitudes_NF, 0.05), z_N)
+    sample = Sample(BANDS, *compute_fluxes_from_magnitudes(magnitudes_NF, np.full_like(magnitudes_NF, 0.05)), z_N)
     MlpEstimator.fit(sample, seed=1, **{**SMALL, **fit}).save(f"{config.locations.models}/mlp")
     write_sources(config.locations.sources, count, order=order)
     return config
@@ -66,6 +67,7 @@ def write_sources(location: str, count: int, *, order: int) -> None:
     near_NF, far_NF = (make_magnitudes(z_N, shift=shift, seed=5) for shift in (0.0, 1.5))
     magnitudes_NF = np.where(far_N[:, None], far_NF, near_NF)
     magnitudes_NF[::50] = np.nan
+    fluxes_NF, errors_NF = compute_fluxes_from_magnitudes(magnitudes_NF, np.full_like(magnitudes_NF, 0.05))
     ra_N, dec_N = rng.uniform(179, 184, count), np.where(far_N, rng.uniform(0, 2, count), rng.uniform(-2, 2, count))
     healpix_N = HEALPix(nside=2**29, order="nested").lonlat_to_healpix(ra_N * units.deg, dec_N * units.deg)
     schema = make_source_schema(BANDS)
@@ -77,10 +79,8 @@ def write_sources(location: str, count: int, *, order: int) -> None:
         "tile": [""] * count,
         "mag_auto": magnitudes_NF[:, 2],
         "magerr_auto": np.full(count, 0.03),
-        **{f"mag_{band}": magnitudes_NF[:, i] for i, band in enumerate(BANDS)},
-        **{f"magerr_{band}": np.full(count, 0.05) for band in BANDS},
-        "not_detected": np.zeros(count, int),
-        "not_observed": np.where(np.isnan(magnitudes_NF[:, 0]), 31, 0),
+        **{f"flux_{band}": fluxes_NF[:, i] for i, band in enumerate(BANDS)},
+        **{f"fluxerr_{band}": errors_NF[:, i] for i, band in enumerate(BANDS)},
         "flags": np.where(np.isnan(magnitudes_NF[:, 0]), int(Flag.NO_PHOTOMETRY | Flag.BAND_NOT_OBSERVED), 0),
     }
     table = pa.table([pa.array(columns[f.name]).cast(f.type, safe=False) for f in schema], schema=schema)

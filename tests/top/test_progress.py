@@ -11,6 +11,7 @@ import pytest
 from photoz import telemetry
 from photoz.estimators.photometric.base import Sample
 from photoz.estimators.registry import load_class
+from photoz.photometry import compute_fluxes_from_magnitudes
 from photoz.telemetry import Progress
 
 BANDS = ("g", "r", "i")
@@ -26,7 +27,7 @@ def draw_sample(rows: int = 200) -> Sample:
     rng = np.random.default_rng(1)
     z_N = rng.uniform(0.1, 0.5, rows)
     magnitudes_NF = 20 + np.outer(z_N, [3.0, 2.0, 1.0]) + rng.normal(0, 0.05, (rows, 3))
-    return Sample(BANDS, magnitudes_NF, np.full((rows, 3), 0.05), z_N, None)
+    return Sample(BANDS, *compute_fluxes_from_magnitudes(magnitudes_NF, np.full((rows, 3), 0.05)), z_N)
 
 
 @pytest.fixture

@@ -74,10 +74,8 @@ def estimator(model_file: Path) -> Estimator:
 def estimate_alone(estimator: Estimator, table: dict[str, np.ndarray]) -> Any:
     """What photoz itself says of the rows."""
     stage = PhotozEstimator.make_stage(name="config")
-    photometry = read_photometry(table, stage.config)
-    return estimator.estimate(
-        Inputs(photometry[0], photometry[1], None, np.zeros(len(table["id"]), np.int32), photometry[2])
-    )
+    fluxes_NF, errors_NF, flags_N = read_photometry(table, stage.config)
+    return estimator.estimate(Inputs(fluxes_NF, errors_NF, None, flags_N))
 
 
 def run_stage(folder: Path, model_file: Path, table: dict[str, np.ndarray], **config: Any) -> qp.Ensemble:
@@ -196,6 +194,20 @@ def test_a_model_of_other_bands_or_of_another_program_is_refused(
         unpack_estimator({"zgrid": [0.0]})
     with pytest.raises(KeyError, match="not found"):
         run_stage(folder, model_file, {name: values for name, values in table.items() if name != "mag_err_z_lsst"})
+
+
+def test_magnitudes_become_fluxes_with_the_limits_that_the_table_or_the_stage_has() -> None:
+    config = PhotozEstimator.make_stage(name="flux", bands=BANDS[:2], err_bands=["e_u", "e_g"]).config
+    table = {BANDS[0]: [22.5, 99.0, 99.0, -99.0], "e_u": [0.1, 26.4, 0.0, -99.0]}
+    table |= {BANDS[1]: [22.5, np.nan, 31.4, 22.5], "e_g": [0.1, np.nan, 0.1, 0.1]}
+    fluxes_NF, errors_NF, flags_N = read_photometry(table, config)
+    limit = 10 ** (-0.4 * (config.mag_limits[BANDS[0]] - 31.4))
+    np.testing.assert_allclose(fluxes_NF[:, 0], [3631, 0, 0, np.nan], rtol=1e-3)
+    np.testing.assert_allclose(errors_NF[:, 0], [334.4, 100, limit, np.nan], rtol=1e-2)
+    nothing = int(Flag.BAND_NOT_DETECTED | Flag.BAND_NOT_OBSERVED | Flag.NO_PHOTOMETRY)
+    assert flags_N.tolist() == [0, nothing, int(Flag.BAND_NOT_DETECTED), int(Flag.BAND_NOT_OBSERVED)]
+    config.nondetect_val = float("nan")
+    assert read_photometry(table, config)[0][1, 1] == 0
 
 
 def test_bands_are_named_by_what_differs() -> None:

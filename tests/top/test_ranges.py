@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from photoz.estimators.photometric.base import Sample
 from photoz.estimators.photometric.knn import KnnEstimator
+from photoz.photometry import compute_fluxes_from_magnitudes, derive_magnitudes
 from photoz.ranges import (
     COLOUR_EDGES,
     MAGNITUDE_EDGES,
@@ -126,11 +127,13 @@ def test_a_summary_of_another_version_is_none(damage) -> None:
 def test_a_fitted_estimator_keeps_the_summary_of_its_training_sample(tmp_path) -> None:
     magnitudes_NF = make_ladder()
     magnitudes_NF[0] = np.nan  # left out of the fit
-    sample = Sample(BANDS, magnitudes_NF, np.full_like(magnitudes_NF, 0.05), np.linspace(0.1, 0.6, 1001))
+    fluxes = compute_fluxes_from_magnitudes(magnitudes_NF, np.full_like(magnitudes_NF, 0.05))
+    sample = Sample(BANDS, *fluxes, np.linspace(0.1, 0.6, 1001))
     KnnEstimator.fit(sample).save(str(tmp_path))
     manifest = (tmp_path / "manifest.json").read_text()
     record = json.loads(manifest)["record"]
-    assert record["photometry"] == summarize_photometry(magnitudes_NF[1:], BANDS)
+    derived = derive_magnitudes(*(values[1:] for values in fluxes)).magnitudes_NF
+    assert record["photometry"] == summarize_photometry(derived, BANDS)
     assert record["training_rows"] == record["photometry"]["rows"] == 1000
     # Read by people, so a histogram is a line.
     assert len(manifest.splitlines()) < 200
