@@ -6,15 +6,7 @@ photo-z catalogue -> one file: FITS (TOPCAT), CSV, Parquet, an ensemble of qp, o
     python jobs/export_catalogue.py [--config FILE] [--set export.format=csv ...] [--dry-run]
 """
 
-from cluster.job import run_job
-from photoz.export import export_catalogue
-from photoz.settings.config import Config
-
-
-def main(config: Config) -> None:
-    exported = export_catalogue(config.locations.catalogue, config.export)
-    print(f"{exported.rows} rows as {exported.format}: {exported.location}")
-
+from cluster.command import run_script
 
 if __name__ == "__main__":
-    raise SystemExit(run_job(main, __file__, __doc__))
+    raise SystemExit(run_script("export", __file__, __doc__))

@@ -1,5 +1,5 @@
 """A finished catalogue, or some of its rows and columns, as one file that other programs read."""
 
-from photoz.export.catalogue import export_catalogue, find_format, locate_export
+import lazy_loader
 
-__all__ = ["export_catalogue", "find_format", "locate_export"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,16 @@
+"""Export the photo-z catalogue, or some of its rows and columns, as one file that other programs read.
+
+photo-z catalogue -> one file: FITS (TOPCAT), CSV, Parquet, an ensemble of qp, or a table of RAIL
+
+    photoz export [--config FILE] [--set section.key=value ...] [--dry-run]
+"""
+
+from photoz.settings.config import Config
+
+
+def main(config: Config) -> None:
+    """Write the file, and say where it is."""
+    from photoz.export import export_catalogue
+
+    exported = export_catalogue(config.locations.catalogue, config.export)
+    print(f"{exported.rows} rows as {exported.format}: {exported.location}")
