@@ -17,7 +17,7 @@ from photoz.errors import EstimatorError
 from photoz.estimators import Estimates, Estimator, Inputs, Pdfs, load_estimator
 from photoz.inputs import ALL_ROWS, Problem, Rows, attach_cutouts, make_inputs
 from photoz.pdf import decode_quantiles, encode_quantiles, summarize_quantiles
-from photoz.schema import QUANTILES, Flag, make_catalogue_schema
+from photoz.schema import QUANTILES, Flag, list_carried, make_catalogue_schema
 from photoz.settings.inference import Inference
 
 logger = logging.getLogger(__name__)
@@ -132,6 +132,34 @@ def estimate_rows(sources: pa.Table, estimator: Estimator, *, batch_size: int = 
     return Rows(table, problems)
 
 
+def estimate_table(table: pa.Table, estimator: Estimator, schema: pa.Schema, *, batch_size: int = 256) -> pa.Table:
+    """Estimate rows of a table that need not have positions.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Of `photoz.tables.Converted`.
+    estimator : Estimator
+        One that reads photometry alone.
+    schema : pyarrow.Schema
+        Of the sources that the table gives (`photoz.views.make_table_schema`).
+    batch_size : int
+        As of `estimate_rows`.
+
+    Returns
+    -------
+    pyarrow.Table
+        In the table's order: of the columns of `photoz.schema.make_catalogue_schema` those that the table has or that
+        are estimated.
+    """
+    # Readers of tables bring astropy with them, which those of cutouts need not have.
+    from photoz.views import complete_sources
+
+    rows = estimate_rows(complete_sources(table, schema), estimator, batch_size=batch_size).table
+    absent = {name for name in schema.names if name not in table.column_names}
+    return rows.select([name for name in rows.column_names if name not in absent])
+
+
 @dataclass(frozen=True, eq=False)
 class _Isolated:
     """Estimates of rows, and those that made the estimator raise: the subject of each problem is the row's number."""
@@ -184,7 +212,7 @@ def make_table(rows: pa.Table, estimates: Estimates, *, algorithm: str) -> pa.Ta
     lost_N = ~np.isfinite(estimates.z_phot_N)
     z_phot_N = np.where(lost_N, np.nan, estimates.z_phot_N).astype(np.float32)
     flags_N = estimates.flags_N | np.where(lost_N, np.int32(Flag.ESTIMATE_FAILED), np.int32(0))
-    schema = make_catalogue_schema(algorithm)
+    schema = make_catalogue_schema(algorithm, list_carried(rows.schema))
     made = {"z_phot": pa.array(z_phot_N), "flags": pa.array(flags_N.astype(np.int32))}
     if estimates.pdf is not None:
         columns = _make_pdf_columns(estimates.pdf, z_phot_N)

@@ -135,13 +135,15 @@ def _position_fields() -> list[pa.Field]:
     ]
 
 
-def make_source_schema(bands: Iterable[str]) -> pa.Schema:
+def make_source_schema(bands: Iterable[str], carried: Iterable[pa.Field] = ()) -> pa.Schema:
     """Build the schema of the source catalogue that ingest writes and every estimator reads.
 
     Parameters
     ----------
     bands : iterable of str
         Bands with a flux, in the survey's order.
+    carried : iterable of pyarrow.Field
+        Further columns of the survey's, which go with the rows to the end.
 
     Returns
     -------
@@ -164,7 +166,13 @@ def make_source_schema(bands: Iterable[str]) -> pa.Schema:
         fields.append(make_field(flux, pa.float32(), unit="nJy", description=f"{band} flux, AB, dereddened"))
         fields.append(make_field(fluxerr, pa.float32(), unit="nJy", description=f"1-sigma error of {flux}"))
     fields.append(make_field("flags", pa.int32(), unit="", description="bits of photoz.schema.Flag"))
-    return pa.schema(fields)
+    return pa.schema([*fields, *carried])
+
+
+def list_carried(schema: pa.Schema) -> list[pa.Field]:
+    """List the columns of a source catalogue that are carried along, by its schema."""
+    own = {*make_source_schema(()).names, "cutout", "z_spec", "split", "z_phot"}
+    return [each for each in schema if each.name not in own and not each.name.startswith(("flux_", "fluxerr_"))]
 
 
 def name_fluxes(band: str) -> tuple[str, str]:
@@ -176,13 +184,15 @@ def name_fluxes(band: str) -> tuple[str, str]:
     return f"flux_{band}", f"fluxerr_{band}"
 
 
-def make_catalogue_schema(algorithm: str = "") -> pa.Schema:
+def make_catalogue_schema(algorithm: str = "", carried: Iterable[pa.Field] = ()) -> pa.Schema:
     """Build the schema of the photo-z catalogue.
 
     Parameters
     ----------
     algorithm : str
         Name of an estimator that gives p(z), which begins the names of its columns; "" for one that gives z_phot alone.
+    carried : iterable of pyarrow.Field
+        Further columns of the sources (`list_carried`), which come last.
 
     Returns
     -------
@@ -202,7 +212,7 @@ def make_catalogue_schema(algorithm: str = "") -> pa.Schema:
         make_field("z_phot", pa.float32(), unit="", description="photometric redshift, NaN: none"),
         make_field("flags", pa.int32(), unit="", description="bits of photoz.schema.Flag"),
     ]
-    return pa.schema(fields + (_pdf_fields(algorithm) if algorithm else []))
+    return pa.schema([*fields, *(_pdf_fields(algorithm) if algorithm else []), *carried])
 
 
 QUANTILES = "z_quantiles"

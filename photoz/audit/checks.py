@@ -1,6 +1,6 @@
 """Checks of a partition's rows: plain functions of tables, which yield what is wrong."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +19,14 @@ from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER, Flag, make_catalogue_sc
 Problem = tuple[npt.NDArray[np.bool_], str]  # rows that have it, shape (N,), and what it is
 
 PASSED_THROUGH = ("ra", "dec", "mag_auto", "tile")
-"""Columns of the catalogue that are the sources' own."""
+"""Columns of the catalogue that are the sources' own, beside those that the survey has carried along."""
+_COMPARED = ("object_id", *PASSED_THROUGH, "flags")
+"""Of the columns that are read of the sources, those that are not carried along."""
 
 
-def check_schema(partition: Partition, table: pa.Table, algorithm: str = "") -> Iterator[Finding]:
+def check_schema(
+    partition: Partition, table: pa.Table, algorithm: str = "", carried: Sequence[pa.Field] = ()
+) -> Iterator[Finding]:
     """Check columns, types and field metadata against `make_catalogue_schema`, and that no value is null.
 
     Parameters
@@ -32,12 +36,14 @@ def check_schema(partition: Partition, table: pa.Table, algorithm: str = "") -> 
         Its rows.
     algorithm : str
         Estimator whose p(z) the catalogue holds; "" for none.
+    carried : sequence of pyarrow.Field
+        Columns of the sources that go with the rows.
 
     Yields
     ------
     Finding
     """
-    schema = make_catalogue_schema(algorithm)
+    schema = make_catalogue_schema(algorithm, carried)
     # With metadata: a column whose unit or description changed is read wrongly by those who trust them.
     if not table.schema.equals(schema, check_metadata=True):
         detail = f"columns, types, units or descriptions differ: {_describe_difference(table.schema, schema)}"
@@ -48,10 +54,10 @@ def check_schema(partition: Partition, table: pa.Table, algorithm: str = "") -> 
         yield make_finding("schema", partition.name, f"columns with null values: {nulls}")
 
 
-def is_comparable(table: pa.Table, algorithm: str = "") -> bool:
+def is_comparable(table: pa.Table, algorithm: str = "", carried: Sequence[pa.Field] = ()) -> bool:
     """Tell whether columns and types allow checks of the rows, whatever the units say."""
     # Without metadata here: wrong units are one finding, and must not keep lost rows from being found.
-    return bool(table.schema.equals(make_catalogue_schema(algorithm))) and not count_nulls(table)
+    return bool(table.schema.equals(make_catalogue_schema(algorithm, carried))) and not count_nulls(table)
 
 
 def count_nulls(table: pa.Table) -> dict[str, int]:
@@ -149,9 +155,10 @@ def check_sources(partition: Partition, table: pa.Table, sources: pa.Table) -> I
     if len(table) != len(sources):
         detail = f"{len(table)} rows for {len(sources)} sources"
         yield make_finding("rows", partition.name, detail, count=abs(len(table) - len(sources)))
-    changed = find_unequal_rows(table, sources, PASSED_THROUGH)
+    passed = [*PASSED_THROUGH, *(name for name in sources.column_names if name not in _COMPARED)]
+    changed = find_unequal_rows(table, sources, passed)
     if changed:
-        detail = f"{len(changed)} rows differ from their sources in one of {', '.join(PASSED_THROUGH)}"
+        detail = f"{len(changed)} rows differ from their sources in one of {', '.join(passed)}"
         yield make_finding("columns", partition.name, detail, count=len(changed), ids=changed)
     # Inference only adds bits: what ingest found wrong with a source stays true of its estimate.
     lost = find_unequal_rows(_keep_bits(table, sources), sources, ("flags",))

@@ -18,7 +18,7 @@ from photoz.audit.plan import AuditTask
 from photoz.catalogue.hats import MARGIN, Partition, locate_partition, locate_primary
 from photoz.catalogue.neighbours import compute_ring
 from photoz.errors import CatalogueError
-from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER, make_catalogue_schema
+from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER
 from photoz.storage import exists, join
 
 
@@ -33,7 +33,7 @@ def audit_margin(catalogue: str, task: AuditTask) -> list[Finding]:
     except CatalogueError as error:
         return [make_finding("margin", name, f"its margin file cannot be read: {error}")]
     # Rows of other columns cannot be compared, and a wrong schema here breaks whoever reads margins with the table.
-    if not found.schema.equals(make_catalogue_schema(task.algorithm), check_metadata=True):
+    if not found.schema.equals(task.schema, check_metadata=True):
         return [make_finding("margin", name, "the schema of its margin file is not the photo-z catalogue's")]
     expected, unread = _read_ring(catalogue, task)
     # Rows of a neighbour that cannot be read are neither right nor wrong; without this they would all be in excess.
@@ -65,7 +65,7 @@ def _read_margin(location: str, task: AuditTask) -> pa.Table:
     margin = join(location, MARGIN)
     # No file is right where no neighbour has a row near, so it counts as one without rows.
     if not exists(locate_partition(margin, task.partition)):
-        return make_catalogue_schema(task.algorithm).empty_table()
+        return task.schema.empty_table()
     return read_rows(margin, task.partition)
 
 
@@ -73,7 +73,7 @@ def _read_ring(location: str, task: AuditTask) -> tuple[pa.Table, list[Partition
     """Read the neighbours' rows that lie in the ring, and list the neighbours that cannot be read."""
     ring = compute_ring(task.partition, task.margin_order)
     # An empty table first: `concat_tables` takes no empty list.
-    tables, unread = [make_catalogue_schema(task.algorithm).empty_table()], []
+    tables, unread = [task.schema.empty_table()], []
     for neighbour in task.neighbours:
         if not exists(locate_partition(locate_primary(location), neighbour)):
             unread.append(neighbour)
@@ -92,7 +92,7 @@ def _read_near(location: str, neighbour: Partition, ring: np.ndarray, task: Audi
     if not len(near):
         return []
     rows = read_rows(location, neighbour)
-    schema = make_catalogue_schema(task.algorithm)
+    schema = task.schema
     if not rows.schema.equals(schema):
         # Raised so that the neighbour counts as unread; its own task reports its columns.
         raise CatalogueError(f"{neighbour.name} of {location} has other columns than a photo-z catalogue")

@@ -1,7 +1,7 @@
 """The audit of what speaks of the whole: properties, partition lists, Parquet metadata, files nobody lists."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,7 +19,9 @@ _PARQUET_METADATA = ("_metadata", "_common_metadata", "data_thumbnail.parquet")
 _NEEDED = ("hats.properties", "partition_info.csv", "dataset/_metadata", "dataset/_common_metadata")
 
 
-def audit_metadata(location: str, rows: Mapping[Partition, int], *, margin_arcsec: float) -> list[Finding]:
+def audit_metadata(
+    location: str, rows: Mapping[Partition, int], *, margin_arcsec: float, carried: Sequence[pa.Field] = ()
+) -> list[Finding]:
     """Check the metadata of the primary table and of its margin against their files.
 
     Parameters
@@ -30,29 +32,33 @@ def audit_metadata(location: str, rows: Mapping[Partition, int], *, margin_arcse
         Rows of each partition's file (of its sources where the file cannot be read).
     margin_arcsec : float
         [arcsec] width of the margin that was asked for; 0 for none.
+    carried : sequence of pyarrow.Field
+        Columns of the sources that go with the rows.
 
     Returns
     -------
     list of Finding
     """
-    findings = list(_audit_table(join(location, PRIMARY), PRIMARY, rows))
+    findings = list(_audit_table(join(location, PRIMARY), PRIMARY, rows, carried))
     findings += _check_collection(location)
     margin = join(location, MARGIN)
     # Whatever the settings say: a margin that is there is served by collection.properties, and must be right.
     if exists(margin):
         margin_rows = {part: _count_rows(margin, part) for part in read_partition_list(margin)}
-        findings += _audit_table(margin, MARGIN, margin_rows)
+        findings += _audit_table(margin, MARGIN, margin_rows, carried)
     findings += _check_threshold(margin, margin_arcsec)
     return findings
 
 
-def _audit_table(table: str, name: str, rows: Mapping[Partition, int]) -> Iterator[Finding]:
+def _audit_table(
+    table: str, name: str, rows: Mapping[Partition, int], carried: Sequence[pa.Field]
+) -> Iterator[Finding]:
     for file in _NEEDED:
         if not exists(join(table, file)):
             yield make_finding("metadata", "", f"{name}/{file} is missing")
     yield from _check_total(table, name, sum(rows.values()))
     yield from _check_partition_list(table, name, rows)
-    yield from _check_parquet_metadata(table, name, rows)
+    yield from _check_parquet_metadata(table, name, rows, carried)
     # The listed ones count as known, too, or a file in excess of the list would be told twice.
     yield from _find_stray_files(table, name, {*rows, *read_partition_list(table)})
 
@@ -100,7 +106,9 @@ def _check_partition_list(table: str, name: str, rows: Mapping[Partition, int]) 
             yield make_finding("metadata", "", detail, count=len(ids), ids=ids)
 
 
-def _check_parquet_metadata(table: str, name: str, rows: Mapping[Partition, int]) -> Iterator[Finding]:
+def _check_parquet_metadata(
+    table: str, name: str, rows: Mapping[Partition, int], carried: Sequence[pa.Field]
+) -> Iterator[Finding]:
     try:
         found = _read_row_counts(join(table, "dataset"))
         schema = _read_common_schema(join(table, "dataset"))
@@ -115,7 +123,7 @@ def _check_parquet_metadata(table: str, name: str, rows: Mapping[Partition, int]
     if wrong:
         detail = f"{name}/dataset/_metadata counts other rows for {len(wrong)} files than they hold"
         yield make_finding("metadata", "", detail, count=len(wrong), ids=wrong)
-    if not schema.equals(make_catalogue_schema(find_algorithm(schema.names)), check_metadata=True):
+    if not schema.equals(make_catalogue_schema(find_algorithm(schema.names), carried), check_metadata=True):
         yield make_finding("metadata", "", f"the schema in {name}/dataset/_common_metadata is not the catalogue's")
 
 

@@ -105,9 +105,9 @@ def _compare_rows(
 ) -> PartitionAudit:
     """Add to an audit what the rows themselves say, and what they say beside their record and their sources."""
     task, record = given
-    findings = [*audit.findings, *check_schema(task.partition, table, task.algorithm)]
+    findings = [*audit.findings, *check_schema(task.partition, table, task.algorithm, task.carried)]
     # Later checks take the columns by name and type. Only rows are counted then; the schema's finding says why.
-    if not is_comparable(table, task.algorithm):
+    if not is_comparable(table, task.algorithm, task.carried):
         return replace(audit, rows=len(table), findings=findings)
     counted = count_values(table)
     # A record that is not there is told by whoever looked for it, `_read_rows`.
@@ -139,11 +139,12 @@ def _compare_ids(task: AuditTask, table: pa.Table, sources: pa.Table) -> int:
 
 
 def _read_sources(sources: str, task: AuditTask) -> tuple[pa.Table | None, list[Finding]]:
+    columns = [*_SOURCE_COLUMNS, *(each.name for each in task.carried)]
     if not task.in_sources:
         # A partition that only the catalogue has: each of its ids is one in excess.
-        return make_source_schema(()).empty_table().select(_SOURCE_COLUMNS), []
+        return make_source_schema((), task.carried).empty_table().select(columns), []
     try:
-        return read_rows(sources, task.partition, columns=_SOURCE_COLUMNS), []
+        return read_rows(sources, task.partition, columns=columns), []
     except CatalogueError as error:
         # Told and not raised: the catalogue's rows can be held against each other and their record without the sources.
         return None, [make_finding("sources", task.partition.name, str(error))]

@@ -13,8 +13,8 @@ from photoz.catalogue.hats import MARGIN, PRIMARY, Partition, locate_partition, 
 from photoz.catalogue.neighbours import Owners, find_margin_order
 from photoz.catalogue.records import locate_in_run
 from photoz.errors import CatalogueError
-from photoz.schema import find_algorithm
-from photoz.sources import count_sources, list_source_partitions
+from photoz.schema import find_algorithm, list_carried, make_catalogue_schema
+from photoz.sources import count_sources, list_source_partitions, read_source_schema
 from photoz.storage import exists, join, make_upath, open_file
 
 _BYTES_PER_ID = 200  # `photoz.audit.ids.audit_ids` takes 170 a row of one bucket at its peak
@@ -40,6 +40,8 @@ class AuditTask:
         Number of buckets that the hashes are divided into.
     algorithm : str
         Estimator whose p(z) the catalogue holds; "" for none.
+    carried : tuple of pyarrow.Field
+        Columns of the sources that go with the rows (`photoz.schema.list_carried`).
     """
 
     partition: Partition
@@ -50,6 +52,12 @@ class AuditTask:
     spill: str
     buckets: int
     algorithm: str
+    carried: tuple[pa.Field, ...] = ()
+
+    @property
+    def schema(self) -> pa.Schema:
+        """What the catalogue's files must have."""
+        return make_catalogue_schema(self.algorithm, self.carried)
 
 
 def plan_audit(catalogue: str, sources: str, *, memory_gib: float) -> list[AuditTask]:
@@ -90,6 +98,7 @@ def plan_audit(catalogue: str, sources: str, *, memory_gib: float) -> list[Audit
     spill = locate_in_run(catalogue, f"audit-{uuid.uuid4().hex}")
     buckets = count_buckets(count_sources(sources) or 0, memory_gib)
     in_sources, in_catalogue = set(of_sources), set(listed)
+    carried = tuple(list_carried(read_source_schema(sources)))
     algorithm = _find_algorithm(catalogue, [*listed, *of_sources])  # the list may be spoiled
     return [
         AuditTask(
@@ -103,6 +112,7 @@ def plan_audit(catalogue: str, sources: str, *, memory_gib: float) -> list[Audit
             spill=spill,
             buckets=buckets,
             algorithm=algorithm,
+            carried=carried,
         )
         for partition in sorted({*owners.partitions, *around})
     ]
