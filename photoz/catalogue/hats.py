@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 PRIMARY = "catalogue"
 MARGIN = "margin"
+VIEW = "view.json"
+"""File in the folder of a source catalogue whose rows are another's table, read where it lies (`photoz.views`)."""
 _PIXELS_PER_FOLDER = 10_000  # HATS groups the files of a folder by pixel // 10000
 
 

@@ -17,6 +17,7 @@ from photoz.settings.inference import Inference
 from photoz.settings.run import Locations, Run
 from photoz.simulate.settings import Simulation
 from photoz.survey.settings import Download, Frame, Selection, Survey
+from photoz.tables.settings import TableInput
 from photoz.tiles.settings import Tiles
 from photoz.training.settings import Crossmatch, Training
 
@@ -31,6 +32,7 @@ class Config(JobSettings, frozen=True, kw_only=True):
     locations: Locations
     # Sections are frozen, so all settings may share one default.
     survey: Survey = Survey()
+    table: TableInput = TableInput()
     selection: Selection = Selection()
     download: Download = Download()
     frame: Frame = Frame()

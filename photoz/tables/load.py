@@ -17,6 +17,7 @@ from photoz.tables.settings import Extinction, Photometry, TableSurvey, names_ba
 _MAGNITUDES = ("AB", "Vega")
 # Columns of the source catalogue and of training sets: one carried along under such a name would stand for the other.
 _OUTPUT = {"_healpix_29", "object_id", "ra", "dec", "tile", "mag_auto", "magerr_auto", "flags", "z_spec", "split"}
+_OUTPUT |= {"cutout", "z_phot"}
 _REDDENING = re.compile(r"e_?bv|e_?b_?v(?![a-z])|e\(b-v\)|ebmv|ebminusv|^sfd|_sfd\d*$", re.IGNORECASE)
 """How a column's name says that it holds E(B-V)."""
 
@@ -80,6 +81,23 @@ def make_survey(values: Mapping[str, Any], origin: str = "survey") -> TableSurve
     except ConfigError as error:
         raise ConfigError(f"{origin}: {error}") from error
     return survey
+
+
+def describe_survey(survey: TableSurvey) -> dict[str, Any]:
+    """Return what a survey's file holds, as `make_survey` takes it and JSON holds it: all that is not a default."""
+    described: dict[str, Any] = _describe(survey)
+    return described
+
+
+def _describe(value: Any) -> Any:
+    if isinstance(value, msgspec.Struct):
+        # Without the defaults, some of which are infinite, as nothing in JSON is.
+        return {
+            each.encode_name: _describe(getattr(value, each.name))
+            for each in msgspec.structs.fields(value)
+            if each.required or getattr(value, each.name) != each.default
+        }
+    return [_describe(each) for each in value] if isinstance(value, tuple | list) else value
 
 
 def check_survey(survey: TableSurvey) -> None:

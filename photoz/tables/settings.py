@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from photoz.settings.base import Settings
+from photoz.settings.locations import Location
 
 Unit = Literal["AB", "Vega", "nJy", "uJy", "mJy", "Jy", "nanomaggy", "maggy", "counts"]
 # What a survey may call optional and a caller may need; `columns` and `check` have a line for each.
@@ -136,3 +137,17 @@ def find_column(pattern: str, band: str, named: dict[str, str] | None = None) ->
 def names_bands(pattern: str) -> bool:
     """Tell whether a pattern names a column for each band."""
     return any(mark in pattern for mark in ("{band}", "{BAND}", "{lower}"))
+
+
+class TableInput(Settings, frozen=True):
+    """Which table is read, and whose columns it has."""
+
+    location: Location = ""
+    """File, folder, HATS catalogue or collection, or names with ``*``."""
+    survey: str = ""
+    """Name of a survey that photoz knows, or path of a file like those (docs/tables.md); "": that of the model, or
+    "plain" where there is none yet."""
+    absent_bands: Literal["refuse", "accept"] = "refuse"
+    """Of bands that the model reads and the survey lacks; accepted, they count as not observed."""
+    other_survey: Literal["refuse", "accept"] = "refuse"
+    """Of a model that was fitted to another survey's table: bands of one name may be other filters."""
