@@ -242,9 +242,10 @@ class PhotometricEstimator(ABC, Generic[M]):
             raise TrainingError(f"{cls.name} has no settings {sorted(unknown)}; it has {sorted(cls.DEFAULTS)}")
         usable = sample.check()
         parts = cls._fit(usable, {**cls.DEFAULTS, **settings}, seed)
-        record = {"seed": seed, "training_rows": len(usable), "training_set": usable.compute_digest()}
-        ranges = {"photometry": summarize_photometry(usable.magnitudes.magnitudes_NF, usable.bands)}
-        return cls(replace(parts, record=record | ranges))
+        record: dict[str, Any] = {"seed": seed, "training_rows": len(usable), "training_set": usable.compute_digest()}
+        record |= {"z_min": float(usable.z_N.min())}
+        record |= {"photometry": summarize_photometry(usable.magnitudes.magnitudes_NF, usable.bands)}
+        return cls(replace(parts, record=record))
 
     @classmethod
     @abstractmethod
@@ -305,6 +306,9 @@ class PhotometricEstimator(ABC, Generic[M]):
             else:
                 z_N[rows], found = self._predict_pdf(taken)
                 _put(pdf, rows, found)
+        # No galaxy lies below 0, and what a method makes of noise there is no measurement of a blueshift: unless it was
+        # taught some.
+        z_N = np.maximum(z_N, min(0.0, float(self.parts.record.get("z_min", 0.0))), dtype=np.float32)
         # Infinite estimates too: a catalogue holds redshifts or NaN, with the flag that says so.
         failed_N = ~np.isfinite(z_N)
         z_N[failed_N] = np.nan
