@@ -1,14 +1,10 @@
 """Fit an estimator that reads magnitudes alone: one task, where the engine has room for it."""
 
 import logging
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
-
-import torch
 
 from cluster.engines.base import Needs
 from cluster.engines.choose import choose_engine
@@ -19,7 +15,7 @@ from photoz.estimators.folder import MANIFEST
 from photoz.estimators.registry import list_fitted, load_class
 from photoz.settings.config import Config
 from photoz.storage import join, remove, use_options
-from photoz.training.photometric import fit_photometric
+from photoz.training.photometric import fit_photometric, use_threads
 from photoz.training.set import compute_set_hash
 from photoz.training.settings import Spreading, Training
 
@@ -138,28 +134,6 @@ def fit_and_save(config: Config, location: str, record: Mapping[str, Any]) -> Fi
     estimator.save(location)
     found, valid = estimator.parts.record, estimator.parts.record["valid"]
     return Fitted(found["training_rows"], valid["rows"], valid["smad"], valid["r2"])
-
-
-@contextmanager
-def use_threads(count: int) -> Iterator[None]:
-    """Give torch, LightGBM and SciPy that many threads for the time of the block, whatever runs this process.
-
-    threadpoolctl would not do: SciPy's search in a tree starts threads of its own, and LightGBM takes the number it is
-    told; both read ``OMP_NUM_THREADS`` here (`photoz.estimators.photometric.knn.count_threads`).
-    The last digits of a float32 sum depend on their number, and a seed must give the same estimator on every engine
-    and every machine: so one is the default, whatever the machine has.
-    """
-    before = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
-    torch.set_num_threads(count)
-    os.environ["OMP_NUM_THREADS"] = str(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        # Or it would hold for whatever this process does next where it was not set before.
-        os.environ.pop("OMP_NUM_THREADS")
-        if before[1] is not None:
-            os.environ["OMP_NUM_THREADS"] = before[1]
 
 
 def check_task(settings: Spreading, available: Mapping[str, float]) -> None:

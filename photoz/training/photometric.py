@@ -1,10 +1,13 @@
 """Fit an estimator that reads photometry alone to the survey's training set."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from photoz.estimators.photometric.base import PhotometricEstimator, Sample
 from photoz.estimators.registry import load_class
@@ -88,3 +91,25 @@ def measure_estimator(estimator: PhotometricEstimator[Any], sample: Sample) -> d
     # JSON knows no NaN.
     figures = {name: metrics[name].value for name in ("smad", "r2")}
     return {"rows": metrics.count} | {name: value if np.isfinite(value) else None for name, value in figures.items()}
+
+
+@contextmanager
+def use_threads(count: int) -> Iterator[None]:
+    """Give torch, LightGBM and SciPy that many threads for the time of the block, whatever runs this process.
+
+    threadpoolctl would not do: SciPy's search in a tree starts threads of its own, and LightGBM takes the number it is
+    told; both read ``OMP_NUM_THREADS`` here (`photoz.estimators.photometric.knn.count_threads`).
+    The last digits of a float32 sum depend on their number, and a seed must give the same estimator on every engine
+    and every machine: so one is the default, whatever the machine has.
+    """
+    before = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
+    torch.set_num_threads(count)
+    os.environ["OMP_NUM_THREADS"] = str(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        # Or it would hold for whatever this process does next where it was not set before.
+        os.environ.pop("OMP_NUM_THREADS")
+        if before[1] is not None:
+            os.environ["OMP_NUM_THREADS"] = before[1]

@@ -5,7 +5,10 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from photoz.settings.base import Settings
+from photoz.errors import ConfigError
+from photoz.settings.base import JobSettings, Settings
+from photoz.settings.locations import Location
+from photoz.tables.settings import TableInput
 
 
 class Crossmatch(Settings, frozen=True):
@@ -145,3 +148,34 @@ class Training(Settings, frozen=True):
     loss: Loss = Loss()
     dropped: Dropped = Dropped()
     spreading: Spreading = Spreading()
+
+
+class Fit(JobSettings, frozen=True, kw_only=True):
+    """What ``photoz fit`` fits to which table."""
+
+    table: TableInput = TableInput()
+    bands: tuple[str, ...] = ()
+    """In order of wavelength; empty: all of the survey."""
+    estimator: str = "mlp"
+    """One that reads photometry alone."""
+    model: Location = ""
+    """Folder of the fitted estimator."""
+    settings: dict[str, Any] = msgspec.field(default_factory=dict)
+    """The estimator's own, e.g. ``[settings] members = 3``; each class's ``DEFAULTS`` lists them."""
+    seed: int = 1
+    valid_fraction: float = 0.1
+    """Of the galaxies, chosen by their identifiers, that are not learnt from, and that accuracy is measured on."""
+    z_max: float | None = None
+    """Galaxies beyond it are left out; by default none is."""
+    threads: int = 1
+    """The last digits of a sum depend on their number; with one, a seed gives the same model on every machine."""
+    overwrite: bool = False
+    """Replace another model in the folder."""
+
+    def check(self) -> None:
+        """Raise `ConfigError` where settings, each of them valid, do not fit together."""
+        for name, value in (("table.location", self.table.location), ("model", self.model)):
+            if not value:
+                raise ConfigError(f"{name} is not set: give it with --set {name}=LOCATION")
+        if not 0 < self.valid_fraction < 1:
+            raise ConfigError(f"valid_fraction = {self.valid_fraction} must lie between 0 and 1")

@@ -1,0 +1,206 @@
+"""Fit an estimator to any table of galaxies with known redshifts."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from photoz.errors import ConfigError, TrainingError
+from photoz.estimators.folder import MANIFEST
+from photoz.estimators.photometric.base import PhotometricEstimator, Sample
+from photoz.estimators.registry import check_estimators, list_fitted, load_class
+from photoz.inputs import read_fluxes
+from photoz.storage import exists, join, remove
+from photoz.tables import Table, TableSurvey, check_columns, load_survey, open_survey_table
+from photoz.tables import read_sources as read_part
+from photoz.tables.load import describe_survey
+from photoz.training.crossmatch import assign_splits
+from photoz.training.photometric import measure_estimator, use_threads
+from photoz.training.settings import Fit
+
+logger = logging.getLogger(__name__)
+
+SURVEY = "survey"
+"""In a manifest's record: what the columns of the table meant that the estimator was fitted to."""
+
+
+@dataclass(frozen=True, eq=False)
+class Galaxies:
+    """Galaxies of a table that can be learnt from.
+
+    Parameters
+    ----------
+    sample : Sample
+        Fluxes in float32.
+    object_id : pyarrow.Array of string
+    counts : dict of str to int
+        What became of the table's rows, as `photoz.tables.Converted` counts, with ``without_redshift``.
+    """
+
+    sample: Sample
+    object_id: pa.Array
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A fitted estimator, and what it was fitted to.
+
+    Parameters
+    ----------
+    estimator : PhotometricEstimator
+        Its record holds the survey and the figures of the galaxies for validation.
+    counts : mapping of str to int
+        As of `Galaxies`.
+    """
+
+    estimator: PhotometricEstimator[Any]
+    counts: Mapping[str, int]
+
+    @property
+    def valid(self) -> Mapping[str, float | int | None]:
+        """``rows``, ``smad`` and ``r2`` of the galaxies for validation."""
+        figures: Mapping[str, float | int | None] = self.estimator.parts.record["valid"]
+        return figures
+
+
+def fit_table(settings: Fit) -> Fitted:
+    """Fit an estimator to a table with redshifts, and write its folder.
+
+    Raises
+    ------
+    ConfigError
+        A setting is wrong, the table is not what its survey's file says, or the folder holds another model.
+    TableError
+        The table is missing or damaged.
+    TrainingError
+        Its galaxies cannot be learnt from.
+    """
+    kind = choose_class(settings.estimator)
+    survey = load_survey(settings.table.survey or "plain")
+    if exists(join(settings.model, MANIFEST)) and not settings.overwrite:
+        raise ConfigError(
+            f"{settings.model!r} holds a model: give another folder, or replace it with --set overwrite=true"
+        )
+    table = open_survey_table(settings.table.location, survey)
+    checked = check_columns(table, survey, settings.bands or None, need=("z_spec",))
+    galaxies = read_galaxies(table, survey, checked.bands, z_max=settings.z_max)
+    logger.info("%d galaxies with a redshift, bands %s", len(galaxies.sample), ", ".join(checked.bands))
+    estimator = fit_galaxies(
+        kind,
+        galaxies,
+        seed=settings.seed,
+        valid_fraction=settings.valid_fraction,
+        settings=settings.settings,
+        threads=settings.threads,
+    )
+    estimator = estimator.with_record({SURVEY: describe_survey(survey)})
+    # Without a manifest the folder is no estimator: so a crash never leaves an old manifest with new weights.
+    remove(join(settings.model, MANIFEST))
+    estimator.save(settings.model)
+    return Fitted(estimator, galaxies.counts)
+
+
+def choose_class(name: str) -> Any:
+    """Return the class of an estimator that is fitted to photometry alone; raises `ConfigError` for others."""
+    check_estimators([name], "estimator")
+    kind: Any = load_class(name)
+    if kind.trained != "fitted":
+        raise ConfigError(
+            f"estimator = {name!r} is trained on images, or spread over workers: choose of {list_fitted()}, or train "
+            "it on a survey with photoz train"
+        )
+    return kind
+
+
+def read_galaxies(table: Table, survey: TableSurvey, bands: Sequence[str], *, z_max: float | None = None) -> Galaxies:
+    """Read the galaxies of a table that have a redshift, batch by batch.
+
+    Parameters
+    ----------
+    table : Table
+    survey : TableSurvey
+    bands : sequence of str
+    z_max : float
+        Galaxies beyond it are left out.
+
+    Returns
+    -------
+    Galaxies
+        4 bytes a number are held of those with a redshift, whatever the size of the table.
+    """
+    batches = (found for part in table.parts for found in read_part(table, part, survey, bands))
+    return gather_galaxies(((found.table, found.counts) for found in batches), bands, z_max=z_max)
+
+
+def gather_galaxies(
+    batches: Iterable[tuple[pa.Table, Mapping[str, int]]], bands: Sequence[str], *, z_max: float | None = None
+) -> Galaxies:
+    """Gather what can be learnt from of batches of `photoz.tables.Converted`.
+
+    Raises
+    ------
+    ConfigError
+        They have no column of redshifts.
+    TrainingError
+        No galaxy has a redshift.
+    """
+    counts: Counter[str] = Counter()
+    parts: list[tuple[pa.Array, npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]] = []
+    for table, counted in batches:
+        counts.update(counted)
+        if "z_spec" not in table.column_names:
+            raise ConfigError(
+                "the table has no z_spec: name the column of spectroscopic redshifts in the survey's file"
+            )
+        z_N = table["z_spec"].to_numpy()
+        far_N = z_N > (np.inf if z_max is None else z_max)
+        known_N = np.isfinite(z_N) & ~far_N
+        counts["without_redshift"] += int((~np.isfinite(z_N)).sum())
+        counts["beyond_z_max"] += int(far_N.sum())
+        if known_N.any():
+            kept = table.filter(pa.array(known_N))
+            parts.append((kept["object_id"].combine_chunks(), *read_fluxes(kept, bands), z_N[known_N]))
+    if not parts:
+        raise TrainingError(f"no galaxy has a redshift ({dict(counts)}): correct survey.z_spec, its quality or z_max")
+    ids, fluxes, errors, redshifts = zip(*parts, strict=True)
+    sample = Sample(tuple(bands), np.concatenate(fluxes), np.concatenate(errors), np.concatenate(redshifts))
+    return Galaxies(sample, pa.chunked_array(ids).combine_chunks(), dict(counts))
+
+
+def fit_galaxies(
+    kind: Any, galaxies: Galaxies, *, seed: int, valid_fraction: float, settings: Mapping[str, Any], threads: int = 1
+) -> PhotometricEstimator[Any]:
+    """Fit to all galaxies but some, and measure the accuracy on these.
+
+    Parameters
+    ----------
+    kind : type
+        Of the estimator, from `choose_class`.
+    galaxies : Galaxies
+    seed : int
+    valid_fraction : float
+        Of the galaxies that are not learnt from. Which they are depends on their identifiers and the seed alone.
+    settings : mapping
+        Of the estimator.
+    threads : int
+        Of the fit, as of `photoz.training.photometric.use_threads`.
+
+    Returns
+    -------
+    PhotometricEstimator
+        Its record holds the figures of the validation: ``valid``.
+    """
+    splits = assign_splits(
+        galaxies.object_id.to_pylist(), seed=seed, fractions=(1 - valid_fraction, valid_fraction, 0.0, 0.0)
+    )
+    train_N = np.array([split == "train" for split in splits], dtype=bool)
+    with use_threads(threads):
+        estimator: PhotometricEstimator[Any] = kind.fit(galaxies.sample.take(train_N), seed=seed, **settings)
+    valid = measure_estimator(estimator, galaxies.sample.take(~train_N)) if not train_N.all() else {"rows": 0}
+    return estimator.with_record({"valid": {"smad": None, "r2": None} | valid})
