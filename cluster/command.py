@@ -51,6 +51,8 @@ class Command:
 
 
 COMMANDS = {
+    "fit": Command("cluster.commands.fit", settings="photoz.training.settings:Fit", defaults="fit.toml"),
+    "estimate": Command("cluster.commands.estimate", defaults="estimate.toml"),
     "demo": Command("cluster.commands.demo", settings=""),
     "simulate": Command("cluster.commands.simulate"),
     "download": Command("cluster.commands.download"),
@@ -62,6 +64,8 @@ COMMANDS = {
     "audit": Command("cluster.commands.audit"),
     "evaluate": Command("cluster.commands.evaluate"),
     "nz": Command("cluster.commands.nz"),
+    "describe": Command("cluster.commands.describe"),
+    "export": Command("cluster.commands.export"),
     "plot-tile": Command("cluster.commands.plot_tile"),
     "compare": Command("cluster.commands.compare", settings=_COMPARISON, defaults="compare.toml"),
     "example": Command("cluster.commands.example", settings=""),

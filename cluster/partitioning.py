@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from distributed import Client, LocalCluster
 from hats_import.collection.arguments import CollectionArguments
@@ -45,7 +46,7 @@ _RECORD = "partitioning.json"
 _HEALPIX_PROPERTIES = {"hats_col_healpix": HEALPIX_COLUMN, "hats_col_healpix_order": HEALPIX_ORDER}
 
 
-def partition_sources(config: Config, engine: Engine) -> None:
+def partition_sources(config: Config, engine: Engine, *, schema: pa.Schema | None = None) -> None:
     """Turn the staged sources of all tiles into the partitioned source catalogue with its margin.
 
     Nothing is done when the catalogue was made from the same staged files with the same settings.
@@ -56,6 +57,8 @@ def partition_sources(config: Config, engine: Engine) -> None:
         ``sources`` says how large a partition may be.
     engine : Engine
         Whose Dask workers do it; without any it is done in this process.
+    schema : pyarrow.Schema, optional
+        Of the staged rows; by default that of the survey's bands.
 
     Raises
     ------
@@ -82,7 +85,8 @@ def partition_sources(config: Config, engine: Engine) -> None:
     )
     try:
         # From the start each time, whose leftovers `_clear` removes.
-        policy(_partition_once, config.sources, target, staged, bands=config.survey.bands, engine=engine)
+        schema = make_source_schema(config.survey.bands) if schema is None else schema
+        policy(_partition_once, config.sources, target, staged, schema=schema, engine=engine)
     except Exception as error:
         if not _may_pass(error) and not isinstance(error, OSError):
             raise
@@ -105,11 +109,11 @@ def _seal(engine: Engine, target: str, key: str) -> None:
 
 
 def _partition_once(
-    settings: Sources, target: str, staged: Sequence[str], *, bands: Sequence[str], engine: Engine
+    settings: Sources, target: str, staged: Sequence[str], *, schema: pa.Schema, engine: Engine
 ) -> None:
     _clear(target)
     with _client(engine, target) as client, _runtime_arguments(target) as runtime:
-        arguments = _make_arguments(settings, target, staged, schema=_write_schema(target, bands), runtime=runtime)
+        arguments = _make_arguments(settings, target, staged, schema=_write_schema(target, schema), runtime=runtime)
         write_json(join(target, _RECORD), {"key": "unfinished"})  # ours to replace, should this process die
         try:
             pipeline_with_client(arguments, client)
@@ -147,7 +151,7 @@ def _make_arguments(
     return arguments
 
 
-def _write_schema(target: str, bands: Sequence[str]) -> str:
+def _write_schema(target: str, schema: pa.Schema) -> str:
     """Write a Parquet file without rows that tells `hats-import` the schema; returns its location.
 
     A staged file would tell too, but its metadata say when its tile's catalogue was last changed, and would be copied
@@ -156,7 +160,7 @@ def _write_schema(target: str, bands: Sequence[str]) -> str:
     """
     location = join(staging_location(target), "schema", "sources.parquet")
     with open_atomic(location) as file:
-        pq.write_table(make_source_schema(bands).empty_table(), file)
+        pq.write_table(schema.empty_table(), file)
     return location
 
 

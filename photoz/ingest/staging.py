@@ -30,6 +30,8 @@ class StagedRecord:
         [mag] image band -> zero-point offset of the catalogue's header.
     extinction : float or None
         [mag] mean of the tile's sources in the band of ``mag_auto``.
+    counts : dict of str to int
+        Of a part of a table: its rows by what became of them (`photoz.tables.Converted`).
     photoz : str
         Version that wrote it.
     """
@@ -40,6 +42,7 @@ class StagedRecord:
     rejected: int | None = None
     offsets: dict[str, float | None] = field(default_factory=dict)
     extinction: float | None = None
+    counts: dict[str, int] = field(default_factory=dict)
     photoz: str = ""
 
 

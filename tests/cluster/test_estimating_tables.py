@@ -1,0 +1,251 @@
+"""From another survey's table to an audited catalogue and its page, by two commands."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+from made_tables import BIG, Sky, make_rubin, write_des, write_hats, write_legacy, write_rubin
+
+from cluster.command import main
+from photoz.catalogue.hats import list_partitions
+from photoz.schema import Flag
+
+FEW = ["--set", "sources.rows_per_partition=120", "--set", "sources.highest_order=6"]
+
+
+@pytest.fixture(autouse=True)
+def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Work in an empty folder, and leave the log as it was, which commands set up for their process."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PHOTOZ_CONFIG", raising=False)
+    root = logging.getLogger()
+    before = root.level, root.handlers[:]
+    yield
+    root.setLevel(before[0])
+    root.handlers[:] = before[1]
+
+
+def read_catalogue(folder: str = "out") -> pa.Table:
+    return ds.dataset(f"{folder}/catalogue/dataset", exclude_invalid_files=True).to_table()
+
+
+def fit(table: str, survey: str, *options: str) -> int:
+    return main(["fit", table, "--survey", survey, "--estimator", "knn", "--model", "model", *options])
+
+
+# Two members of some hundred steps: p(z) in two seconds.
+SMALL_MLP = ["--estimator", "mlp", "--set", "settings={members=2,hidden=[24],most_steps=200,least_steps=150}"]
+
+
+def estimate(table: str, *options: str) -> int:
+    return main(["estimate", table, "--model", "model", "--output", "out", *FEW, *options])
+
+
+def measure(catalogue: pa.Table, sky: Sky, first: int = BIG) -> float:
+    """Return the median of |dz| of a catalogue's galaxies, which are named by their number from the first on."""
+    rows = np.array([int(name.rpartition("-")[2]) for name in catalogue["object_id"].to_pylist()]) - first
+    z = sky.z[rows]
+    return float(np.nanmedian(np.abs(catalogue["z_phot"].to_numpy() - z) / (1 + z)))
+
+
+@pytest.mark.parametrize(
+    ("survey", "bands", "write", "first"),
+    [
+        ("des_y6_gold", "g,r,i,z,Y", write_des, BIG),
+        ("legacy_dr10", "g,r,i,z,W1,W2", write_legacy, 0),
+        ("rubin_dp1", "u,g,r,i,z,y", write_rubin, BIG),
+    ],
+)
+def test_two_commands_lead_from_a_table_to_an_audited_catalogue(
+    survey: str, bands: str, write: Callable[..., None], first: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(Path("train"), Sky(bands, 400, seed=1), redshifts=True)
+    target = Sky(bands, 300, seed=2)
+    write(Path("target"), target, redshifts=False)
+    assert fit("train", survey, *(SMALL_MLP if survey == "rubin_dp1" else ())) == 0
+    # The model says whose columns a table of it has.
+    assert estimate("target") == 0
+    told = capsys.readouterr().out
+    assert "rows: 300, with a redshift: 300" in told
+    catalogue = read_catalogue()
+    assert len(set(catalogue["object_id"].to_pylist())) == 300
+    assert measure(catalogue, target, first) < (0.1 if survey == "rubin_dp1" else 0.05)
+    assert json.loads(Path("out/run/audit.json").read_text())["clean"]
+    assert "out_report/overview/index.html" in told
+    assert Path("out_report/overview/index.html").exists()
+    # Shallow, so that some fluxes are negative: data, and no reason to lose a row.
+    flags = catalogue["flags"].to_numpy()
+    assert (flags & Flag.BAND_NOT_DETECTED != 0).any()
+    assert not (flags & Flag.NO_PHOTOMETRY).any()
+
+
+def test_a_hats_catalogue_is_read_where_it_lies(capsys: pytest.CaptureFixture[str]) -> None:
+    write_hats(
+        Path("train"), make_rubin(Sky("u,g,r,i,z,y", 400, seed=1), redshifts=True), ra="coord_ra", dec="coord_dec"
+    )
+    sky = Sky("u,g,r,i,z,y", 300, seed=2)
+    nested = pa.array([[{"mjd": 1.0}]] * 300)
+    table = make_rubin(sky, redshifts=False).append_column("forcedSources", nested)
+    write_hats(Path("target"), table, ra="coord_ra", dec="coord_dec")
+    assert fit("train", "rubin_dp1") == 0
+    assert estimate("target") == 0
+    assert "rows: 300, with a redshift: 300" in capsys.readouterr().out
+    # No copy, and the table's own partitions.
+    assert [file.name for file in Path("out_sources").iterdir()] == ["view.json"]
+    listed = {
+        tuple(map(int, line.split(","))) for line in Path("target/objects/partition_info.csv").read_text().split()[1:]
+    }
+    assert {(part.order, part.pixel) for part in list_partitions("out")} == listed
+    assert measure(read_catalogue(), sky) < 0.05
+    assert json.loads(Path("out/run/audit.json").read_text())["clean"]
+
+
+def test_a_run_of_the_same_again_does_nothing_and_a_changed_table_does_its_partition(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    table = make_rubin(Sky("u,g,r,i,z,y", 400, seed=1), redshifts=True)
+    write_hats(Path("target"), table, ra="coord_ra", dec="coord_dec")
+    assert fit("target", "rubin_dp1") == 0
+    assert estimate("target") == 0
+    before = {file: file.stat().st_mtime_ns for file in Path("out/catalogue/dataset").rglob("Npix=*.parquet")}
+    assert estimate("target") == 0
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+    # One flux of one galaxy.
+    file = sorted(Path("target/objects/dataset").rglob("Npix=*.parquet"))[0]
+    changed = pq.read_table(file)
+    flux = changed["r_cModelFlux"].to_numpy().copy()
+    flux[0] *= 1.1
+    place = changed.schema.get_field_index("r_cModelFlux")
+    pq.write_table(changed.set_column(place, changed.schema.field(place), pa.array(flux)), file)
+    assert estimate("target") == 0
+    assert sum(file.stat().st_mtime_ns != time for file, time in before.items()) == 1
+
+
+def test_every_engine_gives_the_same(ray_cluster: None) -> None:
+    write_rubin(Path("table"), Sky("u,g,r,i,z,y", 400, seed=1), redshifts=True)
+    assert fit("table", "rubin_dp1") == 0
+    found = []
+    for engine in ("serial", "dask", "ray"):
+        options = ["--set", f"engine.name={engine}"]
+        assert main(["estimate", "table", "--model", "model", "--output", engine, *FEW, *options]) == 0
+        found.append(read_catalogue(engine).sort_by("object_id"))
+    assert found[0].equals(found[1])
+    assert found[0].equals(found[2])
+
+
+def write_plain(path: str, sky: Sky, **more: Any) -> None:
+    columns: dict[str, Any] = {"object_id": [f"{row:04d}" for row in range(sky.count)]}
+    for band in sky.bands:
+        columns |= {f"flux_{band}": sky.flux[band], f"fluxerr_{band}": sky.error[band]}
+    pq.write_table(pa.table(columns | more), path)
+
+
+def test_a_table_without_positions_gives_a_folder_of_parquet(capsys: pytest.CaptureFixture[str]) -> None:
+    sky = Sky("g,r,i", 300, seed=1)
+    write_plain("train.parquet", sky, z_spec=sky.z)
+    write_plain("target.parquet", Sky("g,r,i", 50, seed=2))
+    assert fit("train.parquet", "plain") == 0
+    assert estimate("target.parquet") == 0
+    assert "rows: 50, with a redshift: 50" in capsys.readouterr().out
+    result = pq.read_table("out/part-000000.parquet")
+    # In the table's order, leading zeros and all; nothing that the table has not.
+    assert result["object_id"].to_pylist()[:2] == ["0000", "0001"]
+    assert not {"ra", "dec", "_healpix_29", "tile", "mag_auto"} & set(result.column_names)
+
+
+def test_columns_are_carried_along_and_audited() -> None:
+    sky = Sky("g,r,i", 300, seed=1)
+    write_plain("t.parquet", sky, z_spec=sky.z, ra=sky.ra, dec=sky.dec, name=[f"n{row}" for row in range(300)])
+    Path("s.toml").write_text(
+        'name = "mine"\nidentifier = "object_id"\nbands = ["g", "r", "i"]\nra = "ra"\ndec = "dec"\nz_spec = "z_spec"\n'
+        'carry = ["name"]\n[photometry]\nkind = "flux"\nunit = "nJy"\ncolumn = "flux_{band}"\n'
+        'error = "fluxerr_{band}"\n'
+        "dereddened = true\n"
+    )
+    assert fit("t.parquet", "./s.toml") == 0
+    assert estimate("t.parquet") == 0
+    catalogue = read_catalogue()
+    assert {int(i) for i in catalogue["object_id"].to_pylist()} == set(range(300))
+    assert catalogue["name"].to_pylist() == [f"n{int(i)}" for i in catalogue["object_id"].to_pylist()]
+    assert json.loads(Path("out/run/audit.json").read_text())["clean"]
+
+
+@pytest.fixture
+def plain_model() -> Sky:
+    sky = Sky("g,r,i", 300, seed=1)
+    write_plain("train.parquet", sky, z_spec=sky.z, ra=sky.ra, dec=sky.dec)
+    assert fit("train.parquet", "plain") == 0
+    return sky
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["estimate", "gone.parquet", "--model", "model", "--output", "out"], "there is no table at"),
+        (["estimate", "train.parquet", "--model", "gone", "--output", "out"], "no trained estimator at"),
+        (["estimate", "out/t.parquet", "--model", "model", "--output", "out"], "lies within the output"),
+        (["estimate", "few.parquet", "--model", "model", "--output", "out"], "lacks"),
+        (["estimate", "train.parquet", "--survey", "kids", "--model", "model", "--output", "out"], "no survey 'kids'"),
+        (
+            ["estimate", "train.parquet", "--survey", "sdss", "--model", "model", "--output", "o"],
+            "was fitted to tables",
+        ),
+        (["fit", "train.parquet", "--model", "model"], "holds a model"),
+        (["fit", "few.parquet", "--model", "new"], "z_spec"),
+        (["fit", "train.parquet", "--model", "new", "--estimator", "hybrid"], "choose of"),
+        (["fit", "train.parquet", "--model", "new", "--estimator", "mpl"], "did you mean 'mlp'"),
+        (["fit", "empty.parquet", "--model", "new"], "has no rows"),
+    ],
+)
+def test_what_cannot_be_is_told_in_one_line(
+    plain_model: Sky, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_plain("few.parquet", Sky("g,r", 30, seed=1))
+    empty = pq.read_table("train.parquet").slice(0, 0)
+    pq.write_table(empty, "empty.parquet")
+    assert main(arguments) == 2
+    told = capsys.readouterr().err
+    assert "error: " in told
+    assert message in told.rpartition("error: ")[2]
+    assert len(told.rpartition("error: ")[2].strip().splitlines()) == 1
+
+
+def test_absent_bands_may_be_accepted(plain_model: Sky) -> None:
+    target = Sky("g,r", 40, seed=3)
+    write_plain("few.parquet", target, ra=target.ra, dec=target.dec)
+    Path("gr.toml").write_text(
+        'name = "plain"\nidentifier = "object_id"\nbands = ["g", "r"]\nra = "ra"\ndec = "dec"\n'
+        '[photometry]\nkind = "flux"\nunit = "nJy"\ncolumn = "flux_{band}"\nerror = "fluxerr_{band}"\n'
+        "dereddened = true\n"
+    )
+    assert estimate("few.parquet", "--survey", "./gr.toml", "--set", "table.absent_bands=accept") == 0
+    flags = read_catalogue()["flags"].to_numpy()
+    assert (flags & Flag.BAND_NOT_OBSERVED != 0).all()
+
+
+def test_rows_that_are_cut_or_have_no_position_are_counted(
+    plain_model: Sky, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ra = plain_model.ra.copy()
+    ra[:7] = np.nan
+    write_plain("t.parquet", plain_model, ra=ra, dec=plain_model.dec)
+    assert estimate("t.parquet") == 0
+    told = capsys.readouterr().out
+    assert "rows: 293" in told
+    assert "rows of the table set aside: 7 without position" in told
+
+
+def test_galaxies_beyond_z_max_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    sky = Sky("g,r,i", 400, seed=1)
+    write_plain("train.parquet", sky, z_spec=sky.z)
+    assert fit("train.parquet", "plain", "--set", "z_max=0.4") == 0
+    record = json.loads(Path("model/manifest.json").read_text())["record"]
+    assert "galaxies" in capsys.readouterr().out
+    assert record["training_rows"] + record["valid"]["rows"] == int((sky.z.astype(np.float32) <= 0.4).sum())
