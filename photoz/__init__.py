@@ -2,9 +2,15 @@
 
 The folders are the flow: survey -> tiles -> cutouts -> estimators -> pdf -> catalogue. Nothing here knows how the
 work is spread over machines: that is the package ``cluster``.
+
+`fit`, `estimate` and `load` (`photoz.api`) are for tables in memory; the command ``photoz`` is for those of any size.
 """
 
 from typing import Any
+
+import lazy_loader
+
+_get_of_api, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 
 def __getattr__(name: str) -> Any:
@@ -13,4 +19,4 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("photoz")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _get_of_api(name)

@@ -5,8 +5,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from photoz.metrics import FloatArray
-from photoz.pdf import compute_qq, count_pit
+from photoz.pdf import compute_pdfs, compute_qq, count_pit
 from photoz.plots.style import COLOURS, GREY, WIDTH, draw_nothing, styled
+from photoz.schema import LEVELS
 
 _BINS = 20
 
@@ -42,6 +43,45 @@ def plot_calibration(pit_N: FloatArray, before_N: FloatArray) -> Figure:
         wanted, found = compute_qq(values, points=401)
         right.plot(wanted, found - wanted, color=colour)
     _finish(left, right, len(drawn[-1][1]) if drawn else 0)
+    return figure
+
+
+@styled
+def plot_density(quantiles_Q: FloatArray, z_phot: float, *, title: str = "") -> Figure:
+    """Plot p(z) of one galaxy.
+
+    Parameters
+    ----------
+    quantiles_Q : ndarray of float64, shape (Q,)
+        Redshifts at `photoz.schema.LEVELS`; NaN draws nothing.
+    z_phot : float
+        Marked by a line.
+    title : str
+        Identifier of the galaxy.
+
+    Returns
+    -------
+    Figure
+        The density per unit redshift, with the shares of 68 and 95 % between the quantiles shaded.
+    """
+    figure = Figure(figsize=(WIDTH / 2, 2.6), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlabel="redshift $z$", ylabel="$p(z)$", title=title)
+    if not np.isfinite(quantiles_Q).all():
+        draw_nothing(axes)
+        return figure
+    low, high = quantiles_Q[0], quantiles_Q[-1]
+    z_Z = np.linspace(max(0.0, low - 0.1 * (high - low)), high + 0.1 * (high - low) + 1e-6, 401)
+    density_Z = compute_pdfs(quantiles_Q[None], z_Z)[0]
+    axes.plot(z_Z, density_Z, color=COLOURS[0])
+    levels = np.asarray(LEVELS)
+    for share, alpha in ((0.95, 0.15), (0.68, 0.25)):
+        edges = np.interp([(1 - share) / 2, (1 + share) / 2], levels, quantiles_Q)
+        inside = (z_Z >= edges[0]) & (z_Z <= edges[1])
+        axes.fill_between(z_Z[inside], density_Z[inside], color=COLOURS[0], alpha=alpha, linewidth=0)
+    axes.axvline(z_phot, color=COLOURS[1], linewidth=1.0, label=rf"$z_\mathrm{{phot}}$ = {z_phot:.3f}")
+    axes.set_ylim(0, 1.15 * float(density_Z.max()))
+    axes.legend(loc="upper right")
     return figure
 
 
