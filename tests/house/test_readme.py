@@ -9,9 +9,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from cluster.local import Head, start_head
+from photoz.comparison.example import write_sdss_example
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
@@ -119,3 +121,15 @@ def test_every_command_runs(checkout: Path, head: Head) -> None:
         if "len(lsdb" in command:
             ingested = json.loads((checkout / "data/dr4/tiles/ingest.json").read_text())
             assert int(output.split()[-1]) == ingested["sources"] > 100
+
+
+def test_the_lines_of_python_run(tmp_path: Path) -> None:
+    [lines] = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    (tmp_path / "data").mkdir()
+    write_sdss_example(str(tmp_path / "data" / "all.parquet"))
+    # A thousand of the ten, which are fitted in a tenth of the time.
+    pq.write_table(pq.read_table(tmp_path / "data" / "all.parquet")[:1000], tmp_path / "data" / "galaxies.parquet")
+    done = subprocess.run([sys.executable, "-c", lines], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "(100, 27)" in done.stdout
+    assert (tmp_path / "data" / "pdf.png").stat().st_size > 5000
