@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from photoz.photometry import LEAST_SIGNAL_TO_NOISE, MAGGY, Array, Floats, compute_fluxes_from_magnitudes
+from photoz.photometry import MAGGY, Array, Floats, compute_fluxes_from_magnitudes, find_detected
 from photoz.schema import Flag
 
 Mask = npt.NDArray[np.bool_]
@@ -163,8 +163,8 @@ def flag_bands(fluxes: Sequence[Floats], errors: Sequence[Floats]) -> npt.NDArra
     Returns
     -------
     ndarray of int32, shape (N,)
-        ``BAND_NOT_OBSERVED`` where some flux is NaN, ``BAND_NOT_DETECTED`` where some has no magnitude for being 0 or
-        less or below its error (`photoz.photometry.derive_magnitudes`), ``NO_PHOTOMETRY`` where none has one.
+        ``BAND_NOT_OBSERVED`` where some flux is NaN, ``BAND_NOT_DETECTED`` where some other is no detection
+        (`photoz.photometry.find_detected`), ``NO_PHOTOMETRY`` where none is one.
 
     Examples
     --------
@@ -177,7 +177,7 @@ def flag_bands(fluxes: Sequence[Floats], errors: Sequence[Floats]) -> npt.NDArra
     # Band by band: a table of all bands at once would be the largest thing in memory.
     for flux_N, error_N in zip(fluxes, errors, strict=True):
         observed_N = ~np.isnan(flux_N)
-        detected_N = (flux_N > 0) & ~(flux_N < LEAST_SIGNAL_TO_NOISE * error_N)
+        detected_N = find_detected(flux_N, error_N)
         absent_N |= ~observed_N
         dark_N |= observed_N & ~detected_N
         some_N |= detected_N

@@ -61,7 +61,7 @@ def derive_magnitudes(fluxes_NF: Floats, errors_NF: Floats) -> Magnitudes:
     -------
     Magnitudes
         -2.5 log10 of the flux over 3631 Jy, and 2.5 / ln 10 times the relative error; float32 of float32, else float64.
-        Not detected is a finite flux of 0 or less, and one below `LEAST_SIGNAL_TO_NOISE` times an error that is known.
+        Not detected is a finite flux that is no detection (`find_detected`).
 
     Examples
     --------
@@ -76,14 +76,23 @@ def derive_magnitudes(fluxes_NF: Floats, errors_NF: Floats) -> Magnitudes:
     dtype = np.result_type(fluxes_NF, errors_NF, np.float32)
     # In float64 and rounded once: a flux in float32 holds its magnitude better than float32 holds magnitudes.
     fluxes, errors = (np.asarray(values, dtype=np.float64) for values in clean_fluxes(fluxes_NF, errors_NF))
-    # A comparison with NaN, an error that is not known, is false: any positive flux is a detection then.
-    detected_NF = (fluxes > 0) & ~(fluxes < LEAST_SIGNAL_TO_NOISE * errors)
+    detected_NF = find_detected(fluxes, errors)
     fluxes_or_nan = np.where(detected_NF, fluxes, np.nan)
     return Magnitudes(
         (AB_ZEROPOINT - 2.5 * np.log10(fluxes_or_nan)).astype(dtype),
         (POGSON * errors / fluxes_or_nan).astype(dtype),
         np.isfinite(fluxes) & ~detected_NF,
     )
+
+
+def find_detected(fluxes: Floats, errors: Floats) -> npt.NDArray[np.bool_]:
+    """Tell which fluxes are detections: above 0, and at least `LEAST_SIGNAL_TO_NOISE` times an error that is known.
+
+    >>> find_detected(np.array([2.0, 0.5, 0.5, -2.0, np.nan]), np.array([1.0, 1.0, np.nan, 1.0, 1.0])).tolist()
+    [True, False, True, False, False]
+    """
+    # A comparison with NaN, an error that is not known, is false: any positive flux is a detection then.
+    return np.asarray((fluxes > 0) & ~(fluxes < LEAST_SIGNAL_TO_NOISE * errors))
 
 
 def compute_fluxes_from_magnitudes(magnitudes: Floats, errors: Floats) -> tuple[Array, Array]:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from photoz.errors import EstimatorError
-from photoz.photometry import Magnitudes, clean_fluxes, derive_magnitudes
+from photoz.photometry import Magnitudes, clean_fluxes, derive_magnitudes, find_detected
 from photoz.schema import LEVELS
 from photoz.survey.settings import Survey
 
@@ -54,7 +54,7 @@ class Inputs:
     @cached_property
     def detected_N(self) -> npt.NDArray[np.bool_]:
         """Whether a galaxy was detected in any band, shape (N,)."""
-        return np.asarray(np.isfinite(self.magnitudes.magnitudes_NF).any(axis=1))
+        return np.asarray(find_detected(self.fluxes_NF, self.errors_NF).any(axis=1))
 
     def take(self, rows: slice | npt.NDArray[Any]) -> Self:
         """Return the inputs of some of the galaxies."""

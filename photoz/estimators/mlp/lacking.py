@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from photoz.estimators.photometric.base import Sample
+from photoz.photometry import find_detected
 
 Mask = npt.NDArray[np.bool_]
 
@@ -73,7 +74,7 @@ def choose_dark(sample: Sample, fraction: float, rng: np.random.Generator) -> Ma
     ndarray of bool, shape (N, F)
     """
     # NaN, an error that is not known, compares as False.
-    faint_NF = np.isfinite(sample.magnitudes.magnitudes_NF) & (sample.fluxes_NF < _FAINT * sample.errors_NF)
+    faint_NF = find_detected(sample.fluxes_NF, sample.errors_NF) & (sample.fluxes_NF < _FAINT * sample.errors_NF)
     return np.asarray(faint_NF & (rng.random(faint_NF.shape) < fraction))
 
 
@@ -92,7 +93,8 @@ def darken_bands(sample: Sample, dark_NF: Mask) -> Sample:
 
 def _spare(sample: Sample, chosen_NF: Mask) -> Mask:
     """Return what is chosen, but for galaxies that have no detection elsewhere."""
-    kept_N1 = (np.isfinite(sample.magnitudes.magnitudes_NF) & ~chosen_NF).any(axis=1, keepdims=True)
+    detected_NF = find_detected(sample.fluxes_NF, sample.errors_NF)
+    kept_N1 = (detected_NF & ~chosen_NF).any(axis=1, keepdims=True)
     return np.asarray(chosen_NF & kept_N1)
 
 
