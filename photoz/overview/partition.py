@@ -8,7 +8,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from photoz.catalogue.hats import Partition, list_partitions, locate_partition, locate_primary, read_partition
+from photoz.catalogue.hats import (
+    Partition,
+    list_partitions,
+    locate_partition,
+    locate_primary,
+    read_partition,
+    read_properties,
+)
 from photoz.errors import CatalogueError
 from photoz.inputs import make_inputs
 from photoz.overview.sums import CatalogueSums, Rows, sum_rows
@@ -16,6 +23,8 @@ from photoz.ranges import RangeCounts, Ranges, count_ranges
 from photoz.schema import HEALPIX_COLUMN, QUANTILES, find_algorithm
 from photoz.sources import read_sources
 
+MOST_STACKED = 200_000
+"""Galaxies whose p(z) are stacked, some 40 µs each; of more, a part that depends on their places alone is taken."""
 _NEEDED = (HEALPIX_COLUMN, "object_id", "ra", "dec", "z_phot", "flags")
 
 
@@ -32,12 +41,15 @@ class Plan:
         To read.
     algorithm : str
         Whose p(z) it holds; "" for none.
+    every : int
+        p(z) is stacked of one galaxy in so many.
     """
 
     catalogue: str
     partitions: tuple[Partition, ...] = ()
     columns: tuple[str, ...] = _NEEDED
     algorithm: str = ""
+    every: int = 1
 
 
 def plan_overview(catalogue: str) -> Plan:
@@ -63,7 +75,10 @@ def plan_overview(catalogue: str) -> Plan:
         raise CatalogueError(f"{catalogue!r} is no photo-z catalogue: it lacks {missing}; set locations.catalogue")
     algorithm = find_algorithm(names)
     optional = ("mag_auto", f"{algorithm}_training_distance", f"{algorithm}_{QUANTILES}")
-    return Plan(catalogue, partitions, (*_NEEDED, *(name for name in optional if name in names)), algorithm)
+    columns = (*_NEEDED, *(name for name in optional if name in names))
+    properties = read_properties(locate_primary(catalogue))
+    rows = int(properties.total_rows) if properties is not None else 0
+    return Plan(catalogue, partitions, columns, algorithm, every=-(-max(rows, 1) // MOST_STACKED))
 
 
 def sum_partition(plan: Plan, partition: Partition) -> CatalogueSums:
@@ -76,7 +91,7 @@ def sum_partition(plan: Plan, partition: Partition) -> CatalogueSums:
     """
     try:
         table = read_partition(plan.catalogue, partition, columns=plan.columns)
-        return sum_rows(make_rows(table, plan.algorithm))
+        return sum_rows(make_rows(table, plan.algorithm), every=plan.every)
     except (KeyError, ValueError) as error:
         file = locate_partition(locate_primary(plan.catalogue), partition)
         raise CatalogueError(f"{file} has other columns than the first partition ({error}): run the audit") from error

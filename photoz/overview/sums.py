@@ -102,9 +102,11 @@ class CatalogueSums:
         Rows with a finite mag_auto.
     with_pdf : int
         Rows with p(z).
+    stacked : int
+        Rows whose p(z) is in ``shares_Z``.
     shares_Z : ndarray of float64
-        p(z) of all rows, stacked; exact in any order (`photoz.nz.distribution`). What lies beyond the cells is missing
-        from ``with_pdf``.
+        p(z) of those rows, stacked; exact in any order (`photoz.nz.distribution`). What lies beyond the cells is
+        missing from ``stacked``.
     distances_D : ndarray of int64
         Rows by distance from the training sample, in the bins of `DISTANCE_EDGES`.
     sky, sky_measured, sky_outside : SkyMap
@@ -120,6 +122,7 @@ class CatalogueSums:
     by_redshift_LZ: Counts = field(default_factory=lambda: np.zeros((len(Kind), len(Z_EDGES) - 1), dtype=np.int64))
     with_magnitude: int = 0
     with_pdf: int = 0
+    stacked: int = 0
     shares_Z: Floats = field(default_factory=lambda: np.zeros(len(Z_EDGES) - 1))
     distances_D: Counts = field(default_factory=lambda: np.zeros(len(DISTANCE_EDGES) - 1, dtype=np.int64))
     sky: SkyMap = field(default_factory=SkyMap)
@@ -156,14 +159,27 @@ def _add(mine: Any, theirs: Any) -> Any:
     return mine.merge(theirs) if isinstance(mine, (SkyMap, Examples)) else mine + theirs
 
 
-def sum_rows(rows: Rows) -> CatalogueSums:
-    """Sum over rows of a catalogue."""
+def _choose(healpix_N: npt.NDArray[np.int64], every: int) -> npt.NDArray[np.bool_]:
+    """Choose one of so many rows by their place on the sky alone, so that any partitioning chooses the same."""
+    with np.errstate(over="ignore"):
+        # SplitMix64's factor: neighbours on the sky get numbers that have nothing in common.
+        mixed_N = healpix_N.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    chosen_N: npt.NDArray[np.bool_] = (mixed_N >> np.uint64(32)) % np.uint64(every) == 0
+    return chosen_N
+
+
+def sum_rows(rows: Rows, *, every: int = 1) -> CatalogueSums:
+    """Sum over rows of a catalogue; p(z) is stacked of one row in ``every``, since that takes most of the time."""
     kinds_LN = rows.kinds_LN
     maps = [SkyMap().add(rows.healpix_N[kinds_LN[kind]]) for kind in (Kind.ROWS, Kind.MEASURED, Kind.OUTSIDE)]
-    with_pdf, shares_Z, examples = 0, np.zeros(len(Z_EDGES) - 1), Examples.empty()
+    with_pdf, stacked, shares_Z, examples = 0, 0, np.zeros(len(Z_EDGES) - 1), Examples.empty()
+    chosen_N = _choose(rows.healpix_N, every)
     for quantiles_NQ, part in _decode(rows):
-        with_pdf += int(np.isfinite(quantiles_NQ[:, 0]).sum())
-        shares_Z = shares_Z + stack_shares(quantiles_NQ)
+        known_N = np.isfinite(quantiles_NQ[:, 0])
+        with_pdf += int(known_N.sum())
+        known_N &= chosen_N[part]
+        stacked += int(known_N.sum())
+        shares_Z = shares_Z + stack_shares(quantiles_NQ[known_N])
         examples = examples.merge(_take_examples(rows, part, quantiles_NQ))
     return CatalogueSums(
         counts_L=kinds_LN.sum(axis=1),
@@ -172,6 +188,7 @@ def sum_rows(rows: Rows) -> CatalogueSums:
         by_redshift_LZ=_count_by(rows.z_phot_N, kinds_LN, Z_EDGES),
         with_magnitude=int(np.isfinite(rows.mag_auto_N).sum()),
         with_pdf=with_pdf,
+        stacked=stacked,
         shares_Z=shares_Z,
         distances_D=_count_distances(rows.distance_N),
         sky=maps[0],

@@ -94,7 +94,7 @@ def _draw_ranges(overview: Overview) -> Iterator[Plate]:
 
 def _caption_nz(sums: CatalogueSums, algorithm: str) -> str:
     stacked = (
-        f"Blue: p(z) of {algorithm}, stacked over {sums.with_pdf:,} galaxies: what is expected of the true redshifts "
+        f"Blue: p(z) of {algorithm}, stacked over {sums.stacked:,} galaxies: what is expected of the true redshifts "
         "where p(z) is calibrated for galaxies like these."
         if sums.with_pdf
         else "There is no p(z) to stack."

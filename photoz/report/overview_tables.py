@@ -145,7 +145,7 @@ def make_nz_rows(overview: Overview) -> list[tuple[str, str]]:
     if sums.estimated > counted:
         rows.append(("z_phot below 0 or above 6.5", f"{sums.estimated - counted:,} galaxies, counted in no cell"))
     if sums.with_pdf:
-        rows.append(("Stacked p(z)", f"{sums.with_pdf:,} galaxies, mean {_format_mean(sums.shares_Z)}"))
+        rows.append(("Stacked p(z)", f"{sums.stacked:,} galaxies, mean {_format_mean(sums.shares_Z)}"))
     if overview.plan.algorithm and sums.with_pdf < sums.rows:
         rows.append(("Without p(z)", format_share(sums.rows - sums.with_pdf, sums.rows)))
     return rows
@@ -237,6 +237,7 @@ def summarize_overview(overview: Overview, shown: Examples) -> dict[str, object]
         "nz": {
             "mean_z_phot": compute_mean(sums.by_redshift_LZ[Kind.ROWS]),
             "with_pdf": sums.with_pdf,
+            "stacked": sums.stacked,
             "mean_stacked": compute_mean(sums.shares_Z),
             # In the cells of by_z_phot.
             "stacked_shares": sums.shares_Z.tolist(),

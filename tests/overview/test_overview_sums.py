@@ -84,3 +84,16 @@ def test_all_without_a_redshift_and_no_rows_at_all() -> None:
     assert (sums.rows, sums.estimated, sums.with_pdf, len(sums.examples)) == (4, 0, 0, 0)
     assert sums.shares_Z.sum() == sums.by_redshift_LZ.sum() == 0
     assert_same(sum_rows(take(make_rows(5), np.arange(0))), CatalogueSums())
+
+
+def test_of_many_rows_a_part_is_stacked_whatever_partition_they_are_in() -> None:
+    rows = make_rows(2000)
+    whole = sum_rows(rows, every=4)
+    assert 350 < whole.stacked < 650
+    assert whole.with_pdf == sum_rows(rows).with_pdf
+    parts = [sum_rows(take(rows, np.arange(start, start + 500)), every=4) for start in range(0, 2000, 500)]
+    total = parts[0]
+    for part in parts[1:]:
+        total = total.add(part)
+    assert total.stacked == whole.stacked
+    np.testing.assert_array_equal(total.shares_Z, whole.shares_Z)
