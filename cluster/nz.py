@@ -10,6 +10,7 @@ from cluster.engines.tasks import run_tasks
 from photoz.catalogue.hats import Partition
 from photoz.nz.description import NzDescription, Stacked, describe_nz
 from photoz.nz.distribution import Distribution, Sums, choose_equal_edges, make_distribution
+from photoz.nz.settings import Nz
 from photoz.nz.tomography import StackTask, count_partition, make_z_edges, plan_nz, stack_partition
 from photoz.settings.config import Config
 
@@ -39,7 +40,7 @@ def summarize_nz(config: Config) -> tuple[Distribution, NzDescription]:
     partitions, algorithm = plan_nz(catalogue, nz)
     with open_engine(config) as engine:
         # Equally full bins cost a pass of their own: a galaxy can be put into one only when all have been counted.
-        edges = nz.edges or _find_edges(config, partitions, engine)
+        edges = nz.edges or _find_edges(catalogue, nz, partitions, engine)
         tasks = [StackTask(partition, edges, algorithm) for partition in partitions]
         z_edges = make_z_edges(nz)
         sums, rows, without_pdf = Sums.empty(len(edges) - 1, nz.resamples, len(z_edges) - 1), 0, 0
@@ -53,11 +54,11 @@ def summarize_nz(config: Config) -> tuple[Distribution, NzDescription]:
     return distribution, describe_nz(distribution, stacked, edges=edges, catalogue=catalogue, nz=nz, seed=seed)
 
 
-def _find_edges(config: Config, partitions: list[Partition], engine: Engine) -> tuple[float, ...]:
+def _find_edges(catalogue: str, nz: Nz, partitions: list[Partition], engine: Engine) -> tuple[float, ...]:
     """Find the edges of equally full bins in a pass over the catalogue."""
-    count = partial(count_partition, config.locations.catalogue, config.nz.exclude_flags)
+    count = partial(count_partition, catalogue, nz.exclude_flags)
     # A single 0 fits results of any length.
     counts = np.zeros(1, dtype=np.int64)
     for result in run_tasks(count, partitions, engine, label="partitions counted"):
         counts = counts + result.counts
-    return tuple(float(edge) for edge in choose_equal_edges(counts, config.nz.bins))
+    return tuple(float(edge) for edge in choose_equal_edges(counts, nz.bins))

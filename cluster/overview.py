@@ -38,13 +38,13 @@ def describe_catalogue(config: Config) -> Overview:
         sums = CatalogueSums()
         for part in run_tasks(partial(sum_partition, plan), plan.partitions, engine, label="partitions described"):
             sums = sums.add(part)
-        counts, problem = _count_sources(config, model, engine)
+        counts, problem = _count_sources(config.locations.sources, model, engine)
     return Overview(plan, sums, model, counts, problem, read_past_run(config.locations.catalogue))
 
 
-def _count_sources(config: Config, model: Model, engine: Engine) -> tuple[RangeCounts | None, str]:
+def _count_sources(sources: str, model: Model, engine: Engine) -> tuple[RangeCounts | None, str]:
     """Count magnitudes and colours of the sources, or say why that cannot be."""
-    ranges, sources = model.ranges, config.locations.sources
+    ranges = model.ranges
     problem = model.problem if ranges is None else explain_without_sources(sources, ranges)
     if ranges is None or problem:
         return None, problem

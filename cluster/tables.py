@@ -31,6 +31,7 @@ from photoz.inference import estimate_table, prepare_estimator
 from photoz.ingest.staging import StagedRecord, read_staged, staged_location, staging_location, write_staged
 from photoz.report.overview import write_overview
 from photoz.settings.config import Config
+from photoz.settings.inference import Inference
 from photoz.storage import join, list_folder, open_atomic, remove, write_json
 from photoz.survey.fits import stamp_file
 from photoz.tables import Table, TablePart, TableSurvey, check_columns, load_survey, open_survey_table
@@ -142,7 +143,7 @@ def prepare_sources(config: Config, target: Target, engine: Engine) -> Counter[s
         logger.info("the table's %d partitions are read where they lie", len(target.table.parts))
         return Counter()
     with hold_lock(staging_location(config.locations.sources)) as lock:
-        counts = stage_parts(config, target, engine)
+        counts = stage_parts(target, config.locations.sources, engine)
         insist(lock.check, config.engine.retries, "looking at the lock")
         # Without a margin, which costs a third of the time and which matching with spectra alone would need.
         sources = msgspec.structs.replace(config.sources, margin_arcsec=0.0)
@@ -151,7 +152,7 @@ def prepare_sources(config: Config, target: Target, engine: Engine) -> Counter[s
     return counts
 
 
-def stage_parts(config: Config, target: Target, engine: Engine) -> Counter[str]:
+def stage_parts(target: Target, sources: str, engine: Engine) -> Counter[str]:
     """Stage the sources of all parts of a table; parts that are staged already stay.
 
     Raises
@@ -159,15 +160,15 @@ def stage_parts(config: Config, target: Target, engine: Engine) -> Counter[str]:
     TableError
         A part is damaged.
     """
-    folder = staging_location(config.locations.sources)
+    folder = staging_location(sources)
     tasks = list(enumerate(target.table.parts))
-    wanted = {staged_location(config.locations.sources, name_part(number)) for number, _ in tasks}
+    wanted = {staged_location(sources, name_part(number)) for number, _ in tasks}
     for location in list_folder(folder, "part-*.parquet"):
         # Of an earlier table in this place, by the name that only this module gives.
         if location not in wanted and read_staged(location) is not None:
             remove(location)
     counts: Counter[str] = Counter()
-    stage = partial(stage_part, target, config.locations.sources)
+    stage = partial(stage_part, target, sources)
     for staged in run_tasks(stage, tasks, engine, label="parts of the table"):
         counts.update(staged.counts)
     return counts
@@ -272,12 +273,13 @@ def estimate_plain(config: Config, target: Target) -> Written:
     CatalogueError
         The output holds files of something else.
     """
-    owner = describe_owner(config, target)
+    owner = {"run": config.run.name, "estimator": config.inference.estimator, "survey": target.survey.name}
     check_output(config.locations.catalogue, owner)
     total: Counter[str] = Counter()
     rows = estimated = 0
     with open_engine(config) as engine:
-        estimate = partial(estimate_part, config, target)
+        places = (join(config.locations.models, config.inference.estimator), config.locations.catalogue)
+        estimate = partial(estimate_part, target, config.inference, *places)
         for part in run_tasks(estimate, list(enumerate(target.table.parts)), engine, label="parts of the table"):
             rows, estimated = rows + part.rows, estimated + part.estimated
             total.update(part.counts)
@@ -286,21 +288,20 @@ def estimate_plain(config: Config, target: Target) -> Written:
     return written
 
 
-def estimate_part(config: Config, target: Target, task: tuple[int, TablePart]) -> Written:
+def estimate_part(target: Target, settings: Inference, model: str, output: str, task: tuple[int, TablePart]) -> Written:
     """Estimate one part of a table without positions and write its file."""
     number, part = task
-    config_estimator = join(config.locations.models, config.inference.estimator)
-    estimator = prepare_estimator(config_estimator, config.inference)
+    estimator = prepare_estimator(model, settings)
     bands, schema = list_read_bands(target.survey, target.bands), make_target_schema(target)
     counts: Counter[str] = Counter()
     tables = []
     for found in read_part(target.table, part, target.survey, bands):
         counts.update(found.counts)
-        tables.append(estimate_table(found.table, estimator, schema, batch_size=config.inference.batch_size))
+        tables.append(estimate_table(found.table, estimator, schema, batch_size=settings.batch_size))
     if not tables:
         return Written(0, 0, {})
     table = pa.concat_tables(tables)
-    with open_atomic(join(config.locations.catalogue, f"{name_part(number)}.parquet")) as file:
+    with open_atomic(join(output, f"{name_part(number)}.parquet")) as file:
         pq.write_table(table, file, compression="zstd")
     return Written(len(table), int(np.isfinite(table["z_phot"].to_numpy()).sum()), dict(counts))
 
@@ -324,8 +325,3 @@ def settle_survey(config: Config, target: Target) -> Config:
     """Return the settings with the table's survey in place of the survey of files."""
     survey = msgspec.structs.replace(config.survey, name=target.survey.name, bands=target.bands, image_bands=())
     return msgspec.structs.replace(config, survey=survey)
-
-
-def describe_owner(config: Config, target: Target) -> dict[str, str]:
-    """Tell whose an output is, as inference does."""
-    return {"run": config.run.name, "estimator": config.inference.estimator, "survey": target.survey.name}
