@@ -10,16 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from photoz.catalogue.hats import list_partitions, read_partition
 from photoz.catalogue.quantiles import unpack_codes
 from photoz.catalogue.records import read_past_run
-from photoz.errors import PhotozError
+from photoz.errors import CatalogueError, PhotozError, TableError
 from photoz.estimators.folder import load_recalibration, read_manifest
-from photoz.evaluate.scan import Galaxies
-from photoz.inputs import read_fluxes
+from photoz.evaluate.galaxies import Galaxies, RowReader, read_magnitudes
 from photoz.metrics import FloatArray
 from photoz.pdf import (
     compute_coverage,
@@ -30,9 +27,7 @@ from photoz.pdf import (
     score_quantiles,
 )
 from photoz.pdf.recalibration import Recalibration
-from photoz.photometry import derive_magnitudes
-from photoz.schema import LEVELS, NO_IMAGE, QUANTILES, Flag, find_algorithm, name_fluxes
-from photoz.training.set import read_split
+from photoz.schema import LEVELS, NO_IMAGE, QUANTILES, Flag, find_algorithm
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +91,7 @@ class Calibrations:
         return bool(np.isfinite(self.pit_before).any())
 
 
-def measure_calibration(location: str, galaxies: Galaxies, training: str) -> Calibrations | None:
+def measure_calibration(location: str, galaxies: Galaxies, rows: RowReader) -> Calibrations | None:
     """Measure the p(z) of a catalogue on the test galaxies; None for a catalogue without p(z).
 
     Parameters
@@ -104,8 +99,8 @@ def measure_calibration(location: str, galaxies: Galaxies, training: str) -> Cal
     location : str
         Photo-z catalogue (HATS), read a partition at a time.
     galaxies : Galaxies
-    training : str
-        Folder of the training set, read for the magnitudes that recalibration goes by.
+    rows : callable
+        Reads the fluxes of the galaxies, from whose magnitudes recalibration goes.
 
     Returns
     -------
@@ -121,7 +116,7 @@ def measure_calibration(location: str, galaxies: Galaxies, training: str) -> Cal
     before_N, found = np.full(len(galaxies), np.nan), _find_recalibration(location)
     if found is not None:
         recalibration, bands = found
-        magnitudes_NF = _read_magnitudes(training, galaxies, bands)
+        magnitudes_NF = _read_magnitudes(rows, galaxies, bands, location)
         # Galaxies that lack some input have a map of their own in some estimators (docs/pdf.md), which cannot be told
         # from the catalogue.
         whole_N = np.isfinite(magnitudes_NF).all(axis=1) & ((stored.flags_N & (NO_IMAGE | Flag.PHOTOMETRY_ONLY)) == 0)
@@ -210,7 +205,7 @@ def _read_stored(location: str, galaxies: Galaxies) -> _Stored | None:
     column = f"{algorithm}_{QUANTILES}"
     for partition in partitions:
         table = read_partition(location, partition, columns=["object_id", column, "flags"])
-        index, rows = _match(table["object_id"], galaxies)
+        index, rows = galaxies.match(table["object_id"])
         # Taken before they are decoded: of a partition, next to all rows are no test galaxies.
         decoded_NQ = decode_quantiles(unpack_codes(table[column])[rows])
         fresh = np.isnan(quantiles_NQ[index, 0])
@@ -219,19 +214,11 @@ def _read_stored(location: str, galaxies: Galaxies) -> _Stored | None:
     return _Stored(algorithm, quantiles_NQ, flags_N)
 
 
-def _read_magnitudes(training: str, galaxies: Galaxies, bands: Sequence[str]) -> FloatArray:
-    # From the training set and not from the catalogue, which has no magnitude but mag_auto.
-    magnitudes_NF = np.full((len(galaxies), len(bands)), np.nan)
-    for table in read_split(training, "test", ["object_id", *(name for band in bands for name in name_fluxes(band))]):
-        index, rows = _match(table["object_id"], galaxies)
-        magnitudes_NF[index] = derive_magnitudes(*read_fluxes(table, bands)).magnitudes_NF[rows]
-    return magnitudes_NF
-
-
-def _match(ids: pa.ChunkedArray, galaxies: Galaxies) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return which test galaxies are among these rows, and the rows: each galaxy once."""
-    place = pc.index_in(ids.cast(pa.string()), value_set=galaxies.object_id)
-    rows = np.flatnonzero(pc.is_valid(place).to_numpy())
-    # `return_index` gives the first row of each, so that a galaxy the partition holds twice counts once.
-    index, first = np.unique(pc.drop_null(place).to_numpy().astype(np.int64), return_index=True)
-    return index, rows[first]
+def _read_magnitudes(rows: RowReader, galaxies: Galaxies, bands: Sequence[str], location: str) -> FloatArray:
+    # Not from the catalogue, which has no magnitude but mag_auto.
+    try:
+        return read_magnitudes(rows, galaxies, bands)
+    # Of a catalogue of others, or whose sources are gone: it can be measured without.
+    except (CatalogueError, TableError) as error:
+        logger.warning("p(z) of %s before recalibration is not shown: %s", location, error)
+        return np.full((len(galaxies), len(bands)), np.nan)

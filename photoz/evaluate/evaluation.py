@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -10,7 +11,9 @@ from photoz.binning import choose_round_edges
 from photoz.catalogue.records import read_past_run
 from photoz.errors import EvaluationError
 from photoz.evaluate.calibration import Calibrations, measure_calibration
-from photoz.evaluate.scan import Galaxies, Scan, read_test_galaxies, scan_catalogue
+from photoz.evaluate.galaxies import Galaxies, RowReader, read_test_galaxies
+from photoz.evaluate.scan import Scan, scan_catalogue
+from photoz.evaluate.truth import open_source_rows, read_truth_galaxies
 from photoz.metrics import (
     Bin,
     FloatArray,
@@ -21,6 +24,7 @@ from photoz.metrics import (
     compute_paired_difference,
 )
 from photoz.settings.config import Config
+from photoz.training.set import read_split
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +59,9 @@ class Accuracy:
 
 
 def evaluate_catalogues(config: Config) -> Accuracy:
-    """Measure every catalogue of ``evaluation.catalogues`` on the test split of the training set.
+    """Measure every catalogue of ``evaluation.catalogues`` on the test split of the training set, or on another table.
+
+    With ``evaluation.truth`` the redshifts are that table's, and no training set is asked for.
 
     Parameters
     ----------
@@ -74,14 +80,13 @@ def evaluate_catalogues(config: Config) -> Accuracy:
     CatalogueError
         A catalogue is missing, unfinished or damaged.
     EvaluationError
-        A catalogue holds none of the test galaxies.
+        A catalogue holds none of the test galaxies, or ``evaluation.truth`` has none.
+    TableError
+        ``evaluation.truth`` is missing or damaged.
     """
-    training, settings = config.locations.training, config.evaluation
+    settings, locations = config.evaluation, list_catalogues(config)
     # Read once, as figures of two catalogues can be compared only where they are of the same galaxies.
-    galaxies = read_test_galaxies(
-        training, bands=config.survey.bands, colour=settings.colour, crossmatch=config.crossmatch
-    )
-    locations = list_catalogues(config)
+    galaxies = _read_galaxies(config, next(iter(locations.values())))
     # All catalogues before any figure: their bins of z_phot must be the same, and one that does not match shows before
     # the bootstrap.
     scans = {label: scan_catalogue(location, galaxies) for label, location in locations.items()}
@@ -97,7 +102,7 @@ def evaluate_catalogues(config: Config) -> Accuracy:
             scan=scan,
             metrics=compute_metrics(scan.z_phot, galaxies.z_spec, **options),
             bins=measure_bins(galaxies, scan, edges, **options),
-            calibration=measure_calibration(locations[label], galaxies, training),
+            calibration=measure_calibration(locations[label], galaxies, _open_rows(config, locations[label])),
         )
         for label, scan in scans.items()
     ]
@@ -108,6 +113,24 @@ def evaluate_catalogues(config: Config) -> Accuracy:
         for other in others
     }
     return Accuracy(galaxies=galaxies, results=results, differences=differences)
+
+
+def _read_galaxies(config: Config, catalogue: str) -> Galaxies:
+    if config.evaluation.truth.table:
+        return read_truth_galaxies(config, catalogue)
+    return read_test_galaxies(
+        config.locations.training,
+        bands=config.survey.bands,
+        colour=config.evaluation.colour,
+        crossmatch=config.crossmatch,
+    )
+
+
+def _open_rows(config: Config, catalogue: str) -> RowReader:
+    """Return what reads the photometry of the test galaxies."""
+    if config.evaluation.truth.table:
+        return open_source_rows(config, catalogue)
+    return partial(read_split, config.locations.training, "test")
 
 
 def list_catalogues(config: Config) -> dict[str, str]:
@@ -170,10 +193,15 @@ def get_quantities(galaxies: Galaxies, scan: Scan) -> dict[str, FloatArray]:
 def _check_match(scan: Scan, galaxies: Galaxies, name: str) -> None:
     # None at all is a catalogue of other identifiers, a mistake; some may be missing for good reasons.
     if not scan.found.any():
+        remedy = (
+            "compare catalogues of the same sources"
+            if galaxies.truth
+            else "estimate the catalogue from the sources that the training set was made of, or make the training set "
+            "again with jobs/train_dr4.py"
+        )
         raise EvaluationError(
             f"catalogue {name} with {scan.rows:,} rows holds none of the {len(galaxies):,} test galaxies (the first is "
-            f"{galaxies.object_id[0].as_py()!r}): estimate the catalogue from the sources that the training set was "
-            "made of, or make the training set again with jobs/train_dr4.py"
+            f"{galaxies.object_id.drop_null()[0].as_py()!r}): {remedy}"
         )
     missing = int((~scan.found).sum())
     if missing:

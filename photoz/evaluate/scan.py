@@ -4,7 +4,6 @@ A catalogue is read partition by partition, so memory does not grow with it.
 """
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -14,13 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from photoz.catalogue.hats import Partition, list_partitions, read_partition
-from photoz.errors import CatalogueError, ConfigError, TrainingError
-from photoz.inputs import read_fluxes
+from photoz.errors import CatalogueError
+from photoz.evaluate.galaxies import Galaxies
 from photoz.metrics import FloatArray
-from photoz.photometry import derive_magnitudes
-from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER, Flag, name_fluxes
-from photoz.training.set import read_split, set_location
-from photoz.training.settings import Crossmatch
+from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER, Flag
 
 logger = logging.getLogger(__name__)
 
@@ -34,33 +30,6 @@ _FINEST_ORDER = 13  # 26 arcsec: cells of a map of one small tile
 _MOST_CELLS = 200_000  # held while reading
 _MOST_DRAWN = 20_000
 _LEAST_IN_CELL = 5.0  # mean galaxies a cell of the map, so that it shows structure and not shot noise
-
-
-@dataclass(frozen=True, eq=False)
-class Galaxies:
-    """The test galaxies: T of them with a spectroscopic redshift.
-
-    Parameters
-    ----------
-    object_id : pyarrow.Array of string, length T
-        Each once.
-    z_spec : ndarray of float64, shape (T,)
-    mag_auto : ndarray of float64, shape (T,)
-        [mag(AB)] in r; NaN where there is none.
-    colour : ndarray of float64, shape (T,)
-        [mag] difference of the bands of ``evaluation.colour``; NaN where either is missing.
-    repeated : int
-        Rows left out because their object_id had come before.
-    """
-
-    object_id: pa.Array
-    z_spec: FloatArray
-    mag_auto: FloatArray
-    colour: FloatArray
-    repeated: int
-
-    def __len__(self) -> int:
-        return len(self.z_spec)
 
 
 def _no_cells() -> IntArray:
@@ -157,55 +126,6 @@ class Scan:
     repeated: int
 
 
-def read_test_galaxies(
-    training: str, *, bands: Sequence[str], colour: tuple[str, str], crossmatch: Crossmatch
-) -> Galaxies:
-    """Read identifiers, redshifts and magnitudes of the training set's test split, without its cutouts.
-
-    Parameters
-    ----------
-    training : str
-        Folder of the training set, ``locations.training``.
-    bands : sequence of str
-        Of the survey, with a flux in the training set.
-    colour : (str, str)
-        Bands whose difference of magnitudes is the colour, ``evaluation.colour``.
-    crossmatch : Crossmatch
-        Names the split in the message where its share is empty.
-
-    Returns
-    -------
-    Galaxies
-        Rows without a finite z_spec are left out.
-
-    Raises
-    ------
-    ConfigError
-        ``evaluation.colour`` names a band that the survey lacks.
-    TrainingError
-        There is no training set, a file of it is damaged, or no test galaxy has a redshift.
-    """
-    blue, red = colour
-    unknown = [band for band in colour if band not in bands]
-    if unknown:
-        raise ConfigError(f"evaluation.colour has {unknown}, which survey.bands {list(bands)} lacks")
-    # Without the cutouts, which are nearly all of a training set's bytes.
-    columns = ["object_id", "z_spec", "mag_auto", *name_fluxes(blue), *name_fluxes(red)]
-    try:
-        table = pa.concat_tables(read_split(training, "test", columns))
-    except (pa.ArrowException, KeyError) as error:
-        raise TrainingError(
-            f"the training set {set_location(training)} cannot be read ({error}): make it again with jobs/train_dr4.py"
-        ) from error
-    table = table.filter(pc.is_finite(table["z_spec"]))
-    if len(table) == 0:
-        raise TrainingError(
-            f"the training set {set_location(training)} has no galaxy with a redshift in its test split: "
-            f"crossmatch.fractions = {crossmatch.fractions} (train, valid, calib, test) must leave some for it"
-        )
-    return _make_galaxies(table, colour)
-
-
 def scan_catalogue(location: str, galaxies: Galaxies) -> Scan:
     """Read a catalogue once, a partition at a time, and keep the test galaxies' redshifts and the counts.
 
@@ -269,26 +189,6 @@ def _check_columns(location: str, partition: Partition) -> None:
         )
 
 
-def _make_galaxies(table: pa.Table, colour: tuple[str, str]) -> Galaxies:
-    identifiers = table["object_id"].cast(pa.string()).combine_chunks()
-    _, first = np.unique(identifiers.to_numpy(zero_copy_only=False), return_index=True)
-    # In the order of the training set, since `np.unique` sorts by identifier.
-    kept = np.sort(first)
-    values = {name: table[name].to_numpy().astype(np.float64)[kept] for name in ("z_spec", "mag_auto")}
-    fluxes_NF, errors_NF = (each.astype(np.float64)[kept] for each in read_fluxes(table, colour))
-    blue_N, red_N = derive_magnitudes(fluxes_NF, errors_NF).magnitudes_NF.T
-    repeated = len(table) - len(kept)
-    if repeated:
-        logger.warning("%d test galaxies have more than one redshift; the first one counts", repeated)
-    return Galaxies(
-        object_id=identifiers.take(pa.array(kept)),
-        z_spec=values["z_spec"],
-        mag_auto=values["mag_auto"],
-        colour=blue_N - red_N,
-        repeated=repeated,
-    )
-
-
 def _take(
     identifiers: pa.ChunkedArray,
     z: FloatArray,
@@ -297,8 +197,7 @@ def _take(
 ) -> int:
     """Fill in the redshifts of the test galaxies among these rows; return how many had come before."""
     z_phot, found = into
-    # Cast, as the identifiers of a catalogue that others made may be numbers.
-    position = pc.index_in(identifiers.cast(pa.string()), value_set=galaxies.object_id)
+    position = galaxies.find(identifiers)
     matched = np.flatnonzero(pc.is_valid(position).to_numpy())
     index = pc.drop_null(position).to_numpy()
     # Repeated rows are found in two ways: across partitions by `found`, within one by `np.unique` below.

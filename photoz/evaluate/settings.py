@@ -1,9 +1,36 @@
 """What a catalogue is compared with."""
 
+from typing import Literal
+
 import msgspec
 
+from photoz.errors import ConfigError
 from photoz.settings.base import Settings
 from photoz.settings.locations import Location
+
+WIDEST = 60.0
+"""[arcsec] Within it there is one galaxy or a few: what is held while matching grows with the table of redshifts."""
+
+
+class Truth(Settings, frozen=True):
+    """A table whose redshifts catalogues are measured on, in place of the test split of the training set."""
+
+    table: Location = ""
+    """File, folder, HATS catalogue or names with ``*``, as ``table.location`` has it; "": the test split."""
+    survey: str = ""
+    """Whose columns it has: a name that photoz knows, or the path of a survey's file (docs/tables.md); "": "plain".
+    Identifier, position, redshift with its quality, and cuts are read; photometry need not be there."""
+    join: Literal["id", "position"] = "id"
+    """How its galaxies are found in a catalogue: by their identifiers, letter by letter, or on the sky."""
+    radius_arcsec: float = 1.0
+    """[arcsec] Greatest separation of a galaxy from its row of a catalogue; of ``join = "position"`` alone."""
+
+    def check(self) -> None:
+        """Raise `ConfigError` where the radius is none."""
+        if not 0 < self.radius_arcsec <= WIDEST:
+            raise ConfigError(
+                f"evaluation.truth.radius_arcsec = {self.radius_arcsec} arcsec must be above 0 and at most {WIDEST:g}"
+            )
 
 
 class Evaluation(Settings, frozen=True):
@@ -11,6 +38,7 @@ class Evaluation(Settings, frozen=True):
 
     catalogues: dict[str, Location] = msgspec.field(default_factory=dict)
     """Label -> catalogue location; empty: ``locations.catalogue`` alone."""
+    truth: Truth = Truth()
     published: bool = True
     """Set published figures (of other samples) beside ours."""
     sample: str = ""

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from photoz.catalogue.hats import list_partitions, read_partition
 from photoz.evaluate.conditions import Conditions, read_conditions
 from photoz.evaluate.evaluation import CatalogueAccuracy
-from photoz.evaluate.scan import Galaxies
+from photoz.evaluate.galaxies import Galaxies
 from photoz.metrics import FloatArray, Metrics, compute_dz, compute_metrics
 from photoz.schema import find_algorithm
 from photoz.settings.config import Config
@@ -199,8 +199,7 @@ def scan_tiles(location: str, galaxies: Galaxies, z_phot: FloatArray) -> TileSca
     measured = f"{algorithm}_training_distance" if algorithm else ""
     for partition in partitions:
         table = read_partition(location, partition, columns=["object_id", "tile", "z_phot", *filter(None, [measured])])
-        position = pc.index_in(table["object_id"].cast(pa.string()), value_set=galaxies.object_id)
-        index = pc.fill_null(position, -1).to_numpy()
+        index = pc.fill_null(galaxies.find(table["object_id"]), -1).to_numpy()
         z = table["z_phot"].to_numpy().astype(np.float64)
         if measured:
             matched = index >= 0

@@ -4,9 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from photoz.evaluate.evaluation import Accuracy
+from photoz.evaluate.galaxies import Galaxies
 from photoz.evaluate.scan import Z_EDGES
 from photoz.plots import (
     Quantity,
@@ -57,7 +59,7 @@ def draw_plates(accuracy: Accuracy, colour: tuple[str, str], histories: Historie
     """
     samples = [Sample(r.label, r.scan.z_phot, accuracy.galaxies.z_spec) for r in accuracy.results]
     yield from _draw_redshifts(samples)
-    labels = label_quantities(colour)
+    labels = _drop_unknown(label_quantities(colour), accuracy.galaxies)
     yield from _draw_accuracy(accuracy, samples, labels)
     # Each catalogue has figures of its own here, since twelve panels leave no room for a second column.
     for number, sample in enumerate(samples, start=1):
@@ -81,6 +83,12 @@ def label_quantities(colour: tuple[str, str]) -> dict[str, str]:
     """Return the axis label of each quantity that accuracy is binned in."""
     blue, red = colour
     return {"mag_auto": "$r$ [mag]", "z_spec": Z_SPEC, "z_phot": Z_PHOT, "colour": f"${blue} - {red}$ [mag]"}
+
+
+def _drop_unknown(labels: Mapping[str, str], galaxies: Galaxies) -> dict[str, str]:
+    """Leave out what no test galaxy has, as of a catalogue of others: an empty column of panels says nothing."""
+    values = {"mag_auto": galaxies.mag_auto, "colour": galaxies.colour}
+    return {name: label for name, label in labels.items() if name not in values or np.isfinite(values[name]).any()}
 
 
 def _draw_redshifts(samples: Sequence[Sample]) -> Iterator[Plate]:
@@ -119,32 +127,50 @@ def _draw_accuracy(accuracy: Accuracy, samples: Sequence[Sample], labels: Mappin
     yield Plate(
         "binned",
         "Accuracy in bins",
-        "Median, SMAD and outliers of Δz in bins of total r magnitude, redshift and colour. Error bars: one sigma, "
+        f"Median, SMAD and outliers of Δz in bins of {_name_quantities(labels, total=True)}. Error bars: one sigma, "
         "bootstrap. Points lie at the median of their bin; bins with fewer than five galaxies are left out.",
         plot_binned(bins, labels),
     )
 
 
 def _draw_in_bins(accuracy: Accuracy, sample: Sample, labels: Mapping[str, str], suffix: str) -> Iterator[Plate]:
-    galaxies = accuracy.galaxies
-    magnitude = Quantity(labels["mag_auto"], galaxies.mag_auto)
-    colour = Quantity(labels["colour"], galaxies.colour)
+    galaxies, names = accuracy.galaxies, _name_quantities(labels)
+    # z_spec and z_phot frame their own bins: such a bin is a slice of the common frame and would fill a strip of its
+    # panel.
+    quantities = {
+        "mag_auto": Quantity(labels.get("mag_auto", ""), galaxies.mag_auto),
+        "z_spec": Quantity(Z_SPEC, sample.z_spec, zoom=True),
+        "z_phot": Quantity(Z_PHOT, sample.z_phot, zoom=True),
+        "colour": Quantity(labels.get("colour", ""), galaxies.colour),
+    }
     yield Plate(
         f"redshifts-in-bins{suffix}",
-        f"{sample.label}: redshifts in bins of magnitude, redshift and colour",
+        f"{sample.label}: redshifts in bins of {names}",
         "Photometric against spectroscopic redshift; each row splits the sample into four bins of equally many "
-        "galaxies. The panels of the middle row frame their own bin of spectroscopic redshift.",
-        # z_spec and z_phot frame their own bins: such a bin is a slice of the common frame and would fill a strip of
-        # its panel.
-        plot_redshifts_in_bins(sample, [magnitude, Quantity(Z_SPEC, sample.z_spec, zoom=True), colour]),
+        "galaxies. The panels of the row of spectroscopic redshift frame their own bin.",
+        plot_redshifts_in_bins(sample, [quantities[name] for name in labels if name != "z_phot"]),
     )
     yield Plate(
         f"residuals-in-bins{suffix}",
-        f"{sample.label}: differences in bins of magnitude, redshift and colour",
-        "Normalised difference against photometric redshift, as above; the middle row is binned in photometric "
-        "redshift.",
-        plot_residuals_in_bins(sample, [magnitude, Quantity(Z_PHOT, sample.z_phot, zoom=True), colour]),
+        f"{sample.label}: differences in bins of {names}",
+        "Normalised difference against photometric redshift, as above, also in bins of it.",
+        plot_residuals_in_bins(sample, [quantities[name] for name in labels if name != "z_spec"]),
     )
+
+
+def _name_quantities(labels: Mapping[str, str], *, total: bool = False) -> str:
+    """Say what there are bins of.
+
+    >>> _name_quantities({"mag_auto": "", "z_spec": "", "colour": ""}), _name_quantities({"z_spec": ""})
+    ('magnitude, redshift and colour', 'redshift')
+    """
+    magnitude = "total r magnitude" if total else "magnitude"
+    *first, last = [
+        name
+        for quantity, name in (("mag_auto", magnitude), ("z_spec", "redshift"), ("colour", "colour"))
+        if quantity in labels
+    ]
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _draw_calibration(accuracy: Accuracy) -> Iterator[Plate]:

@@ -72,7 +72,7 @@ def render_page(
         flags=_make_flag_rows(accuracy.results),
         runs=[
             ("Run", config.run.name),
-            ("Survey", config.survey.name),
+            ("Survey", _find_survey(accuracy) or config.survey.name),
             *_make_run_rows(accuracy),
             *_make_method_rows(config.evaluation.resamples, config.run.seed),
         ],
@@ -89,7 +89,7 @@ def describe_sample(settings: Evaluation, survey: str, crossmatch: Crossmatch) -
     Parameters
     ----------
     settings : Evaluation
-        ``sample`` says it in the user's words; "" leaves it to what the others imply.
+        ``sample`` says it in the user's words; "" leaves it to what the others imply, ``truth`` before them.
     survey : str
         Name of the survey.
     crossmatch : Crossmatch
@@ -100,11 +100,24 @@ def describe_sample(settings: Evaluation, survey: str, crossmatch: Crossmatch) -
     str
         Sentences.
     """
+    truth = settings.truth
+    if truth.table and not settings.sample:
+        how = f"within {truth.radius_arcsec:g} arcsec" if truth.join == "position" else "by their identifiers"
+        return (
+            f"Galaxies with a redshift in {truth.table}, found in the catalogue {how}. Whether the estimator was "
+            "trained on some of them is not known here: those come out better than others do."
+        )
     return settings.sample or (
         f"Galaxies of {survey} matched within {crossmatch.radius_arcsec:g} arcsec to redshifts in "
         # Said outright, since a page of a simulated survey looks like one of real data.
         f"{crossmatch.file}. Whether the survey is real or simulated is not stated: evaluation.sample is empty."
     )
+
+
+def _find_survey(accuracy: Accuracy) -> str:
+    """Return the survey that the first catalogue's run record names, of which these settings may know nothing."""
+    survey = read_past_run(accuracy.results[0].location).config.get("survey")
+    return str(survey.get("name", "")) if isinstance(survey, dict) else ""
 
 
 def _make_differences(accuracy: Accuracy) -> list[tuple[str, str, str]]:

@@ -38,6 +38,8 @@ def make_summary(
     return {
         "run": run.name,
         "sample": sample,
+        "truth": accuracy.galaxies.truth,
+        "notes": list(accuracy.galaxies.notes),
         "test_galaxies": len(accuracy.galaxies),
         "seed": run.seed,
         "resamples": resamples,

@@ -67,6 +67,9 @@ def read_histories(training: str) -> Histories:
         By name, one mapping an epoch; empty when there are none.
     """
     histories: Histories = {}
+    # A catalogue that is measured on a table of redshifts may have no training set; "" would be the working folder.
+    if not training:
+        return histories
     # Of every estimator trained into this folder, compared or not: the name in the file is the estimator's, the label
     # the user's.
     for location in list_folder(training, "history-*.json"):

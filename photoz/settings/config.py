@@ -74,6 +74,7 @@ class Config(JobSettings, frozen=True, kw_only=True):
             )
         if self.survey.pixel_scale <= 0:
             raise ConfigError(f"survey.pixel_scale = {self.survey.pixel_scale} arcsec must be positive")
+        self.evaluation.truth.check()
 
 
 def load_config(location: str, overrides: Sequence[str] = ()) -> Config:

@@ -50,6 +50,7 @@ def choose_columns(
     Parameters
     ----------
     survey : TableSurvey
+        One that was given no photometry, as no file says it, has no bands: identifiers, positions, redshifts are read.
     names : iterable of str
         The table's columns.
     bands : sequence of str, optional
@@ -68,7 +69,7 @@ def choose_columns(
     # Before what may be lacking is taken out, since errors are looked for in the bands that are read and in no other.
     survey = msgspec.structs.replace(survey, bands=chosen)
     survey = _drop_absent(survey, set(there))
-    choices = [msgspec.structs.replace(survey, photometry=(each,)) for each in survey.photometry]
+    choices = [msgspec.structs.replace(survey, photometry=(each,)) for each in survey.photometry] or [survey]
     listed = [_list_columns(choice) for choice in choices]
     missing = [{column: named for column, named in columns.items() if column not in there} for columns in listed]
     # The first that lacks nothing. Where each lacks something, the message tells of the one most likely meant, and not
@@ -90,7 +91,7 @@ def _choose_bands(survey: TableSurvey, names: list[str], bands: Sequence[str] | 
                 "these, each once"
             )
         return tuple(bands)
-    if survey.bands:
+    if survey.bands or not survey.photometry:
         return survey.bands
     for photometry in survey.photometry:
         if found := _find_bands(photometry, names, survey):

@@ -38,9 +38,9 @@ class Converted:
     Parameters
     ----------
     table : pyarrow.Table
-        ``object_id``; ``ra``, ``dec`` [deg], ``tile``, ``mag_auto``, ``magerr_auto`` [mag(AB)] where the survey has
-        them; ``flux_<b>``, ``fluxerr_<b>`` [nJy] of each band; ``flags``; ``z_spec`` where the survey has it; carried
-        columns.
+        ``object_id``, null where the survey was given no identifier; ``ra``, ``dec`` [deg], ``tile``, ``mag_auto``,
+        ``magerr_auto`` [mag(AB)] where the survey has them; ``flux_<b>``, ``fluxerr_<b>`` [nJy] of each band, and
+        ``flags`` where there is one; ``z_spec`` where the survey has it; carried columns.
     counts : dict of str to int
         ``rows`` of the table and ``rows_out``; rows set aside by the first reason that holds: ``cut``,
         ``no_identifier``, ``no_position``; ``duplicates``, which stay. By band, of the rows that stay:
@@ -95,7 +95,7 @@ def read_sources(
     seen = _Seen()
     for batch in table.read(part, list(choice.columns), rows):
         found = _convert(pa.Table.from_batches([batch]), choice, positions)
-        again = seen.count(found.table["object_id"])
+        again = seen.count(found.table["object_id"]) if survey.identifiers else 0
         if again and survey.duplicates == "refuse":
             _refuse_duplicates(again, part.name)
         yield Converted(found.table, found.counts | {"duplicates": again})
@@ -138,7 +138,7 @@ def convert(
     table = pa.Table.from_batches([batch]) if isinstance(batch, pa.RecordBatch) else batch
     choice = choose_columns(survey, table.schema.names, bands)
     found = _convert(table.select(list(choice.columns)), choice, positions)
-    again = count_duplicates(found.table["object_id"])
+    again = count_duplicates(found.table["object_id"]) if survey.identifiers else 0
     if again and survey.duplicates == "refuse":
         _refuse_duplicates(again, "the table")
     return Converted(found.table, found.counts | {"duplicates": again})
@@ -158,8 +158,11 @@ def _convert(table: pa.Table, choice: Choice, positions: bool) -> Converted:
     table = _combine(table)
     # Cuts first: of what a survey throws away neither identifier nor position need make sense.
     table = _keep(table, _apply_cuts(table, survey), "cut", counts)
-    object_id = join_identifiers([(name, _column(table, name)) for name in survey.identifiers])
-    named_N = np.asarray(pc.is_valid(object_id))
+    if survey.identifiers:
+        object_id = join_identifiers([(name, _column(table, name)) for name in survey.identifiers])
+        named_N = np.asarray(pc.is_valid(object_id))
+    else:
+        object_id, named_N = pa.nulls(table.num_rows, pa.string()), np.ones(table.num_rows, bool)
     table, object_id = _keep(table, named_N, "no_identifier", counts), object_id.filter(pa.array(named_N))
     ra_N, dec_N, placed_N = _read_positions(table, survey)
     if positions:
@@ -280,6 +283,9 @@ def _make_fluxes(
         errors.append(error_N)
         columns.append((_make(f"flux_{band}", pa.float32(), "nJy", f"{band} flux, AB, dereddened"), flux_N))
         columns.append((_make(f"fluxerr_{band}", pa.float32(), "nJy", f"1-sigma error of flux_{band}"), error_N))
+    # Of a table that is read for its redshifts alone.
+    if not choice.bands:
+        return []
     flags_N = flag_bands(fluxes, errors)
     return [*columns, (_make("flags", pa.int32(), "", "bits of photoz.schema.Flag"), flags_N)]
 

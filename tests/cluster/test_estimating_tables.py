@@ -12,6 +12,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 from made_tables import BIG, Sky, make_rubin, write_des, write_hats, write_legacy, write_rubin
+from pyarrow.csv import write_csv
 
 from cluster.command import main
 from photoz.catalogue.hats import list_partitions
@@ -249,3 +250,36 @@ def test_galaxies_beyond_z_max_are_left_out(capsys: pytest.CaptureFixture[str]) 
     record = json.loads(Path("model/manifest.json").read_text())["record"]
     assert "galaxies" in capsys.readouterr().out
     assert record["training_rows"] + record["valid"]["rows"] == int((sky.z.astype(np.float32) <= 0.4).sum())
+
+
+def test_a_third_command_measures_the_catalogue_on_a_table_of_redshifts(capsys: pytest.CaptureFixture[str]) -> None:
+    """By identifiers that no float holds and by position, with the sources where the run that made it read them."""
+    write_hats(
+        Path("train"), make_rubin(Sky("u,g,r,i,z,y", 500, seed=1), redshifts=True), ra="coord_ra", dec="coord_dec"
+    )
+    sky = Sky("u,g,r,i,z,y", 300, seed=2)
+    write_hats(Path("target"), make_rubin(sky, redshifts=False), ra="coord_ra", dec="coord_dec")
+    assert fit("train", "rubin_dp1", *SMALL_MLP) == 0
+    assert estimate("target") == 0
+    half = slice(0, 150)
+    columns = {"object_id": BIG + np.arange(300)[half], "z_spec": sky.z[half]}
+    pq.write_table(pa.table(columns), "ids.parquet")
+    write_csv(pa.table({"ra": sky.ra[half], "dec": sky.dec[half], "z_spec": sky.z[half]}), "places.csv")
+    few = ["--set", "evaluation.resamples=10", "--set", "evaluation.published=false"]
+    capsys.readouterr()
+    assert main(["evaluate", "--catalogue", "out", "--truth", "ids.parquet", *few]) == 0
+    told = capsys.readouterr().out
+    assert "(model, 300 rows)" in told
+    assert told.rstrip().endswith("out_report/index.html")
+    page = Path("out_report/index.html").read_text()
+    assert "rubin" in page.lower()
+    assert "KiDS" not in page.partition("<summary>All settings")[0]
+    by_id = json.loads(Path("out_report/metrics.json").read_text())
+    assert by_id["test_galaxies"] == by_id["catalogues"][0]["test_galaxies_found"] == 150
+    quantities = {row["quantity"] for row in by_id["bins"]}
+    assert {"colour", "p(z), all", "p(z), all, before recalibration"} <= quantities
+    assert main(["evaluate", "--catalogue", "out", "--truth", "places.csv", "--join", "position", *few]) == 0
+    by_position = json.loads(Path("out_report/metrics.json").read_text())
+    assert by_position["catalogues"][0]["metrics"] == by_id["catalogues"][0]["metrics"]
+    assert main(["evaluate", "--catalogue", "out", "--truth", "ids.parquet", "--join", "position", *few]) == 2
+    assert "no position is there" in capsys.readouterr().err.rpartition("error: ")[2]

@@ -16,7 +16,8 @@ from tiny_catalogues import Sky, make_config, make_estimates, make_sky, write_ph
 
 from photoz.errors import CatalogueError, ConfigError, EvaluationError, TrainingError
 from photoz.evaluate.evaluation import evaluate_catalogues
-from photoz.evaluate.scan import Galaxies, read_test_galaxies, scan_catalogue
+from photoz.evaluate.galaxies import Galaxies, read_test_galaxies
+from photoz.evaluate.scan import scan_catalogue
 from photoz.metrics import STATISTICS, Measurement
 from photoz.report import format_metrics, format_table, write_report
 from photoz.report.published import PUBLISHED

@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from safetensors.numpy import save_file
 from scipy.stats import norm
 from tiny_catalogues import make_config, make_sky, write_photoz, write_training_set
 
+from photoz.errors import CatalogueError
 from photoz.estimators import Pdfs
 from photoz.evaluate.calibration import measure_calibration
 from photoz.evaluate.evaluation import evaluate_catalogues
@@ -18,6 +20,7 @@ from photoz.pdf import Recalibration, make_coordinates
 from photoz.plots import plot_calibration
 from photoz.report import write_report
 from photoz.report.figures import _draw_calibration
+from photoz.training.set import read_split
 
 BANDS = ("g", "r")
 SHARE_OF_CLAIM = 1.6  # of the true scatter to that which the raw p(z) claims
@@ -95,11 +98,21 @@ def test_without_the_estimators_folder_there_is_no_before(survey, evaluation) ->
     try:
         for text in ("{}", json.dumps({"estimator": str(folder / "nowhere")})):
             file.write_text(text)
-            calibration = measure_calibration(str(folder / "catalogue"), evaluation.galaxies, config.locations.training)
+            rows = partial(read_split, config.locations.training, "test")
+            calibration = measure_calibration(str(folder / "catalogue"), evaluation.galaxies, rows)
             assert not calibration.compares
             assert all(group.recalibrated for group in calibration.groups)
     finally:
         file.write_text(kept)
+
+
+def test_without_the_sources_there_is_no_before(survey, evaluation) -> None:
+    def read_nothing(columns):
+        raise CatalogueError("they are not there")
+
+    calibration = measure_calibration(str(survey[0] / "catalogue"), evaluation.galaxies, read_nothing)
+    assert not calibration.compares
+    assert [group.recalibrated for group in calibration.groups] == [True] * 3
 
 
 def test_report_shows_calibration_once_for_the_catalogue_that_has_it(

@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
@@ -447,3 +448,17 @@ def test_whatever_stands_there_the_rows_keep_their_contract(
     assert not (error_N <= 0).any()
     assert np.isnan(error_N[np.isnan(flux_N)]).all()
     np.testing.assert_array_equal((flags_N & Flag.BAND_NOT_OBSERVED) > 0, np.isnan(flux_N))
+
+
+def test_a_table_can_be_read_for_its_redshifts_alone() -> None:
+    """As a survey's file cannot say: without photometry, and without identifiers."""
+    survey = make({"kind": "flux", "unit": "nJy", "column": "f"}, z_spec="z", ra="ra", dec="dec", optional=["position"])
+    table = pa.table({"id": [1, 2, 1], "z": [0.1, None, 0.3], "ra": [10.0, 11.0, 12.0], "dec": [0.0, 0.0, 99.0]})
+    bare = msgspec.structs.replace(survey, bands=(), photometry=())
+    found = convert(table, bare)
+    assert found.table.column_names == ["object_id", "ra", "dec", "z_spec"]
+    assert (found.counts["duplicates"], found.counts["no_redshift"]) == (1, 1)
+    nameless = msgspec.structs.replace(bare, identifier=(), duplicates="refuse")
+    found = convert(table.drop_columns(["id"]), nameless, positions=True)
+    assert found.table["object_id"].to_pylist() == [None, None]
+    assert (found.counts["duplicates"], found.counts["no_position"]) == (0, 1)
