@@ -96,9 +96,11 @@ def build_training_set(config: Config) -> SetSummary:
     }
     # Told here, where the counts say which step lost them; a training would only find too few.
     if not counts["rows"]:
+        limit = config.crossmatch.max_redshift
+        cut = "" if limit is None else f", and that crossmatch.max_redshift = {limit} leaves some"
         raise TrainingError(
             f"no source has a redshift in {config.crossmatch.file} within {config.crossmatch.radius_arcsec} arcsec and "
-            f"a usable image ({counts['matched']} matched): check that the two cover the same sky"
+            f"a usable image ({counts['matched']} matched): check that the two cover the same sky{cut}"
         )
     summary = SetSummary(**counts, hash=compute_set_hash(training), splits=count_splits(training))
     write_json(join(training, "set.json"), asdict(summary))

@@ -20,6 +20,8 @@ from photoz.estimators.photometric.base import Sample
 from photoz.measured import Band, check_fluxes, convert_magnitudes, describe_implausible
 from photoz.schema import name_fluxes
 from photoz.storage import exists, find_files, join, list_folder, open_file
+from photoz.tables import check_columns, load_survey, open_survey_table
+from photoz.training.table import read_galaxies
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +45,60 @@ class PlainCatalogue:
     train_N: npt.NDArray[np.bool_]
 
 
+def read_survey_catalogue(
+    location: str,
+    survey: str,
+    bands: Sequence[str] | None = None,
+    *,
+    test_fraction: float = 0.3,
+    seed: int = 1,
+    z_max: float | None = None,
+) -> PlainCatalogue:
+    """Read any table by what a survey's file says of its columns.
+
+    Parameters
+    ----------
+    location : str
+        As `photoz.tables.open_table` takes it.
+    survey : str
+        As `photoz.tables.load_survey` takes it.
+    bands : sequence of str, optional
+        All of the survey by default.
+    test_fraction, seed, z_max
+        As `read_plain_catalogue`; the split is random.
+
+    Returns
+    -------
+    PlainCatalogue
+        Rows without a redshift are left out.
+
+    Raises
+    ------
+    ConfigError, TableError
+        The table is missing or damaged, or is not what the survey's file says.
+    TrainingError, CatalogueError
+        No galaxy has a redshift, or too few to learn from and to test on.
+    """
+    known = load_survey(survey)
+    table = open_survey_table(location, known)
+    checked = check_columns(table, known, bands, need=("z_spec",))
+    galaxies = read_galaxies(table, known, checked.bands, z_max=z_max)
+    for name, text in (("without_redshift", "have no redshift"), ("beyond_z_max", "lie beyond data.z_max")):
+        if lost := galaxies.counts.get(name):
+            logger.warning("%s: %d of %d rows %s and are left out", location, lost, galaxies.counts["rows_out"], text)
+    train_N = _split_at_random(len(galaxies.sample), test_fraction, seed)
+    if train_N.all() or not train_N.any():
+        raise CatalogueError(f"{location}: {len(train_N)} galaxies are too few to learn from some and test on others")
+    return PlainCatalogue(galaxies.object_id, galaxies.sample, train_N)
+
+
 def read_plain_catalogue(
-    location: str, bands: Sequence[str], *, test_fraction: float = 0.3, seed: int = 1
+    location: str,
+    bands: Sequence[str],
+    *,
+    test_fraction: float = 0.3,
+    seed: int = 1,
+    z_max: float | None = None,
 ) -> PlainCatalogue:
     """Read a plain catalogue.
 
@@ -55,21 +109,24 @@ def read_plain_catalogue(
     bands : sequence of str
     test_fraction, seed : float, int
         Used where there is no column ``split``.
+    z_max : float, optional
+        Rows beyond it are left out.
 
     Returns
     -------
     PlainCatalogue
-        Rows without a finite ``z_spec`` are left out, and said so in the log. A band has ``flux_<b>`` and
-        ``fluxerr_<b>`` [nJy, AB, dereddened], or else ``mag_<b>`` and ``magerr_<b>`` [mag(AB)]. A magnitude of 99 says
-        that the band was observed and nothing detected (a flux of 0, whose error is that of the limiting magnitude of 1
-        sigma where ``magerr_<b>`` holds one), -99 or NaN that it was not observed. What is no measurement
-        (`photoz.measured`) is missing, and counted in the log.
+        Rows without a finite ``z_spec`` and those beyond ``z_max`` are left out, and said so in the log. A band has
+        ``flux_<b>`` and ``fluxerr_<b>`` [nJy, AB, dereddened], or else ``mag_<b>`` and ``magerr_<b>`` [mag(AB)]. A
+        magnitude of 99 says that the band was observed and nothing detected (a flux of 0, whose error is that of the
+        limiting magnitude of 1 sigma where ``magerr_<b>`` holds one), -99 or NaN that it was not observed. What is no
+        measurement (`photoz.measured`) is missing, and counted in the log.
 
     Raises
     ------
     CatalogueError
         The file is missing, unreadable or of another kind; it lacks a column; an identifier occurs twice; a redshift is
-        at most -1; nothing was detected in a band; or the split has no training or no test rows.
+        at most -1; none is within ``z_max``; nothing was detected in a band; or the split has no training or no test
+        rows.
     """
     table = read_table(location)
     _check_columns(table, location, bands)
@@ -79,6 +136,11 @@ def read_plain_catalogue(
     if not known_N.all():
         logger.warning("%s: %d of %d rows have no z_spec and are left out", location, (~known_N).sum(), len(z_N))
         table, z_N = table.filter(pa.array(known_N)), z_N[known_N]
+    if z_max is not None and (far_N := z_N > z_max).any():
+        logger.warning("%s: %d of %d rows lie beyond data.z_max and are left out", location, far_N.sum(), len(z_N))
+        table, z_N = table.filter(pa.array(~far_N)), z_N[~far_N]
+        if not len(z_N):
+            raise CatalogueError(f"{location}: no row has z_spec <= data.z_max = {z_max}: raise it, or leave it out")
     # Of the rows that are left: identifiers, redshifts and magnitudes must go on side by side.
     object_id = table["object_id"].combine_chunks()
     _check_rows(object_id, z_N, location)
@@ -208,12 +270,17 @@ def _choose_training_rows(table: pa.Table, location: str, test_fraction: float, 
         # Everything that is not "train" is tested on: of a training set of ours also "valid" and "calib".
         train_N = table["split"].cast(pa.string()).to_numpy(zero_copy_only=False) == "train"
     else:
-        order = np.random.default_rng(seed).permutation(len(table))
-        train_N = np.ones(len(table), dtype=bool)
-        train_N[order[: round(test_fraction * len(table))]] = False
+        train_N = _split_at_random(len(table), test_fraction, seed)
     if train_N.all() or not train_N.any():
         raise CatalogueError(
             f"{location}: {train_N.sum()} of {len(table)} rows are for training: the column split must hold both "
             '"train" and "test", or be left out for a random split'
         )
     return np.asarray(train_N, dtype=bool)
+
+
+def _split_at_random(count: int, test_fraction: float, seed: int) -> npt.NDArray[np.bool_]:
+    order = np.random.default_rng(seed).permutation(count)
+    train_N = np.ones(count, dtype=bool)
+    train_N[order[: round(test_fraction * count)]] = False
+    return train_N

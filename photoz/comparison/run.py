@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from photoz.binning import choose_round_edges
-from photoz.comparison.plain import PlainCatalogue, read_plain_catalogue
+from photoz.comparison.plain import PlainCatalogue, read_plain_catalogue, read_survey_catalogue
 from photoz.comparison.settings import Comparison, check_comparison, list_bands, list_estimators
 from photoz.errors import ConfigError
 from photoz.estimators.base import Inputs
@@ -88,22 +88,33 @@ def compare_estimators(config: Comparison) -> Outcome:
     ------
     ConfigError
         A setting is missing or names an estimator that does not read photometry alone.
-    CatalogueError
-        The catalogue cannot be used; see `read_plain_catalogue`.
+    CatalogueError, TableError
+        The catalogue cannot be used; see `read_plain_catalogue` and `read_survey_catalogue`.
     TrainingError
         Its training rows cannot be learnt from.
     """
     check_comparison(config)
     names = choose_estimators(config)
-    catalogue = read_plain_catalogue(
-        config.data.catalogue, list_bands(config), test_fraction=config.data.test_fraction, seed=config.seed
-    )
+    catalogue = read_catalogue(config)
     train, test = catalogue.sample.take(catalogue.train_N), catalogue.sample.take(~catalogue.train_N)
     # Before the first fit, some of which take a minute or more, and not by each estimator in its turn.
     train.check()
     logger.info("%d galaxies to learn from, %d to test on, bands %s", len(train), len(test), ", ".join(train.bands))
     results = [compare_one(config, name, catalogue, train, test) for name in names]
     return Outcome(len(train), test, results)
+
+
+def read_catalogue(config: Comparison) -> PlainCatalogue:
+    """Read the catalogue of the settings, by a survey's file where they name one."""
+    data = config.data
+    if data.survey:
+        bands = list_bands(config) if data.bands else None
+        return read_survey_catalogue(
+            data.catalogue, data.survey, bands, test_fraction=data.test_fraction, seed=config.seed, z_max=data.z_max
+        )
+    return read_plain_catalogue(
+        data.catalogue, list_bands(config), test_fraction=data.test_fraction, seed=config.seed, z_max=data.z_max
+    )
 
 
 def choose_estimators(config: Comparison) -> list[str]:

@@ -15,11 +15,17 @@ class Data(Settings, frozen=True):
     ``z_spec`` and, if it likes, ``split``."""
 
     catalogue: Location = ""
-    """Parquet, FITS or CSV file, or a glob of Parquet files such as ``<training>/set/*.parquet``."""
+    """Parquet, FITS or CSV file, or a glob of Parquet files such as ``<training>/set/*.parquet``; with ``survey`` any
+    table."""
+    survey: str = ""
+    """Whose columns the catalogue has: a name that photoz knows, or the path of a survey's file (docs/tables.md); "":
+    those above."""
     bands: str | tuple[str, ...] = ()
-    """In order of wavelength, which filling a missing band relies on."""
+    """In order of wavelength, which filling a missing band relies on; with ``survey`` all of it by default."""
     test_fraction: float = 0.3
-    """Of a catalogue without a column ``split``."""
+    """Of a catalogue without a column ``split``, or with ``survey``."""
+    z_max: float | None = None
+    """Galaxies beyond it are left out, to learn from as well as to test on; by default none is."""
 
 
 class Comparison(JobSettings, frozen=True):
@@ -72,4 +78,5 @@ def check_comparison(config: Comparison) -> None:
             raise ConfigError(f"{key} is not set: give it with --set {key}=LOCATION")
     if not 0 < config.data.test_fraction < 1:
         raise ConfigError(f"data.test_fraction = {config.data.test_fraction} must lie between 0 and 1")
-    list_bands(config)
+    if config.data.bands or not config.data.survey:
+        list_bands(config)

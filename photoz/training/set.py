@@ -112,13 +112,18 @@ def plan_matching(matching: Matching, partitions: Sequence[Partition], spectra: 
     Parameters
     ----------
     matching : Matching
-        ``crossmatch.min_redshift`` and the margins are read.
+        ``crossmatch.min_redshift`` and the margins are read. Spectra beyond ``max_redshift`` stay, as they are their
+        sources' own: `match_partition` leaves those sources out.
     partitions : sequence of Partition
     spectra : pyarrow.Table
         ``ra``, ``dec`` [deg], ``z_spec``.
     """
     # Before the match: a star nearer to a source would else take it from its galaxy.
     spectra = spectra.filter(pc.greater_equal(spectra["z_spec"], matching.crossmatch.min_redshift))
+    beyond = int((~_find_within(spectra["z_spec"].to_numpy(), matching.crossmatch)).sum())
+    if beyond:
+        limit = matching.crossmatch.max_redshift
+        logger.info("%d of %d spectra lie beyond crossmatch.max_redshift = %g", beyond, len(spectra), limit)
     ra_M, dec_M = (spectra[name].to_numpy().astype(np.float64) for name in ("ra", "dec"))
     # Spectra near sources of the margin have to be there too, or those sources would compete for others.
     margin = matching.margin_arcsec + matching.crossmatch.radius_arcsec
@@ -170,7 +175,8 @@ def match_partition(matching: Matching, task: MatchTask) -> pa.Table:
     """Match the sources of a partition with spectra: their rows with ``z_spec`` and ``split``, without cutouts.
 
     Sources of the margin around the partition compete for the spectra too, so that a spectrum near an edge goes to its
-    nearest source, whichever partition that is in, and is used once.
+    nearest source, whichever partition that is in, and is used once. Of the matches those beyond
+    ``crossmatch.max_redshift`` are left out: without them their sources would get a neighbour's redshift.
     """
     # Own sources first: what is an index below their number is inside, the rest is margin.
     own = read_sources(matching.sources, task.partition)
@@ -180,7 +186,8 @@ def match_partition(matching: Matching, task: MatchTask) -> pa.Table:
         (task.spectra["ra"].to_numpy(), task.spectra["dec"].to_numpy()),
         radius_arcsec=matching.crossmatch.radius_arcsec,
     )
-    inside = source_K < len(own)
+    z_K = task.spectra["z_spec"].to_numpy()[spectrum_K]
+    inside = (source_K < len(own)) & _find_within(z_K, matching.crossmatch)
     matched = own.take(pa.array(source_K[inside]))
     z_spec = pc.cast(task.spectra["z_spec"].take(pa.array(spectrum_K[inside])), pa.float32())
     fractions = matching.crossmatch.fractions
@@ -189,6 +196,12 @@ def match_partition(matching: Matching, task: MatchTask) -> pa.Table:
     columns = {"z_spec": z_spec, "split": pa.array(splits, pa.string())}
     # Built by the schema, which fixes the columns' order, types and units for every part alike.
     return pa.table([columns[n] if n in columns else matched[n] for n in schema.names], schema=schema)
+
+
+def _find_within(z_N: npt.NDArray[np.float64], crossmatch: Crossmatch) -> npt.NDArray[np.bool_]:
+    limit = np.inf if crossmatch.max_redshift is None else crossmatch.max_redshift
+    within_N: npt.NDArray[np.bool_] = z_N <= limit
+    return within_N
 
 
 def _read_margin(sources: str, partition: Partition) -> pa.Table:
@@ -237,7 +250,10 @@ def _compute_key(matching: Matching, task: MatchTask) -> str:
             "format": FORMAT_VERSION,
             "cutout_size": matching.cutout_size,
             "seed": matching.seed,
-            "crossmatch": config_to_dict(matching.crossmatch),
+            # Without what is not set: sets that were made before there was such a setting stay what they are.
+            "crossmatch": {
+                name: value for name, value in config_to_dict(matching.crossmatch).items() if value is not None
+            },
             "bands": matching.bands,
             "image_bands": matching.image_bands,
             "sources": compute_sources_checksum(matching.sources, task.partition),

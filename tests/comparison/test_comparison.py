@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
@@ -276,3 +277,13 @@ def test_example_galaxies_are_a_plain_catalogue(tmp_path):
     found = read_plain_catalogue(location, SDSS)
     assert 0.05 < np.median(found.sample.z_N) < 0.2
     assert np.isfinite(found.sample.magnitudes.magnitudes_NF[:, :5]).mean() > 0.98
+
+
+def test_any_table_is_compared_on_by_its_surveys_file(tmp_path):
+    """Without naming bands, which are the survey's, and within z_max."""
+    config = make_settings(write(tmp_path, make_table(split=False)), f"{tmp_path}/out", estimators=["knn"])
+    data = msgspec.structs.replace(config.data, survey="plain", bands=(), z_max=0.2)
+    outcome = compare_estimators(msgspec.structs.replace(config, data=data))
+    assert outcome.test.bands == BANDS
+    assert outcome.test.z_N.max() <= 0.2
+    assert outcome.train_rows + len(outcome.test) == int((make_table()["z_spec"].astype(np.float32) <= 0.2).sum())

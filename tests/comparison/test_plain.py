@@ -13,8 +13,13 @@ from astropy.table import MaskedColumn, Table
 from hypothesis import given
 from hypothesis import strategies as st
 
-from photoz.comparison.plain import _choose_training_rows, read_plain_catalogue, read_table
-from photoz.errors import CatalogueError
+from photoz.comparison.plain import (
+    _choose_training_rows,
+    read_plain_catalogue,
+    read_survey_catalogue,
+    read_table,
+)
+from photoz.errors import CatalogueError, ConfigError
 
 BANDS = ("g", "r")
 
@@ -193,3 +198,41 @@ def test_a_split_without_both_parts_is_refused(fraction: float) -> None:
 def test_what_is_not_for_training_is_for_testing() -> None:
     table = pa.table({"split": ["train", "valid", "calib", "test", None]})
     assert _choose_training_rows(table, "", 0.3, 1).tolist() == [True, False, False, False, False]
+
+
+def test_rows_beyond_z_max_are_neither_learnt_from_nor_tested_on(tmp_path: Path, caplog) -> None:
+    table = make_table() | {"split": np.array(["train", "test"] * 10)}
+    with caplog.at_level(logging.WARNING):
+        found = read_plain_catalogue(write(tmp_path, table), BANDS, z_max=0.25)
+    assert found.sample.z_N.max() <= 0.25
+    assert len(found.sample) == len(found.object_id) == len(found.train_N) == 10
+    assert found.train_N.tolist() == [True, False] * 5
+    assert "10 of 20 rows lie beyond data.z_max" in caplog.text
+    with pytest.raises(CatalogueError, match=r"no row has z_spec <= data\.z_max = 0\.05"):
+        read_plain_catalogue(write(tmp_path, table), BANDS, z_max=0.05)
+
+
+def test_a_table_is_read_by_its_surveys_file(tmp_path: Path, caplog) -> None:
+    table = make_table()
+    plain = write(tmp_path, table)
+    renamed = {"object_id": "ID", "z_spec": "ZSPEC"} | {f"mag_{b}": f"MAG_{b.upper()}" for b in BANDS}
+    renamed |= {f"magerr_{b}": f"MAGERR_{b.upper()}" for b in BANDS}
+    table["z_spec"][:2] = np.nan
+    named = write(tmp_path, {renamed[name]: values for name, values in table.items()}, "named.parquet")
+    (tmp_path / "s.toml").write_text(
+        'name = "mine"\nidentifier = "ID"\nbands = ["g", "r"]\nz_spec = "ZSPEC"\n[photometry]\nkind = "mag"\n'
+        'column = "MAG_{BAND}"\nerror = "MAGERR_{BAND}"\ndereddened = true\n'
+    )
+    with caplog.at_level(logging.WARNING):
+        found = read_survey_catalogue(named, str(tmp_path / "s.toml"), test_fraction=0.25, z_max=0.35)
+    expected = read_plain_catalogue(plain, BANDS, z_max=0.35)
+    assert found.sample.bands == BANDS
+    assert found.object_id.to_pylist() == [str(name) for name in expected.object_id.to_pylist()[2:]]
+    np.testing.assert_allclose(found.sample.fluxes_NF, expected.sample.fluxes_NF[2:], rtol=1e-6)
+    assert (~found.train_N).sum() == round(0.25 * len(found.sample))
+    assert "2 of 20 rows have no redshift" in caplog.text
+    assert "4 of 20 rows lie beyond data.z_max" in caplog.text
+    with pytest.raises(ConfigError, match=r"bands \['z'\] are asked for"):
+        read_survey_catalogue(named, str(tmp_path / "s.toml"), ("z",))
+    with pytest.raises(CatalogueError, match="1 galaxies are too few"):
+        read_survey_catalogue(named, str(tmp_path / "s.toml"), z_max=0.135)

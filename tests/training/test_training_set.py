@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from unittest.mock import patch
 
 import msgspec
 import numpy as np
@@ -12,7 +13,7 @@ from astropy.table import Table
 from conftest import ReadySurvey
 from runs import change
 
-from cluster.training.set import build_training_set
+from cluster.training.set import build_training_set, plan_set
 from photoz.catalogue.hats import MARGIN, list_partitions, locate_partition, read_partition
 from photoz.cutouts import extract_cutouts
 from photoz.errors import TrainingError
@@ -21,8 +22,9 @@ from photoz.schema import make_training_schema
 from photoz.settings import config_to_dict
 from photoz.settings.config import Config, convert_config
 from photoz.storage import list_folder
+from photoz.survey.spectra import read_redshifts
 from photoz.tiles import open_tile
-from photoz.training.set import compute_set_hash, fit_magnitude_scaling, read_split
+from photoz.training.set import _compute_key, compute_set_hash, fit_magnitude_scaling, plan_matching, read_split
 
 ARCSEC = 1 / 3600
 
@@ -108,6 +110,40 @@ def test_only_reliable_redshifts_within_the_radius_are_used(ready_survey: ReadyS
     build_training_set(config)
     names = sources["object_id"].to_pylist()
     assert not {names[3], names[4], names[5], names[6]} & set(read_set(config)["object_id"].to_pylist())
+
+
+def test_sources_beyond_max_redshift_are_left_out_and_get_no_neighbours_redshift(
+    ready_survey: ReadySurvey, tmp_path, caplog
+):
+    config = adapt(ready_survey.config, tmp_path)
+    sources = read_sources(config).slice(0, 20)
+    rows = spectra_of(sources)
+    rows[3]["Z"] = 2.5
+    # Farther from the source than its own, and within the radius.
+    rows.append({**rows[3], "Deccen": rows[3]["Deccen"] + 0.4 * ARCSEC, "Z": 0.3})
+    write_spectra(config, rows)
+    whole = build_training_set(config)
+    before = set(read_set(config)["object_id"].to_pylist())
+    cut = adapt(config, tmp_path, max_redshift=2.0)
+    with caplog.at_level("INFO"):
+        assert build_training_set(cut).hash != whole.hash
+    assert "1 of 21 spectra lie beyond crossmatch.max_redshift = 2" in caplog.text
+    assert before - set(read_set(cut)["object_id"].to_pylist()) == {sources["object_id"][3].as_py()}
+    assert build_training_set(config).hash == whole.hash
+    none = adapt(config, tmp_path, max_redshift=0.002)
+    with pytest.raises(TrainingError, match=r"crossmatch\.max_redshift = 0\.002 leaves some"):
+        build_training_set(none)
+
+
+def test_a_setting_that_is_not_set_changes_no_key(ready_survey: ReadySurvey, tmp_path):
+    """So that sets which were made before there was max_redshift are not made again."""
+    config = adapt(ready_survey.config, tmp_path)
+    write_spectra(config, spectra_of(read_sources(config).slice(0, 20)))
+    matching = plan_set(config)
+    spectra = read_redshifts(config.locations.survey, config.crossmatch)
+    task = plan_matching(matching, list_partitions(config.locations.sources), spectra)[0]
+    with patch("photoz.training.set.compute_key", side_effect=lambda parts: parts["crossmatch"]):
+        assert "max_redshift" not in _compute_key(matching, task)
 
 
 def test_survey_and_spectra_that_do_not_overlap_are_refused(ready_survey: ReadySurvey, tmp_path):
