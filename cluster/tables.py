@@ -283,6 +283,13 @@ def estimate_plain(config: Config, target: Target) -> Written:
         for part in run_tasks(estimate, list(enumerate(target.table.parts)), engine, label="parts of the table"):
             rows, estimated = rows + part.rows, estimated + part.estimated
             total.update(part.counts)
+    # Of an earlier table of more parts, by the name that only this module gives, in a folder that is this run's.
+    own = {
+        join(config.locations.catalogue, f"{name_part(number)}.parquet") for number in range(len(target.table.parts))
+    }
+    for location in list_folder(config.locations.catalogue, "part-*.parquet"):
+        if location not in own:
+            remove(location)
     written = Written(rows, estimated, dict(total))
     write_json(locate_in_run(config.locations.catalogue, "run.json"), {**owner, **asdict(written)})
     return written

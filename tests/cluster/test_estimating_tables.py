@@ -161,6 +161,21 @@ def test_a_table_without_positions_gives_a_folder_of_parquet(capsys: pytest.Capt
     assert not {"ra", "dec", "_healpix_29", "tile", "mag_auto"} & set(result.column_names)
 
 
+def test_parts_of_an_earlier_longer_table_do_not_stay() -> None:
+    sky = Sky("g,r,i", 300, seed=1)
+    write_plain("train.parquet", sky, z_spec=sky.z)
+    assert fit("train.parquet", "plain") == 0
+    for folder in ("both", "one"):
+        Path(folder).mkdir()
+        write_plain(f"{folder}/a.parquet", Sky("g,r,i", 20, seed=2))
+    write_plain("both/b.parquet", Sky("g,r,i", 30, seed=3))
+    assert estimate("both") == 0
+    assert len(list(Path("out").glob("part-*.parquet"))) == 2
+    assert estimate("one") == 0
+    assert [file.name for file in Path("out").glob("part-*.parquet")] == ["part-000000.parquet"]
+    assert json.loads(Path("out/run/run.json").read_text())["rows"] == 20
+
+
 def test_columns_are_carried_along_and_audited() -> None:
     sky = Sky("g,r,i", 300, seed=1)
     write_plain("t.parquet", sky, z_spec=sky.z, ra=sky.ra, dec=sky.dec, name=[f"n{row}" for row in range(300)])
