@@ -8,6 +8,7 @@ import re
 import runpy
 import subprocess
 import sys
+import sysconfig
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from importlib import import_module
@@ -264,9 +265,11 @@ def test_the_demo_shows_its_steps_by_the_door_it_came_through(capsys: pytest.Cap
 def test_another_distributions_cluster_is_named_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "cluster").mkdir()
     (tmp_path / "cluster" / "__init__.py").write_text("")
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    # Without `site`, whose hook for a checkout that is installed finds modules of ours within the other's package.
+    places = [str(tmp_path), str(ROOT), sysconfig.get_path("purelib")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(places)}
     done = subprocess.run(
-        [sys.executable, "-m", "photoz", "--version"],
+        [sys.executable, "-S", "-m", "photoz", "--version"],
         env=environment, cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1
