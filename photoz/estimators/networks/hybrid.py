@@ -158,8 +158,7 @@ class HybridEstimator(NetworkEstimator):
                 view = model.show(inputs)
             with timed("forward"):
                 points_NK, density = model.read(model.run(view))
-                # Not below 0, where no training galaxy is (`crossmatch.min_redshift`).
-                z_N = torch.expm1(self._find_points(points_NK, density)).clamp(min=0).cpu().numpy()
+                z_N = torch.expm1(self._find_points(points_NK, density)).cpu().numpy()
             # By the pixels that were seen and not by the flags alone: a cutout may be there and hold nothing finite.
             image_N = np.zeros(len(inputs), dtype=bool) if view.seen_NB is None else _any(view.seen_NB)
             failed_N = ~(inputs.detected_N | image_N) | ~np.isfinite(z_N)

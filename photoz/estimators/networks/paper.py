@@ -106,7 +106,6 @@ class PaperEstimator(NetworkEstimator):
         for rows in split_rows(len(inputs), batch_size):
             if usable_N[rows].any():
                 z_N[rows] = self._estimate_batch(inputs.take(rows))
-        z_N = np.maximum(z_N, np.float32(0))  # no training galaxy is below (`crossmatch.min_redshift`)
         failed_N = ~usable_N | ~np.isfinite(z_N)
         z_N[failed_N] = np.nan
         return Estimates(z_N, inputs.flags_N | np.where(failed_N, np.int32(Flag.ESTIMATE_FAILED), np.int32(0)))
