@@ -1,6 +1,7 @@
 """Sky positions to pixel windows to cutouts: plain array functions, and one that reads them from an open tile.
 
-A window's pixel ``size // 2`` is the one nearest the position. Pixels outside the image are NaN.
+A window's pixel ``size // 2`` is the one nearest the position. Pixels outside the image are NaN, and so are those that
+no exposure saw (`blank_unexposed`).
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,10 @@ from photoz.schema import Flag
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
+
+UNEXPOSED_RUN = 16
+"""[pixel] So many exact zeros in a row or column are no sky: of an image that fpack has rounded to a quarter of its
+noise a tenth of the pixels may be 0, and 1e-16 of such runs."""
 
 
 class WorldCoordinates(Protocol):
@@ -58,7 +63,7 @@ def extract_cutouts(
     Returns
     -------
     cutouts_NBYX : ndarray of float32, shape (N, bands, size, size)
-        [flux, zero point of the survey]; NaN outside the image and where the image is.
+        [flux, zero point of the survey]; NaN outside the image, where the image is and where no exposure was.
     flags_N : ndarray of int32, shape (N,)
         Bits OFF_IMAGE, PARTIAL_CUTOUT, EMPTY_CUTOUT and MASKED_PIXELS of `photoz.schema.Flag`.
 
@@ -73,7 +78,48 @@ def extract_cutouts(
     # Picking bands copies all cutouts; the usual order needs no copy.
     if order != list(range(len(tile.bands))):
         cutouts = cutouts[:, order]
+    blank_unexposed(cutouts)
     return cutouts, flag_cutouts(cutouts, masked, find_off_image(y0_N, x0_N, size, tile.shape))
+
+
+def blank_unexposed(cutouts_NBYX: FloatArray) -> None:
+    """Set to NaN what is no sky: a band of one value throughout, and runs of exact zeros.
+
+    Coadds hold 0 where no exposure was, which an estimator would take for a sky without a source.
+
+    Parameters
+    ----------
+    cutouts_NBYX : ndarray of float32, shape (N, bands, size, size)
+        Changed in place. Zeros count from `UNEXPOSED_RUN` on side by side in a row or a column.
+
+    Examples
+    --------
+    >>> cutouts = np.ones((1, 1, 20, 20), np.float32) + np.arange(20, dtype=np.float32)
+    >>> cutouts[..., :16, :3] = 0
+    >>> blank_unexposed(cutouts)
+    >>> int(np.isnan(cutouts).sum())
+    48
+    """
+    if not cutouts_NBYX.size:
+        return
+    # Looked at closer only where it may be: of nearly all cutouts no band has as many zeros.
+    zero_NBYX = cutouts_NBYX == 0
+    for index in np.argwhere(zero_NBYX.sum(axis=(2, 3)) >= min(UNEXPOSED_RUN, cutouts_NBYX.shape[-1])):
+        zero_YX = zero_NBYX[tuple(index)]
+        cutouts_NBYX[tuple(index)][_find_runs(zero_YX) | _find_runs(zero_YX.T).T] = np.nan
+    # A single pixel is as constant as any.
+    if cutouts_NBYX.shape[-1] > 1:
+        cutouts_NBYX[(cutouts_NBYX == cutouts_NBYX[..., :1, :1]).all(axis=(2, 3))] = np.nan
+
+
+def _find_runs(true_YX: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Find what lies in a run of true values of some length along a row."""
+    length = min(UNEXPOSED_RUN, true_YX.shape[1])
+    starts = np.lib.stride_tricks.sliding_window_view(true_YX, length, axis=1).all(axis=2)
+    runs = np.zeros_like(true_YX)
+    for offset in range(length):
+        runs[:, offset : offset + starts.shape[1]] |= starts
+    return runs
 
 
 def compute_windows(

@@ -10,6 +10,10 @@ class PhotozError(Exception):
     """Base of all errors that photoz raises on purpose."""
 
 
+class ProgramError(PhotozError):
+    """The program itself is in error: nothing that is set or tried again mends that."""
+
+
 class ConfigError(PhotozError):
     """A setting is unknown, of the wrong type, or contradicts another."""
 

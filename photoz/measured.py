@@ -25,6 +25,12 @@ LIMITS = (LARGEST_ERROR, MAGNITUDES[1])
 """[mag(AB)] of limiting magnitudes; errors of magnitudes are below, so that a column of both can be told apart."""
 SENTINEL_TOLERANCE = 0.5
 """[mag] No measured magnitude or error lies so near 99 or -99; rounding does not hide a sentinel."""
+HIGHEST_REDSHIFT = 15.0
+"""No galaxy has a spectrum beyond: MoM-z14, the farthest, is at 14.44 (Naidu et al. 2025, arXiv:2505.11263)."""
+_REPEATED_SHARE = 0.01
+"""A redshift that more of the rows share exactly may stand for none."""
+_REPEATED_LEAST = 10
+"""Rows that do so by chance in a small table, or one of rounded redshifts where it is also so many times the usual."""
 _MOST_FLUX = MAGGY * 10 ** (-0.4 * MAGNITUDES[0])
 
 
@@ -192,6 +198,42 @@ def describe_implausible(bands: Mapping[str, int]) -> str:
     'u 3, r 1'
     """
     return ", ".join(f"{band} {count}" for band, count in bands.items() if count)
+
+
+def describe_repeated(redshifts_N: Floats) -> str:
+    """Say which redshifts so many rows share exactly that they may stand for none; "" where there are none.
+
+    Parameters
+    ----------
+    redshifts_N : ndarray of float, shape (N,)
+        NaN where there is none.
+
+    Returns
+    -------
+    str
+        Each value that more than 1 % of the rows with a redshift have, at least 10 of them, and 10 times as many as
+        have a redshift of this table in the median (median): redshifts that are rounded repeat, too.
+
+    Examples
+    --------
+    >>> describe_repeated(np.concatenate([np.linspace(0.1, 0.9, 200), np.full(30, 9.9999)]))
+    '30 of 230 rows have exactly the redshift 9.9999'
+    >>> describe_repeated(np.linspace(0.1, 0.9, 3000).round(2))
+    ''
+    """
+    values = np.asarray(redshifts_N)
+    values, counts = np.unique(values[np.isfinite(values)], return_counts=True)
+    total = int(counts.sum())
+    if not total:
+        return ""
+    usual = max(1.0, float(np.median(counts)))
+    odd = (counts > _REPEATED_SHARE * total) & (counts >= _REPEATED_LEAST * usual)
+    # As the table has it: a float32 would be told with the digits of a double.
+    found = [
+        f"{count} of {total} rows have exactly the redshift {value!s}"
+        for value, count in zip(values[odd], counts[odd], strict=True)
+    ]
+    return "; ".join(found)
 
 
 def is_plausible_magnitude(magnitudes_N: Floats) -> Mask:

@@ -177,6 +177,30 @@ class FullDisk:
         _wrap(cluster.inference.stages, "write_partition", refuse)
 
 
+@dataclass(frozen=True)
+class Misspelled:
+    """Raise once what only an error in the program raises, in writing the partition that holds rows of a tile."""
+
+    tile: str
+    folder: str
+
+    def install(self) -> None:
+        _wrap(cluster.inference.stages, "write_partition", self.wrap)
+
+    def wrap(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap the function that writes."""
+
+        def write(folder: str, partition: Any, rows: pa.Table) -> Any:
+            # Once alone, of all processes: workers of a cluster that others use, too, keep what is installed in them.
+            marker = Path(self.folder) / "raised"
+            if self.tile in rows["tile"].to_pylist() and not marker.exists():
+                marker.touch()
+                raise KeyError("z_fot")
+            return real(folder, partition, rows)
+
+        return write
+
+
 class PoisonedEstimator(HybridEstimator):
     """Raises, as a whole batch, when a galaxy in it is brighter than `LIMIT` in its third band."""
 

@@ -4,10 +4,12 @@ The engines do the engine's work: Ray Data schedules, bounds memory and starts l
 its own scheduler. Nothing here keeps a queue.
 """
 
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from photoz.settings.engine import EngineSettings
@@ -25,6 +27,9 @@ MALLOC_SETTINGS = {
     "MALLOC_TRIM_THRESHOLD_": "2000000000",
     "MALLOC_ARENA_MAX": "1",
 }
+
+FAULTS = (AttributeError, ImportError, LookupError, NameError, NotImplementedError, SyntaxError, TypeError)
+"""What only an error in the program raises: the same again wherever and whenever it is tried."""
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -48,10 +53,26 @@ class Success(Generic[Result]):
 
 @dataclass(frozen=True)
 class Failure(Generic[Task]):
-    """A task that raised and may be tried again; ``problem`` says what, or "" where only the engine's log does."""
+    """A task that raised.
+
+    Parameters
+    ----------
+    task : object
+    problem : str
+        What it raised; "" where only the engine's log says.
+    fault : bool
+        Whether that is a fault of the program (`FAULTS`), which no other try mends.
+    """
 
     task: Task
     problem: str
+    fault: bool = False
+
+    @classmethod
+    def of(cls, task: Task, error: BaseException) -> Self:
+        """Make one of what a task raised."""
+        fault = isinstance(error, FAULTS)
+        return cls(task, f"{type(error).__name__}: {error}" + (f" ({find_place(error)})" if fault else ""), fault)
 
 
 @dataclass(frozen=True)
@@ -75,7 +96,7 @@ class Attempt(Generic[Task, Result]):
     storage : StorageOptions
         The run's storage options, for the process it runs in.
     fatal : tuple of exception classes
-        What ends the run when it is raised; anything else becomes a `Failure`.
+        What ends the run when it is raised; anything else, and every fault of the program, becomes a `Failure`.
     """
 
     function: Callable[[Task], Result]
@@ -88,11 +109,21 @@ class Attempt(Generic[Task, Result]):
         use_options(self.storage)
         try:
             return Success(self.function(task))
+        # With its place, which is lost on the way from a worker.
+        except FAULTS as error:
+            return Failure.of(task, error)
         # Before the general case, of which each of these is one: what photoz raises on purpose no second try mends.
         except self.fatal:
             raise
         except Exception as error:  # noqa: BLE001 - a store raises whatever its client does: all is tried again
-            return Failure(task, f"{type(error).__name__}: {error}")
+            return Failure.of(task, error)
+
+
+def find_place(error: BaseException) -> str:
+    """Say where in the program an error arose: of ours, where it passed last, for whoever is to mend it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if {"photoz", "cluster"} & set(Path(frame.filename).parts)] or frames
+    return f"{Path(ours[-1].filename).name}, line {ours[-1].lineno}" if ours else "place unknown"
 
 
 @dataclass(frozen=True)

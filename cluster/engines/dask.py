@@ -50,7 +50,7 @@ class DaskEngine(Engine):
                 if future.status == "finished":
                     yield Success(future.result())
                 else:
-                    yield Failure(task, repr(future.exception()))
+                    yield Failure.of(task, future.exception())
                 future.release()
             yield Lost(count_lost(client, _call_stages, since=started))
 

@@ -68,7 +68,11 @@ class RayEngine(Engine):
                 yield pickle.loads(row["outcome"])
 
     def run_stages(self, stages: Stages[Task, Result], tasks: Sequence[Task]) -> Iterator[Outcome[Result, Task]]:
-        """Run each stage as an operator; what raises is missing from the results, and Ray's log says why."""
+        """Run each stage as an operator; what raises goes through the later ones as what it is.
+
+        A task whose block Ray Data gives up, as one whose workers were lost, is missing from the results, and Ray's log
+        says why.
+        """
         if not tasks:
             return
         with self.join(), counting() as begun:
@@ -77,7 +81,11 @@ class RayEngine(Engine):
             done = set()
             for row in data.iter_rows():
                 done.add(row["number"])
-                yield Success(pickle.loads(row["work"]), int(row["reruns"]))
+                found = pickle.loads(row["work"])
+                if isinstance(found, _Raised):
+                    yield Failure(tasks[row["number"]], found.problem, found.fault)
+                else:
+                    yield Success(found, int(row["reruns"]))
         # Known only at the end: a block that raised leaves nothing in the dataset, not even its numbers.
         yield from (Failure(task, "") for number, task in enumerate(tasks) if number not in done)
 
@@ -158,9 +166,30 @@ def _call_block(row: Row, attempt: Attempt[Any, Any], begun: Any) -> list[Row]:
     return [{"outcome": pickle.dumps(outcome)} for outcome in (Lost(reruns), *outcomes)]
 
 
+@dataclass(frozen=True)
+class _Raised:
+    """Stands for a task's work after a stage has raised; as of `Failure`."""
+
+    problem: str
+    fault: bool
+
+
+def _attempt(stage: str, function: Callable[[Any], Any], pickled: bytes, name: str, begun: Any) -> tuple[bytes, int]:
+    """Call a stage's function, unless an earlier stage raised; returns what it made, and its reruns."""
+    work, reruns = pickle.loads(pickled), 0
+    if isinstance(work, _Raised):
+        return pickled, 0
+    try:
+        reruns = begin(begun, stage, name)
+        return pickle.dumps(function(work)), reruns
+    except Exception as error:  # noqa: BLE001 - as on the other engines, one task does not end the run
+        failure = Failure.of(name, error)
+        return pickle.dumps(_Raised(failure.problem, failure.fault)), reruns
+
+
 def _read_row(row: Row, stages: Stages[Any, Any], begun: Any) -> Row:
-    reruns = begin(begun, "read", row["name"])
-    return row | {"work": pickle.dumps(stages.read(pickle.loads(row["work"]))), "reruns": reruns}
+    work, reruns = _attempt("read", stages.read, row["work"], row["name"], begun)
+    return row | {"work": work, "reruns": reruns}
 
 
 class EstimatorActor:
@@ -175,13 +204,13 @@ class EstimatorActor:
     def __call__(self, batch: Row) -> Row:
         """Estimate a batch of one row."""
         (pickled,), (reruns,), (name,) = batch["work"], batch["reruns"], batch["name"]
-        reruns += begin(self._begun, "estimate", name)
-        return batch | {"work": [pickle.dumps(self._stages.estimate(pickle.loads(pickled)))], "reruns": [reruns]}
+        work, more = _attempt("estimate", self._stages.estimate, pickled, name, self._begun)
+        return batch | {"work": [work], "reruns": [reruns + more]}
 
 
 def _write_row(row: Row, stages: Stages[Any, Any], begun: Any) -> Row:
-    reruns = row["reruns"] + begin(begun, "write", row["name"])
-    return {"number": row["number"], "work": pickle.dumps(stages.write(pickle.loads(row["work"]))), "reruns": reruns}
+    work, reruns = _attempt("write", stages.write, row["work"], row["name"], begun)
+    return {"number": row["number"], "work": work, "reruns": row["reruns"] + reruns}
 
 
 @contextmanager

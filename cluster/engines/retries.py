@@ -72,13 +72,29 @@ def insist(action: Callable[[], Value], retries: int, label: str) -> Value:
     return make_policy(retries, when=retry_if_exception(is_store_trouble), describe=describe)(action)
 
 
+def describe_fault(label: str, problem: str) -> str:
+    """Say that tasks failed for an error in the program.
+
+    Parameters
+    ----------
+    label : str
+        What they are ("3 partitions").
+    problem : str
+        Of `cluster.engines.base.Failure`.
+    """
+    return (
+        f"{label} could not be done for an error in the program itself, {problem}: it is the same however often it is "
+        "tried, so please report this line, with what --verbose shows"
+    )
+
+
 def run_passes(
     run: Callable[[Sequence[Task], int], Iterator[Outcome[Result, Task]]],
     tasks: Sequence[Task],
     retries: int,
     describe: Callable[[Sequence[Failure[Task]]], str],
 ) -> Iterator[Outcome[Result, Task]]:
-    """Run tasks, those that failed again when all others are through, and so on.
+    """Run tasks, those that failed again when all others are through, and so on; faults of the program once.
 
     Parameters
     ----------
@@ -105,6 +121,8 @@ def run_passes(
             else:
                 yield outcome
         yield from failures
+        # An error in the program raises the same each time, after pauses as if a store were away.
+        failures = [failure for failure in failures if not failure.fault]
         tasks = [failure.task for failure in failures]
         # An empty list is false, and ends the loop.
         attempt.retry_state.set_result(failures)

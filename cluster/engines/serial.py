@@ -38,4 +38,4 @@ def _finish(task: Task, read: Future[Any], stages: Stages[Task, Result]) -> Succ
     try:
         return Success(stages.finish(read.result()))
     except Exception as error:  # noqa: BLE001 - as on the other engines, one task does not end the run
-        return Failure(task, repr(error))
+        return Failure.of(task, error)

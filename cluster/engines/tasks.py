@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from cluster.engines.base import Attempt, Engine, Failure, Lost, Outcome, Result, Success, Task
-from cluster.engines.retries import run_passes
+from cluster.engines.retries import describe_fault, run_passes
 from cluster.telemetry import Progress
-from photoz.errors import PhotozError
+from photoz.errors import PhotozError, ProgramError
 
 
 def run_tasks(
@@ -23,7 +23,8 @@ def run_tasks(
 
     A task that raises (a store that does not answer) is tried again after a pause, ``engine.retries`` times: Dask would
     do so only at once, and Ray Data not at all. What photoz raises on purpose (`PhotozError`), and what a task raises
-    the last time, ends the run.
+    the last time, ends the run; so does a fault of the program (`cluster.engines.base.FAULTS`), when the others are
+    through.
 
     Parameters
     ----------
@@ -46,6 +47,11 @@ def run_tasks(
     ------
     object
         One result a task, in any order.
+
+    Raises
+    ------
+    ProgramError
+        A task raised what only an error in the program raises.
     """
     retries = engine.settings.retries
     progress = Progress(len(tasks), label)
@@ -67,6 +73,8 @@ def run_tasks(
             case Success(result=result):
                 progress.advance(galaxies=_count_rows(result))
                 yield result
+            case Failure(fault=True, problem=problem):
+                raise ProgramError(describe_fault(label, problem))
             case Failure():
                 counts["retried"] += 1
                 progress.retry()

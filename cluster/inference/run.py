@@ -8,7 +8,7 @@ from functools import partial
 
 from cluster.engines.base import Engine, Failure, Lost, Outcome, Success
 from cluster.engines.choose import open_engine
-from cluster.engines.retries import insist, run_passes
+from cluster.engines.retries import describe_fault, insist, run_passes
 from cluster.inference.plan import Plan, find_remaining, plan_run
 from cluster.inference.publish import (
     Done,
@@ -24,7 +24,7 @@ from cluster.lock import Holder, Lock, find_holder, hold_lock
 from cluster.telemetry import Progress, RunTelemetry
 from photoz.catalogue.hats import Partition
 from photoz.catalogue.records import Record, locate_in_run
-from photoz.errors import CatalogueError
+from photoz.errors import CatalogueError, ProgramError
 from photoz.settings.config import Config
 from photoz.sources import list_source_partitions
 from photoz.storage import is_store_trouble
@@ -164,6 +164,8 @@ def estimate_all(run: Inference, partitions: list[Partition]) -> None:
     ------
     CatalogueError
         Partitions failed to the last.
+    ProgramError
+        Partitions failed for an error in the program; they are tried once.
     """
     plan, telemetry, retries = run.plan, run.telemetry, run.engine.settings.retries
 
@@ -175,18 +177,22 @@ def estimate_all(run: Inference, partitions: list[Partition]) -> None:
     # Before the first pass, or the gauge of what remains would say 0 while the first partitions are done.
     telemetry.expect(len(partitions))
     # By partition, which is small: a record holds all that was set aside.
-    done = set()
+    done, problem = set(), ""
     for outcome in run_passes(run_pass, partitions, retries, lambda failures: f"{len(failures)} partitions failed"):
         match outcome:
             case Success(result=record):
                 done.add(record.partition)
                 telemetry.add(record)
+            case Failure(fault=True):
+                problem = problem or outcome.problem
             case Failure():
                 telemetry.retry()
             case Lost(reruns=reruns):
                 telemetry.lose(reruns)
     # By what came back, since what failed in one pass may have been done in a later one.
     remaining = [partition for partition in partitions if partition not in done]
+    if problem:
+        raise ProgramError(describe_fault(f"{len(remaining)} partitions", problem))
     if remaining:
         raise CatalogueError(
             f"{len(remaining)} partitions could not be done, {remaining[0].name} first: the log says why; run the job "

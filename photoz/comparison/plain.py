@@ -1,9 +1,6 @@
-"""Read a plain catalogue of galaxies with known redshifts: Parquet, FITS or CSV."""
+"""Read a plain catalogue of galaxies with known redshifts from a table of any format."""
 
-import gzip
-import io
 import logging
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,21 +8,26 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
-from astropy.table import Table
 
-from photoz.errors import CatalogueError
+from photoz.errors import CatalogueError, TableError
 from photoz.estimators.photometric.base import Sample
-from photoz.measured import Band, check_fluxes, convert_magnitudes, describe_implausible
+from photoz.measured import (
+    HIGHEST_REDSHIFT,
+    Band,
+    check_fluxes,
+    convert_magnitudes,
+    describe_implausible,
+    describe_repeated,
+)
 from photoz.schema import name_fluxes
-from photoz.storage import exists, find_files, join, list_folder, open_file
 from photoz.tables import check_columns, load_survey, open_survey_table
+from photoz.tables.identifiers import make_exact
+from photoz.tables.open import open_table
 from photoz.training.table import read_galaxies
 
 logger = logging.getLogger(__name__)
 
-_GZIP = b"\x1f\x8b"  # how every such file begins (RFC 1952)
+_IDENTIFIER, _REDSHIFT, _SPLIT = "object_id", "z_spec", "split"
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +107,8 @@ def read_plain_catalogue(
     Parameters
     ----------
     location : str
-        File that ends in .parquet, .fits (.fit, .fits.gz) or .csv, or a glob of Parquet files.
+        Of a table that `photoz.tables.open_table` reads: a file, folder or HATS catalogue; ``*`` stands for any name.
+        Its columns have the names of a plain catalogue, whatever the format; no other is read.
     bands : sequence of str
     test_fraction, seed : float, int
         Used where there is no column ``split``.
@@ -119,18 +122,20 @@ def read_plain_catalogue(
         ``flux_<b>`` and ``fluxerr_<b>`` [nJy, AB, dereddened], or else ``mag_<b>`` and ``magerr_<b>`` [mag(AB)]. A
         magnitude of 99 says that the band was observed and nothing detected (a flux of 0, whose error is that of the
         limiting magnitude of 1 sigma where ``magerr_<b>`` holds one), -99 or NaN that it was not observed. What is no
-        measurement (`photoz.measured`) is missing, and counted in the log.
+        measurement (`photoz.measured`) is missing, and counted in the log, which also names a redshift that many rows
+        share exactly. Identifiers are exact whole numbers, or text.
 
     Raises
     ------
     CatalogueError
-        The file is missing, unreadable or of another kind; it lacks a column; an identifier occurs twice; a redshift is
-        at most -1; none is within ``z_max``; nothing was detected in a band; or the split has no training or no test
-        rows.
+        The table is missing, unreadable or of another kind; it lacks a column; an identifier occurs twice, or is a
+        float that rounds; a redshift is at most -1 or beyond `photoz.measured.HIGHEST_REDSHIFT`; none is within
+        ``z_max``; nothing was detected in a band; or the split has no training or no test rows.
     """
-    table = read_table(location)
-    _check_columns(table, location, bands)
-    z_N = _get_floats(table, "z_spec", location)
+    table = read_table(location, bands)
+    if not len(table):
+        raise CatalogueError(f"{location} has no rows")
+    z_N = _get_floats(table, _REDSHIFT, location)
     known_N = np.isfinite(z_N)
     # Before identifiers are looked at: a row without a redshift is left out, and may be repeated.
     if not known_N.all():
@@ -142,8 +147,10 @@ def read_plain_catalogue(
         if not len(z_N):
             raise CatalogueError(f"{location}: no row has z_spec <= data.z_max = {z_max}: raise it, or leave it out")
     # Of the rows that are left: identifiers, redshifts and magnitudes must go on side by side.
-    object_id = table["object_id"].combine_chunks()
+    object_id = table[_IDENTIFIER].combine_chunks()
     _check_rows(object_id, z_N, location)
+    if said := describe_repeated(z_N):
+        logger.warning("%s: %s: set z_spec to NaN where that stands for no redshift", location, said)
     found = {band: _read_band(table, band, location) for band in bands}
     if said := describe_implausible({band: each.implausible for band, each in found.items()}):
         logger.warning("%s: values that are no measurement, taken for missing, rows by band: %s", location, said)
@@ -156,73 +163,45 @@ def read_plain_catalogue(
     return PlainCatalogue(object_id, sample, _choose_training_rows(table, location, test_fraction, seed))
 
 
-def read_table(location: str) -> pa.Table:
-    """Read a Parquet, FITS or CSV file as an Arrow table; raises `CatalogueError` when that fails."""
-    lower = location.lower()
+def read_table(location: str, bands: Sequence[str]) -> pa.Table:
+    """Read the columns of a plain catalogue, and no other, from a table of any format (`photoz.tables.open_table`).
+
+    Raises
+    ------
+    CatalogueError
+        It is missing, damaged or of another kind, lacks a column or holds another type in one.
+    """
     try:
-        # A file whose name holds a star is that file, since a location is a name before it is a pattern.
-        if "*" in location and not exists(location):
-            return pa.concat_tables([_read_parquet(name) for name in _expand(location)])
-        if lower.endswith((".parquet", ".pq")):
-            return _read_parquet(location)
-        with open_file(location) as file:
-            content = file.read()
-        if lower.endswith((".fits", ".fit", ".fits.gz", ".fit.gz")):
-            return _read_fits(content)
-        if lower.endswith(".csv"):
-            return pacsv.read_csv(io.BytesIO(content))
-    # Before OSError, whose subclass it is.
-    except FileNotFoundError as error:
-        raise CatalogueError(f"there is no catalogue at {location!r}: correct data.catalogue") from error
-    except (pa.ArrowInvalid, OSError, EOFError, zlib.error, ValueError) as error:
-        raise CatalogueError(f"{location!r} cannot be read ({error}): is it what its name says?") from error
-    raise CatalogueError(f"{location!r} is no catalogue by its name: it must end in .parquet, .fits or .csv")
+        # Text, or a reader that takes 0012 for a number would lose its zeros, and one of 64 bits what is beyond them.
+        table = open_table(location, text=(_IDENTIFIER,))
+        names = _choose_columns(table.schema.names, location, bands)
+        schema = table.select(names)
+        batches = (batch for part in table.parts for batch in table.read(part, names))
+        found = pa.Table.from_batches(batches, schema)
+        return found.set_column(0, _IDENTIFIER, _read_identifiers(found[_IDENTIFIER]))
+    except TableError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise CatalogueError(f"there is no catalogue at {location!r}: correct data.catalogue") from error
+        raise CatalogueError(str(error)) from error
+    # A store that does not answer, and what is forbidden: here nothing is tried again.
+    except OSError as error:
+        raise CatalogueError(f"{location!r} cannot be read ({error})") from error
 
 
-def _expand(pattern: str) -> list[str]:
-    """List the files of a location in which ``*`` stands for any name; what is before it is a folder's own name."""
-    folder, _, names = pattern[: pattern.index("*")].rpartition("/")
-    names += pattern[pattern.index("*") :]
-    nested = "/" in names
-    files = [join(folder, name) for name in find_files(folder, names)] if nested else list_folder(folder, names)
-    if not files:
-        raise FileNotFoundError(pattern)
-    return files
+def _read_identifiers(column: pa.ChunkedArray) -> pa.Array:
+    values = make_exact(_IDENTIFIER, column.combine_chunks())
+    if pa.types.is_string(values.type) and len(values):
+        # Digits that a program has written as a number, of a CSV file, are one; 0012 and what has no 64 bits are text.
+        whole = pc.all(pc.match_substring_regex(values, r"^(0|-?[1-9][0-9]{0,17})$"), skip_nulls=True).as_py()
+        return values.cast(pa.int64()) if whole else values
+    return values
 
 
-def _read_parquet(location: str) -> pa.Table:
-    with open_file(location) as file:
-        names = pq.ParquetFile(file).schema_arrow.names
-        # Photometry alone is compared, and the cutouts of a training set are nearly all of its bytes.
-        return pq.read_table(file, columns=[name for name in names if name != "cutout"])
-
-
-def _read_fits(content: bytes) -> pa.Table:
-    # astropy unpacks a file that it opens itself, by its name; of bytes it knows none.
-    packed = content.startswith(_GZIP)
-    table = Table.read(io.BytesIO(gzip.decompress(content) if packed else content), format="fits")
-    columns = {}
-    for name in table.colnames:
-        column = table[name]
-        # An array in each row, such as a spectrum, has no place in a plain table.
-        if column.ndim > 1:
-            continue
-        # astropy masks what FITS marks as missing; a whole number has no NaN to be filled with.
-        values = column.filled(np.nan) if hasattr(column, "filled") and column.dtype.kind == "f" else np.asarray(column)
-        if values.dtype.kind == "S":
-            values = np.char.decode(values, "ascii")
-        # FITS is big-endian, and Arrow takes only the byte order of the machine.
-        columns[name] = pa.array(np.asarray(values).astype(values.dtype.newbyteorder("=")))
-    return pa.table(columns)
-
-
-def _check_columns(table: pa.Table, location: str, bands: Sequence[str]) -> None:
-    needed = ["object_id", "z_spec", *(name for band in bands for name in _name_columns(table, band))]
-    missing = [name for name in needed if name not in table.column_names]
-    if missing:
-        raise CatalogueError(f"{location} lacks the columns {missing}; it has {table.column_names}: correct data.bands")
-    if not len(table):
-        raise CatalogueError(f"{location} has no rows")
+def _choose_columns(names: Sequence[str], location: str, bands: Sequence[str]) -> list[str]:
+    wanted = [_IDENTIFIER, _REDSHIFT, *(name for band in bands for name in _name_columns(names, band))]
+    if missing := [name for name in wanted if name not in names]:
+        raise CatalogueError(f"{location} lacks the columns {missing}; it has {list(names)}: correct data.bands")
+    return wanted + [name for name in (_SPLIT,) if name in names]
 
 
 def _check_rows(object_id: pa.Array, z_N: npt.NDArray[np.float64], location: str) -> None:
@@ -236,11 +215,11 @@ def _check_rows(object_id: pa.Array, z_N: npt.NDArray[np.float64], location: str
             f"{twice.field('values')[0].as_py()}): keep one row of each galaxy"
         )
     # dz divides by 1 + z_spec, and a redshift of -1 is how some say that there is none.
-    wrong_N = z_N <= -1
+    wrong_N = (z_N <= -1) | (z_N > HIGHEST_REDSHIFT)
     if wrong_N.any():
         raise CatalogueError(
-            f"{location}: z_spec is {z_N[wrong_N][0]} in {wrong_N.sum()} rows; a redshift is greater than -1: leave "
-            "those rows out, or set z_spec to NaN where there is none"
+            f"{location}: z_spec is {z_N[wrong_N][0]} in {wrong_N.sum()} rows; a redshift is greater than -1 and at "
+            f"most {HIGHEST_REDSHIFT:g}, and no velocity: leave those rows out, or set z_spec to NaN"
         )
 
 
@@ -253,22 +232,22 @@ def _get_floats(table: pa.Table, name: str, location: str) -> npt.NDArray[np.flo
     return np.array(values, dtype=np.float64)
 
 
-def _name_columns(table: pa.Table, band: str) -> tuple[str, str]:
+def _name_columns(columns: Sequence[str], band: str) -> tuple[str, str]:
     """Return the names of a band's columns: of fluxes where there are some, since they say more than magnitudes."""
     fluxes = name_fluxes(band)
-    return fluxes if fluxes[0] in table.column_names else (f"mag_{band}", f"magerr_{band}")
+    return fluxes if fluxes[0] in columns else (f"mag_{band}", f"magerr_{band}")
 
 
 def _read_band(table: pa.Table, band: str, location: str) -> Band:
-    names = _name_columns(table, band)
+    names = _name_columns(table.column_names, band)
     values_N, errors_N = (_get_floats(table, name, location) for name in names)
     return check_fluxes(values_N, errors_N) if names == name_fluxes(band) else convert_magnitudes(values_N, errors_N)
 
 
 def _choose_training_rows(table: pa.Table, location: str, test_fraction: float, seed: int) -> npt.NDArray[np.bool_]:
-    if "split" in table.column_names:
+    if _SPLIT in table.column_names:
         # Everything that is not "train" is tested on: of a training set of ours also "valid" and "calib".
-        train_N = table["split"].cast(pa.string()).to_numpy(zero_copy_only=False) == "train"
+        train_N = table[_SPLIT].cast(pa.string()).to_numpy(zero_copy_only=False) == "train"
     else:
         train_N = _split_at_random(len(table), test_fraction, seed)
     if train_N.all() or not train_N.any():

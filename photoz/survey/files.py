@@ -72,8 +72,9 @@ def find_tiles(survey: Survey, folder: str, *, weights: bool = False) -> list[Ti
     Returns
     -------
     list of TileFiles
-        Sorted by name. A file may be there as ``.fits`` or ``.fits.fz``; of several catalogues (DR4.0 and DR4.1) the
-        highest name is taken. Masks are optional: a missing one is listed, and costs nothing but the mask.
+        Sorted by name. A file may be there as ``.fits``, ``.fits.fz`` or ``.fits.gz``; of several catalogues
+        (DR4.0 and DR4.1) the highest name is taken. Masks are optional: a missing one is listed, and costs nothing but
+        the mask.
 
     Raises
     ------
@@ -152,8 +153,8 @@ def _match_template(paths: Iterable[str], template: str) -> list[tuple[_Place, s
     pattern = "".join(
         _match_place(part, parts[1:index:2]) if index % 2 else _translate_glob(part) for index, part in enumerate(parts)
     )
-    # fpack adds the ending to the plain name. Of both, the packed one sorts last and is taken.
-    expression = re.compile(pattern + r"(?:\.fz)?")
+    # fpack and gzip add the ending to the plain name. Of both, the packed one sorts last and is taken.
+    expression = re.compile(pattern + r"(?:\.fz|\.gz)?")
     matches = ((expression.fullmatch(path), path) for path in paths)
     return [(_Place(**({"ra": "", "dec": ""} | match.groupdict())), path) for match, path in matches if match]
 

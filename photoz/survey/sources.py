@@ -103,7 +103,8 @@ def read_catalogue(location: str, survey: Survey, selection: Selection) -> FitsT
         # Some surveys number their sources: an identifier may be an integer or text, and becomes text.
         kinds = _IDENTIFIERS if column == survey.columns.object_id else _NUMBERS
         _check_column(catalogue, column, setting, kinds)
-    return _convert_units(catalogue, wanted, survey.columns)
+    _check_identifiers(catalogue, survey.columns.object_id)
+    return _convert_units(_fill_nulls(catalogue, wanted, survey.columns), wanted, survey.columns)
 
 
 def make_sources(
@@ -205,6 +206,9 @@ def select_sources(
         return keep
     for cut in selection.cuts:
         keep &= _apply_cut(cut, columns[cut.column], catalogue.name)
+        # What is not known meets no cut for certain.
+        if cut.column in catalogue.nulls:
+            keep &= ~catalogue.nulls[cut.column]
     return keep
 
 
@@ -299,6 +303,23 @@ def _check_column(catalogue: FitsTable, column: str, setting: str, kinds: str) -
     )
 
 
+def _fill_nulls(catalogue: FitsTable, wanted: dict[str, str], names: Columns) -> FitsTable:
+    """Make whole numbers that stand for none (TNULL) NaN, in all columns but the identifiers and those of cuts."""
+    if names.object_id in catalogue.nulls:
+        raise SurveyFileError(
+            f"{catalogue.name}: {catalogue.nulls[names.object_id].sum()} rows have no {names.object_id} "
+            "(survey.columns.object_id; TNULL): give each source an identifier, or name another column"
+        )
+    columns = {
+        name: np.where(missing_N, np.nan, catalogue.columns[name])
+        for name, missing_N in catalogue.nulls.items()
+        # A cut may ask for bits, which a float has none of; it knows the nulls itself.
+        if wanted[name] != "selection.cuts"
+    }
+    nulls = {name: missing_N for name, missing_N in catalogue.nulls.items() if name not in columns}
+    return replace(catalogue, columns=catalogue.columns | columns, nulls=nulls)
+
+
 def _convert_units(catalogue: FitsTable, wanted: dict[str, str], names: Columns) -> FitsTable:
     """Bring positions to degrees, as TUNIT says, and hold the other columns that are asked for to magnitudes."""
     columns = dict(catalogue.columns)
@@ -369,5 +390,22 @@ def _clean_errors(values: npt.NDArray[Any], survey: Survey) -> npt.NDArray[np.fl
     return np.where(is_plausible_error(errors), errors, np.float32(np.nan))
 
 
+def _check_identifiers(catalogue: FitsTable, column: str) -> None:
+    """Refuse identifiers that are floats which round, or no whole numbers at all."""
+    values = catalogue.columns[column]
+    if values.dtype.kind != "f":
+        return
+    digits = np.finfo(values.dtype).nmant + 1
+    wrong = values[~(np.abs(values) < 2.0**digits) | (values != np.floor(values))]
+    if len(wrong):
+        raise SurveyFileError(
+            f"{catalogue.name}: column {column} (survey.columns.object_id) holds identifiers as {values.dtype}, "
+            f"{wrong[0]:.17g} among them, and such numbers are exact to 2^{digits} alone: write them as whole numbers "
+            "of 64 bits or as text, or name another column"
+        )
+
+
 def _to_strings(values: npt.NDArray[Any]) -> npt.NDArray[np.str_]:
+    # Identifiers that are floats are whole numbers by then, whose text would end in ".0".
+    values = values.astype(np.int64) if values.dtype.kind == "f" else values
     return np.char.strip(values.astype(str))

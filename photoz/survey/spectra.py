@@ -1,5 +1,6 @@
 """A table of spectroscopic redshifts: positions and redshifts that can be trained on. The defaults read GAMA DR4's."""
 
+import logging
 from dataclasses import replace
 
 import numpy as np
@@ -7,11 +8,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from photoz.errors import SurveyFileError
+from photoz.measured import HIGHEST_REDSHIFT, describe_repeated
 from photoz.schema import make_field
 from photoz.storage import join
 from photoz.survey.table import FitsTable, read_table
 from photoz.survey.units import convert_to_degrees
 from photoz.training.settings import Crossmatch
+
+logger = logging.getLogger(__name__)
 
 SPECTROSCOPIC_SCHEMA = pa.schema(
     [
@@ -33,7 +37,7 @@ def read_redshifts(folder: str, crossmatch: Crossmatch) -> pa.Table:
     crossmatch : Crossmatch
         Names the file within the folder, its columns and the cuts: quality at least ``min_quality`` (NQ >= 3 is a
         reliable redshift of GAMA's, Driver et al. 2022, MNRAS 513, 439), redshift above ``min_redshift``, and no
-        duplicates.
+        duplicates. Beyond `photoz.measured.HIGHEST_REDSHIFT` stands no redshift.
 
     Returns
     -------
@@ -47,16 +51,31 @@ def read_redshifts(folder: str, crossmatch: Crossmatch) -> pa.Table:
     """
     table = _read_columns(join(folder, crossmatch.file), crossmatch)
     keep = _select_reliable(table, crossmatch)
+    _tell_odd(table, keep, crossmatch)
+    keep &= table.columns[crossmatch.redshift] <= HIGHEST_REDSHIFT
     if not keep.any():
         raise SurveyFileError(
             f"{crossmatch.file}: none of {len(table)} rows has {crossmatch.quality} >= {crossmatch.min_quality} and "
-            f"{crossmatch.redshift} > {crossmatch.min_redshift}; see crossmatch.min_quality and crossmatch.min_redshift"
+            f"{crossmatch.min_redshift} < {crossmatch.redshift} <= {HIGHEST_REDSHIFT:g}; see crossmatch.min_quality "
+            "and crossmatch.min_redshift"
         )
     names = {"ra": crossmatch.ra, "dec": crossmatch.dec, "z_spec": crossmatch.redshift}
     arrays = [
         pa.array(table.columns[names[field.name]][keep], field.type, safe=False) for field in SPECTROSCOPIC_SCHEMA
     ]
     return pa.Table.from_arrays(arrays, schema=SPECTROSCOPIC_SCHEMA)
+
+
+def _tell_odd(table: FitsTable, keep_N: npt.NDArray[np.bool_], match: Crossmatch) -> None:
+    """Tell of the reliable rows whose redshift is none by its value."""
+    z_N = table.columns[match.redshift][keep_N]
+    if far := int((z_N > HIGHEST_REDSHIFT).sum()):
+        logger.warning(
+            "%s: %s is above %g in %d reliable rows, up to %g, which are left out: it must "
+            "be a redshift and no velocity", match.file, match.redshift, HIGHEST_REDSHIFT, far, z_N.max(),
+        )  # fmt: skip
+    if said := describe_repeated(z_N[z_N <= HIGHEST_REDSHIFT]):
+        logger.warning("%s: %s, column %s: is it one?", match.file, said, match.redshift)
 
 
 def _read_columns(location: str, crossmatch: Crossmatch) -> FitsTable:

@@ -13,13 +13,18 @@ from photoz.content import hash_bytes
 from photoz.errors import SurveyFileError
 from photoz.storage import open_file
 from photoz.survey.fits import (
+    STALE_REMEDY,
     base_name,
+    open_bytes,
     parse_datasum,
     parse_fits,
     quiet_astropy,
     refuse_damaged,
     refuse_missing,
+    unpack,
 )
+
+_BLOCK = 2880  # bytes; FITS pads to whole ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +36,8 @@ class FitsTable:
     name : str
         File name.
     columns : dict of str to ndarray
-        As asked for, native byte order; strings are str, without trailing blanks.
+        As asked for, native byte order; strings are str, without trailing blanks. Numbers of a text table (``TABLE``)
+        are NaN where nothing stands.
     primary : astropy.io.fits.Header
         Primary header of the file.
     header : astropy.io.fits.Header
@@ -40,6 +46,8 @@ class FitsTable:
         Of the file.
     units : dict of str to str
         Column -> its unit as the file spells it (TUNIT); "" where it states none.
+    nulls : dict of str to ndarray of bool
+        Column -> where its whole number is the one that stands for none (TNULL); the columns that have any.
     """
 
     name: str
@@ -48,18 +56,20 @@ class FitsTable:
     header: fits.Header
     sha256: str
     units: dict[str, str] = field(default_factory=dict)
+    nulls: dict[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
 
 
 def read_table(location: str, columns: dict[str, str]) -> FitsTable:
-    """Read some columns of the first table of a FITS file.
+    """Read some columns of the first table of a FITS file; LDAC's header of the image is none.
 
     Parameters
     ----------
     location : str
-        Path or URL. The file is read whole (a KiDS catalogue has 28 MB), and verified against DATASUM and CHECKSUM.
+        Path or URL. The file is read whole (a KiDS catalogue has 28 MB), unpacked where gzip has packed it, and
+        verified against DATASUM and CHECKSUM.
     columns : dict of str to str
         Column name -> the setting that named it, for the error message.
 
@@ -72,18 +82,28 @@ def read_table(location: str, columns: dict[str, str]) -> FitsTable:
         # Once and whole: the SHA-256 is of all bytes, and a store is asked one time. Nothing is parsed before it is
         # here, so what is verified is what is read.
         data: bytes = file.read()
-    name = base_name(location)
+    name, sha256 = base_name(location), hash_bytes([data])
+    data = unpack(data, name)
+    size = len(data)
+    # Some writers do not fill up the last block, without which astropy reads none of it.
+    data += bytes(-size % _BLOCK)
     with parse_fits(io.BytesIO(data), location) as units, quiet_astropy():
         with refuse_damaged(f"{name} is no valid FITS table"):
             unit = _find_table(units, name)
             # Before the columns are asked for by name: a damaged header would blame the settings.
-            _verify_unit(unit, len(data), name)
+            _verify_unit(unit, size, name)
             _require_columns(unit.columns.names, columns, name)
+            # Before the values: astropy turns some into what they stand for where they lie.
+            nulls = {column: found for column in columns if (found := _find_nulls(unit, column)).any()}
             # Copies, all of them: a view would keep the whole file in memory for a few columns.
             values = {column: _to_native(unit.data[column]) for column in columns}
+            values |= {
+                column: np.where(nulls[column], np.nan, values[column]) for column in nulls if _is_float(values[column])
+            }
             told = {column: str(unit.columns[column].unit or "") for column in columns}
         # KiDS has the zero-point offsets in the primary header and not in the table's.
-        return FitsTable(name, values, units[0].header.copy(), unit.header.copy(), hash_bytes([data]), told)
+        masks = {column: found for column, found in nulls.items() if not _is_float(values[column])}
+        return FitsTable(name, values, units[0].header.copy(), unit.header.copy(), sha256, told, masks)
 
 
 def list_columns(location: str) -> list[str]:
@@ -91,7 +111,7 @@ def list_columns(location: str) -> list[str]:
     name = base_name(location)
     with (
         refuse_damaged(f"{name} is no valid FITS table"),
-        open_file(location) as file,
+        open_bytes(location) as file,
         parse_fits(file, location) as units,
         quiet_astropy(),
     ):
@@ -100,8 +120,13 @@ def list_columns(location: str) -> list[str]:
 
 def _find_table(units: fits.HDUList, name: str) -> fits.BinTableHDU:
     for unit in units:
+        # SExtractor's own format begins with the header of the image, as a table of text.
+        if unit.name == "LDAC_IMHEAD":
+            continue
         # astropy shows a packed image as an image here, so it is not taken for a table.
         if isinstance(unit, fits.BinTableHDU | fits.TableHDU):
+            if unit.header.get("ZTABLE", False):
+                raise SurveyFileError(f"{name} holds a table packed by fpack (ZTABLE): unpack it with funpack")
             return unit
     raise SurveyFileError(f"{name} holds no table: is it the right file?")
 
@@ -112,7 +137,8 @@ def _verify_unit(unit: fits.BinTableHDU, size: int, name: str) -> None:
     # numbers.
     places = unit.fileinfo()
     end = places["datLoc"] + places["datSpan"]
-    if size < end:
+    # Of a last block that is not filled up no row is lost.
+    if size < places["datLoc"] + unit.size:
         raise SurveyFileError(f"{name} is truncated: {size} bytes, and its header promises {end}; fetch it again")
     datasum, checksum = unit.header.get("DATASUM"), unit.header.get("CHECKSUM")
     # An empty one states nothing (FITS Standard 4.0, section 4.4.2.7), which astropy would take for a wrong one; and
@@ -124,7 +150,7 @@ def _verify_unit(unit: fits.BinTableHDU, size: int, name: str) -> None:
             f"{name} is corrupt: DATASUM is {datasum} and its data sum to {unit.add_datasum()}; fetch it again"
         )
     if checksum not in (None, "") and not unit.verify_checksum():
-        raise SurveyFileError(f"{name} is corrupt: its header and data do not fit CHECKSUM; fetch it again")
+        raise SurveyFileError(f"{name} is corrupt: its header and data do not fit CHECKSUM; {STALE_REMEDY}")
 
 
 def _require_columns(names: Iterable[str], columns: dict[str, str], name: str) -> None:
@@ -132,6 +158,26 @@ def _require_columns(names: Iterable[str], columns: dict[str, str], name: str) -
     if missing:
         wanted = ", ".join(f"{column} ({setting})" for column, setting in missing.items())
         raise SurveyFileError(f"{name} lacks the column {wanted}: correct the setting to the survey's column names")
+
+
+def _find_nulls(unit: fits.BinTableHDU, name: str) -> npt.NDArray[np.bool_]:
+    """Find where a column holds what its header says stands for no value: whole numbers, and numbers written as text.
+
+    Of both astropy gives the number that is written, or 0.
+    """
+    # As they lie in the file, before TSCAL and TZERO.
+    raw, stated = np.asarray(unit.data.view(np.ndarray)[name]), unit.columns[name].null
+    if isinstance(unit, fits.TableHDU):
+        text = np.char.strip(raw.astype("S"))
+        is_text = str(unit.columns[name].format).strip().startswith("A")
+        missing = (text == b"") | (text == str(stated or "").strip().encode())
+        return np.asarray(missing & (not is_text))
+    whole = raw.dtype.kind in "iu" and raw.ndim == 1 and stated not in (None, "")
+    return np.asarray(raw == int(stated)) if whole else np.zeros(len(raw), bool)
+
+
+def _is_float(values: npt.NDArray[Any]) -> bool:
+    return bool(values.dtype.kind == "f")
 
 
 def _to_native(column: Any) -> npt.NDArray[Any]:

@@ -22,7 +22,7 @@ from astropy.io.fits.verify import VerifyError
 
 from photoz.errors import TableError
 from photoz.storage import find_filesystem
-from photoz.survey.fits import fold_carries, parse_datasum, quiet_astropy, sum_words
+from photoz.survey.fits import STALE_REMEDY, fold_carries, parse_datasum, quiet_astropy, sum_words
 from photoz.tables.base import Contents, TablePart
 from photoz.tables.fitscolumns import Column, decode_ascii, decode_binary, list_ascii_columns, list_columns
 from photoz.tables.fitspacked import PackedTable
@@ -322,5 +322,5 @@ class _Digest:
         # All ones or, the same number, zero.
         if self._checksum and fold_carries(self._header_sum + found) not in (0, 0xFFFFFFFF):
             raise TableError(
-                f"{self._location!r} is corrupt: the header of its table does not fit CHECKSUM; fetch it again"
+                f"{self._location!r} is corrupt: the header of its table does not fit CHECKSUM; {STALE_REMEDY}"
             )

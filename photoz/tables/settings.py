@@ -107,7 +107,7 @@ class TableSurvey(Settings, frozen=True, kw_only=True):
     z_quality_least: float = -math.inf
     z_min: float = 0.0
     """Redshifts below it, as sentinels are, become NaN; so do those above ``z_max``."""
-    z_max: float = math.inf
+    z_max: float = 15.0
     carry: tuple[str, ...] = ()
     """Columns to carry along as they are."""
     optional: tuple[Role, ...] = ()

@@ -15,6 +15,7 @@ from photoz.estimators.folder import MANIFEST
 from photoz.estimators.photometric.base import PhotometricEstimator, Sample
 from photoz.estimators.registry import check_estimators, list_fitted, load_class
 from photoz.inputs import read_fluxes
+from photoz.measured import describe_repeated
 from photoz.storage import exists, join, remove
 from photoz.tables import Table, TableSurvey, check_columns, load_survey, open_survey_table
 from photoz.tables import read_sources as read_part
@@ -169,6 +170,8 @@ def gather_galaxies(
     if not parts:
         raise TrainingError(f"no galaxy has a redshift ({dict(counts)}): correct survey.z_spec, its quality or z_max")
     ids, fluxes, errors, redshifts = zip(*parts, strict=True)
+    if said := describe_repeated(np.concatenate(redshifts)):
+        logger.warning("%s: leave out by a cut, or by survey.z_quality, z_min or z_max, what stands for none", said)
     sample = Sample(tuple(bands), np.concatenate(fluxes), np.concatenate(errors), np.concatenate(redshifts))
     return Galaxies(sample, pa.chunked_array(ids).combine_chunks(), dict(counts))
 

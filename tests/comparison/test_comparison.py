@@ -207,7 +207,9 @@ def test_bad_catalogues_are_refused(how, message, tmp_path):
         read_plain_catalogue(write(tmp_path, table), BANDS)
 
 
-@pytest.mark.parametrize(("name", "message"), [("none.parquet", "no catalogue at"), ("notes.txt", "by its name")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("none.parquet", "no catalogue at"), ("notes.txt", "no line with the names")]
+)
 def test_missing_and_strange_files_are_refused(name, message, tmp_path):
     (tmp_path / "notes.txt").write_text("z = 0.1")
     with pytest.raises(CatalogueError, match=message):

@@ -8,9 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import MaskedColumn, Table
-from hypothesis import given
+from astropy.time import Time
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from photoz.comparison.plain import (
@@ -90,36 +92,38 @@ def test_a_star_stands_for_any_name_on_any_level(tmp_path: Path, pattern: str) -
         folder.mkdir(exist_ok=True)
         pq.write_table(table.slice(10 * number, 10), folder / f"part-{number}.parquet")
     (tmp_path / "other.parquet").write_bytes(b"no parquet")
-    assert read_table(f"{tmp_path}/{pattern}")["object_id"].to_pylist() == list(range(20))
+    assert read_table(f"{tmp_path}/{pattern}", BANDS)["object_id"].to_pylist() == list(range(20))
 
 
 def test_a_file_whose_name_holds_a_star_is_that_file(tmp_path: Path) -> None:
     write(tmp_path, make_table(), "a*.parquet")
     write(tmp_path, make_table(30), "ab.parquet")
-    assert len(read_table(f"{tmp_path}/a*.parquet")) == 20
+    assert len(read_table(f"{tmp_path}/a*.parquet", BANDS)) == 20
 
 
 def test_a_pattern_that_matches_nothing_names_the_setting(tmp_path: Path) -> None:
     with pytest.raises(CatalogueError, match=r"there is no catalogue at '.*x-\*\.parquet': correct data\.catalogue"):
-        read_table(f"{tmp_path}/x-*.parquet")
+        read_table(f"{tmp_path}/x-*.parquet", BANDS)
 
 
-def test_cutouts_stay_on_disk(tmp_path: Path) -> None:
-    table = {**make_table(), "cutout": np.zeros(20)}
-    assert "cutout" not in read_table(write(tmp_path, table)).column_names
+def test_no_other_column_is_read(tmp_path: Path) -> None:
+    table = {**make_table(), "cutout": np.zeros(20), "split": np.full(20, "train")}
+    names = ["object_id", "z_spec", "mag_g", "magerr_g", "mag_r", "magerr_r", "split"]
+    assert read_table(write(tmp_path, table), BANDS).column_names == names
 
 
-def test_fits_tables_lose_nothing_but_arrays(tmp_path: Path) -> None:
+def test_fits_tables_may_hold_what_nobody_asks_for(tmp_path: Path) -> None:
     table = Table(make_table())
-    table["name"] = [f"J{number:02d}" for number in range(20)]
+    table["coord"] = SkyCoord(np.linspace(10, 11, 20), np.zeros(20), unit="deg")
+    table["observed"] = Time(np.linspace(59000, 59001, 20), format="mjd")
+    table["phase"] = np.full(20, 1 + 2j)
+    table["name"] = [b"M\xfcller"] * 20
     table["z_spec"] = MaskedColumn(table["z_spec"], mask=np.arange(20) == 3)
     table["spectrum"] = np.zeros((20, 5))
     for ending in ("fits", "FIT", "fits.gz"):
         location = str(tmp_path / f"c.{ending}")
-        fits.HDUList([fits.PrimaryHDU(), fits.table_to_hdu(table)]).writeto(location)
-        found = read_table(location)
-        assert "spectrum" not in found.column_names
-        assert found["name"].to_pylist() == table["name"].tolist()
+        table.write(location, format="fits")
+        found = read_table(location, BANDS)
         assert np.isnan(found["z_spec"].to_numpy()[3])
         assert found["mag_g"].to_numpy().tolist() == table["mag_g"].tolist()
 
@@ -127,19 +131,125 @@ def test_fits_tables_lose_nothing_but_arrays(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("c.fits", b"SIMPLE", "is it what its name says"),
-        ("c.fits.gz", b"\x1f\x8b and no more", "is it what its name says"),
-        ("c.fits.gz", gzip.compress(b"SIMPLE  =" * 50)[:40], "is it what its name says"),
+        ("c.fits", b"SIMPLE", "is no FITS, as its name says"),
+        ("c.fits.gz", b"\x1f\x8b and no more", "is empty"),
+        ("c.fits.gz", gzip.compress(b"SIMPLE  =" * 50)[:40], "is truncated or damaged"),
         ("c.csv", b'a,b\n1,2\n3\n"', "is it what its name says"),
         ("c.pq", b"PAR1", "is it what its name says"),
-        ("c.dat", b"1 2", r"is no catalogue by its name: it must end in \.parquet, \.fits or \.csv"),
+        ("c.dat", b"1 2", "has no line with the names of its columns"),
     ],
 )
 def test_files_that_are_not_what_they_say_are_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(CatalogueError, match=message) as caught:
-        read_table(str(tmp_path / name))
+        read_table(str(tmp_path / name), BANDS)
     assert name in str(caught.value)
+
+
+def test_ldac_is_read_past_the_header_of_its_image(tmp_path: Path) -> None:
+    header = fits.BinTableHDU.from_columns([fits.Column("Field Header Card", "9A", array=["SIMPLE  ="])])
+    header.name = "LDAC_IMHEAD"
+    sources = fits.table_to_hdu(Table(make_table()))
+    fits.HDUList([fits.PrimaryHDU(), header, sources]).writeto(tmp_path / "c.fits")
+    assert len(read_plain_catalogue(str(tmp_path / "c.fits"), BANDS).sample) == 20
+
+
+def test_whole_numbers_that_are_tnull_are_missing(tmp_path: Path) -> None:
+    table = make_table()
+    columns = [
+        fits.Column("object_id", "K", array=table["object_id"]),
+        fits.Column("z_spec", "D", array=table["z_spec"]),
+    ]
+    for name in ("mag_g", "magerr_g", "mag_r", "magerr_r"):
+        values = np.rint(table[name] * 1000).astype(np.int16)
+        values[:3] = -32768
+        columns.append(fits.Column(name, "I", array=values, null=-32768))
+    unit = fits.BinTableHDU.from_columns(columns)
+    for number in range(3, 7):
+        unit.header[f"TSCAL{number}"] = 0.001
+    unit.writeto(tmp_path / "c.fits")
+    sample = read_plain_catalogue(str(tmp_path / "c.fits"), BANDS).sample
+    assert np.isnan(sample.fluxes_NF).all(axis=1).tolist() == [True] * 3 + [False] * 17
+    expected = read_plain_catalogue(write(tmp_path, table), BANDS).sample
+    np.testing.assert_allclose(sample.fluxes_NF[3:], expected.fluxes_NF[3:], rtol=1e-3)
+
+
+TEXT = {
+    "commented": lambda rows: "# made by a script\n#" + rows,
+    "semicolons": lambda rows: rows.replace(",", ";"),
+    "carriage returns": lambda rows: rows.replace("\n", "\r\n"),
+    "byte order mark": lambda rows: "\ufeff" + rows,
+}
+
+
+@pytest.mark.parametrize("dialect", TEXT)
+def test_csv_is_read_as_people_write_it(tmp_path: Path, dialect: str) -> None:
+    table = make_table()
+    rows = [",".join(table), *(",".join(str(column[i]) for column in table.values()) for i in range(20))]
+    (tmp_path / "c.csv").write_bytes(TEXT[dialect]("\n".join(rows) + "\n").encode())
+    found = read_plain_catalogue(str(tmp_path / "c.csv"), BANDS)
+    assert found.object_id.to_pylist() == list(range(20))
+    np.testing.assert_array_equal(found.sample.z_N, table["z_spec"])
+
+
+IDENTIFIERS = st.one_of(
+    st.integers(-(2**63), 2**64 - 1).map(str),
+    st.integers(0, 2**128).map(str),
+    st.integers(0, 10**6).map(lambda number: f"{number:012d}"),
+    st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1).filter(
+        lambda text: not set(text) & set('",;|#')
+    ),
+)
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(IDENTIFIERS, min_size=20, max_size=20, unique=True))
+def test_identifiers_come_out_as_they_are_written(tmp_path: Path, identifiers: list[str]) -> None:
+    table = make_table()
+    names = [name for name in table if name != "object_id"]
+    lines = [",".join(["object_id", *names])]
+    lines += [",".join([each, *(str(table[name][i]) for name in names)]) for i, each in enumerate(identifiers)]
+    (tmp_path / "c.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    pq.write_table(pa.table({**table, "object_id": identifiers}), tmp_path / "c.parquet")
+    for name in ("c.csv", "c.parquet"):
+        found = read_plain_catalogue(str(tmp_path / name), BANDS)
+        assert list(map(str, found.object_id.to_pylist())) == identifiers
+
+
+@pytest.mark.parametrize(("kind", "limit"), [(np.float64, 53), (np.float32, 24)])
+def test_identifiers_that_a_float_has_rounded_are_refused(tmp_path: Path, kind: type, limit: int) -> None:
+    table = make_table()
+    table["object_id"] = table["object_id"].astype(kind)
+    assert read_plain_catalogue(write(tmp_path, table), BANDS).object_id.to_pylist() == list(range(20))
+    table["object_id"][3] = 2**limit
+    with pytest.raises(
+        CatalogueError, match=rf"{2**limit} among them, which are rounded beyond 2\^{limit}: write them"
+    ):
+        read_plain_catalogue(write(tmp_path, table), BANDS)
+
+
+def test_parts_may_have_other_types_and_orders_of_columns(tmp_path: Path) -> None:
+    table = pa.table(make_table())
+    second = table.slice(10).select(table.column_names[::-1])
+    for name, kind in (("object_id", pa.int32()), ("mag_g", pa.float32()), ("mag_r", pa.null())):
+        where = second.schema.get_field_index(name)
+        values = pa.nulls(10) if kind == pa.null() else second[name].cast(kind)
+        second = second.set_column(where, name, values)
+    pq.write_table(table.slice(0, 10), tmp_path / "part0.parquet")
+    pq.write_table(second, tmp_path / "part1.parquet")
+    for location in (str(tmp_path), f"{tmp_path}/*.parquet"):
+        found = read_plain_catalogue(location, BANDS)
+        assert found.object_id.to_pylist() == list(range(20))
+        assert np.isnan(found.sample.fluxes_NF[:, 1]).tolist() == [False] * 10 + [True] * 10
+
+
+def test_a_redshift_that_many_rows_share_is_told(tmp_path: Path, caplog) -> None:
+    table = make_table(600)
+    read_plain_catalogue(write(tmp_path, table), BANDS)
+    assert "exactly the redshift" not in caplog.text
+    table["z_spec"][::10] = 9.9999
+    read_plain_catalogue(write(tmp_path, table), BANDS)
+    assert "60 of 600 rows have exactly the redshift 9.9999: set z_spec to NaN where" in caplog.text
 
 
 def spoil(table: dict[str, np.ndarray], how: str) -> pa.Table:
@@ -152,6 +262,8 @@ def spoil(table: dict[str, np.ndarray], how: str) -> pa.Table:
         table["object_id"][:4] = [7, 7, 8, 8]
     elif how == "below -1":
         table["z_spec"][:2] = [-9.0, -1.0]
+    elif how == "velocity":
+        table["z_spec"][:2] *= 299_792.458
     elif how == "empty bands":
         table["mag_g"][:], table["mag_r"][:] = 99.0, -99.0
     elif how == "text redshift":
@@ -166,6 +278,7 @@ def spoil(table: dict[str, np.ndarray], how: str) -> pa.Table:
         ("no id", "1 rows have no object_id"),
         ("twice", r"2 identifiers occur more than once \(the first: 7\): keep one row of each galaxy"),
         ("below -1", r"z_spec is -9\.0 in 2 rows; .* leave those rows out, or set z_spec to NaN"),
+        ("velocity", r"z_spec is 29979\.\d+ in 2 rows; .* at most 15, and no velocity: leave those rows out"),
         ("empty bands", r"no galaxy was detected in g, r: leave it out of data\.bands"),
         ("text redshift", r"column z_spec holds string, not numbers"),
     ],

@@ -1,6 +1,7 @@
 """Ingest: one tile from survey files to the store and the staged sources; a bad file costs its part and no more."""
 
 import errno
+import gzip
 import json
 import re
 from collections.abc import Callable
@@ -49,6 +50,35 @@ def test_tile_holds_the_pixels_and_all_that_is_known_of_them(survey: TinySurvey)
     assert known["zero_point_offsets"] == dict.fromkeys(IMAGE_BANDS, 0.03)
     assert known["sha256"]["image/u"] != known["sha256"]["image/g"]
     assert known["key"]["sources"]["image"]["r"]["size"] == survey.path(TILE, "r_sci").stat().st_size
+
+
+@pytest.mark.parametrize("names", ["*", "*_cat.fits", "*_sci.fits"])
+def test_files_packed_by_gzip_give_the_same_tile(survey: TinySurvey, names: str) -> None:
+    for path in survey.path(TILE, "r_sci").parent.glob(names):
+        Path(f"{path}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    result = ingest(survey.config)
+    assert (result.status, result.problem, result.sum_counts("sources")) == ("done", "", 30)
+    tile = open_tile(survey.config.locations.tiles, NAME)
+    for index, band in enumerate(IMAGE_BANDS):
+        np.testing.assert_array_equal(tile.read_window(0, 200, 0, 240)[index], survey.images[TILE, band])
+
+
+def test_an_image_packed_by_gzip_and_cut_short_is_named(survey: TinySurvey) -> None:
+    path = survey.path(TILE, "r_sci")
+    Path(f"{path}.gz").write_bytes(gzip.compress(path.read_bytes())[:-1000])
+    path.unlink()
+    assert re.search(r"r_sci\.fits\.gz .*; fetch it again", ingest(survey.config).problem)
+
+
+def test_an_image_whose_last_block_is_not_filled_up_is_read(survey: TinySurvey) -> None:
+    path = survey.path(TILE, "r_sci")
+    with fits.open(path) as units:
+        end = units[0].fileinfo()["datLoc"] + units[0].size
+    path.write_bytes(path.read_bytes()[:end])
+    assert ingest(survey.config).problem == ""
+    path.write_bytes(path.read_bytes()[: end - 1])
+    assert "r_sci.fits is truncated" in ingest(survey.config).problem
 
 
 def test_source_positions_find_their_pixels(survey: TinySurvey) -> None:

@@ -64,7 +64,7 @@ def test_whole_and_signed_degrees_and_packed_files_are_places_too(name: str) -> 
     assert len(_match_template([name], "T_{ra}_{dec}.fits")) == 1
 
 
-@pytest.mark.parametrize("name", ["T_-1_2.fits", "T_1._2.fits", "T_1_2.fits.gz", "xT_1_2.fits", "T_1_2.fits.fz.fz"])
+@pytest.mark.parametrize("name", ["T_-1_2.fits", "T_1._2.fits", "T_1_2.fits.bz2", "xT_1_2.fits", "T_1_2.fits.fz.fz"])
 def test_what_is_no_place_or_no_fits_is_none(name: str) -> None:
     assert _match_template([name], "T_{ra}_{dec}.fits") == []
 

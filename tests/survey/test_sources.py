@@ -335,6 +335,53 @@ def test_a_column_without_a_number_a_row_is_named(
         ingest(tmp_path, table)
 
 
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        (2.0**53 + np.arange(20.0), r"as float64, 9007199254740992 among them, .* exact to 2\^53 alone: write them"),
+        ((2.0**24 + np.arange(20.0)).astype(np.float32), r"as float32, 16777216 among them, .* exact to 2\^24 alone"),
+        (np.arange(20) + 0.5, r"as float64, 0\.5 among them"),
+        (np.where(np.arange(20) == 3, np.nan, np.arange(20.0)), r"as float64, nan among them"),
+    ],
+)
+def test_identifiers_that_a_float_has_rounded_are_refused(
+    tmp_path: Path, table: Table, values: np.ndarray, text: str
+) -> None:
+    table["ID"] = values
+    with pytest.raises(SurveyFileError, match=rf"column ID \(survey\.columns\.object_id\) holds identifiers {text}"):
+        ingest(tmp_path, table)
+
+
+def test_identifiers_that_are_whole_as_floats_are_written_as_such(tmp_path: Path, table: Table) -> None:
+    table["ID"] = np.arange(20.0) + 7
+    assert set(ingest(tmp_path, table)["object_id"].to_pylist()) <= {str(number) for number in range(7, 27)}
+
+
+def test_whole_numbers_that_are_tnull_are_missing_and_meet_no_cut(tmp_path: Path, table: Table) -> None:
+    whole = by_id(ingest(tmp_path, table))
+    path = tmp_path / "KiDS_DR4.0_180.0_-0.5_ugriZYJHKs_cat.fits"
+    with fits.open(path) as units:
+        columns = []
+        for column in units[1].columns:
+            values = units[1].data[column.name]
+            if column.name == "MAG_GAAP_g":
+                values = np.rint(np.clip(values, -99, 99)).astype(np.int16)
+                values[3] = -32768
+                column = fits.Column(column.name, "I", array=values, null=-32768)
+            elif column.name == "SG_FLAG":
+                values = values.astype(np.int32)
+                values[4] = -1
+                column = fits.Column(column.name, "J", array=values, null=-1)
+            columns.append(column)
+        fits.HDUList([units[0].copy(), fits.BinTableHDU.from_columns(columns)]).writeto(path, overwrite=True)
+    config = make_config(tmp_path)
+    found = by_id(make_sources(read(config, path), "T", config.survey, config.selection).table)
+    assert set(found) == set(whole) - {str(table["ID"][4])}
+    assert np.isnan(found[str(table["ID"][3])]["flux_g"])
+    others = [row["flux_g"] for name, row in found.items() if name != str(table["ID"][3])]
+    assert np.isfinite(others).sum() >= len(others) - 1
+
+
 @pytest.mark.parametrize(("first", "text"), [(-2880, "truncated"), (None, "corrupt")])
 def test_damaged_catalogue_is_named(tmp_path: Path, table: Table, first: int | None, text: str) -> None:
     path = tmp_path / "c_cat.fits"

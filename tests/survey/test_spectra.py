@@ -39,6 +39,18 @@ def test_table_without_a_column_of_duplicates(gama: Path) -> None:
     assert len(read(make_config(gama, crossmatch={"duplicate": ""}))) == 3
 
 
+def test_what_is_no_redshift_is_left_out_and_told(gama: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table = Table({"RAcen": np.linspace(180, 190, 400), "Deccen": np.zeros(400)})
+    table["Z"] = np.linspace(0.1, 0.5, 400)
+    table["Z"][:3], table["Z"][3:23] = [9999.0, 30000.0, np.inf], 9.9999
+    table["NQ"], table["duplicate"] = np.full(400, 4), np.zeros(400, int)
+    table.write(gama / "survey" / "gkvScienceCatv02.fits", overwrite=True)
+    spectra = read(make_config(gama))
+    assert len(spectra) == 397
+    assert "Z is above 15 in 2 reliable rows, up to 30000, which are left out" in caplog.text
+    assert "20 of 397 rows have exactly the redshift 9.9999, column Z: is it one?" in caplog.text
+
+
 def test_errors_name_file_column_and_setting(gama: Path) -> None:
     with pytest.raises(
         SurveyFileError, match=r"gkvScienceCatv02\.fits lacks the column REDSHIFT \(crossmatch\.redshift\)"

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_survey import make_wcs
 
-from photoz.cutouts import compute_windows, extract_cutouts
+from photoz.cutouts import blank_unexposed, compute_windows, extract_cutouts, flag_cutouts
 from photoz.errors import TileError
 from photoz.schema import Flag
 from photoz.tiles import Tile, TileTemplate, TileWriter, open_tile
@@ -111,3 +111,36 @@ def test_window_of_odd_and_even_size_hold_the_position_at_half() -> None:
     for size in (35, 36):
         y0, x0 = compute_windows(wcs, 10.0, 0.0, size)
         assert (y0[0], x0[0]) == (50 - size // 2, 50 - size // 2)
+
+
+def test_what_no_exposure_saw_is_no_pixel(tile: Tile, image: np.ndarray) -> None:
+    x, y = np.array([60.0, 160.0, 200.0]), np.array([60.0, 60.0, 200.0])
+    cutouts, _ = extract_cutouts(tile, *sky(tile, x, y), SIZE, bands=BANDS)
+    assert np.isfinite(cutouts).all()
+    # A band of zeros, a corner of zeros, a band of another value throughout; and what may be sky.
+    cutouts[0, 1], cutouts[1, 0, :20, :5], cutouts[2, 2], cutouts[1, 2, :15, :15] = 0, 0, -7.5, 0
+    cutouts[1, 1, 3, 5:20] = 0
+    expected = cutouts.copy()
+    expected[0, 1], expected[1, 0, :20, :5], expected[2, 2] = np.nan, np.nan, np.nan
+    blank_unexposed(cutouts)
+    np.testing.assert_array_equal(cutouts, expected)
+    off_N = np.zeros(3, bool)
+    flags = [Flag(int(flag)) for flag in flag_cutouts(cutouts, off_N, off_N)]
+    assert flags == [
+        Flag.PARTIAL_CUTOUT | Flag.EMPTY_CUTOUT,
+        Flag.PARTIAL_CUTOUT,
+        Flag.PARTIAL_CUTOUT | Flag.EMPTY_CUTOUT,
+    ]
+
+
+@pytest.mark.parametrize("size", [0, 1, 5])
+def test_small_cutouts_may_be_blank(size: int) -> None:
+    cutouts = np.zeros((2, 3, size, size), np.float32)
+    blank_unexposed(cutouts)
+    assert np.isnan(cutouts).all()
+
+
+def test_a_pixel_of_its_own_is_no_constant() -> None:
+    cutouts = np.ones((1, 1, 1, 1), np.float32)
+    blank_unexposed(cutouts)
+    assert cutouts[0, 0, 0, 0] == 1

@@ -1,16 +1,18 @@
 """FITS files from any location: inspect a header, stream an image's rows, verify what was read."""
 
-from photoz.survey.fits.checksums import FileDigest, fold_carries, parse_datasum, sum_words
+from photoz.survey.fits.checksums import STALE_REMEDY, FileDigest, fold_carries, parse_datasum, sum_words
 from photoz.survey.fits.file import (
     BLOCK_BYTES,
     FITS_ERRORS,
     FileStamp,
     base_name,
+    open_bytes,
     parse_fits,
     quiet_astropy,
     refuse_damaged,
     refuse_missing,
     stamp_file,
+    unpack,
 )
 from photoz.survey.fits.image import ImageInfo, ImageKind, inspect_image
 from photoz.survey.fits.rows import RowReader
@@ -18,6 +20,7 @@ from photoz.survey.fits.rows import RowReader
 __all__ = [
     "BLOCK_BYTES",
     "FITS_ERRORS",
+    "STALE_REMEDY",
     "FileDigest",
     "FileStamp",
     "ImageInfo",
@@ -26,6 +29,7 @@ __all__ = [
     "base_name",
     "fold_carries",
     "inspect_image",
+    "open_bytes",
     "parse_datasum",
     "parse_fits",
     "quiet_astropy",
@@ -33,4 +37,5 @@ __all__ = [
     "refuse_missing",
     "stamp_file",
     "sum_words",
+    "unpack",
 ]

@@ -7,8 +7,11 @@ from typing import IO
 import numpy as np
 
 from photoz.errors import SurveyFileError
-from photoz.survey.fits.file import BLOCK_BYTES
+from photoz.survey.fits.file import BLOCK_BYTES, refuse_unpackable
 from photoz.survey.fits.image import ImageInfo
+
+STALE_REMEDY = "fetch it again, or remove CHECKSUM from its header if that was edited since"
+"""Where the data fit their own sum."""
 
 
 class FileDigest:
@@ -31,8 +34,9 @@ class FileDigest:
 
     def update_rest(self, file: IO[bytes]) -> None:
         """Take everything up to the end of the file."""
-        while block := file.read(BLOCK_BYTES):
-            self.update(block)
+        with refuse_unpackable(self._info.name):
+            while block := file.read(BLOCK_BYTES):
+                self.update(block)
 
     def verify(self) -> None:
         """Hold the bytes taken against the checksums that the header states, where it states any.
@@ -58,11 +62,11 @@ class FileDigest:
         total = fold_carries(self._totals["header"] + data)
         if self._info.checksum not in (None, "") and total not in (0, 0xFFFFFFFF):
             raise SurveyFileError(
-                f"{self._info.name} is corrupt: its header and data do not fit CHECKSUM; fetch it again"
+                f"{self._info.name} is corrupt: its header and data do not fit CHECKSUM; {STALE_REMEDY}"
             )
 
     def hexdigest(self) -> str:
-        """Return the SHA-256 of all bytes taken, as ``sha256sum`` prints it."""
+        """Return the SHA-256 of all bytes taken, as ``sha256sum`` prints it of the file, unpacked from gzip."""
         return self._sha.hexdigest()
 
 
@@ -82,8 +86,8 @@ def parse_datasum(stated: object, name: str) -> int | None:
         return int(str(stated))
     except ValueError as error:
         raise SurveyFileError(
-            f"{name}: its header has DATASUM = {stated!r}, which is no number: remove the card, or write the file's "
-            "checksums anew"
+            f"{name}: its header has DATASUM = {stated!r}, which is no number: remove DATASUM and CHECKSUM from it, or "
+            "write the file's checksums anew"
         ) from error
 
 

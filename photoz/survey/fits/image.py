@@ -1,12 +1,12 @@
 """The image in a FITS file: found among others and inspected by its header alone."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from astropy.io import fits
 
 from photoz.errors import SurveyFileError
-from photoz.survey.fits.file import base_name, open_fits, stamp_file
+from photoz.survey.fits.file import base_name, is_unpacked, open_bytes, open_fits, stamp_file, use_fits
 
 ImageKind = Literal["image", "mask", "weight"]
 _EXTENSION_NAMES = {
@@ -77,10 +77,8 @@ def inspect_image(location: str, kind: ImageKind = "image") -> ImageInfo:
         The file is missing, is not FITS, holds no two-dimensional image, several of which none is of this kind, or is
         truncated.
     """
-    # Asked of the file system, since a stream cannot tell that it ends early before it is read.
-    size = stamp_file(location).size
     # As it lies in the file: the checksums and byte positions of a packed image are those of the table that holds it.
-    with open_fits(location, disable_image_compression=True) as units:
+    with open_bytes(location) as file, use_fits(file, location, disable_image_compression=True) as units:
         hdu = _choose_unit(units, kind, base_name(location))
         unit = units[hdu]
         compressed = _is_compressed(unit)
@@ -90,10 +88,8 @@ def inspect_image(location: str, kind: ImageKind = "image") -> ImageInfo:
         spans = (places["hdrLoc"], places["datLoc"], places["datLoc"] + places["datSpan"])
         sums = (unit.header.get("DATASUM"), unit.header.get("CHECKSUM"))
         header = unit.header.copy()
-    if size < spans[2]:
-        raise SurveyFileError(
-            f"{base_name(location)} is truncated: {size} bytes, and its header promises {spans[2]}; fetch it again"
-        )
+        # Some writers do not fill up the last block, of which no pixel is.
+        _check_length(file, location, places["datLoc"] + unit.size, spans[2])
     if compressed:
         # Only now as the image that it stands for, whose NAXIS1 and NAXIS2 are not those of the table.
         with open_fits(location) as units:
@@ -124,6 +120,18 @@ def _choose_unit(units: fits.HDUList, kind: ImageKind, name: str) -> int:
             f"it in a file of its own, or name its extension {sorted(_EXTENSION_NAMES[kind])[0]} (EXTNAME)"
         )
     return choice[0]
+
+
+def _check_length(file: IO[bytes], location: str, end: int, promised: int) -> None:
+    # What gzip has packed has no length before it is read, and is told while it is.
+    if is_unpacked(file):
+        return
+    # Asked of the file system, since a stream cannot tell that it ends early before it is read.
+    size = stamp_file(location).size
+    if size < end:
+        raise SurveyFileError(
+            f"{base_name(location)} is truncated: {size} bytes, and its header promises {promised}; fetch it again"
+        )
 
 
 def _is_compressed(unit: Any) -> bool:

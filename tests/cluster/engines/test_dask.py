@@ -50,7 +50,7 @@ def test_a_stage_that_raises_costs_its_own_task(engine: DaskEngine) -> None:
     assert sorted(each.result for each in outcomes if isinstance(each, Success)) == ["15.0", "20.0"]
     (failed,) = [each for each in outcomes if isinstance(each, Failure)]
     assert failed.task == 0
-    assert failed.problem.startswith("ZeroDivisionError(")
+    assert failed.problem.startswith("ZeroDivisionError: ")
 
 
 def test_no_tasks_have_no_outcomes(engine: DaskEngine) -> None:

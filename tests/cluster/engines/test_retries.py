@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+import pyarrow as pa
 import pytest
 
 from cluster.engines.base import Failure, Lost, Outcome, Success
@@ -37,6 +38,22 @@ def test_what_failed_comes_at_the_end_of_its_pass_and_is_tried_again(
     ]  # fmt: skip
     assert pauses == [1.0, 2.0]
     assert caplog.messages == ["2 failed, 2 first; again in 1 s", "1 failed, 3 first; again in 2 s"]
+
+
+def test_a_fault_of_the_program_is_not_tried_again(pauses: list[float]) -> None:
+    def run(tasks: Sequence[str], number: int) -> Iterator[Outcome[str, str]]:
+        yield from (Failure.of(task, KeyError(task) if task == "a" else OSError(task)) for task in tasks)
+
+    found = [(outcome.task, outcome.fault) for outcome in run_passes(run, ["a", "b"], 1, describe)]
+    assert found == [("a", True), ("b", False), ("b", False)]
+    assert pauses == [1.0]
+
+
+def test_only_faults_of_the_program_are_that() -> None:
+    for error in (KeyError("x"), TypeError("x"), AttributeError("x"), NotImplementedError("x"), IndexError("x")):
+        assert Failure.of(1, error).fault
+    for passing in (OSError(5, "x"), TimeoutError("x"), RuntimeError("CUDA error"), pa.ArrowInvalid("x")):
+        assert Failure.of(1, passing) == Failure(1, f"{type(passing).__name__}: {passing}")
 
 
 def test_what_fails_to_the_last_is_no_error_of_the_passes(pauses: list[float]) -> None:

@@ -78,6 +78,13 @@ def test_what_is_fatal_ends_the_run_where_it_is(engine: SerialEngine) -> None:
     ]
 
 
+def test_a_fault_of_the_program_comes_with_its_place_whatever_is_fatal(engine: SerialEngine) -> None:
+    (failure,) = engine.run(Attempt(lambda task: {}[task], engine.storage, (Exception,)), [7])
+    assert isinstance(failure, Failure)
+    assert failure.fault
+    assert failure.problem.startswith("KeyError: 7 (")
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 7])
 def test_every_task_goes_through_all_stages_in_their_order(engine: SerialEngine, count: int) -> None:
     bench = Bench()
@@ -110,7 +117,7 @@ def test_no_more_is_read_than_is_held(engine: SerialEngine) -> None:
 def test_a_stage_that_raises_costs_its_own_task(engine: SerialEngine, stage: str) -> None:
     bench = Bench(failing={1: stage})
     outcomes = list(engine.run_stages(bench.make(), range(4)))
-    assert outcomes == [Success(0), Failure(1, f"OSError('{stage} of 1')"), Success(20), Success(30)]
+    assert outcomes == [Success(0), Failure(1, f"OSError: {stage} of 1"), Success(20), Success(30)]
 
 
 def test_a_single_large_task_runs_in_this_process(engine: SerialEngine) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from faulty import FullDisk, Poison, inject
+from faulty import FullDisk, Misspelled, Poison, inject
 from runs import ManyPartitions, assert_same_rows, change, list_bright, make_ready, name_tiles, read_all, write_toml
 from tiny_survey import IMAGE_BANDS, make_catalogue, make_wcs, write_catalogue, write_image, write_survey
 
@@ -19,8 +19,8 @@ import cluster.inference.stages
 import photoz.estimators.registry
 import photoz.inference
 from cluster.inference.run import infer_catalogue
-from photoz.catalogue.hats import list_partitions
-from photoz.errors import CatalogueError
+from photoz.catalogue.hats import list_partitions, write_partition
+from photoz.errors import CatalogueError, ProgramError
 from photoz.estimators import Estimates, Inputs
 from photoz.estimators.networks.hybrid import HybridEstimator
 from photoz.schema import Flag
@@ -258,8 +258,38 @@ def test_partitions_that_never_work_end_the_run_with_an_error(
     with pytest.raises(CatalogueError, match=f"{len(TILES)} partitions could not be done"):
         infer_catalogue(config)
     for partition in list_partitions(config.locations.sources):
-        assert f"{partition.name} failed: OSError('No space left on device')" in caplog.text
+        assert f"{partition.name} failed: OSError: No space left on device" in caplog.text
     assert not (tmp_path / "catalogue" / "collection.properties").exists()
+
+
+SPREAD = [pytest.param(name, marks=pytest.mark.slow) for name in ("dask", "ray")]
+
+
+@pytest.mark.parametrize("engine", ["serial", *SPREAD])
+def test_an_error_in_the_program_is_tried_once_and_ends_the_run_in_one_line(
+    survey: ManyPartitions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, engine: str
+) -> None:
+    if engine == "ray":
+        request.getfixturevalue("ray_cluster")
+    poison(monkeypatch)
+    slept: list[float] = []
+    broken = Misspelled(f"KIDS_{HEALTHY}", str(tmp_path))
+    if engine == "serial":
+        monkeypatch.setattr("time.sleep", slept.append)
+        monkeypatch.setattr(cluster.inference.stages, "write_partition", broken.wrap(write_partition))
+    else:
+        inject(monkeypatch, Poison(), broken)
+    config = change(
+        survey.config, locations__catalogue=str(tmp_path / "catalogue"), engine__name=engine, engine__retries=3
+    )
+    with pytest.raises(ProgramError, match=r"^1 partitions .* an error in the program itself, KeyError"):
+        infer_catalogue(config)
+    if engine == "serial":
+        assert slept == []
+    # All others are done: the next run goes on from there, and tries the four tiles again that could not be read.
+    monkeypatch.undo()
+    poison(monkeypatch)
+    assert infer_catalogue(change(config, engine__name="serial")).this_run.partitions == 1 + 4
 
 
 @pytest.mark.slow
