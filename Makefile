@@ -14,7 +14,9 @@ else
 TORCH_SPEC ?= torch
 endif
 
-.PHONY: demo test test-faults test-rail lint types bench lock clean
+.PHONY: install demo test test-faults test-rail lint types bench lock clean
+
+install: $(VENV)/.installed
 
 demo: $(VENV)/.installed
 	$(BIN)/python jobs/demo.py $(SETTINGS)

@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
 import msgspec
@@ -38,6 +38,7 @@ from photoz.tables import Table, TablePart, TableSurvey, check_columns, load_sur
 from photoz.tables import read_sources as read_part
 from photoz.tables.load import describe_survey, make_survey
 from photoz.tables.settings import TableInput
+from photoz.training.table import SURVEY, read_record
 from photoz.views import SET_ASIDE, gather_sources, list_read_bands, make_table_schema, write_view
 
 logger = logging.getLogger(__name__)
@@ -115,7 +116,7 @@ def choose_survey(settings: TableInput, estimator: Estimator) -> TableSurvey:
     ConfigError
         The settings name another survey than the model's, and do not accept that; or neither names one.
     """
-    record = getattr(getattr(estimator, "parts", None), "record", {}).get("survey")
+    record = read_record(estimator).get(SURVEY)
     trained = make_survey(record, "the model's survey") if record else None
     if not settings.survey:
         if trained is None:
@@ -145,7 +146,7 @@ def prepare_sources(config: Config, target: Target, engine: Engine) -> Counter[s
     with hold_lock(staging_location(config.locations.sources)) as lock:
         counts = stage_parts(target, config.locations.sources, engine)
         insist(lock.check, config.engine.retries, "looking at the lock")
-        # Without a margin, which costs a third of the time and which matching with spectra alone would need.
+        # Without a margin, which only matching with spectra reads.
         sources = msgspec.structs.replace(config.sources, margin_arcsec=0.0)
         schema = make_target_schema(target)
         partition_sources(msgspec.structs.replace(config, sources=sources), engine, schema=schema)
@@ -168,7 +169,7 @@ def stage_parts(target: Target, sources: str, engine: Engine) -> Counter[str]:
         if location not in wanted and read_staged(location) is not None:
             remove(location)
     counts: Counter[str] = Counter()
-    stage = partial(stage_part, target, sources)
+    stage = partial(stage_part, drop_parts(target), sources)
     for staged in run_tasks(stage, tasks, engine, label="parts of the table"):
         counts.update(staged.counts)
     return counts
@@ -177,6 +178,11 @@ def stage_parts(target: Target, sources: str, engine: Engine) -> Counter[str]:
 def make_target_schema(target: Target) -> pa.Schema:
     """Build the schema of the sources that a target's table gives."""
     return make_table_schema(target.table, target.survey, target.bands)
+
+
+def drop_parts(target: Target) -> Target:
+    """Return the target without the list of its table's parts: each task is handed its own, and not all with it."""
+    return replace(target, table=replace(target.table, parts=()))
 
 
 def name_part(number: int) -> str:
@@ -279,7 +285,7 @@ def estimate_plain(config: Config, target: Target) -> Written:
     rows = estimated = 0
     with open_engine(config) as engine:
         places = (join(config.locations.models, config.inference.estimator), config.locations.catalogue)
-        estimate = partial(estimate_part, target, config.inference, *places)
+        estimate = partial(estimate_part, drop_parts(target), config.inference, *places)
         for part in run_tasks(estimate, list(enumerate(target.table.parts)), engine, label="parts of the table"):
             rows, estimated = rows + part.rows, estimated + part.estimated
             total.update(part.counts)

@@ -21,7 +21,7 @@ from photoz.schema import QUANTILES, find_algorithm
 from photoz.tables import Converted, TableSurvey, choose_columns, convert, load_survey, open_survey_table
 from photoz.tables import read_sources as read_part
 from photoz.tables.load import describe_survey, make_survey
-from photoz.training.table import SURVEY, choose_class, fit_galaxies, gather_galaxies
+from photoz.training.table import SURVEY, choose_class, fit_galaxies, gather_galaxies, read_record
 from photoz.views import make_schema
 
 if TYPE_CHECKING:
@@ -55,8 +55,7 @@ class Model:
     @property
     def accuracy(self) -> Mapping[str, Any]:
         """``rows``, ``smad`` and ``r2`` of the galaxies that were not learnt from; empty where it was not measured."""
-        record: Mapping[str, Any] = getattr(getattr(self.estimator, "parts", None), "record", {})
-        accuracy: Mapping[str, Any] = record.get("valid", {})
+        accuracy: Mapping[str, Any] = read_record(self.estimator).get("valid", {})
         return accuracy
 
     def save(self, location: str) -> None:
@@ -202,7 +201,7 @@ def load(location: str) -> Model:
         There is no estimator, or it is one of a survey with images.
     """
     estimator = load_estimator(location)
-    record: Mapping[str, Any] = getattr(getattr(estimator, "parts", None), "record", {})
+    record = read_record(estimator)
     if estimator.image_bands:
         raise EstimatorError(f"{location!r} reads images: run it over a survey with photoz infer")
     return Model(estimator, make_survey(record[SURVEY], location) if SURVEY in record else load_survey("plain"))

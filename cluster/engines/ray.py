@@ -113,8 +113,8 @@ class RayEngine(Engine):
             # Without a limit Ray starts a process, which takes seconds, for each of ten files a processor.
             .map(_write_row, fn_args=own, compute=TaskPoolStrategy(size=settings.workers), num_cpus=0.1)
         )
-        # A lost worker's task is run again by Ray; one that raises is missing from the results. Of this dataset alone,
-        # not by the context that all share: other work must raise.
+        # What a stage raises goes on as `_Raised`; a block that Ray gives up, its workers lost time and again, is
+        # missing from the results. Of this dataset alone, not by the context that all share: other work must raise.
         data.context.max_errored_blocks = -1
         return data
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from photoz.errors import ConfigError, TrainingError
+from photoz.estimators import Estimator
 from photoz.estimators.folder import MANIFEST
 from photoz.estimators.photometric.base import PhotometricEstimator, Sample
 from photoz.estimators.registry import check_estimators, list_fitted, load_class
@@ -105,6 +106,12 @@ def fit_table(settings: Fit) -> Fitted:
     remove(join(settings.model, MANIFEST))
     estimator.save(settings.model)
     return Fitted(estimator, galaxies.counts)
+
+
+def read_record(estimator: Estimator) -> Mapping[str, Any]:
+    """Return what an estimator that was fitted records of its fit; nothing for networks, which record it elsewhere."""
+    record: Mapping[str, Any] = getattr(getattr(estimator, "parts", None), "record", {})
+    return record
 
 
 def choose_class(name: str) -> Any:
