@@ -11,21 +11,24 @@ from photoz.audit import (
     audit_ids,
     audit_partition,
     plan_audit,
-    plan_buckets,
     summarize_audit,
 )
+from photoz.catalogue.hats import refuse_plain
 from photoz.catalogue.records import locate_in_run
+from photoz.hashes import plan_buckets
 from photoz.settings.config import Config
 from photoz.storage import remove, write_json
 
 
-def audit_catalogue(config: Config) -> AuditReport:
+def audit_catalogue(config: Config, *, keep_repeated: bool = False) -> AuditReport:
     """Prove or refute that the photo-z catalogue holds every source once, in its place, unchanged.
 
     Parameters
     ----------
     config : Config
         ``locations.catalogue`` is audited against ``locations.sources`` on ``engine``.
+    keep_repeated : bool
+        Whether an id may come more than once if it does so in the sources; so it may with ``table.duplicates`` "keep".
 
     Returns
     -------
@@ -38,16 +41,23 @@ def audit_catalogue(config: Config) -> AuditReport:
         There is no source catalogue, or nothing at ``locations.catalogue``.
     """
     catalogue, sources = config.locations.catalogue, config.locations.sources
-    tasks = plan_audit(catalogue, sources, memory_gib=config.engine.memory_gib)
+    # Before its sources are asked for, which such an output has not.
+    refuse_plain(catalogue)
+    tasks = plan_audit(catalogue, sources)
     # The same in every task; without a task nothing is spilled.
-    spill, buckets = (tasks[0].spill, tasks[0].buckets) if tasks else ("", 0)
+    spill = tasks[0].spill if tasks else ""
     try:
         # One cluster for both passes. A bucket needs the hashes of all partitions, so the first is through before the
         # second begins.
-        with open_engine(config) as engine:
+        with open_engine(config.engine, config.storage_options) as engine:
             audit = partial(audit_partition, catalogue, sources)
             results = list(run_tasks(audit, tasks, engine, label="partitions audited"))
-            compare, of_ids = partial(audit_ids, catalogue, sources), plan_buckets(spill, buckets)
+            keep = keep_repeated or config.table.duplicates == "keep"
+            compare = partial(audit_ids, catalogue, sources, keep=keep)
+            # As many as were found or expected, not as many as the sources say they are: a table that is read where it
+            # lies does not say.
+            rows = sum(max(each.rows, each.sources or 0) for each in results)
+            of_ids = plan_buckets(spill, rows, config.engine.memory_gib) if spill else []
             found = [each for some in run_tasks(compare, of_ids, engine, label="buckets of ids") for each in some]
     finally:
         # Also after an error: the hashes lie in the catalogue's own run folder, where nobody else would remove them.

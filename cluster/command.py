@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from cluster.job import add_options, run_told, run_with_settings
+from cluster.job import add_options, open_standard_streams, run_told, run_with_settings
 from photoz.errors import name_nearest
 from photoz.settings import DEFAULT_CONFIG_VARIABLE, choose_config_file
 
@@ -43,31 +43,35 @@ class Command:
         Where the class of its settings lies; "" where it has none.
     defaults : str
         Name of the settings file that is read where none is given.
+    output : str
+        Setting beside whose location goes what libraries say (`cluster.console`); "" where they say nothing.
     """
 
     module: str
     settings: str = _SURVEY
     defaults: str = "dr4.toml"
+    output: str = ""
 
 
 COMMANDS = {
-    "fit": Command("cluster.commands.fit", settings="photoz.training.settings:Fit", defaults="fit.toml"),
-    "estimate": Command("cluster.commands.estimate", defaults="estimate.toml"),
+    "first": Command("cluster.commands.first", settings=""),
+    "fit": Command("cluster.commands.fit", "photoz.training.settings:Fit", "fit.toml", "model"),
+    "estimate": Command("cluster.commands.estimate", defaults="estimate.toml", output="locations.catalogue"),
     "demo": Command("cluster.commands.demo", settings=""),
-    "simulate": Command("cluster.commands.simulate"),
+    "simulate": Command("cluster.commands.simulate", output="locations.survey"),
     "download": Command("cluster.commands.download"),
-    "ingest-frame": Command("cluster.commands.ingest_frame"),
-    "ingest": Command("cluster.commands.ingest"),
-    "train": Command("cluster.commands.train"),
-    "infer": Command("cluster.commands.infer"),
+    "ingest-frame": Command("cluster.commands.ingest_frame", output="locations.survey"),
+    "ingest": Command("cluster.commands.ingest", output="locations.tiles"),
+    "train": Command("cluster.commands.train", output="locations.models"),
+    "infer": Command("cluster.commands.infer", output="locations.catalogue"),
     "status": Command("cluster.commands.status"),
-    "audit": Command("cluster.commands.audit"),
-    "evaluate": Command("cluster.commands.evaluate"),
-    "nz": Command("cluster.commands.nz"),
-    "describe": Command("cluster.commands.describe"),
+    "audit": Command("cluster.commands.audit", output="locations.catalogue"),
+    "evaluate": Command("cluster.commands.evaluate", output="locations.report"),
+    "nz": Command("cluster.commands.nz", output="locations.report"),
+    "describe": Command("cluster.commands.describe", output="locations.report"),
     "export": Command("cluster.commands.export"),
     "plot-tile": Command("cluster.commands.plot_tile"),
-    "compare": Command("cluster.commands.compare", settings=_COMPARISON, defaults="compare.toml"),
+    "compare": Command("cluster.commands.compare", _COMPARISON, "compare.toml", "output"),
     "example": Command("cluster.commands.example", settings=""),
 }
 """Name -> command, in the order in which they are told."""
@@ -124,6 +128,7 @@ def run_script(name: str, script: str, description: str | None) -> int:
 
 def run_command(name: str, arguments: Sequence[str], *, script: str = "", description: str | None = None) -> int:
     """Run a command by its name; see `main` and `run_script`."""
+    open_standard_streams()
     command = COMMANDS[name]
     module: Any = import_module(command.module)
     parser = argparse.ArgumentParser(
@@ -132,8 +137,8 @@ def run_command(name: str, arguments: Sequence[str], *, script: str = "", descri
         description=description or module.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    # Which door it came through: the demo runs other commands, by the same.
-    parser.set_defaults(script=script)
+    # Which door it came through, and the list of commands: the demo and a first result run others, by the same.
+    parser.set_defaults(script=script, run_command=run_command)
     if hasattr(module, "add_arguments"):
         module.add_arguments(parser)
     if not command.settings:
@@ -143,7 +148,8 @@ def run_command(name: str, arguments: Sequence[str], *, script: str = "", descri
     add_options(parser, defaults)
     options = parser.parse_args(arguments)
     kind = pkgutil.resolve_name(command.settings)
-    return run_with_settings(kind, module.main, options, getattr(module, "change_settings", None))
+    change_settings = getattr(module, "change_settings", None)
+    return run_with_settings(kind, module.main, options, change_settings, output=command.output)
 
 
 def choose_settings(command: Command) -> str:

@@ -17,7 +17,7 @@ from photoz.errors import CatalogueError, TileError
 from photoz.inputs import ALL_ROWS
 from photoz.settings import config_to_dict
 from photoz.settings.inference import Inference
-from photoz.settings.run import Locations
+from photoz.settings.run import Locations, Run
 from photoz.sources import compute_sources_checksum, read_sources
 from photoz.storage import (
     PART_SUFFIX,
@@ -119,6 +119,11 @@ def compute_code_version() -> str:
     folder = Path(photoz.__file__).parent
     files = sorted(folder.rglob("*.py"))
     return hash_bytes(file.relative_to(folder).as_posix().encode() + file.read_bytes() for file in files)
+
+
+def name_owner(run: Run, inference: Inference, survey: str) -> dict[str, str]:
+    """Name whose an output is: run, estimator and survey, as `check_output` takes them."""
+    return {"run": run.name, "estimator": inference.estimator, "survey": survey}
 
 
 def check_output(location: str, owner: Mapping[str, str]) -> None:

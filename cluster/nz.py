@@ -38,7 +38,7 @@ def summarize_nz(config: Config) -> tuple[Distribution, NzDescription]:
     """
     catalogue, nz, seed = config.locations.catalogue, config.nz, config.run.seed
     partitions, algorithm = plan_nz(catalogue, nz)
-    with open_engine(config) as engine:
+    with open_engine(config.engine, config.storage_options) as engine:
         # Equally full bins cost a pass of their own: a galaxy can be put into one only when all have been counted.
         edges = nz.edges or _find_edges(catalogue, nz, partitions, engine)
         tasks = [StackTask(partition, edges, algorithm) for partition in partitions]

@@ -12,6 +12,7 @@ from photoz.overview.sums import CatalogueSums
 from photoz.ranges import RangeCounts
 from photoz.settings.config import Config
 from photoz.sources import list_source_partitions
+from photoz.storage import join
 
 
 def describe_catalogue(config: Config) -> Overview:
@@ -33,13 +34,15 @@ def describe_catalogue(config: Config) -> Overview:
     CatalogueError
         There is no finished catalogue, or it is none of photometric redshifts; one without rows has an overview.
     """
-    plan, model = plan_overview(config.locations.catalogue), read_model(config)
-    with open_engine(config) as engine:
+    locations = config.locations
+    plan = plan_overview(locations.catalogue)
+    model = read_model(locations.catalogue, join(locations.models, config.inference.estimator))
+    with open_engine(config.engine, config.storage_options) as engine:
         sums = CatalogueSums()
         for part in run_tasks(partial(sum_partition, plan), plan.partitions, engine, label="partitions described"):
             sums = sums.add(part)
-        counts, problem = _count_sources(config.locations.sources, model, engine)
-    return Overview(plan, sums, model, counts, problem, read_past_run(config.locations.catalogue))
+        counts, problem = _count_sources(locations.sources, model, engine)
+    return Overview(plan, sums, model, counts, problem, read_past_run(locations.catalogue))
 
 
 def _count_sources(sources: str, model: Model, engine: Engine) -> tuple[RangeCounts | None, str]:

@@ -3,8 +3,10 @@
 import logging
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -21,10 +23,9 @@ from photoz.catalogue.hats import MARGIN, PRIMARY
 from photoz.content import compute_key
 from photoz.errors import CatalogueError
 from photoz.ingest.settings import Sources
-from photoz.ingest.staging import staging_location
-from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER, make_source_schema
+from photoz.ingest.staging import read_staged, staging_location
+from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER
 from photoz.settings import config_to_dict
-from photoz.settings.config import Config
 from photoz.storage import (
     PART_SUFFIX,
     compute_checksum,
@@ -43,39 +44,43 @@ from photoz.storage import (
 logger = logging.getLogger(__name__)
 
 _RECORD = "partitioning.json"
+_ASIDE = {"cut": "by the survey's cuts", "no_identifier": "without identifier", "no_position": "without position"}
 _HEALPIX_PROPERTIES = {"hats_col_healpix": HEALPIX_COLUMN, "hats_col_healpix_order": HEALPIX_ORDER}
 
 
-def partition_sources(config: Config, engine: Engine, *, schema: pa.Schema | None = None) -> None:
+def partition_sources(settings: Sources, location: str, engine: Engine, *, schema: pa.Schema) -> None:
     """Turn the staged sources of all tiles into the partitioned source catalogue with its margin.
 
     Nothing is done when the catalogue was made from the same staged files with the same settings.
 
     Parameters
     ----------
-    config : Config
-        ``sources`` says how large a partition may be.
+    settings : Sources
+        How large a partition may be, and how wide the margin.
+    location : str
+        Of the source catalogue, beside which the sources are staged.
     engine : Engine
         Whose Dask workers do it; without any it is done in this process.
-    schema : pyarrow.Schema, optional
-        Of the staged rows; by default that of the survey's bands.
+    schema : pyarrow.Schema
+        Of the staged rows.
 
     Raises
     ------
     CatalogueError
-        No source is staged, or the location holds something this function did not write.
+        No source is staged, none was selected, or the location holds something this function did not write.
     """
-    staging = staging_location(config.locations.sources)
+    staging = staging_location(location)
     staged = list_folder(staging, "*.parquet")
     if not staged:
         raise CatalogueError(f"no sources staged in {staging!r}: run jobs/ingest_dr4.py on readable tiles")
     for begun in list_folder(staging, f".*.parquet.*{PART_SUFFIX}"):  # their writers have been killed
         remove(begun)
-    key = _compute_key(config.sources, staged)
-    target = config.locations.sources.rstrip("/")
+    key = _compute_key(settings, staged)
+    target = location.rstrip("/")
     if _holds(engine, target, key):
         logger.info("source catalogue %s is up to date", target)
         return
+    _require_sources(staged)
     logger.info("partitioning the sources of %d tiles", len(staged))
     _remove_own(target)
     policy = make_policy(
@@ -85,8 +90,7 @@ def partition_sources(config: Config, engine: Engine, *, schema: pa.Schema | Non
     )
     try:
         # From the start each time, whose leftovers `_clear` removes.
-        schema = make_source_schema(config.survey.bands) if schema is None else schema
-        policy(_partition_once, config.sources, target, staged, schema=schema, engine=engine)
+        policy(_partition_once, settings, target, staged, schema=schema, engine=engine)
     except Exception as error:
         if not _may_pass(error) and not isinstance(error, OSError):
             raise
@@ -95,6 +99,31 @@ def partition_sources(config: Config, engine: Engine, *, schema: pa.Schema | Non
         ) from error
     # Last: a catalogue without these checksums is made again by the next run.
     insist(lambda: _seal(engine, target, key), engine.settings.retries, "the record of the source catalogue")
+
+
+def _require_sources(staged: Sequence[str]) -> None:
+    """Refuse staged files that hold no row between them, of which `hats-import` makes no catalogue."""
+    records = []
+    for file in staged:
+        found = read_staged(file)
+        # Most often the first: a store is asked for the footer of one file, not of a thousand.
+        if found is None or found.num_rows:
+            return
+        records.append(found.record)
+    rows, rejected = sum(record.rows for record in records), sum(record.rejected or 0 for record in records)
+    aside = f" ({rejected} of those selected have no position or no identifier)" if rejected else ""
+    # As each file's record tells it: all of a run have the same, and those of tables none.
+    selection = records[0].key.get("selection")
+    if selection is None:
+        counts = sum((Counter(record.counts) for record in records), Counter[str]())
+        told = ", ".join(f"{counts[key]} {text}" for key, text in _ASIDE.items() if counts[key])
+        raise CatalogueError(f"none of the {rows} rows of the table is left ({told}): correct its survey's file")
+    chosen = selection["bright_sample"]
+    which = f"selection.bright_sample = {chosen!r}" if chosen else "selection.cuts"
+    raise CatalogueError(
+        f"no source is selected of {rows} rows in the catalogues of {len(staged)} tiles{aside}: look at {which}, "
+        f"selection.mag_auto_below = {selection['mag_auto_below']} mag and the columns that survey.columns names"
+    )
 
 
 def _may_pass(error: BaseException) -> bool:
@@ -112,7 +141,7 @@ def _partition_once(
     settings: Sources, target: str, staged: Sequence[str], *, schema: pa.Schema, engine: Engine
 ) -> None:
     _clear(target)
-    with _client(engine, target) as client, _runtime_arguments(target) as runtime:
+    with _client(engine, target) as client, _runtime_arguments(target) as runtime, _names_as_names(target):
         arguments = _make_arguments(settings, target, staged, schema=_write_schema(target, schema), runtime=runtime)
         write_json(join(target, _RECORD), {"key": "unfinished"})  # ours to replace, should this process die
         try:
@@ -130,10 +159,15 @@ def _partition_once(
 def _make_arguments(
     settings: Sources, target: str, staged: Sequence[str], *, schema: str, runtime: Mapping[str, Any]
 ) -> CollectionArguments:
-    parent, _, name = target.rpartition("/")
-    arguments = CollectionArguments(output_path=make_upath(parent or "."), output_artifact_name=name, **runtime)
+    folder = make_upath(target)
+    # `hats-import` takes few characters in the name of a collection: it is told the folder and ".", of which a store
+    # would make a part of the key. With the path as a whole the name matters to the properties alone.
+    arguments = CollectionArguments(output_path=folder, output_artifact_name=".", **runtime)
+    arguments.catalog_path = folder
+    arguments.output_artifact_name = target.rpartition("/")[2]
     arguments = arguments.catalog(
         output_artifact_name=PRIMARY,
+        catalog_path=folder / PRIMARY,
         input_file_list=[make_upath(file) for file in staged],
         file_reader="parquet",
         use_schema_file=make_upath(schema),
@@ -146,7 +180,10 @@ def _make_arguments(
     )
     if settings.margin_arcsec > 0:
         arguments = arguments.add_margin(
-            margin_threshold=settings.margin_arcsec, output_artifact_name=MARGIN, is_default=True
+            margin_threshold=settings.margin_arcsec,
+            output_artifact_name=MARGIN,
+            catalog_path=folder / MARGIN,
+            is_default=True,
         )
     return arguments
 
@@ -168,8 +205,9 @@ def _write_schema(target: str, schema: pa.Schema) -> str:
 def _runtime_arguments(target: str) -> Iterator[Mapping[str, Any]]:
     """Say where intermediate files go, and remove them at the end.
 
-    They lie beside the catalogue they serve, so that runs on different catalogues keep out of each other's way; for a
-    catalogue on an object store in $TMPDIR, since `hats-import` keeps its markers of what is done in files.
+    They lie with the staged sources of the catalogue they serve, so that runs on different catalogues keep out of each
+    other's way, and nobody else's folder beside it is taken for theirs; for a catalogue on an object store in $TMPDIR,
+    since `hats-import` keeps its markers of what is done in files.
     """
     # The sky map is a full-sky array of the highest order: seconds and hundreds of MB for a picture nobody asked for.
     # Nothing is resumed: its markers would tell of files that `_clear` has removed.
@@ -178,11 +216,31 @@ def _runtime_arguments(target: str) -> Iterator[Mapping[str, Any]]:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
             yield arguments | {"tmp_dir": temporary}
     else:
-        temporary = f"{target}_import"
+        temporary = join(staging_location(target), "import")
         try:
             yield arguments | {"tmp_dir": temporary}
         finally:
             remove(temporary)
+
+
+@contextmanager
+def _names_as_names(target: str) -> Iterator[None]:
+    """Have the store of the catalogue take names for names.
+
+    `hats-import` reads a file that it has just written by fsspec's ``cat``, which finds none in a folder called v[2]:
+    to it that is the pattern of v2.
+    """
+    filesystem = make_upath(target).fs
+    # Of asynchronous file systems, as stores have; those of a disk take names for names.
+    expand = getattr(filesystem, "_expand_path", None)
+    if expand is None:
+        yield
+        return
+    filesystem._expand_path = partial(expand, assume_literal=True)
+    try:
+        yield
+    finally:
+        del filesystem._expand_path
 
 
 def _is_remote(target: str) -> bool:

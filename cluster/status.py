@@ -3,13 +3,16 @@
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from math import isnan, nan
 from typing import Literal
 
 from cluster.inference.publish import is_published
 from cluster.lock import Holder, find_holder
-from photoz.catalogue.hats import Partition
-from photoz.catalogue.records import locate_in_run, read_run_file, scan_records
+from photoz.catalogue.hats import Partition, is_plain
+from photoz.catalogue.records import REPEATED_IDS, count_repeated, locate_in_run, read_run_file, scan_records
 from photoz.errors import CatalogueError, PhotozError
+from photoz.report.live import format_duration
+from photoz.report.sky import Sky, View, draw_text
 from photoz.settings.run import Locations
 from photoz.sources import list_source_partitions
 from photoz.storage import JsonObject
@@ -42,12 +45,16 @@ class RunStatus:
         [s since 1970] when the last partition was finished; 0 before the first.
     recent : int
         Partitions finished in the ten minutes before ``now``.
+    galaxies_per_second, partitions_per_second : float
+        In these ten minutes; NaN where fewer than two partitions tell.
     holder : Holder or None
         The run that holds the output, alive or dead; None when nobody does.
     published : bool
         The catalogue opens as one.
     audit : dict
         The last audit's report; empty when there is none.
+    repeated_ids : int
+        Identifiers that several rows of the table have, as ``run/repeated_ids`` lists them.
     now : float
         [s since 1970] when this was read.
     """
@@ -62,9 +69,14 @@ class RunStatus:
     stage_seconds: dict[str, float]
     last_done: float
     recent: int
+    galaxies_per_second: float
+    partitions_per_second: float
     holder: Holder | None
     published: bool
     audit: JsonObject = field(default_factory=dict)
+    sky: Sky = field(default_factory=lambda: Sky({}))
+    """What is done of each part of the sky; empty where the source catalogue cannot be read."""
+    repeated_ids: int = 0
     now: float = field(default_factory=time.time)
 
     @property
@@ -104,6 +116,7 @@ def read_status(locations: Locations) -> RunStatus:
     # A record outlives its partition where the source catalogue has been made anew.
     found = [each for each in scan_records(location) if partitions is None or each[0].partition in partitions]
     times, records = [time for _, time in found], [record for record, _ in found]
+    galaxies, pace = _measure_pace([(when, record.rows) for record, when in found if now - when <= _RECENT])
     # The record of a finished run tells it where the source catalogue is gone.
     total = len(partitions) if partitions is not None else read_run_file(location, "run.json").get("partitions")
     sums: Counter[str] = Counter()
@@ -122,10 +135,26 @@ def read_status(locations: Locations) -> RunStatus:
         last_done=max(times, default=0.0),
         # By two clocks, the store's and this host's.
         recent=sum(now - each <= _RECENT for each in times),
+        galaxies_per_second=galaxies,
+        partitions_per_second=pace,
         holder=holder,
         published=is_published(location),
         audit=read_run_file(location, "audit.json"),
+        sky=Sky.of(partitions or (), [record.partition for record in records] if partitions else ()),
+        repeated_ids=count_repeated(location),
         now=now,
+    )
+
+
+def describe_plain(location: str) -> str:
+    """Say what a finished output of plain files holds, of a table without positions; "" where it is none."""
+    # The record is written last.
+    found = read_run_file(location, "run.json")
+    if not found or not is_plain(location):
+        return ""
+    return (
+        f"finished: {found['rows']:,} rows in plain files, {found['estimated']:,} with a redshift; the table had no "
+        "positions, and so it is no catalogue on the sky"
     )
 
 
@@ -137,13 +166,24 @@ def format_status(status: RunStatus) -> str:
         ("catalogue", status.location),
         ("state", f"{status.state}{_describe_holder(status)}"),
         ("partitions", _describe_partitions(status)),
+        ("pace", _describe_pace(status)),
         ("rows", _describe_rows(status)),
         ("set aside", _describe_problems(status.problems)),
         ("stage seconds", ", ".join(f"{name} {value:,.1f}" for name, value in status.stage_seconds.items()) or "none"),
-        ("last partition", _describe_pace(status)),
+        ("last partition", _describe_last(status)),
         ("audit", _describe_audit(status.audit)),
     ]
+    if status.repeated_ids:
+        lines.append(("repeated ids", f"{status.repeated_ids:,}, kept and listed in run/{REPEATED_IDS}"))
     return "\n".join(f"{name + ':':16s}{text}" for name, text in lines)
+
+
+def format_sky(status: RunStatus, width: int = 72) -> str:
+    """Draw the sky as it fills up in lines of text, with what the letters mean; "" where it is not known."""
+    if not status.sky.shares:
+        return ""
+    view = View.around(status.sky.shares).describe()
+    return f"{draw_text(status.sky, width)}\n█ done, ░▒▓ in part, · to do: {view}"
 
 
 def _describe_holder(status: RunStatus) -> str:
@@ -179,7 +219,26 @@ def _describe_problems(problems: list[dict[str, str | int]]) -> str:
     return f"{len(problems):,} tiles or rows{''.join(told)}"
 
 
+def _measure_pace(recent: list[tuple[float, int]]) -> tuple[float, float]:
+    """Return galaxies and partitions a second, of times [s] and rows of partitions."""
+    times = sorted(recent)
+    seconds = times[-1][0] - times[0][0] if times else 0.0
+    # The first began before the time that is looked at. Stores tell whole seconds.
+    if seconds <= 0:
+        return nan, nan
+    return sum(rows for _, rows in times[1:]) / seconds, (len(times) - 1) / seconds
+
+
 def _describe_pace(status: RunStatus) -> str:
+    if isnan(status.partitions_per_second):
+        return "not known: fewer than two partitions in the last ten minutes"
+    told = f"{status.galaxies_per_second:,.0f} galaxies/s in the last ten minutes"
+    if status.total is None or status.state != "running":
+        return told
+    return f"{told}, about {format_duration((status.total - status.done) / status.partitions_per_second)} left"
+
+
+def _describe_last(status: RunStatus) -> str:
     if not status.last_done:
         return "none yet"
     when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(status.last_done))
@@ -193,12 +252,8 @@ def _describe_audit(audit: JsonObject) -> str:
 
 
 def _ago(seconds: float) -> str:
-    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        # From twice a unit on: 89 minutes told in hours would be 1.
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit} ago"
     # Never before 0, which another host's clock may give.
-    return f"{max(seconds, 0):.0f} s ago"
+    return f"{format_duration(seconds)} ago"
 
 
 def _list_source_partitions(sources: str) -> set[Partition] | None:

@@ -10,12 +10,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from photoz.catalogue.hats import Partition
 from photoz.catalogue.records import Record
+from photoz.telemetry import Pace
 
 logger = logging.getLogger(__name__)
 
-# Also between two times that the gauges are told, which Ray forgets after some 20 s.
-_SECONDS_BETWEEN_LINES = 5.0
+# Ray forgets gauges that are not told again after some 20 s.
+_SECONDS_BETWEEN_GAUGES = 5.0
+_PROBLEMS_KEPT = 20
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class RunFigures:
 
 
 class Progress:
-    """Count finished tasks and galaxies, and log done/total, rate and time left every few seconds.
+    """Count finished tasks and galaxies, and log done/total, rate and time left as `Pace` does.
 
     Parameters
     ----------
@@ -70,16 +73,13 @@ class Progress:
         # Each pass over what is left has a `Progress` of its own: what failed in those before it counts on.
         self._counts = Counter(retried=retried)
         self._start = time.monotonic()
-        self._last_line = self._start
+        self._pace = Pace(logger)
 
     def advance(self, *, galaxies: int = 0, quarantined: int = 0) -> None:
         """Count one more finished task with this many galaxies and things set aside."""
         self._counts.update(done=1, galaxies=galaxies, quarantined=quarantined)
-        now = time.monotonic()
         # The last line in any case, or the log would end before the work does.
-        if self._counts["done"] == self._total or now - self._last_line >= _SECONDS_BETWEEN_LINES:
-            self._last_line = now
-            logger.info("%s", self.describe())
+        self._pace.tell(self.describe, last=self._counts["done"] == self._total)
 
     def retry(self) -> None:
         """Count a task that raised and will be tried again."""
@@ -100,6 +100,28 @@ class Progress:
         return f"{line}, {elapsed:.0f} s so far, about {left:.0f} s left"
 
 
+@dataclass(frozen=True)
+class Look:
+    """What a run has done so far, for who looks on.
+
+    Parameters
+    ----------
+    figures : RunFigures
+    done : frozenset of Partition
+        Done by it or, since it began, by a run beside it.
+    rows, estimated : int
+        In these, and with a redshift.
+    problems : tuple of dict
+        Tiles and rows set aside in these, as in ``run/failures.parquet``; of many those that cost most rows.
+    """
+
+    figures: RunFigures
+    done: frozenset[Partition]
+    rows: int
+    estimated: int
+    problems: tuple[dict[str, str | int], ...]
+
+
 class RunTelemetry:
     """What a run measured about itself: sums over the partitions it did, for its record and for Ray's metrics."""
 
@@ -110,6 +132,8 @@ class RunTelemetry:
         self._counts = Counter[str]()
         self._sums: dict[str, float] = {}
         self._busy: dict[str, float] = {}
+        self._done: set[Partition] = set()
+        self._problems: list[dict[str, str | int]] = []
         self._metrics = _make_ray_metrics()
         self._lock = threading.Lock()  # between who adds and who keeps telling
 
@@ -137,7 +161,7 @@ class RunTelemetry:
         over = threading.Event()
 
         def tell() -> None:
-            while not over.wait(_SECONDS_BETWEEN_LINES):
+            while not over.wait(_SECONDS_BETWEEN_GAUGES):
                 self._tell_gauges()
 
         thread = threading.Thread(target=tell, daemon=True)
@@ -173,6 +197,11 @@ class RunTelemetry:
         """
         with self._lock:
             self._counts["remaining"] = max(self._counts["remaining"] - 1, 0)
+            self._done.add(record.partition)
+            self._counts.update(all_rows=record.rows, estimated=record.estimated)
+            # A few: every row of a survey may have a problem.
+            told = sorted([*self._problems, *record.problems], key=lambda problem: -int(problem.get("rows", 0)))
+            self._problems[:] = told[:_PROBLEMS_KEPT]
             # What another run did is no rate of this one's.
             if not record.shared or record.sums.get("reruns"):
                 self._add_own(record)
@@ -191,6 +220,12 @@ class RunTelemetry:
         busy = record.sums.get("estimate_stage_s", 0.0)
         self._busy[record.estimator] = self._busy.get(record.estimator, 0.0) + busy
         self._tell_ray(record)
+
+    def look(self) -> Look:
+        """Return what has been done so far."""
+        with self._lock:
+            counts, done, problems = self._counts, frozenset(self._done), tuple(self._problems)
+            return Look(self.summarize(), done, counts["all_rows"], counts["estimated"], problems)
 
     def summarize(self) -> RunFigures:
         """Return the run's own figures so far."""

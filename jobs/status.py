@@ -3,7 +3,7 @@
 
 completion records + lock + audit of locations.catalogue -> a few lines; exit status 0 finished, 3 running, 1 neither
 
-    python jobs/status.py [--config FILE] [--set section.key=value ...] [--dry-run]
+    python jobs/status.py [--watch [SECONDS]] [--config FILE] [--set section.key=value ...] [--dry-run]
 """
 
 from cluster.command import run_script

@@ -3,30 +3,39 @@
 The commands ``photoz fit`` and ``photoz estimate`` run the same functions on tables of any size.
 """
 
+import logging
+import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from photoz.errors import EstimatorError, TableError
+from photoz.errors import EstimatorError
 from photoz.estimators import Estimator, load_estimator
 from photoz.inference import estimate_table
+from photoz.measured import describe_repeated_fluxes
 from photoz.pdf import CatalogueDensities, compute_pdfs, decode_quantiles, to_qp
-from photoz.schema import QUANTILES, find_algorithm
-from photoz.tables import Converted, TableSurvey, choose_columns, convert, load_survey, open_survey_table
+from photoz.schema import LEVELS, QUANTILES, find_algorithm
+from photoz.tables import Converted, TableSurvey, check_columns, choose_columns, convert, load_survey, open_survey_table
 from photoz.tables import read_sources as read_part
+from photoz.tables.check import warn_of_scale
+from photoz.tables.columns import find_bands
 from photoz.tables.load import describe_survey, make_survey
+from photoz.tables.memory import name_kind, open_memory, take_columns
 from photoz.training.table import SURVEY, choose_class, fit_galaxies, gather_galaxies, read_record
-from photoz.views import make_schema
+from photoz.views import SET_ASIDE, make_schema
 
 if TYPE_CHECKING:
     import qp
     from matplotlib.figure import Figure
+
+logger = logging.getLogger(__name__)
 
 _POINTS = 301  # of the grid on which densities are handed to qp
 Floats = npt.NDArray[np.float64]
@@ -58,9 +67,9 @@ class Model:
         accuracy: Mapping[str, Any] = read_record(self.estimator).get("valid", {})
         return accuracy
 
-    def save(self, location: str) -> None:
+    def save(self, location: str | os.PathLike[str]) -> None:
         """Write it as a folder, which `load`, ``photoz estimate`` and jobs read."""
-        self.estimator.save(location)
+        self.estimator.save(os.fspath(location))
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +108,7 @@ class Result:
 
     @cached_property
     def quantiles(self) -> Floats:
-        """Redshifts at the shares `photoz.schema.LEVELS` of p(z), shape (N, 21); NaN where there is none.
+        """Redshifts at the shares `photoz.schema.LEVELS` of p(z), shape (N, Q); NaN where there is none.
 
         Raises
         ------
@@ -110,7 +119,9 @@ class Result:
         if not algorithm:
             raise EstimatorError("the model gives no p(z): fit 'mlp' or another estimator that does")
         column = self.arrow[f"{algorithm}_{QUANTILES}"].combine_chunks()
-        return np.asarray(decode_quantiles(column.flatten().to_numpy().reshape(len(self), -1)), dtype=np.float64)
+        return np.asarray(
+            decode_quantiles(column.flatten().to_numpy().reshape(len(self), len(LEVELS))), dtype=np.float64
+        )
 
     def pdf(self, z_grid: npt.ArrayLike) -> Floats:
         """Return p(z) on a grid of redshifts, shape (N, Z), per unit redshift; NaN where there is none."""
@@ -175,24 +186,29 @@ def fit(
     kind = choose_class(estimator)
     known = load_survey(survey) if isinstance(survey, str) else survey
     chosen = None if bands is None else tuple(bands)
+    # A path of pathlib's is a location, too.
+    table = os.fspath(table) if isinstance(table, os.PathLike) else table
     if isinstance(table, str):
         opened = open_survey_table(table, known)
+        check_columns(opened, known, chosen, need=("z_spec",))
         names = opened.schema.names
         batches: Iterable[Converted] = (
             found for part in opened.parts for found in read_part(opened, part, known, chosen)
         )
     else:
-        arrow = _identify(_take(table), known)
+        arrow = take_columns(open_memory(table), known, chosen)
         names = arrow.column_names
         batches = [convert(arrow, known, chosen)]
+        warn_of_scale(batches[0], choose_columns(known, names, chosen).bands, "the table")
     own = choose_columns(known, names, chosen).bands
-    galaxies = gather_galaxies(((found.table, found.counts) for found in batches), own, z_max=z_max)
+    gathered = ((found.table, found.counts) for found in batches)
+    galaxies = gather_galaxies(gathered, own, z_max=z_max, duplicates=known.duplicates)
     fitted = fit_galaxies(kind, galaxies, seed=seed, valid_fraction=valid_fraction, settings=settings)
     # With the bands that it reads: another table may have more.
     return Model(fitted.with_record({SURVEY: describe_survey(known)}), known)
 
 
-def load(location: str) -> Model:
+def load(location: str | os.PathLike[str]) -> Model:
     """Load a model that `Model.save` or ``photoz fit`` wrote.
 
     Raises
@@ -200,6 +216,7 @@ def load(location: str) -> Model:
     EstimatorError
         There is no estimator, or it is one of a survey with images.
     """
+    location = os.fspath(location)
     estimator = load_estimator(location)
     record = read_record(estimator)
     if estimator.image_bands:
@@ -207,7 +224,13 @@ def load(location: str) -> Model:
     return Model(estimator, make_survey(record[SURVEY], location) if SURVEY in record else load_survey("plain"))
 
 
-def estimate(model: Model, table: Table, *, batch_size: int = 16_384) -> Result:
+def estimate(
+    model: Model,
+    table: Table,
+    *,
+    batch_size: int = 16_384,
+    absent_bands: Literal["refuse", "accept"] = "refuse",
+) -> Result:
     """Estimate the redshifts of a table's rows.
 
     Parameters
@@ -215,9 +238,12 @@ def estimate(model: Model, table: Table, *, batch_size: int = 16_384) -> Result:
     model : Model
         From `fit` or `load`.
     table : table
-        As of `fit`, without redshifts. Of a table in memory every row comes out, in its order.
+        As of `fit`, without redshifts. Of a table in memory every row comes out, in its order; of a file the log tells
+        how many rows are set aside: by the survey's cuts, or without an identifier.
     batch_size : int
         Galaxies that the estimator takes at one time: bounds its memory.
+    absent_bands : "refuse" or "accept"
+        Of bands that the model reads and the table lacks; accepted, they count as not observed.
 
     Returns
     -------
@@ -228,70 +254,52 @@ def estimate(model: Model, table: Table, *, batch_size: int = 16_384) -> Result:
     ConfigError, TableError
         The table is not what the model's survey says.
     """
-    survey, bands = model.survey, model.bands
+    survey = model.survey.without_redshifts()
+    table = os.fspath(table) if isinstance(table, os.PathLike) else table
     if isinstance(table, str):
-        opened = open_survey_table(table, survey)
-        schema = make_schema(opened.schema, survey, bands)
-        batches = (found for part in opened.parts for found in read_part(opened, part, survey, bands))
-        tables = [_estimate(model, found, schema, batch_size) for found in batches]
-        return Result(pa.concat_tables(tables))
-    arrow = _identify(_take(table), survey)
-    schema = make_schema(arrow.schema, survey, bands)
+        return _estimate_file(model, survey, table, batch_size, absent_bands)
     # Whatever the survey's file cuts: who hands over rows wants these rows back.
-    found = convert(arrow, msgspec.structs.replace(survey, cuts=(), duplicates="keep"), bands)
-    return Result(_estimate(model, found, schema, batch_size), _name_kind(table))
+    survey, opened = msgspec.structs.replace(survey, cuts=(), duplicates="keep"), open_memory(table)
+    survey, bands = _settle_bands(survey, opened.names, model.bands, absent_bands)
+    arrow = take_columns(opened, survey, bands)
+    found = convert(arrow, survey, bands, nameless=True)
+    warn_of_scale(found, bands, "the table")
+    for band in bands:
+        if said := describe_repeated_fluxes(found.table[f"flux_{band}"].to_numpy(), band):
+            logger.warning("%s", said)
+    schema = make_schema(arrow.schema, survey, model.bands)
+    return Result(_estimate(model, found, schema, batch_size), name_kind(table))
+
+
+def _estimate_file(model: Model, survey: TableSurvey, location: str, batch_size: int, absent_bands: str) -> Result:
+    table = open_survey_table(location, survey)
+    survey, bands = _settle_bands(survey, table.schema.names, model.bands, absent_bands)
+    schema = make_schema(table.schema, survey, model.bands)
+    # A file without rows may have no batch, of which nothing could be put together.
+    tables = [_estimate(model, convert(table.schema.empty_table(), survey, bands), schema, batch_size)]
+    aside = Counter[str]()
+    for part in table.parts:
+        for found in read_part(table, part, survey, bands):
+            if len(tables) == 1:
+                warn_of_scale(found, bands, location)
+            aside.update({reason: found.counts.get(reason, 0) for reason in SET_ASIDE})
+            tables.append(_estimate(model, found, schema, batch_size))
+    if told := ", ".join(f"{reason} {count}" for reason, count in aside.items() if count):
+        logger.warning("%s: rows that are set aside: %s", location, told)
+    return Result(pa.concat_tables(tables))
+
+
+def _settle_bands(
+    survey: TableSurvey, names: Sequence[str], bands: Sequence[str], absent_bands: str
+) -> tuple[TableSurvey, Sequence[str]]:
+    """Return the survey and a model's bands as they are, or as a table has them where it may lack some."""
+    there = find_bands(survey, names, bands) if absent_bands == "accept" else ()
+    # Of a table that has none of them it is told what it lacks.
+    return (msgspec.structs.replace(survey, bands=there), there) if there else (survey, bands)
 
 
 def _estimate(model: Model, found: Converted, schema: pa.Schema, batch_size: int) -> pa.Table:
     return estimate_table(found.table, model.estimator, schema, batch_size=batch_size)
-
-
-def _take(table: Table) -> pa.Table:
-    """Take a table of another library's as one of Arrow's."""
-    if isinstance(table, pa.Table):
-        return table
-    if isinstance(table, pa.RecordBatch):
-        return pa.Table.from_batches([table])
-    if _name_kind(table) == "astropy":
-        return _take_astropy(table)
-    # The Arrow PyCapsule interface, which pandas, polars, DuckDB and others have.
-    if hasattr(table, "__arrow_c_stream__"):
-        return pa.table(table)
-    if isinstance(table, Mapping):
-        return pa.table({name: pa.array(np.asarray(values)) for name, values in table.items()})
-    raise TableError(
-        f"a table of type {type(table).__name__} cannot be read: give one of pandas, polars, Arrow or astropy, a "
-        "mapping of column names to arrays, or the location of a file"
-    )
-
-
-def _take_astropy(table: Any) -> pa.Table:
-    columns = {}
-    for name in table.colnames:
-        column = table[name]
-        # A cell with an array, such as a spectrum, is none of the columns that are asked for.
-        if getattr(column, "ndim", 1) > 1 or not hasattr(column, "dtype"):
-            continue
-        mask = np.asarray(getattr(column, "mask", np.zeros(len(column), bool)))
-        values = np.asarray(column)
-        if values.dtype.kind == "S":
-            values = np.char.decode(values, "utf-8")
-        if values.dtype.kind == "O":
-            continue
-        # FITS is big-endian, and Arrow takes the machine's order of bytes alone.
-        columns[name] = pa.array(values.astype(values.dtype.newbyteorder("=")), mask=np.broadcast_to(mask, len(column)))
-    return pa.table(columns)
-
-
-def _identify(table: pa.Table, survey: TableSurvey) -> pa.Table:
-    """Number the rows of a table in memory that names none."""
-    if survey.identifiers == ("object_id",) and "object_id" not in table.column_names:
-        return table.append_column("object_id", pa.array([str(row) for row in range(len(table))], pa.string()))
-    return table
-
-
-def _name_kind(table: Table) -> str:
-    return type(table).__module__.partition(".")[0]
 
 
 def _return_as(table: pa.Table, kind: str) -> Any:
@@ -310,5 +318,7 @@ def _return_as(table: pa.Table, kind: str) -> Any:
 
 def _to_cells(column: pa.ChunkedArray) -> Any:
     if pa.types.is_fixed_size_list(column.type) or pa.types.is_list(column.type):
-        return np.asarray(column.combine_chunks().flatten().to_numpy()).reshape(len(column), -1)
+        # Of no rows numpy cannot tell how long each would be.
+        length = -1 if len(column) else 0
+        return np.asarray(column.combine_chunks().flatten().to_numpy()).reshape(len(column), length)
     return column.to_numpy(zero_copy_only=False)

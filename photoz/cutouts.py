@@ -83,14 +83,16 @@ def extract_cutouts(
 
 
 def blank_unexposed(cutouts_NBYX: FloatArray) -> None:
-    """Set to NaN what is no sky: a band of one value throughout, and runs of exact zeros.
+    """Set to NaN what is no sky: a band of one value throughout, runs of exact zeros, and blocks of any one value.
 
-    Coadds hold 0 where no exposure was, which an estimator would take for a sky without a source.
+    Coadds hold 0 where no exposure was, some -999 or another sentinel, which an estimator would take for a sky without
+    a source. Measured pixels have noise.
 
     Parameters
     ----------
     cutouts_NBYX : ndarray of float32, shape (N, bands, size, size)
-        Changed in place. Zeros count from `UNEXPOSED_RUN` on side by side in a row or a column.
+        Changed in place. Zeros count from `UNEXPOSED_RUN` on side by side in a row or a column, another value where
+        the next row or column holds it, too.
 
     Examples
     --------
@@ -105,11 +107,45 @@ def blank_unexposed(cutouts_NBYX: FloatArray) -> None:
     # Looked at closer only where it may be: of nearly all cutouts no band has as many zeros.
     zero_NBYX = cutouts_NBYX == 0
     for index in np.argwhere(zero_NBYX.sum(axis=(2, 3)) >= min(UNEXPOSED_RUN, cutouts_NBYX.shape[-1])):
-        zero_YX = zero_NBYX[tuple(index)]
-        cutouts_NBYX[tuple(index)][_find_runs(zero_YX) | _find_runs(zero_YX.T).T] = np.nan
+        pixels_YX = cutouts_NBYX[tuple(index)]
+        pixels_YX[find_unexposed(pixels_YX)] = np.nan
     # A single pixel is as constant as any.
     if cutouts_NBYX.shape[-1] > 1:
+        _blank_blocks(cutouts_NBYX)
         cutouts_NBYX[(cutouts_NBYX == cutouts_NBYX[..., :1, :1]).all(axis=(2, 3))] = np.nan
+
+
+def find_unexposed(pixels_YX: FloatArray) -> npt.NDArray[np.bool_]:
+    """Find the pixels that no exposure saw: `UNEXPOSED_RUN` exact zeros or more side by side in a row or a column."""
+    zero_YX = pixels_YX == 0
+    # A look at the number first: most images have no such run.
+    if zero_YX.sum() < min(UNEXPOSED_RUN, *zero_YX.shape):
+        return np.zeros_like(zero_YX)
+    return _find_runs(zero_YX) | _find_runs(zero_YX.T).T
+
+
+def _blank_blocks(cutouts_NBYX: FloatArray) -> None:
+    length = min(UNEXPOSED_RUN, cutouts_NBYX.shape[-1])
+    # A value and its neighbour to the right; NaN is not the same as NaN.
+    same_NBYX = cutouts_NBYX[..., 1:] == cutouts_NBYX[..., :-1]
+    for index in np.argwhere(same_NBYX.sum(axis=(2, 3)) >= length - 1):
+        band_YX = cutouts_NBYX[tuple(index)]
+        band_YX[_find_blocks(band_YX, length) | _find_blocks(band_YX.T, length).T] = np.nan
+
+
+def _find_blocks(band_YX: FloatArray, length: int) -> npt.NDArray[np.bool_]:
+    """Find runs of one value along a row, of some length, that the row above or beneath has beside them."""
+    across_YX, down_YX = band_YX[:, 1:] == band_YX[:, :-1], band_YX[1:] == band_YX[:-1]
+    if not across_YX.any() or not down_YX.any():
+        return np.zeros(band_YX.shape, bool)
+    starts_YX = np.lib.stride_tricks.sliding_window_view(across_YX, length - 1, axis=1).all(axis=2)
+    run_YX, beside_YX = np.zeros(band_YX.shape, bool), np.zeros(band_YX.shape, bool)
+    for offset in range(length):
+        run_YX[:, offset : offset + starts_YX.shape[1]] |= starts_YX
+    # A slope along one axis has runs across it, and none of its neighbours has their value.
+    beside_YX[1:] |= down_YX
+    beside_YX[:-1] |= down_YX
+    return run_YX & beside_YX
 
 
 def _find_runs(true_YX: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

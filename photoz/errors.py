@@ -50,6 +50,10 @@ class TrainingError(PhotozError):
     """A training set cannot be used: too few galaxies, or values that are not redshifts."""
 
 
+class MissingPackageError(PhotozError, ImportError):
+    """A part of photoz needs a package that is not installed: an extra, most often (`photoz.optional`)."""
+
+
 class EvaluationError(PhotozError):
     """Estimates cannot be compared: no galaxies in common, or arrays of different lengths."""
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from photoz.catalogue.quantiles import pack_codes
-from photoz.errors import EstimatorError
+from photoz.errors import EstimatorError, MissingPackageError
 from photoz.estimators import Estimates, Estimator, Inputs, Pdfs, load_estimator
 from photoz.inputs import ALL_ROWS, Problem, Rows, attach_cutouts, make_inputs
 from photoz.pdf import decode_quantiles, encode_quantiles, summarize_quantiles
@@ -172,7 +172,8 @@ def _estimate_isolating(inputs: Inputs, estimator: Estimator, batch_size: int, f
     """Estimate, and where the estimator raises, halve the rows until those that make it raise stand alone."""
     try:
         estimates = estimator.estimate(inputs, batch_size=batch_size)
-    except EstimatorError:  # the settings or the arrays are wrong, not a row
+    # The settings or the arrays are wrong, or a package is missing, not a row.
+    except (EstimatorError, MissingPackageError):
         raise
     except Exception as error:  # whatever a row does to an estimator, the other rows must come out
         if not len(inputs):  # there is no row to blame, and the halves of none are none again, for ever

@@ -12,12 +12,16 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from photoz.content import compute_key
 from photoz.errors import EstimatorError
 from photoz.estimators import Estimator, load_estimator
+from photoz.estimators.folder import read_manifest
 from photoz.inference import estimate_rows, prepare_estimator
+from photoz.optional import needs
 from photoz.schema import HEALPIX_COLUMN, make_catalogue_schema
 from photoz.settings.inference import Inference
 from photoz.tables import TableSurvey, choose_columns, convert, load_survey
+from photoz.tables.masks import list_masks
 
 if TYPE_CHECKING:
     import lsdb
@@ -59,7 +63,7 @@ def estimate(
 
     Raises
     ------
-    ImportError
+    MissingPackageError
         The package lsdb is not installed.
     ConfigError
         The catalogue lacks columns that the survey names, or bands that the estimator reads.
@@ -67,13 +71,14 @@ def estimate(
         There is no estimator, or it reads images.
     """
     _require_lsdb()
-    chosen = load_survey(survey) if isinstance(survey, str) else survey
+    chosen = (load_survey(survey) if isinstance(survey, str) else survey).without_redshifts()
     settings = settings or Inference()
     # Here once, so that what does not fit is told before anything is computed.
     estimator = load_estimator(model)
     if estimator.image_bands:
         raise EstimatorError(f"the {estimator.name} estimator reads images, and a catalogue of LSDB has none")
-    needed = choose_columns(chosen, catalog.columns, estimator.bands, table=catalog.name).columns
+    needed = list(choose_columns(chosen, catalog.columns, estimator.bands, table=catalog.name).columns)
+    needed += list_masks(needed, list(catalog.columns))
     place = catalog.hc_structure.catalog_info
     kept = list(dict.fromkeys([*chosen.identifiers, place.ra_column, place.dec_column, *columns]))
     read = catalog[list(dict.fromkeys([*kept, *needed]))]
@@ -99,7 +104,7 @@ def estimate_frame(
     """
     import pandas as pd
 
-    estimator = _load(model, settings)
+    estimator = _load(model, settings, compute_key(read_manifest(model)))
     table = pa.Table.from_pandas(pd.DataFrame(frame), preserve_index=False)
     table = table.append_column(_ROW, pa.array(np.arange(len(table)), pa.int64()))
     survey = msgspec.structs.replace(survey, carry=(_ROW,))
@@ -112,8 +117,9 @@ def estimate_frame(
 
 
 @lru_cache(maxsize=1)
-def _load(model: str, settings: Inference) -> Estimator:
-    # One: a worker that serves many catalogues would come to hold the models of all.
+def _load(model: str, settings: Inference, _content: str) -> Estimator:
+    # One: a worker that serves many catalogues would come to hold the models of all. By the manifest's content, too:
+    # a notebook may fit anew into the same folder, and estimate again.
     return prepare_estimator(model, settings)
 
 
@@ -128,7 +134,5 @@ def _complete(rows: pa.Table) -> pa.Table:
 
 
 def _require_lsdb() -> None:
-    try:
+    with needs("a catalogue of LSDB", "lsdb", extra="lsdb"):
         import lsdb  # noqa: F401
-    except ImportError as error:
-        raise ImportError("a catalogue of LSDB needs the package lsdb: pip install 'photoz[lsdb]'") from error

@@ -28,9 +28,9 @@ SENTINEL_TOLERANCE = 0.5
 HIGHEST_REDSHIFT = 15.0
 """No galaxy has a spectrum beyond: MoM-z14, the farthest, is at 14.44 (Naidu et al. 2025, arXiv:2505.11263)."""
 _REPEATED_SHARE = 0.01
-"""A redshift that more of the rows share exactly may stand for none."""
+"""A value that more of the rows share exactly may stand for none."""
 _REPEATED_LEAST = 10
-"""Rows that do so by chance in a small table, or one of rounded redshifts where it is also so many times the usual."""
+"""Rows that do so by chance in a small table, or one of rounded values where it is also so many times the usual."""
 _MOST_FLUX = MAGGY * 10 ** (-0.4 * MAGNITUDES[0])
 
 
@@ -116,6 +116,8 @@ def convert_magnitudes(
     dimming = np.zeros(len(magnitudes)) if extinctions_N is None else np.asarray(extinctions_N, dtype=np.float64)
     dim_N = is_plausible_extinction(dimming)
     wrong_N |= ~dim_N & ~absent_N
+    # What is no extinction, infinity among it, would run over where nothing is made of it.
+    dimming = np.where(dim_N, dimming, 0.0)
     measured_N = usable_N & dim_N
     flux_N, error_N = compute_fluxes_from_magnitudes(
         np.where(measured_N, magnitudes - dimming, np.nan), np.where(known_N, errors, np.nan)
@@ -200,19 +202,22 @@ def describe_implausible(bands: Mapping[str, int]) -> str:
     return ", ".join(f"{band} {count}" for band, count in bands.items() if count)
 
 
-def describe_repeated(redshifts_N: Floats) -> str:
-    """Say which redshifts so many rows share exactly that they may stand for none; "" where there are none.
+def describe_repeated(values_N: Floats, what: str = "redshift") -> str:
+    """Say which values so many rows share exactly that they may stand for none; "" where there are none.
 
     Parameters
     ----------
-    redshifts_N : ndarray of float, shape (N,)
-        NaN where there is none.
+    values_N : ndarray of float, shape (N,)
+        Redshifts, magnitudes [mag] or fluxes [nJy]; NaN where there is none.
+    what : str
+        They are called.
 
     Returns
     -------
     str
-        Each value that more than 1 % of the rows with a redshift have, at least 10 of them, and 10 times as many as
-        have a redshift of this table in the median (median): redshifts that are rounded repeat, too.
+        Each value that more than 1 % of the rows with one have, at least 10 of them, and 10 times as many as have a
+        value of this table in the median (median): values that are rounded repeat, too. Half of the rows with one
+        value, at least 10, are too many in any case.
 
     Examples
     --------
@@ -220,20 +225,51 @@ def describe_repeated(redshifts_N: Floats) -> str:
     '30 of 230 rows have exactly the redshift 9.9999'
     >>> describe_repeated(np.linspace(0.1, 0.9, 3000).round(2))
     ''
+    >>> describe_repeated(np.full(30, 0.5))
+    '30 of 30 rows have exactly the redshift 0.5'
     """
-    values = np.asarray(redshifts_N)
+    values = np.asarray(values_N)
     values, counts = np.unique(values[np.isfinite(values)], return_counts=True)
     total = int(counts.sum())
     if not total:
         return ""
     usual = max(1.0, float(np.median(counts)))
-    odd = (counts > _REPEATED_SHARE * total) & (counts >= _REPEATED_LEAST * usual)
+    # Where there are few values, such as one alone, the median is theirs.
+    odd = ((counts > _REPEATED_SHARE * total) & (counts >= _REPEATED_LEAST * usual)) | (
+        (2 * counts > total) & (counts >= _REPEATED_LEAST)
+    )
     # As the table has it: a float32 would be told with the digits of a double.
     found = [
-        f"{count} of {total} rows have exactly the redshift {value!s}"
+        f"{count} of {total} rows have exactly the {what} {value!s}"
         for value, count in zip(values[odd], counts[odd], strict=True)
     ]
     return "; ".join(found)
+
+
+def describe_repeated_magnitudes(magnitudes_N: Floats, sentinels: Sentinels, band: str) -> str:
+    """Say of a band's magnitudes, as a table has them, which may be a sentinel that nobody has named; "" for none.
+
+    >>> describe_repeated_magnitudes(np.append(np.linspace(20, 22, 90), np.full(10, 35.0)), Sentinels(), "u")
+    '10 of 100 rows have exactly the magnitude in u 35.0'
+    """
+    told_N = find_sentinels(magnitudes_N, sentinels.both, magnitudes=True)
+    # Beyond the limits it is none already, and counted.
+    usual_N = is_plausible_magnitude(np.asarray(magnitudes_N)) & ~told_N
+    return describe_repeated(np.asarray(magnitudes_N)[usual_N], f"magnitude in {band}")
+
+
+def describe_repeated_fluxes(fluxes_N: Floats, band: str, *, zeros: bool = False) -> str:
+    """Say of a band's fluxes [nJy] which may stand for none, and what helps; "" for none.
+
+    ``zeros``: 0 is one of them; else it is what becomes of a magnitude that says not detected.
+
+    >>> told = describe_repeated_fluxes(np.append(np.linspace(100, 200, 90), np.full(10, -999.0)), "u")
+    >>> told.partition(":")[0]
+    '10 of 100 rows have exactly the flux [nJy] in u -999.0'
+    """
+    said = describe_repeated(fluxes_N if zeros else fluxes_N[fluxes_N != 0], f"flux [nJy] in {band}")
+    remedy = "name the value in photometry.not_detected or not_observed where it stands for no measurement"
+    return f"{said}: {remedy}" if said else ""
 
 
 def is_plausible_magnitude(magnitudes_N: Floats) -> Mask:
@@ -277,6 +313,8 @@ def find_sentinels(values_N: Floats, sentinels: Sequence[float], *, magnitudes: 
     for sentinel in sentinels:
         wide = magnitudes and not MAGNITUDES[0] <= sentinel <= MAGNITUDES[1]
         tolerance = SENTINEL_TOLERANCE if wide else 1e-6 * abs(sentinel)
+        # Of infinity that would be all numbers.
+        tolerance = tolerance if np.isfinite(tolerance) else 0.0
         with np.errstate(invalid="ignore"):  # infinity less infinity
             found |= (np.abs(values - sentinel) <= tolerance) | (values == sentinel)
     return found

@@ -310,11 +310,6 @@ class MagnitudeScaling:
         """Return the magnitudes with missing ones filled (`fill_missing_magnitudes`)."""
         return fill_missing_magnitudes(magnitudes_NF, self.differences)
 
-    def standardise(self, magnitudes_NF: Floats) -> npt.NDArray[np.float32]:
-        """Return the standardised magnitudes, float32; NaN where there is none or it is not finite."""
-        known_NF = np.where(np.isfinite(magnitudes_NF), magnitudes_NF, np.nan).astype(np.float64)
-        return ((known_NF - self.mean_F) / self.std_F).astype(np.float32)
-
     def to_dict(self) -> dict[str, list[float]]:
         """Return plain lists, for a manifest."""
         return {

@@ -20,6 +20,7 @@ from photoz.estimators import Estimator, Inputs, load_estimator
 from photoz.estimators.photometric.base import Sample
 from photoz.estimators.registry import load_class
 from photoz.measured import flag_bands
+from photoz.optional import needs
 from photoz.pdf import summarize_quantiles
 from photoz.pdf.ensembles import make_ensemble
 from photoz.photometry import Array, compute_fluxes_from_magnitudes
@@ -28,13 +29,11 @@ from photoz.tables.measure import measure_band
 from photoz.tables.settings import Extinction
 from photoz.tables.settings import Photometry as Magnitudes
 
-try:
+with needs("RAIL's stages", "pz-rail-base", extra="rail"):
     from ceci.config import StageParameter
     from rail.core.common_params import SharedParams
     from rail.estimation.estimator import CatEstimator
     from rail.estimation.informer import CatInformer
-except ImportError as error:
-    raise ImportError("stages of RAIL need the package pz-rail-base: pip install 'photoz[rail]'") from error
 
 _FORMAT = "photoz-estimator-1"
 """Of the model file: what RAIL pickles is a dictionary of plain values, the estimator's folder as a ZIP among them."""
@@ -137,9 +136,8 @@ class PhotozEstimator(_Stage, CatEstimator):  # type: ignore[misc]
     def open_model(self, **kwargs: Any) -> Any:
         """Open the model, once for all chunks, and check that its bands are the stage's."""
         super().open_model(**kwargs)
-        self._estimator = None
-        if self.model is not None:
-            self._estimator = unpack_estimator(self.model)
+        self._estimator = None if self.model is None else unpack_estimator(self.model)
+        if self._estimator is not None:
             own = name_bands(self.config.bands)
             if own != tuple(self._estimator.bands):
                 raise EstimatorError(

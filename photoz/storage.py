@@ -16,21 +16,25 @@ import errno
 import glob
 import hashlib
 import json
+import mimetypes
 import os
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from fsspec import get_filesystem_class
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import get_protocol
-from upath import UPath
 
 from photoz.errors import PhotozError, StorageFullError
+
+if TYPE_CHECKING:
+    # For the type alone: hats asks for it, and who opens files by fsspec need not have it.
+    from upath import UPath
 
 _HASH_BLOCK = 1 << 22  # bytes read at a time
 
@@ -38,8 +42,21 @@ _HASH_BLOCK = 1 << 22  # bytes read at a time
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 # Asking again brings the same. A full disk is among them: it does not empty while a job waits.
 _ANSWERS = _FULL | {
-    errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.ENAMETOOLONG
+    errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.ENAMETOOLONG,
+    errno.EROFS, errno.EEXIST, errno.EFBIG, errno.ELOOP,
 }  # fmt: skip
+_REMEDIES = {
+    "make room and run again, what is done stays done": _FULL,
+    "give a place that may be read and written to, or the right to it": {errno.EACCES, errno.EPERM, errno.EROFS},
+    "a file lies where a folder is due, or a folder where a file is: give another place": {
+        errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY
+    },
+    "give a shorter name": {errno.ENAMETOOLONG},
+    "correct the location": {errno.ENOENT, errno.ELOOP, errno.EINVAL},
+    "raise the greatest size of a file (ulimit -f)": {errno.EFBIG},
+    "raise the number of files that may be open (ulimit -n)": {errno.EMFILE, errno.ENFILE},
+}  # fmt: skip
+"""What helps, by what the machine says."""
 # Of libraries whose errors pass as they are: the first two through s3fs, while obstore raises its own.
 _CLIENTS = {"aiohttp", "botocore", "obstore"}
 
@@ -114,12 +131,26 @@ def find_filesystem(location: str) -> tuple[Any, str]:
     filesystem : fsspec.AbstractFileSystem
         With this process's options (`use_options`).
     path : str
+
+    Raises
+    ------
+    PhotozError
+        The protocol is not known, or the package of its client is not installed.
     """
     # Each part of a chain takes its own options; a part may be a protocol alone (``simplecache::s3://...``).
     *outer, inner = location.split("::")
     protocols = [*(part.partition("://")[0] for part in outer), get_protocol(inner)]
     told = {protocol: options for protocol in protocols if (options := _options.find_for(protocol))}
-    found: tuple[Any, str] = url_to_fs(location, **told)
+    try:
+        found: tuple[Any, str] = url_to_fs(location, **told)
+    # Of a store whose package is not there, with its name.
+    except ImportError as error:
+        raise PhotozError(f"{location!r} cannot be opened: {error}") from error
+    except ValueError as error:
+        # By its words alone fsspec tells this error from what a client says of its options.
+        if "Protocol not known" not in str(error):
+            raise
+        raise PhotozError(f"{location!r} is of no store that fsspec knows ({error}): correct it") from error
     return found
 
 
@@ -138,12 +169,14 @@ def join(location: str, *parts: str) -> str:
     return "/".join([location.rstrip("/"), *parts])
 
 
-def make_upath(location: str) -> UPath:
+def make_upath(location: str) -> "UPath":
     """Return a location as the path object that `hats` and `hats-import` take.
 
     It carries the storage options of this process with it to others, and keeps `hats` from opening S3 anonymously,
     which it does with plain strings.
     """
+    from upath import UPath
+
     path: UPath = UPath(location, **find_options(location))
     return path
 
@@ -153,6 +186,12 @@ def exists(location: str) -> bool:
     filesystem, path = find_filesystem(location)
     filesystem.invalidate_cache()  # another process may have written or removed it since
     return bool(filesystem.exists(path))
+
+
+def is_file(location: str) -> bool:
+    """Tell whether there is a file, and no folder, at a location."""
+    filesystem, path = find_filesystem(location)
+    return bool(filesystem.isfile(path))
 
 
 def list_folder(folder: str, names: str = "*") -> list[str]:
@@ -227,14 +266,25 @@ def open_atomic(location: str) -> Iterator[IO[bytes]]:
     Yields
     ------
     binary file
+
+    Raises
+    ------
+    IsADirectoryError
+        There is a folder of the name.
     """
     filesystem, path = find_filesystem(location)
     local = isinstance(filesystem, LocalFileSystem)
     target = _name_aside(path) if local else path
     if local:
+        # To move a file onto a folder is to move it into it, under the name of one that is being written.
+        if filesystem.isdir(path):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
         # Object stores have no folders to make.
         filesystem.makedirs(filesystem._parent(path), exist_ok=True)
-    file = filesystem.open(target, "wb")
+    # A browser shows a page of an object store only if that says that it is one.
+    kind, _ = mimetypes.guess_type(path)
+    kept = {"ContentType": kind} if kind and "s3" in filesystem.protocol else {}
+    file = filesystem.open(target, "wb", **kept)
     try:
         yield file
         if local:
@@ -297,6 +347,37 @@ def is_store_trouble(error: BaseException) -> bool:
     return not isinstance(error, unnumbered) and (
         error.errno is not None or isinstance(error, TimeoutError | ConnectionError)
     )
+
+
+def write_aside(location: str, content: bytes) -> str:
+    """Write what a job shows or logs beside its work; return why a disk or store did not take it, "" where it did.
+
+    The work itself asks the store for more, and tells of its troubles.
+    """
+    try:
+        with open_atomic(location) as file:
+            file.write(content)
+    # Whatever a store's client raises; a fault of the program is none of these.
+    except Exception as error:
+        if not (isinstance(error, OSError) or is_store_trouble(error)):
+            raise
+        return str(error) or type(error).__name__
+    return ""
+
+
+def describe_refusal(error: OSError) -> str:
+    """Say in one line what a disk or a store refused, and what helps.
+
+    Examples
+    --------
+    >>> describe_refusal(OSError(errno.EROFS, "Read-only file system", "/archive/out"))
+    "Read-only file system: '/archive/out': give a place that may be read and written to, or the right to it"
+    """
+    told = f"{error.strerror}: {error.filename!r}" if error.strerror and error.filename else str(error)
+    # Stores' clients number none of theirs.
+    number = error.errno or {PermissionError: errno.EACCES, FileNotFoundError: errno.ENOENT}.get(type(error))
+    fitting = (remedy for remedy, numbers in _REMEDIES.items() if number in numbers)
+    return f"{told or type(error).__name__}: {next(fitting, 'run again; with --verbose it shows where it arose')}"
 
 
 def _name_aside(path: str) -> str:

@@ -188,7 +188,7 @@ def gather_sources(batches: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
 def complete_sources(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """Bring rows of `photoz.tables.Converted` into the schema of a source catalogue, in their order.
 
-    What the table lacks is "", NaN or, of ``_healpix_29``, -1, and a band that it lacks was not observed.
+    What the table or a row lacks is "", NaN or, of ``_healpix_29``, -1, and a band that it lacks was not observed.
     """
     absent = any(column.name.startswith("flux_") and column.name not in table.column_names for column in schema)
     if absent:
@@ -202,7 +202,10 @@ def _complete(table: pa.Table, column: pa.Field) -> Any:
         from hats.pixel_math.spatial_index import compute_spatial_index
 
         ra_N, dec_N = (table[name].to_numpy() for name in ("ra", "dec"))
-        return pa.array(np.asarray(compute_spatial_index(ra_N, dec_N), np.int64), column.type)
+        placed_N = np.isfinite(ra_N) & np.isfinite(dec_N)
+        index_N = np.full(len(table), -1, np.int64)
+        index_N[placed_N] = compute_spatial_index(ra_N[placed_N], dec_N[placed_N])
+        return pa.array(index_N, column.type)
     if column.name in table.column_names:
         return table[column.name].cast(column.type)
     absent: str | float = "" if pa.types.is_string(column.type) else float("nan")

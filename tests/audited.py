@@ -44,7 +44,7 @@ class Sample:
         write_record(self.catalogue, Record(partition.order, partition.pixel, "key", sha256=checksum, **vars(counted)))
 
     def plan(self) -> list[AuditTask]:
-        return plan_audit(self.catalogue, self.sources, memory_gib=1.0)
+        return plan_audit(self.catalogue, self.sources)
 
     def audit(self, partition: Partition) -> PartitionAudit:
         [task] = [task for task in self.plan() if task.partition == partition]

@@ -12,15 +12,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ingested import ingest_every
+from from_magnitudes import make_preparation
+from hypothesis import settings
+from ingested import ingest_every, partition
 from object_store import CREDENTIALS
 from tiny_survey import make_config, write_survey
 
-from cluster.engines.choose import choose_engine
-from cluster.partitioning import partition_sources
+from photoz.estimators.networks.network import HybridNetwork
 from photoz.estimators.registry import load_class
-from photoz.photometry import MagnitudeScaling
 from photoz.settings.config import Config
+
+# No test depends on how quick its machine is; hypothesis would fail an example that takes 200 ms.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 pytest_plugins = ("bench_table", "fault_places", "fault_table", "small_disk")
 
@@ -70,13 +74,17 @@ class ReadySurvey:
 
 @pytest.fixture(scope="session")
 def ready_survey(tmp_path_factory: pytest.TempPathFactory) -> ReadySurvey:
-    """Ingest three tiles of 40 sources (30 of them bright), a partition each; tests must not change it."""
-    folder = tmp_path_factory.mktemp("ready")
+    """As of `make_ready_survey`; tests must not change it."""
+    return make_ready_survey(tmp_path_factory.mktemp("ready"))
+
+
+def make_ready_survey(folder: Path) -> ReadySurvey:
+    """Ingest three tiles of 40 sources (30 of them bright), a partition each, in a folder."""
     survey = write_survey(folder, ("180.0_-0.5", "180.5_-0.5", "181.0_-0.5"))
     settings = {"rows_per_partition": 40, "highest_order": 8}
     config = make_config(folder, sources=settings, engine={"name": "serial"}, inference={"batch_size": 16})
     assert [outcome.problem for outcome in ingest_every(config)] == ["", "", ""]
-    partition_sources(config, choose_engine(config))
+    partition(config)
     for name in ("hybrid", "photometry"):
         save_untrained(config, name)
     ids = {
@@ -86,10 +94,13 @@ def ready_survey(tmp_path_factory: pytest.TempPathFactory) -> ReadySurvey:
 
 
 def save_untrained(config: Config, name: str, *, seed: int = 0) -> None:
-    """Save an estimator with fresh weights where the settings look for a trained one."""
+    """Save an estimator with fresh weights where the settings look for a trained one; its estimates lie above 0."""
     torch.manual_seed(seed)
     kind: Any = load_class(name)
     layout = kind.make_layout(config.survey, config.training)
-    bands = len(layout.bands)
-    scaling = MagnitudeScaling(np.full(bands, 20.0), np.ones(bands), np.zeros(bands - 1))
-    kind(layout, scaling, kind.make_network(layout)).save(f"{config.locations.models}/{name}")
+    preparation = make_preparation(kind, layout.bands)
+    # Fresh weights give numbers about 0, and estimates are held to 0 from below: all would be the same.
+    network = kind.make_network(layout, (0.5, 0.1))
+    if isinstance(network, HybridNetwork):
+        torch.nn.init.constant_(network.join[-1].bias, 2.0)
+    kind(layout, preparation, network).save(f"{config.locations.models}/{name}")

@@ -32,6 +32,16 @@ def make_sample(
     return Sample(tuple(bands), *convert(magnitudes_NF, errors_NF), z_N)
 
 
+def make_preparation(
+    kind: type[Any], bands: Sequence[str], magnitudes_NF: npt.ArrayLike | None = None, errors_NF: npt.ArrayLike = 0.1
+) -> Any:
+    """Fit an estimator's preparation to magnitudes and errors [mag]; by default to some about 20."""
+    if magnitudes_NF is None:
+        magnitudes_NF = np.random.default_rng(0).normal(20, 1, (200, len(bands)))
+    z_N = np.full(len(np.asarray(magnitudes_NF)), 0.1)
+    return kind.PREPARATION.fit(make_sample(bands, magnitudes_NF, errors_NF, z_N))
+
+
 def make_columns(
     bands: Sequence[str], magnitudes_NF: npt.ArrayLike, errors_NF: npt.ArrayLike = 0.1
 ) -> dict[str, np.ndarray]:

@@ -4,9 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from cluster.engines.base import Engine
+from cluster.engines.choose import choose_engine
+from cluster.partitioning import partition_sources
+from photoz.ingest.check import check_survey
 from photoz.ingest.outcome import TileOutcome
 from photoz.ingest.report import report_ingest
 from photoz.ingest.tile import ingest_tile
+from photoz.schema import make_source_schema
 from photoz.settings.config import Config
 from photoz.survey.files import TileFiles, find_tiles
 
@@ -23,6 +28,22 @@ def find_survey(config: Config) -> list[TileFiles]:
 def ingest_every(config: Config) -> list[TileOutcome]:
     """Ingest every tile in this process."""
     return [ingest_tile(config, tile) for tile in find_survey(config)]
+
+
+def check(config: Config) -> None:
+    """Look at the survey's first files, as the job does."""
+    check_survey(config.survey, config.selection, find_survey(config), folder=config.locations.survey)
+
+
+def choose(config: Config) -> Engine:
+    """Choose the engine, as every job does."""
+    return choose_engine(config.engine, config.storage_options)
+
+
+def partition(config: Config) -> None:
+    """Partition what is staged, as the job does."""
+    schema = make_source_schema(config.survey.bands)
+    partition_sources(config.sources, config.locations.sources, choose(config), schema=schema)
 
 
 def ingest(config: Config) -> TileOutcome:

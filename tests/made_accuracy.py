@@ -39,7 +39,8 @@ def make_result(galaxies: Galaxies, label: str, scatter: float, *, with_pdf: boo
         sky=SkyMap(5, np.array([10, 11]), np.array([600, 400])),
         partitions=[Partition(3, 0)],
         z_phot=z_phot,
-        found=np.ones(COUNT, dtype=bool),
+        flags_T=np.where(np.arange(COUNT) < 4, int(Flag.MASKED_PIXELS), 0),
+        place_T=np.zeros(COUNT, dtype=np.int64),
         repeated=0,
     )
     options = {"resamples": 10, "seed": 1}
@@ -52,7 +53,7 @@ def make_result(galaxies: Galaxies, label: str, scatter: float, *, with_pdf: boo
         figures = {"count": COUNT, "ks": 0.03, "coverage_68": 0.67, "coverage_95": 0.94, "crps": 0.01, "cde_loss": -9.0}
         groups = [Calibration("all", recalibrated, **figures) for recalibrated in (True, False)]
         pit = generator.uniform(size=COUNT)
-        calibration = Calibrations(label, groups, pit, np.clip(1.3 * pit - 0.15, 0, 1))
+        calibration = Calibrations(label, groups, pit, np.clip(1.3 * pit - 0.15, 0, 1), scan.z_counts)
     metrics = compute_metrics(z_phot, galaxies.z_spec, **options)
     return CatalogueAccuracy(label, f"/nowhere/{label}", scan, metrics, bins, calibration)
 

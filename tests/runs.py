@@ -8,11 +8,9 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 from conftest import save_untrained
-from ingested import ingest_every
+from ingested import ingest_every, partition
 from tiny_survey import TinySurvey, make_catalogue, make_config, write_catalogue, write_survey
 
-from cluster.engines.choose import choose_engine
-from cluster.partitioning import partition_sources
 from photoz.catalogue.hats import PRIMARY, Partition, finish_catalogue, list_partitions, read_partition, write_partition
 from photoz.settings import config_to_dict
 from photoz.settings.config import Config, convert_config
@@ -106,7 +104,7 @@ def make_ready(folder: Path, **sections: Any) -> Config:
     use_options(config.storage_options)
     problems = [outcome.problem for outcome in ingest_every(config)]
     assert not any(problems), problems
-    partition_sources(config, choose_engine(config))
+    partition(config)
     for name in ("hybrid", "photometry"):
         save_untrained(config, name)
     return config

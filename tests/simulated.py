@@ -53,12 +53,23 @@ def plan(config: Config) -> list[TilePlan]:
     return plan_survey(config.simulation, config.survey)
 
 
+def make_recipe(config: Config) -> Recipe:
+    return Recipe(config.simulation, config.survey, config.run.seed)
+
+
 def write_survey(config: Config, *, backwards: bool = False) -> Path:
-    plans = plan(config)
+    plans, recipe = plan(config), make_recipe(config)
+    folder, limit = config.locations.survey, config.selection.mag_auto_below
     for tile in reversed(plans) if backwards else plans:
-        simulate_tile(config, tile)
-    write_survey_tables(config, plans)
+        simulate_tile(recipe, folder, tile, limit=limit)
+    write_survey_tables(recipe, folder, plans, limit=limit, spectra_file=config.crossmatch.file)
     return Path(config.locations.survey)
+
+
+def simulate_first(config: Config) -> None:
+    """Simulate the first tile alone."""
+    recipe, folder = make_recipe(config), config.locations.survey
+    simulate_tile(recipe, folder, plan(config)[0], limit=config.selection.mag_auto_below)
 
 
 def read_catalogue(folder: Path, tile: str = "180.0_-0.5") -> fits.FITS_rec:

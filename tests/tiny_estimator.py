@@ -11,6 +11,7 @@ from photoz.estimators.base import Estimates, Inputs
 from photoz.estimators.networks.base import NetworkEstimator, check_shapes
 from photoz.estimators.networks.batches import Batch
 from photoz.estimators.networks.layout import InputLayout
+from photoz.estimators.networks.preparation import PaperPreparation, Preparation
 from photoz.schema import Flag
 from photoz.training.settings import Training
 
@@ -24,7 +25,7 @@ class LineObjective:
 
     def assess(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         assert batch.images_NBYX is not None
-        estimate_N = network(batch.photometry.values_NF, batch.images_NBYX)
+        estimate_N = network(batch.photometry, batch.images_NBYX)
         return estimate_N, (estimate_N - batch.target_N) ** 2
 
 
@@ -41,7 +42,7 @@ class Line(nn.Module):
 @dataclass(frozen=True, eq=False)
 class TinyEstimator(NetworkEstimator):
     name: ClassVar[str] = "tiny"
-    fills: ClassVar[bool] = True
+    PREPARATION: ClassVar[type[Preparation]] = PaperPreparation
 
     @classmethod
     def make_network(cls, layout: InputLayout, target_scale: tuple[float, float] = (0.0, 1.0)) -> Line:
@@ -53,9 +54,8 @@ class TinyEstimator(NetworkEstimator):
 
     def estimate(self, inputs: Inputs, *, batch_size: int = 256) -> Estimates:
         check_shapes(inputs, self.layout)
-        values_NF, images_NBYX = self.scaling.apply(inputs.magnitudes.magnitudes_NF), np.nan_to_num(inputs.cutouts_NBYX)
         with torch.inference_mode():
-            y_N = self.network(torch.from_numpy(values_NF), torch.from_numpy(images_NBYX.astype(np.float32)))
-        z_N = np.expm1(y_N.numpy())
+            y_N = self.network(*self.preparation.show(inputs, torch.device("cpu"))[:2])
+        z_N = np.where(inputs.detected_N, np.expm1(y_N.numpy()), np.float32(np.nan))
         failed = np.where(np.isfinite(z_N), np.int32(0), np.int32(Flag.ESTIMATE_FAILED))
         return Estimates(z_N, inputs.flags_N | failed)

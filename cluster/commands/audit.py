@@ -2,10 +2,14 @@
 
 photo-z catalogue + source catalogue + completion records -> table of checks, run/audit.json; exit status 1 if not
 
-    photoz audit [--config FILE] [--set section.key=value ...] [--dry-run]
+    photoz audit [--catalogue DIR] [--config FILE] [--set section.key=value ...] [--dry-run]
 """
 
+from cluster.job import add_catalogue, locate_catalogue
 from photoz.settings.config import Config
+
+add_arguments = add_catalogue
+change_settings = locate_catalogue
 
 
 def main(config: Config) -> int:

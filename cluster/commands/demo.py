@@ -7,6 +7,7 @@ simulate -> ingest -> train (combined and photometry-only) -> infer (submitted t
 
 import argparse
 import logging
+import signal
 import subprocess
 import sys
 import time
@@ -16,12 +17,7 @@ from pathlib import Path
 
 from cluster.job import add_options, start_log
 
-# The network without images trains in a second an epoch, so it may take more of them.
-TRAIN_PHOTOMETRY = [
-    "training.estimator=photometry",
-    "training.schedule.max_epochs=40",
-    "training.schedule.decay_steps=100",
-]
+TRAIN_PHOTOMETRY = ["training.estimator=photometry"]
 PHOTOMETRY = ["inference.estimator=photometry", "locations.catalogue=data/dr4/catalogue_photometry"]
 SCRIPTS = {
     "simulate": "simulate_survey.py",
@@ -77,6 +73,8 @@ def main(options: argparse.Namespace) -> int:
     from cluster.local import start_head
 
     folder = Path(options.script).resolve().parents[1] if options.script else Path.cwd()
+    # Ray's processes outlive who started them: a demo that was told to end would leave a cluster running.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with start_head() as head:
         for step, line in zip(STEPS, lines, strict=True):
             start = time.monotonic()

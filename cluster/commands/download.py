@@ -16,4 +16,4 @@ def main(config: Config) -> int:
 
     plan = plan_download(config.download, config.survey)
     fetch = partial(fetch_file, config.locations.survey)
-    return report_download(run_tasks(fetch, plan, choose_engine(config), label="files"))
+    return report_download(run_tasks(fetch, plan, choose_engine(config.engine, config.storage_options), label="files"))

@@ -12,7 +12,9 @@ folder of Parquet files.
 import argparse
 from collections.abc import Mapping
 
+from cluster.job import name_beside
 from photoz.settings.config import Config
+from photoz.settings.locations import settle_location
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,16 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def change_settings(options: argparse.Namespace) -> list[str]:
     """Return the settings that the arguments stand for."""
-    output, model = options.output.rstrip("/"), options.model.rstrip("/")
-    models, _, name = model.rpartition("/")
+    models, _, name = settle_location(options.model, "--model").rpartition("/")
     told = {
-        "run.name": output.rpartition("/")[2],
         "table.location": options.table,
-        "locations.models": models or ("/" if model.startswith("/") else "."),
+        "locations.models": models or "/",
         "inference.estimator": name,
-        "locations.catalogue": output,
-        "locations.sources": f"{output}_sources",
-        "locations.report": f"{output}_report",
+        **name_beside(options.output, "--output"),
     }
     if options.survey:
         told["table.survey"] = options.survey
@@ -43,15 +41,19 @@ def change_settings(options: argparse.Namespace) -> list[str]:
 
 def main(config: Config) -> int:
     """Estimate, and tell what came of it; exit status 1 where the audit finds something wrong."""
-    from cluster.tables import estimate_catalogue, estimate_plain, open_target, settle_survey
+    import msgspec
+
+    from cluster.tables.catalogue import estimate_catalogue
+    from cluster.tables.plain import estimate_plain
+    from cluster.tables.target import open_target, settle_survey
 
     target = open_target(config)
-    config = settle_survey(config, target)
+    config = msgspec.structs.replace(config, survey=settle_survey(config.survey, target))
     catalogue = config.locations.catalogue
     if not target.placed:
         written = estimate_plain(config, target)
         print(f"redshifts: {catalogue}/part-*.parquet (the table has no positions: no catalogue, and no audit)")
-        _tell_rows(written.rows, written.estimated, written.counts)
+        _tell_rows(catalogue, written.rows, written.estimated, written.counts)
         return 0
     from photoz.audit import format_audit
 
@@ -59,14 +61,19 @@ def main(config: Config) -> int:
     print(format_audit(made.audit))
     print(f"catalogue: {catalogue}")
     print(f"page: {made.page}")
-    _tell_rows(made.record.rows, made.record.estimated, made.counts)
+    _tell_rows(catalogue, made.record.rows, made.record.estimated, made.counts)
     return 0 if made.audit.clean else 1
 
 
-def _tell_rows(rows: int, estimated: int, counts: Mapping[str, int]) -> None:
+def _tell_rows(catalogue: str, rows: int, estimated: int, counts: Mapping[str, int]) -> None:
+    from photoz.catalogue.records import REPEATED_IDS, locate_in_run
+
     share = f" ({estimated / rows:.2%})" if rows else ""
     print(f"rows: {rows:,}, with a redshift: {estimated:,}{share}")
     reasons = {"cut": "by the survey's cuts", "no_identifier": "without identifier", "no_position": "without position"}
     aside = [f"{counts[key]:,} {text}" for key, text in reasons.items() if counts.get(key)]
     if aside:
         print(f"rows of the table set aside: {', '.join(aside)}")
+    if counts.get("duplicates"):
+        told = f"{counts['duplicates']:,} (listed in {locate_in_run(catalogue, REPEATED_IDS)})"
+        print(f"rows with the identifier of another row, which are kept: {told}")

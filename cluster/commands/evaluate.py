@@ -11,6 +11,7 @@ TABLE is what photoz fit takes, with identifiers or positions and redshifts; pho
 
 import argparse
 
+from cluster.job import name_beside
 from photoz.settings.config import Config
 
 
@@ -27,14 +28,10 @@ def change_settings(options: argparse.Namespace) -> list[str]:
     """Return the settings that the arguments stand for."""
     told: dict[str, str] = {}
     if options.catalogue:
-        catalogue = options.catalogue.rstrip("/")
-        told |= {
-            "run.name": catalogue.rpartition("/")[2],
-            "locations.catalogue": catalogue,
-            "locations.report": f"{catalogue}_report",
-            # Those of the settings at hand are other catalogues.
-            "evaluation.catalogues": "{}",
-        }
+        told |= name_beside(options.catalogue, "--catalogue")
+        # Which sources it was made from its own record says; other catalogues are those of the settings at hand.
+        del told["locations.sources"]
+        told["evaluation.catalogues"] = "{}"
     if options.truth:
         # What the settings say of a sample, or of a training, is of another one.
         told |= {"evaluation.truth.table": options.truth, "evaluation.sample": ""}

@@ -2,10 +2,14 @@
 
 photo-z catalogue -> one file: FITS (TOPCAT), CSV, Parquet, an ensemble of qp, or a table of RAIL
 
-    photoz export [--config FILE] [--set section.key=value ...] [--dry-run]
+    photoz export [--catalogue DIR] [--config FILE] [--set section.key=value ...] [--dry-run]
 """
 
+from cluster.job import add_catalogue, locate_catalogue
 from photoz.settings.config import Config
+
+add_arguments = add_catalogue
+change_settings = locate_catalogue
 
 
 def main(config: Config) -> None:

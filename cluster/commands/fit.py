@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def change_settings(options: argparse.Namespace) -> list[str]:
     """Return the settings that the arguments stand for."""
-    bands = json.dumps(options.bands.split(",")) if options.bands else None
+    bands = json.dumps([band.strip() for band in options.bands.split(",")]) if options.bands else None
     told = {
         "table.location": options.table,
         "model": options.model,

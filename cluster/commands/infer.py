@@ -5,6 +5,7 @@ source catalogue -> cutouts from the tile store -> estimator -> partitioned cata
     photoz infer [--config FILE] [--set section.key=value ...] [--dry-run]
 """
 
+from cluster.job import check_locations
 from photoz.errors import CatalogueError
 from photoz.settings.config import Config
 
@@ -19,6 +20,7 @@ def main(config: Config) -> None:
     """
     from cluster.inference.run import infer_catalogue
 
+    check_locations(config.locations, retries=config.engine.retries)
     record = infer_catalogue(config)
     print(f"catalogue: {config.locations.catalogue}")
     print(f"rows: {record.rows:,}, with a redshift: {record.estimated:,} ({record.completeness:.2%})")

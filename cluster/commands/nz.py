@@ -2,10 +2,14 @@
 
 photo-z catalogue -> nz.parquet, nz.png in the report's folder nz
 
-    photoz nz [--config FILE] [--set section.key=value ...] [--dry-run]
+    photoz nz [--catalogue DIR] [--config FILE] [--set section.key=value ...] [--dry-run]
 """
 
+from cluster.job import add_catalogue, locate_catalogue
 from photoz.settings.config import Config
+
+add_arguments = add_catalogue
+change_settings = locate_catalogue
 
 
 def main(config: Config) -> None:

@@ -6,6 +6,7 @@
 template are fitted to the magnitudes by one task.
 """
 
+from cluster.job import check_locations
 from photoz.settings.config import Config
 
 
@@ -14,6 +15,7 @@ def main(config: Config) -> None:
     from cluster.training.networks import train_estimator
     from cluster.training.set import build_training_set
 
+    check_locations(config.locations, retries=config.engine.retries)
     # Each time: parts that are up to date stay, and the training's key is that of the set as it is.
     build_training_set(config)
     train_estimator(config)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
+from cluster.waiting import choose_waiting
 from photoz.settings.engine import EngineSettings
 from photoz.storage import StorageOptions, use_options
 
@@ -27,6 +28,8 @@ MALLOC_SETTINGS = {
     "MALLOC_TRIM_THRESHOLD_": "2000000000",
     "MALLOC_ARENA_MAX": "1",
 }
+WORKER_VARIABLES = {**MALLOC_SETTINGS, **choose_waiting()}
+"""Environment of processes in which a network runs; on Dask of all workers."""
 
 FAULTS = (AttributeError, ImportError, LookupError, NameError, NotImplementedError, SyntaxError, TypeError)
 """What only an error in the program raises: the same again wherever and whenever it is tried."""
@@ -168,8 +171,6 @@ class Needs:
     cpus, gpus : float
     retries : int
         Times it may begin again because its worker was lost.
-    variables : mapping
-        Environment of its process, where it gets one of its own.
     check : callable
         Takes the cluster's CPUs and GPUs, and raises `ConfigError` where the task would wait for ever.
     """
@@ -177,7 +178,6 @@ class Needs:
     cpus: float
     gpus: float
     retries: int
-    variables: Mapping[str, str]
     check: Callable[[Mapping[str, float]], None]
 
 

@@ -6,11 +6,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from photoz.errors import ConfigError, name_nearest
-from photoz.settings.config import Config
+from photoz.settings.engine import EngineSettings
 
 if TYPE_CHECKING:
-    # For the type alone: whoever only asks for the names, as every job does first, need not wait for fsspec.
+    # For the types alone: whoever only asks for the names, as every job does first, need not wait for fsspec.
     from cluster.engines.base import Engine
+    from photoz.storage import StorageOptions
 
 ENGINES = {
     "serial": "cluster.engines.serial:SerialEngine",
@@ -34,15 +35,15 @@ def check_engine(name: str) -> None:
         )
 
 
-def choose_engine(config: Config) -> "Engine":
+def choose_engine(settings: EngineSettings, options: "StorageOptions") -> "Engine":
     """Return the engine that the settings name; it joins its cluster when it has something to do."""
-    check_engine(config.engine.name)
-    kind: type[Engine] = pkgutil.resolve_name(ENGINES[config.engine.name])
-    return kind(config.engine, config.storage_options)
+    check_engine(settings.name)
+    kind: type[Engine] = pkgutil.resolve_name(ENGINES[settings.name])
+    return kind(settings, options)
 
 
 @contextmanager
-def open_engine(config: Config) -> "Iterator[Engine]":
+def open_engine(settings: EngineSettings, options: "StorageOptions") -> "Iterator[Engine]":
     """Choose the engine, and keep its cluster for all that the block does."""
-    with choose_engine(config).join() as engine:
+    with choose_engine(settings, options).join() as engine:
         yield engine

@@ -10,9 +10,21 @@ import dask
 from distributed import Client, LocalCluster, as_completed
 
 from cluster.engines.address import check_address
-from cluster.engines.base import MALLOC_SETTINGS, Attempt, Engine, Failure, Lost, Outcome, Result, Stages, Success, Task
+from cluster.engines.base import (
+    WORKER_VARIABLES,
+    Attempt,
+    Engine,
+    Failure,
+    Lost,
+    Outcome,
+    Result,
+    Stages,
+    Success,
+    Task,
+)
 from photoz.settings.engine import EngineSettings
 
+_ENVIRONMENT = "distributed.nanny.pre-spawn-environ"  # of Dask's settings
 # Of 10,000 tasks the driver grew by 116 MiB when Dask held all, by 19 when it held a thousand (docs/scaling.md).
 _LEAST_HELD, _GROUP = 1000, 200  # tasks that Dask's scheduler knows of at one time, and that go to it together
 
@@ -80,10 +92,12 @@ def _connect(settings: EngineSettings) -> Iterator[Client]:
         with Client(settings.address) as client:
             yield client
         return
-    # glibc reads these variables once, when a process starts, so the nanny must set them before it spawns the worker.
+    # These variables are read once, when a process starts, so the nanny must set them before it spawns the worker.
+    # Beside Dask's own, or the user's, of one thread for each library: without them each worker's would take all cores.
+    variables = {**dask.config.get(_ENVIRONMENT, {}), **WORKER_VARIABLES}
     # One thread a worker: storage options, torch's threads and the loaded estimator are the process's.
     with (
-        dask.config.set({"distributed.nanny.pre-spawn-environ": MALLOC_SETTINGS}),
+        dask.config.set({_ENVIRONMENT: variables}),
         LocalCluster(n_workers=settings.workers, threads_per_worker=1, dashboard_address=None) as local,
         Client(local) as client,
     ):

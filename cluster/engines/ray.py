@@ -13,9 +13,10 @@ import ray
 import ray.data
 from ray.data import ActorPoolStrategy, TaskPoolStrategy
 
+from cluster.console import WORKER_FORMAT
 from cluster.engines.address import check_address
 from cluster.engines.base import (
-    MALLOC_SETTINGS,
+    WORKER_VARIABLES,
     Attempt,
     Engine,
     Failure,
@@ -108,7 +109,7 @@ class RayEngine(Engine):
                 compute=ActorPoolStrategy(size=settings.estimators),
                 num_cpus=settings.cpus_per_estimator,
                 num_gpus=settings.gpus_per_estimator,
-                runtime_env={"env_vars": MALLOC_SETTINGS},  # glibc reads them once, when a process starts
+                runtime_env={"env_vars": WORKER_VARIABLES},  # read once, when a process starts
             )
             # Without a limit Ray starts a process, which takes seconds, for each of ten files a processor.
             .map(_write_row, fn_args=own, compute=TaskPoolStrategy(size=settings.workers), num_cpus=0.1)
@@ -139,7 +140,7 @@ class RayEngine(Engine):
                 num_cpus=needs.cpus,
                 num_gpus=needs.gpus,
                 max_retries=needs.retries,
-                runtime_env={"env_vars": {**MALLOC_SETTINGS, **needs.variables}},
+                runtime_env={"env_vars": WORKER_VARIABLES},
             )
             try:
                 result: Result = ray.get(task.remote(function))
@@ -238,7 +239,17 @@ def _start_ray(settings: EngineSettings) -> None:
         # Ray itself waits for more than nine minutes for a cluster that is gone, and says nothing meanwhile.
         origin = "engine.address" if settings.address else "the environment variable RAY_ADDRESS"
         check_address(address, origin, "take it away, and a Ray cluster of this machine alone is started")
-    ray.init(address=address, log_to_driver=True, logging_level=logging.WARNING, include_dashboard=None)
+    try:
+        ray.init(address=address, log_to_driver=True, logging_level=logging.WARNING, include_dashboard=None)
+    except OSError as error:
+        # By its words alone Ray tells this error from others.
+        if "AF_UNIX path" not in str(error):
+            raise
+        variable = "RAY_TMPDIR" if "RAY_TMPDIR" in os.environ else "TMPDIR"
+        raise ConfigError(
+            f"Ray cannot keep its sockets beneath {os.environ.get(variable)!r}, which the environment variable "
+            f"{variable} names: a socket's path may have no more than 107 characters ({error}); set RAY_TMPDIR=/tmp"
+        ) from error
 
 
 def use_own_token() -> None:
@@ -253,7 +264,7 @@ def use_own_token() -> None:
 def log_in_worker() -> None:
     """Write our own lines to the standard error of this worker, which Ray shows where the job runs."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S"))
+    handler.setFormatter(logging.Formatter(WORKER_FORMAT, datefmt="%H:%M:%S"))
     for name in ("photoz", "cluster"):
         logging.getLogger(name).setLevel(logging.INFO)
         logging.getLogger(name).handlers = [handler]

@@ -8,7 +8,14 @@ from functools import partial
 
 from cluster.engines.base import Engine
 from cluster.engines.tasks import run_tasks
-from cluster.ledger import check_output, compute_partition_key, compute_run_key, describe_weights, explain_remaining
+from cluster.ledger import (
+    check_output,
+    compute_partition_key,
+    compute_run_key,
+    describe_weights,
+    explain_remaining,
+    name_owner,
+)
 from photoz.catalogue.hats import Partition
 from photoz.catalogue.records import has_records
 from photoz.errors import EstimatorError, name_nearest
@@ -59,7 +66,7 @@ def plan_run(config: Config) -> Plan:
     estimator = load_estimator(location)
     check_bands(estimator, config.survey)
     check_source_columns(config.locations.sources, estimator.bands)
-    owner = {"run": config.run.name, "estimator": config.inference.estimator, "survey": config.survey.name}
+    owner = name_owner(config.run, config.inference, config.survey.name)
     # Last of the refusals, since it writes the owner's name into a new folder.
     check_output(config.locations.catalogue, owner)
     weights = describe_weights(location)
@@ -103,7 +110,7 @@ def find_remaining(plan: Plan, partitions: Sequence[Partition], engine: Engine) 
     ----------
     plan : Plan
     partitions : sequence of Partition
-        All of the run.
+        All of the run, in their order on the sky.
     engine : Engine
 
     Returns
@@ -118,7 +125,9 @@ def find_remaining(plan: Plan, partitions: Sequence[Partition], engine: Engine) 
     checks = list(run_tasks(partial(_check_partition, plan), partitions, engine, label="partitions checked"))
     for reason, count in Counter(check.reason or "done and verified" for check in checks).most_common():
         logger.info("%d partitions: %s", count, reason)
-    return sorted(check.partition for check in checks if check.reason)
+    # As they were listed: sorted by themselves they would go by order first, and not along the sky.
+    remaining = {check.partition for check in checks if check.reason}
+    return [partition for partition in partitions if partition in remaining]
 
 
 def _check_partition(plan: Plan, partition: Partition) -> Check:

@@ -31,7 +31,6 @@ from photoz.content import compute_key
 from photoz.errors import CatalogueError
 from photoz.schema import make_field
 from photoz.settings import config_to_dict
-from photoz.settings.config import Config
 from photoz.storage import exists, find_files, join, open_atomic, remove, write_json
 
 logger = logging.getLogger(__name__)
@@ -194,36 +193,39 @@ def publish(plan: Plan, done: Done, engine: Engine) -> None:
         remove(begun)
     info = {"photoz_run": config.run.name, "photoz_estimator": config.inference.estimator}
     finish_catalogue(location, zip(done.partitions, done.rows_of, strict=True), info=info)
-    margin = config.sources.margin_arcsec > 0
+    margin_arcsec = config.sources.margin_arcsec
     # As a whole: files of pixels that have no margin any more would stay, and be read as part of it.
     remove(join(location, MARGIN))
-    if margin:
-        write_margin(config, done.partitions, engine)
+    if margin_arcsec > 0:
+        write_margin(location, done.partitions, margin_arcsec, engine)
     # When the margin lies there, whose files are among those that are summed.
     files = compute_checksums(engine, location, _list_published(location))
     # The seal before what makes the folder open. A crash in between leaves a catalogue that is completed again; the
     # other order would leave one that is open, and that nothing tells to be whole.
     write_json(locate_in_run(location, _SEAL), {"key": _compute_publish_key(plan, done), "files": files})
-    finish_collection(location, name=config.run.name, margin=margin)
+    finish_collection(location, name=config.run.name, margin=margin_arcsec > 0)
 
 
-def write_margin(config: Config, partitions: Sequence[Partition], engine: Engine) -> None:
-    """Write the margin of the finished primary table: the neighbours' rows within ``sources.margin_arcsec``.
+def write_margin(location: str, partitions: Sequence[Partition], margin_arcsec: float, engine: Engine) -> None:
+    """Write the margin of the finished primary table: the neighbours' rows within some distance.
 
     Parameters
     ----------
-    config : Config
+    location : str
+        Of the catalogue.
     partitions : sequence of Partition
         All of the primary table.
+    margin_arcsec : float
+        [arcsec]
     engine : Engine
     """
-    location = config.locations.catalogue.rstrip("/")
-    write, tasks = partial(write_margins, config.sources.margin_arcsec), plan_margins(location, partitions)
+    location = location.rstrip("/")
+    write, tasks = partial(write_margins, margin_arcsec), plan_margins(location, partitions)
     results = run_tasks(write, tasks, engine, label="squares of margins")
     margins = [margin for result in results for margin in result]
     # A margin without a row has no file that it could be taken from.
     schema = read_partition(location, partitions[0]).schema
-    finish_margin(location, margins, threshold=config.sources.margin_arcsec, schema=schema)
+    finish_margin(location, margins, threshold=margin_arcsec, schema=schema)
 
 
 def is_published(location: str) -> bool:

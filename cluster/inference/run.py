@@ -1,7 +1,7 @@
 """Inference over a survey: from the plan to the finished catalogue, whatever engine runs the stages in between."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,6 +9,7 @@ from functools import partial
 from cluster.engines.base import Engine, Failure, Lost, Outcome, Success
 from cluster.engines.choose import open_engine
 from cluster.engines.retries import describe_fault, insist, run_passes
+from cluster.inference.live import keep_page
 from cluster.inference.plan import Plan, find_remaining, plan_run
 from cluster.inference.publish import (
     Done,
@@ -59,7 +60,9 @@ def infer_catalogue(config: Config) -> RunRecord:
     folder, join_in = locate_in_run(config.locations.catalogue), config.inference.join
     with ExitStack() as stack:
         # The engine before the lock: who helps another run needs it while that one has the lock.
-        run = Inference(plan, partitions, stack.enter_context(open_engine(config)), RunTelemetry())
+        run = Inference(
+            plan, partitions, stack.enter_context(open_engine(config.engine, config.storage_options)), RunTelemetry()
+        )
         stack.enter_context(run.telemetry.keep_telling())
         if join_in:
             help_holder(run, find_holder(folder))
@@ -114,14 +117,21 @@ def complete_catalogue(run: Inference, lock: Lock) -> Done:
         if not reason:
             return done
         logger.info("the catalogue must be completed: %s", reason)
-    # Before the first file is replaced: a catalogue that opens must never hold rows of two runs.
-    insist(lambda: unpublish(config.locations.catalogue), retries, "closing the catalogue")
-    estimate_all(run, remaining)
-    # This run may have been cut off and taken over since: two that publish would undo each other's work.
-    insist(lock.check, retries, "looking at the lock")
+    with keep_page(plan, partitions, remaining, run.telemetry):
+        # Before the first file is replaced: a catalogue that opens must never hold rows of two runs.
+        insist(lambda: unpublish(config.locations.catalogue), retries, "closing the catalogue")
+        estimate_all(run, remaining)
+        # This run may have been cut off and taken over since: two that publish would undo each other's work.
+        insist(lock.check, retries, "looking at the lock")
+        return publish_done(run, sum_up)
+
+
+def publish_done(run: Inference, sum_up: Callable[[], Done]) -> Done:
+    """Publish what is done; raises as `complete_catalogue` does."""
+    plan, config, retries = run.plan, run.plan.config, run.engine.settings.retries
     try:
         done = sum_up()
-        insist(lambda: publish(plan, done, engine), retries, "completing the catalogue")
+        insist(lambda: publish(plan, done, run.engine), retries, "completing the catalogue")
         return done
     except Exception as error:
         # Running again would not mend what is neither a disk's nor a store's trouble.

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pyarrow.fs
 import ray.data
 import ray.train
@@ -16,7 +17,7 @@ import torch.distributed
 from fsspec.implementations.local import LocalFileSystem
 from ray.data.expressions import col
 
-from cluster.engines.base import MALLOC_SETTINGS
+from cluster.engines.base import WORKER_VARIABLES
 from cluster.engines.ray import find_resources, log_in_worker, ray_cluster
 from cluster.training.photometric import train_photometric
 from cluster.training.plan import (
@@ -27,7 +28,6 @@ from cluster.training.plan import (
     compute_training_key,
     is_trained,
     plan_training,
-    resolve_settings,
     save_estimator,
     write_estimator,
 )
@@ -37,16 +37,14 @@ from photoz.estimators.registry import load_class
 from photoz.inputs import make_inputs
 from photoz.settings.config import Config
 from photoz.storage import find_filesystem, join, remove, use_options
-from photoz.training.epoch import LossSum, Predictions, make_optimizer, make_schedule, train_epoch, validate
+from photoz.training.epoch import Learner, LossSum, Predictions, make_learner, train_epoch, validate
 from photoz.training.history import EpochRecord
 from photoz.training.set import compute_set_hash, count_splits, list_columns, list_parts
 from photoz.training.settings import Spreading
-from photoz.training.state import TrainingState, restore
+from photoz.training.state import TrainingState
 
 logger = logging.getLogger(__name__)
 
-# Threads that wait without spinning were twice as fast (79 for 43 galaxies/s) on two cores that had eight processes.
-WORKER_VARIABLES = {**MALLOC_SETTINGS, "OMP_WAIT_POLICY": "PASSIVE"}
 # Ray Train looks at its workers every 2 s, and a worker that reports waits for that; and it gives up on workers that
 # take over a minute to start, which a busy machine or an autoscaler does.
 _RAY_TRAIN = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25", "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600"}
@@ -72,7 +70,7 @@ def train_estimator(config: Config) -> str:
     # What a single task fits needs no Ray Train, and runs on any engine.
     if kind.trained == "fitted":
         return train_photometric(config)
-    config = resolve_settings(config, kind)
+    config = msgspec.structs.replace(config, training=kind.resolve_settings(config.training))
     location = join(config.locations.models, config.training.estimator)
     set_hash = compute_set_hash(config.locations.training)
     layout = kind.make_layout(config.survey, config.training)
@@ -164,44 +162,38 @@ def train_worker(told: dict[str, Any]) -> None:
     use_options(config.storage_options)
     torch.set_num_threads(_count_threads(config.training.spreading))
     torch.manual_seed(config.run.seed)
-    network = ray.train.torch.prepare_model(plan.make_network())
-    # DistributedDataParallel puts "module." before every name; a checkpoint must fit one worker as well as several.
-    bare = network.module if hasattr(network, "module") else network
     settings = config.training.schedule
-    optimizer = make_optimizer(network, settings)
-    schedule = make_schedule(optimizer, settings)
+    learner = make_learner(ray.train.torch.prepare_model(plan.make_network()), settings, steps=plan.steps)
     state = TrainingState()
     if (checkpoint := ray.train.get_checkpoint()) is not None:
         with checkpoint.as_directory() as folder:
             state, content = TrainingState.read(folder)
-        restore(content, bare, optimizer, schedule)
+        learner.restore(content)
         _log_first("taking up the training after epoch %d", state.epoch)
     # Each worker decides by the same gathered losses: one that went on alone would wait for the others for ever.
     while not state.is_finished(max_epochs=settings.max_epochs, patience=settings.patience):
-        record = _run_epoch(plan, state.epoch + 1, network, optimizer, schedule)
-        state = state.add(record, bare)
+        record = _run_epoch(plan, state.epoch + 1, learner)
+        state = state.add(record, learner.kept)
         _log_first("%s", record.describe(settings.max_epochs))
-        _report(state, bare, optimizer, schedule)
+        _report(state, learner)
 
 
-def _run_epoch(plan: TrainingPlan, epoch: int, network: Any, optimizer: Any, schedule: Any) -> EpochRecord:
+def _run_epoch(plan: TrainingPlan, epoch: int, learner: Learner) -> EpochRecord:
     start = time.monotonic()
     # Each worker turns its images by its own numbers, and each epoch by others, also after a restart.
     rank = ray.train.get_context().get_world_rank()
     generator = torch.Generator().manual_seed(plan.config.run.seed * 1_000_003 + epoch * 1_009 + rank)
     objective = plan.make_objective()
-    own = train_epoch(
-        network, _stream(plan, "train", epoch), optimizer, schedule, objective=objective, generator=generator
-    )
+    own = train_epoch(learner, _stream(plan, "train", epoch), objective=objective, generator=generator)
     trained = time.monotonic()
-    predictions = validate(network, _stream(plan, "valid", epoch), objective=objective)
+    predictions = validate(learner.kept, _stream(plan, "valid", epoch), objective=objective)
     losses, parts = _gather(own), _gather(predictions)
     total = LossSum(sum(part.loss for part in losses), sum(part.galaxies for part in losses))
     return EpochRecord(
         epoch=epoch,
         train_loss=total.mean,
         galaxies_per_second=total.galaxies / (trained - start),
-        learning_rate=schedule.get_last_lr()[0],
+        learning_rate=float(learner.schedule.get_last_lr()[0]),
         seconds=time.monotonic() - start,
         **Predictions.concatenate(parts).compute_metrics(),
     )
@@ -227,21 +219,20 @@ def _stream(plan: TrainingPlan, split: str, epoch: int) -> Iterator[Batch]:
         yield prepare_batch(
             make_inputs(table, plan.layout.bands),
             table["z_spec"].to_numpy(),
-            scaling=plan.scaling,
+            preparation=plan.preparation,
             device=device,
-            fill=plan.kind.fills,
             weight_NK=plan.weigh(table["object_id"].to_pylist(), table["z_spec"].to_numpy()) if training else None,
         )
 
 
-def _report(state: TrainingState, network: Any, optimizer: Any, schedule: Any) -> None:
+def _report(state: TrainingState, learner: Learner) -> None:
     metrics = state.records[-1].to_dict()
     # Every worker must report, or Ray Train waits for it; the weights are the same in all, so one sends them.
     if ray.train.get_context().get_world_rank() != 0:
         ray.train.report(metrics)
         return
     with tempfile.TemporaryDirectory() as folder:
-        state.save(folder, network, optimizer, schedule)
+        state.save(folder, learner)
         ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
 
 

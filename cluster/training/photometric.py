@@ -70,12 +70,10 @@ def train_photometric(config: Config) -> str:
         cpus=settings.cpus_per_worker,
         gpus=int(settings.use_gpu),
         retries=settings.max_failures,
-        # Threads that spin while they wait take the processor from others: `cluster.training.networks` has the figures.
-        variables={"OMP_WAIT_POLICY": "PASSIVE"},
         check=partial(check_task, settings),
     )
     fit = partial(fit_and_save, config, location, {"key": key, "training_files": set_hash})
-    fitted = choose_engine(config).run_alone(fit, needs)
+    fitted = choose_engine(config.engine, config.storage_options).run_alone(fit, needs)
     logger.info(
         "%s: fitted to %d galaxies; of the %d for validation SMAD %s, R2 %s",
         location,

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -17,18 +16,18 @@ from photoz.estimators.folder import MANIFEST, read_manifest
 from photoz.estimators.networks.base import NetworkEstimator
 from photoz.estimators.networks.layout import InputLayout
 from photoz.estimators.networks.objectives import Objective
-from photoz.photometry import MagnitudeScaling
+from photoz.estimators.networks.preparation import Preparation
 from photoz.plots import plot_history
 from photoz.plots.style import render_png
 from photoz.settings import config_to_dict
 from photoz.settings.config import Config
 from photoz.storage import exists, join, open_atomic, remove
 from photoz.training.history import write_history
+from photoz.training.photometric import read_sample
 from photoz.training.recalibrate import calibrate_estimator
-from photoz.training.set import fit_magnitude_scaling, read_redshifts
 from photoz.training.settings import Training
 from photoz.training.state import TrainingState
-from photoz.training.weights import Smoothing, draw_bootstrap
+from photoz.training.weights import Smoothing, leave_out_parts
 
 logger = logging.getLogger(__name__)
 
@@ -50,20 +49,23 @@ class TrainingPlan:
         Class of the estimator: its network, and what that is trained for.
     layout : InputLayout
         What the network reads.
-    scaling : MagnitudeScaling
-        Of the training galaxies.
+    preparation : Preparation
+        Fitted to the training galaxies.
     target_scale : tuple of two float
         Mean and spread of ln(1 + z) of the training galaxies.
     smoothing : Smoothing or None
         Weights that smooth their n(z).
+    steps : int
+        Of the whole training.
     """
 
     config: Config
     kind: type[NetworkEstimator]
     layout: InputLayout
-    scaling: MagnitudeScaling
+    preparation: Preparation
     target_scale: tuple[float, float] = (0.0, 1.0)
     smoothing: Smoothing | None = None
+    steps: int = 1
 
     def make_network(self) -> nn.Module:
         """Build the network with fresh weights, knowing the scale of its targets."""
@@ -76,26 +78,23 @@ class TrainingPlan:
     def weigh(self, object_ids: Sequence[str], z_spec_N: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
         """Weigh training galaxies for each member, shape (N, K)."""
         # By object_id, so that a galaxy weighs the same whichever worker it comes to.
-        weight_NK = draw_bootstrap(object_ids, seed=self.config.run.seed, members=self.layout.members)
+        weight_NK = leave_out_parts(object_ids, seed=self.config.run.seed, members=self.layout.members)
         return weight_NK if self.smoothing is None else weight_NK * self.smoothing.weigh(z_spec_N)
 
 
 def plan_training(config: Config, kind: type[NetworkEstimator]) -> TrainingPlan:
-    """Derive from the training split what every worker must know; the settings are those of `resolve_settings`."""
+    """Derive from the training split what every worker must know; the training's settings are as the kind has them."""
     layout = kind.make_layout(config.survey, config.training)
     # Of the training split alone: scales that knew the other splits would leak into what is validated.
-    z_N = read_redshifts(config.locations.training, "train")
+    sample = read_sample(config.locations.training, config.survey.bands)
+    z_N = sample.z_N.astype(np.float64)
     y_N, width = np.log1p(z_N), config.training.loss.smooth_nz_width
     # Not 0, which the spread is where all redshifts are one: targets are divided by it.
     scale = (float(y_N.mean()), float(y_N.std()) or 1.0)
     smoothing = Smoothing.fit(z_N, width=width) if width > 0 else None
-    scaling = fit_magnitude_scaling(config.locations.training, config.survey.bands)
-    return TrainingPlan(config, kind, layout, scaling, scale, smoothing)
-
-
-def resolve_settings(config: Config, kind: type[NetworkEstimator]) -> Config:
-    """Return the settings with those of the training that the estimator has."""
-    return msgspec.structs.replace(config, training=kind.resolve_settings(config.training))
+    schedule = config.training.schedule
+    steps = schedule.max_epochs * max(1, len(sample) // schedule.batch_size)
+    return TrainingPlan(config, kind, layout, kind.PREPARATION.fit(sample.check()), scale, smoothing, steps)
 
 
 def check_workers(settings: Training, available: Mapping[str, float]) -> None:
@@ -214,7 +213,7 @@ def save_estimator(plan: TrainingPlan, weights: Weights, location: str, record: 
     network.load_state_dict(weights)
     # Without a manifest the folder is no estimator: so a crash never leaves an old manifest with new weights.
     remove(join(location, MANIFEST))
-    estimator = plan.kind(plan.layout, plan.scaling, network, record)
+    estimator = plan.kind(plan.layout, plan.preparation, network, record)
     training, seed = plan.config.locations.training, plan.config.run.seed
     # Recalibrated in memory: no folder ever holds an estimator whose p(z) is still raw.
     calibrate_estimator(estimator, training, seed=seed).save(location)

@@ -62,6 +62,7 @@ def plan_set(config: Config) -> Matching:
         margin_arcsec=config.sources.margin_arcsec,
         cutout_size=config.training.cutout_size,
         seed=config.run.seed,
+        partial_bands=config.survey.partial_bands,
     )
 
 
@@ -89,7 +90,14 @@ def build_training_set(config: Config) -> SetSummary:
     # Parts that stay would count: the hash and the training take whatever lies in the folder.
     _remove_stale(training, {locate_part(training, task.partition) for task in tasks})
     # One use of the engine, so it joins its cluster for that alone.
-    parts = list(run_tasks(partial(write_part, matching), tasks, choose_engine(config), label="partitions matched"))
+    parts = list(
+        run_tasks(
+            partial(write_part, matching),
+            tasks,
+            choose_engine(config.engine, config.storage_options),
+            label="partitions matched",
+        )
+    )
     counts = {
         name: sum(getattr(part, name) for part in parts)
         for name in ("rows", "matched", "without_image", "without_photometry")

@@ -1,7 +1,7 @@
 """Does a photo-z catalogue hold what it must: every source once, in its pixel, unchanged, with metadata that agrees."""
 
 from photoz.audit.findings import CHECKS, Finding
-from photoz.audit.ids import audit_ids, plan_buckets
+from photoz.audit.ids import audit_ids
 from photoz.audit.partition import PartitionAudit, audit_partition
 from photoz.audit.plan import AuditTask, plan_audit
 from photoz.audit.summary import Audited, AuditReport, format_audit, summarize_audit
@@ -17,6 +17,5 @@ __all__ = [
     "audit_partition",
     "format_audit",
     "plan_audit",
-    "plan_buckets",
     "summarize_audit",
 ]

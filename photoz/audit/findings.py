@@ -13,6 +13,13 @@ _REDO_ALL = "remove the partition's file in run/records, then run jobs/infer_dr4
 # Without collection.properties the run takes the catalogue for unpublished and completes it again; no row is estimated.
 _REPUBLISH = "remove collection.properties, then run jobs/infer_dr4.py again: it writes metadata and margin anew"
 _INGEST = "run jobs/ingest_dr4.py, then jobs/infer_dr4.py again"
+TWICE_IN_SOURCES = (
+    "the catalogue is as its sources are: leave each of these sources out of all catalogues but one of the survey (or "
+    "all rows but one of the table), or name a column in which they differ (survey.columns.object_id, or identifier in "
+    "the survey's file), then make sources and catalogue again (photoz ingest and photoz infer, or photoz estimate); "
+    "or accept them with --set table.duplicates=keep"
+)
+"""What helps where the sources themselves have an identifier twice."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ CHECKS: dict[str, Check] = {
     "rows": Check("every partition has as many rows as its sources, and so has the whole", _REDO_ALL),
     "lost ids": Check("every source is in the catalogue", _REDO_ALL),
     "unknown ids": Check("every row is one of the sources", _REDO_ALL),
-    "duplicate ids": Check("no id comes twice", _REDO_ALL),
+    "duplicate ids": Check("no id comes twice, unless such are kept (table.duplicates)", _REDO_ALL),
     "misplaced ids": Check("every source is in the partition it has in the source catalogue", _REDO_ALL),
     "columns": Check("ra, dec, mag_auto, tile and object_id are the sources'", _REDO_ALL),
     "flags": Check("z_phot is NaN exactly where ESTIMATE_FAILED is set, and no flag of a source is lost", _REDO_ALL),
@@ -78,8 +85,10 @@ class Finding:
     remedy: str = ""
 
 
-def make_finding(check: str, partition: str, detail: str, *, count: int = 1, ids: Iterable[Any] = ()) -> Finding:
-    """Make a finding with the remedy of its check.
+def make_finding(
+    check: str, partition: str, detail: str, *, count: int = 1, ids: Iterable[Any] = (), remedy: str = ""
+) -> Finding:
+    """Make a finding with the remedy of its check, or another.
 
     Parameters
     ----------
@@ -89,6 +98,8 @@ def make_finding(check: str, partition: str, detail: str, *, count: int = 1, ids
         As of `Finding`.
     ids : iterable
         Of what is concerned; at most ``FIRST_IDS`` are kept.
+    remedy : str
+        "": that of the check.
 
     Returns
     -------
@@ -96,4 +107,4 @@ def make_finding(check: str, partition: str, detail: str, *, count: int = 1, ids
     """
     # Ids may come from damaged columns as None or numbers; the report is JSON. `zip` ends with the shorter.
     first = tuple(str(value) for value, _ in zip(ids, range(FIRST_IDS), strict=False))
-    return Finding(check, partition, detail, count, first, CHECKS[check].remedy)
+    return Finding(check, partition, detail, count, first, remedy or CHECKS[check].remedy)

@@ -133,7 +133,7 @@ def _compare_ids(task: AuditTask, table: pa.Table, sources: pa.Table) -> int:
     found, expected = table["object_id"].to_pylist(), sources["object_id"].to_pylist()
     # Whether they differ here or not: an id that is lost here may lie in another partition, or twice in the catalogue,
     # which only the buckets of all hashes tell (`photoz.audit.ids`).
-    spill_ids(locate_spill(task.spill, task.partition), found, expected, buckets=task.buckets)
+    spill_ids(locate_spill(task.spill, task.partition), found, expected)
     missing, extra = compare_ids(found, expected)
     return len(missing) + len(extra)
 

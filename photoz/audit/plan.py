@@ -1,6 +1,5 @@
 """What an audit has to do: one task a pixel, planned from the partition lists alone."""
 
-import math
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,10 +13,8 @@ from photoz.catalogue.neighbours import Owners, find_margin_order
 from photoz.catalogue.records import locate_in_run
 from photoz.errors import CatalogueError
 from photoz.schema import find_algorithm, list_carried, make_catalogue_schema
-from photoz.sources import count_sources, list_source_partitions, read_source_schema
+from photoz.sources import list_source_partitions, read_source_schema
 from photoz.storage import exists, join, make_upath, open_file
-
-_BYTES_PER_ID = 200  # `photoz.audit.ids.audit_ids` takes 170 a row of one bucket at its peak
 
 
 @dataclass(frozen=True)
@@ -36,8 +33,6 @@ class AuditTask:
         HEALPix order of the ring's pixels; -1 when there is no margin to check.
     spill : str
         Folder for the hashes of ids.
-    buckets : int
-        Number of buckets that the hashes are divided into.
     algorithm : str
         Estimator whose p(z) the catalogue holds; "" for none.
     carried : tuple of pyarrow.Field
@@ -50,7 +45,6 @@ class AuditTask:
     neighbours: tuple[Partition, ...]
     margin_order: int
     spill: str
-    buckets: int
     algorithm: str
     carried: tuple[pa.Field, ...] = ()
 
@@ -60,15 +54,13 @@ class AuditTask:
         return make_catalogue_schema(self.algorithm, self.carried)
 
 
-def plan_audit(catalogue: str, sources: str, *, memory_gib: float) -> list[AuditTask]:
+def plan_audit(catalogue: str, sources: str) -> list[AuditTask]:
     """Plan the audit of the photo-z catalogue against its source catalogue.
 
     Parameters
     ----------
     catalogue, sources : str
         The photo-z catalogue and its source catalogue (HATS).
-    memory_gib : float
-        [GiB] a worker may take, which bounds how many ids are compared at one time.
 
     Returns
     -------
@@ -96,7 +88,6 @@ def plan_audit(catalogue: str, sources: str, *, memory_gib: float) -> list[Audit
     around = [*owners.list_edge_pixels(), *read_partition_list(join(catalogue, MARGIN))] if margin_order >= 0 else []
     # A name of its own: of two audits of one catalogue at a time, each would else read the other's hashes.
     spill = locate_in_run(catalogue, f"audit-{uuid.uuid4().hex}")
-    buckets = count_buckets(count_sources(sources) or 0, memory_gib)
     in_sources, in_catalogue = set(of_sources), set(listed)
     carried = tuple(list_carried(read_source_schema(sources)))
     algorithm = _find_algorithm(catalogue, [*listed, *of_sources])  # the list may be spoiled
@@ -110,7 +101,6 @@ def plan_audit(catalogue: str, sources: str, *, memory_gib: float) -> list[Audit
             neighbours=owners.find_neighbours(partition) if margin_order >= 0 else (),
             margin_order=margin_order,
             spill=spill,
-            buckets=buckets,
             algorithm=algorithm,
             carried=carried,
         )
@@ -148,12 +138,3 @@ def choose_margin_order(location: str) -> int:
     if properties is None or not properties.margin_threshold:
         return -1
     return find_margin_order(properties.margin_threshold)
-
-
-def count_buckets(rows: int, memory_gib: float) -> int:
-    """Count the buckets that keep the comparison of ids within a worker's memory.
-
-    >>> count_buckets(1_240_000, 2.0), count_buckets(1_000_000_000, 2.0)
-    (1, 94)
-    """
-    return max(1, math.ceil(rows * _BYTES_PER_ID / (memory_gib * 2**30)))

@@ -9,6 +9,7 @@ from photoz.audit.metadata import audit_metadata
 from photoz.audit.partition import PartitionAudit
 from photoz.audit.plan import AuditTask
 from photoz.catalogue.hats import Partition
+from photoz.catalogue.records import REPEATED_IDS, count_repeated
 from photoz.sources import count_sources, is_view
 
 _MOST_FINDINGS = 1000  # in the report; the checks' counts are of all
@@ -69,6 +70,8 @@ class AuditReport:
     findings_total : int
     findings : sequence of Finding
         The first thousand.
+    repeated_ids : int
+        That several rows of the table have and that are kept, as ``run/repeated_ids`` lists them.
     """
 
     catalogue: str
@@ -83,6 +86,7 @@ class AuditReport:
     checks: Sequence[Verdict]
     findings_total: int
     findings: Sequence[Finding]
+    repeated_ids: int = 0
 
 
 def summarize_audit(
@@ -136,6 +140,7 @@ def summarize_audit(
         checks=[_judge(check, findings, asked, described) for check in CHECKS],
         findings_total=len(findings),
         findings=findings[:_MOST_FINDINGS],
+        repeated_ids=count_repeated(audited.catalogue),
     )
 
 
@@ -148,6 +153,8 @@ def format_audit(report: AuditReport) -> str:
     # The record counts every flag, most of which no row has.
     flags = [f"{name} {of.rows:,} ({of.fraction:.2%})" for name, of in report.flags.items() if of.rows]
     lines.append(f"flags: {', '.join(flags) or 'none set'}")
+    if report.repeated_ids:
+        lines.append(f"identifiers of several rows, which are kept: {report.repeated_ids:,} (run/{REPEATED_IDS})")
     for finding in report.findings:
         ids = f" [{', '.join(finding.ids)}]" if finding.ids else ""
         lines.append(f"{finding.check}: {finding.partition or 'catalogue'}: {finding.detail}{ids}")

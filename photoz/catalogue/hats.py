@@ -26,7 +26,7 @@ import photoz
 from photoz.content import hash_bytes
 from photoz.errors import CatalogueError
 from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER
-from photoz.storage import compute_checksum, exists, join, make_upath, open_atomic, open_file
+from photoz.storage import compute_checksum, exists, join, list_folder, make_upath, open_atomic, open_file
 
 if TYPE_CHECKING:
     from hats.catalog import TableProperties
@@ -68,6 +68,26 @@ def locate_partition(location: str, partition: Partition) -> str:
     return join(location, "dataset", f"Norder={partition.order}", f"Dir={folder}", f"Npix={partition.pixel}.parquet")
 
 
+def is_plain(location: str) -> bool:
+    """Tell whether an output is of plain files, which a table without positions has: no catalogue on the sky."""
+    # As `photoz estimate` names them.
+    return exists(location) and bool(list_folder(location, "part-*.parquet"))
+
+
+def refuse_plain(location: str) -> None:
+    """Refuse an output of plain files (`is_plain`).
+
+    Raises
+    ------
+    CatalogueError
+    """
+    if is_plain(location):
+        raise CatalogueError(
+            f"{location!r} holds plain files of a table without positions and no catalogue on the sky: read its "
+            "part-*.parquet, or set the columns of survey.ra and survey.dec and estimate again"
+        )
+
+
 def list_partitions(location: str) -> list[Partition]:
     """List the partitions of a finished catalogue, in the order of their position on the sky.
 
@@ -85,6 +105,7 @@ def list_partitions(location: str) -> list[Partition]:
     # Asked before the list is read: without partition_info.csv `hats` makes one up from the Parquet files that are
     # there, so half a catalogue would pass for a whole one.
     if not exists(join(primary, "hats.properties")):
+        refuse_plain(location)
         raise CatalogueError(
             f"no finished catalogue at {location!r}: it has no hats.properties; run the job that makes it"
         )

@@ -5,14 +5,28 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
 import msgspec
+import pyarrow.parquet as pq
 
 from photoz.catalogue.hats import Partition
 from photoz.errors import PhotozError
-from photoz.storage import PART_SUFFIX, JsonObject, exists, find_filesystem, join, list_folder, read_json, write_json
+from photoz.storage import (
+    PART_SUFFIX,
+    JsonObject,
+    exists,
+    find_filesystem,
+    join,
+    list_folder,
+    open_file,
+    read_json,
+    write_json,
+)
 
 # Enough requests at a time to hide a store's latency, few enough that a survey of 100,000 partitions is not held in
 # memory.
 _GROUP = 1000  # records asked of a store together
+REPEATED_IDS = "repeated_ids"
+"""Folder of the run folder: Parquet with ``object_id`` and ``count`` of each identifier that several rows of the table
+have, where such are kept."""
 _TIMES = ("LastModified", "mtime", "updated", "last_modified")  # what stores call the time of an object's last change
 
 
@@ -197,6 +211,16 @@ def read_run_file(location: str, name: str) -> JsonObject:
     except (FileNotFoundError, PhotozError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def count_repeated(location: str) -> int:
+    """Count the identifiers that several rows of a catalogue have, as its run has listed them (`REPEATED_IDS`)."""
+    count = 0
+    for name in list_folder(locate_in_run(location, REPEATED_IDS), "*.parquet"):
+        with open_file(name) as file:
+            # Of the footer alone: there may be millions of them.
+            count += pq.ParquetFile(file).metadata.num_rows
+    return count
 
 
 def _read_files(files: list[str]) -> Iterator[Record | None]:

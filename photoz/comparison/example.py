@@ -9,11 +9,13 @@ from photoz.storage import open_atomic
 
 # In the order of kcorrect's columns, which the index below relies on.
 BANDS = ("u", "g", "r", "i", "z", "J", "H", "K")
+APART = 0.2
+"""Share of the galaxies that are set apart, where that is asked for."""
 _TO_MAG = 2.5 / np.log(10)
 
 
 def write_sdss_example(location: str) -> int:
-    """Write kcorrect's SDSS and 2MASS galaxies as Parquet: ``object_id``, ``mag_<b>``, ``magerr_<b>``, ``z_spec``.
+    """Write kcorrect's SDSS and 2MASS galaxies as Parquet (`make_sdss_example`).
 
     Parameters
     ----------
@@ -23,14 +25,45 @@ def write_sdss_example(location: str) -> int:
     Returns
     -------
     int
-        Galaxies written: those with a redshift between 0.001 and 0.6. Magnitudes are dereddened AB model magnitudes (J
-        H K: 2MASS extended-source), NaN where the flux is not positive.
+        Galaxies written.
+    """
+    return _write(make_sdss_example(), location)
+
+
+def write_split_example(location: str, apart: str) -> tuple[int, int]:
+    """Write the same galaxies as two files, to fit to the one and be measured on the other.
+
+    Parameters
+    ----------
+    location, apart : str
+        Of the first file, and of that with `APART` of the galaxies, the same at each call.
+
+    Returns
+    -------
+    tuple of int
+        Galaxies in the one and in the other.
+    """
+    table = make_sdss_example()
+    apart_N = np.random.default_rng(1).random(len(table)) < APART
+    return _write(table.filter(pa.array(~apart_N)), location), _write(table.filter(pa.array(apart_N)), apart)
+
+
+def make_sdss_example() -> pa.Table:
+    """Read kcorrect's galaxies into a plain catalogue.
+
+    Returns
+    -------
+    pyarrow.Table
+        ``object_id``, ``ra``, ``dec`` [deg], ``mag_<b>``, ``magerr_<b>``, ``z_spec`` of those with a redshift between
+        0.001 and 0.6. Magnitudes are dereddened AB model magnitudes (J H K: 2MASS extended-source), NaN where the flux
+        is not positive.
 
     References
     ----------
     Blanton & Roweis 2007, AJ 133, 734 (kcorrect, whose files these are).
     """
-    from photoz.simulate.seds import read_sdss_galaxies  # needs photoz[demo], which says so
+    # Here, since it takes a second, and help asks for this module.
+    from photoz.simulate.seds import read_sdss_galaxies
 
     galaxies = read_sdss_galaxies()
     z_N, maggies_NF, ivar_NF = galaxies.redshift_N, galaxies.maggies_NF, galaxies.ivar_NF
@@ -42,16 +75,20 @@ def write_sdss_example(location: str) -> int:
         magnitudes_NF = np.where(seen_NF, -2.5 * np.log10(maggies_NF), np.nan)
         errors_NF = np.where(seen_NF, _TO_MAG / (maggies_NF * np.sqrt(ivar_NF)), np.nan)
     # The file has no identifiers; rows of it find a galaxy again.
-    columns = [pa.array(np.flatnonzero(kept_N))]
-    fields = [make_field("object_id", pa.int64(), unit="", description="row of kcorrect's file")]
+    columns = {
+        make_field("object_id", pa.int64(), unit="", description="row of kcorrect's file"): np.flatnonzero(kept_N),
+        make_field("ra", pa.float64(), unit="deg", description="right ascension"): galaxies.ra_N[kept_N],
+        make_field("dec", pa.float64(), unit="deg", description="declination"): galaxies.dec_N[kept_N],
+    }
     for i, band in enumerate(BANDS):
-        columns += [pa.array(magnitudes_NF[kept_N, i]), pa.array(errors_NF[kept_N, i])]
-        fields.append(make_field(f"mag_{band}", pa.float64(), unit="mag(AB)", description=f"{band}, dereddened"))
-        fields.append(
-            make_field(f"magerr_{band}", pa.float64(), unit="mag", description=f"1-sigma error of mag_{band}")
-        )
-    columns.append(pa.array(z_N[kept_N]))
-    fields.append(make_field("z_spec", pa.float64(), unit="", description="spectroscopic redshift"))
+        magnitude = make_field(f"mag_{band}", pa.float64(), unit="mag(AB)", description=f"{band}, dereddened")
+        error = make_field(f"magerr_{band}", pa.float64(), unit="mag", description=f"1-sigma error of mag_{band}")
+        columns |= {magnitude: magnitudes_NF[kept_N, i], error: errors_NF[kept_N, i]}
+    columns[make_field("z_spec", pa.float64(), unit="", description="spectroscopic redshift")] = z_N[kept_N]
+    return pa.table([pa.array(values) for values in columns.values()], schema=pa.schema(list(columns)))
+
+
+def _write(table: pa.Table, location: str) -> int:
     with open_atomic(location) as file:
-        pq.write_table(pa.table(columns, schema=pa.schema(fields)), file)
-    return int(kept_N.sum())
+        pq.write_table(table, file)
+    return len(table)

@@ -39,6 +39,7 @@ _OF_DENSITIES = (
     ("completeness", "Completeness", "share of the test galaxies with an estimate; the others count nowhere else"),
 )
 _PANELS = 3  # estimators side by side
+_COLOURS = 256  # of a figure, which takes a third of the bytes then
 _BINS_CAPTION = (
     "Each point lies at the median of its bin, estimators set apart sideways a little; bars are one sigma, from the "
     "bootstrap. bins.csv has the figures."
@@ -128,12 +129,12 @@ def _draw(outcome: Outcome) -> Iterable[tuple[str, str, list[str]]]:
             bins.setdefault(label, {})[result.name] = found
     # The label of a colour has a hyphen; on an axis it is a minus sign.
     labels = {label: Z_SPEC if label == "z_spec" else f"{label.replace('-', '−')} [mag]" for label in bins}
-    yield "Accuracy in bins", _BINS_CAPTION, [encode_png(render_png(plot_binned(bins, labels)))]
+    yield "Accuracy in bins", _BINS_CAPTION, [encode_png(render_png(plot_binned(bins, labels), colours=_COLOURS))]
     z_spec = np.asarray(outcome.test.z_N, dtype=np.float64)
     # float64, as the figures take; an estimator gives float32.
     points = [Points(result.name, result.z_phot_N.astype(np.float64), z_spec) for result in outcome.results]
     groups = [points[start : start + _PANELS] for start in range(0, len(points), _PANELS)]
-    figures = [encode_png(render_png(plot_redshifts(few))) for few in groups]
+    figures = [encode_png(render_png(plot_redshifts(few), colours=_COLOURS)) for few in groups]
     yield "Photometric against spectroscopic redshift", _REDSHIFTS_CAPTION, figures
 
 

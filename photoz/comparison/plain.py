@@ -14,15 +14,19 @@ from photoz.estimators.photometric.base import Sample
 from photoz.measured import (
     HIGHEST_REDSHIFT,
     Band,
+    Sentinels,
     check_fluxes,
     convert_magnitudes,
     describe_implausible,
     describe_repeated,
+    describe_repeated_magnitudes,
+    is_plausible_flux,
 )
 from photoz.schema import name_fluxes
 from photoz.tables import check_columns, load_survey, open_survey_table
 from photoz.tables.identifiers import make_exact
 from photoz.tables.open import open_table
+from photoz.tables.text import read_as_numbers
 from photoz.training.table import read_galaxies
 
 logger = logging.getLogger(__name__)
@@ -122,8 +126,8 @@ def read_plain_catalogue(
         ``flux_<b>`` and ``fluxerr_<b>`` [nJy, AB, dereddened], or else ``mag_<b>`` and ``magerr_<b>`` [mag(AB)]. A
         magnitude of 99 says that the band was observed and nothing detected (a flux of 0, whose error is that of the
         limiting magnitude of 1 sigma where ``magerr_<b>`` holds one), -99 or NaN that it was not observed. What is no
-        measurement (`photoz.measured`) is missing, and counted in the log, which also names a redshift that many rows
-        share exactly. Identifiers are exact whole numbers, or text.
+        measurement (`photoz.measured`) is missing, and counted in the log, which also names a redshift, magnitude or
+        flux that many rows share exactly. Identifiers are exact whole numbers, or text.
 
     Raises
     ------
@@ -152,6 +156,8 @@ def read_plain_catalogue(
     if said := describe_repeated(z_N):
         logger.warning("%s: %s: set z_spec to NaN where that stands for no redshift", location, said)
     found = {band: _read_band(table, band, location) for band in bands}
+    if said := "; ".join(filter(None, (_describe_repeated_values(table, band, location) for band in bands))):
+        logger.warning("%s: %s: set it to NaN where that stands for no measurement", location, said)
     if said := describe_implausible({band: each.implausible for band, each in found.items()}):
         logger.warning("%s: values that are no measurement, taken for missing, rows by band: %s", location, said)
     fluxes_NF = np.stack([each.flux_N for each in found.values()], axis=1)
@@ -173,8 +179,10 @@ def read_table(location: str, bands: Sequence[str]) -> pa.Table:
     """
     try:
         # Text, or a reader that takes 0012 for a number would lose its zeros, and one of 64 bits what is beyond them.
-        table = open_table(location, text=(_IDENTIFIER,))
+        # The split too: its first words may come late in a file of which the first rows have none.
+        table = open_table(location, text=(_IDENTIFIER, _SPLIT))
         names = _choose_columns(table.schema.names, location, bands)
+        table = read_as_numbers(table, [name for name in names if name not in (_IDENTIFIER, _SPLIT)])
         schema = table.select(names)
         batches = (batch for part in table.parts for batch in table.read(part, names))
         found = pa.Table.from_batches(batches, schema)
@@ -206,7 +214,9 @@ def _choose_columns(names: Sequence[str], location: str, bands: Sequence[str]) -
 
 def _check_rows(object_id: pa.Array, z_N: npt.NDArray[np.float64], location: str) -> None:
     if object_id.null_count:
-        raise CatalogueError(f"{location}: {object_id.null_count} rows have no object_id")
+        raise CatalogueError(
+            f"{location}: {object_id.null_count} rows have no object_id: leave them out, or give each galaxy one"
+        )
     counts = object_id.value_counts()
     twice = counts.filter(pc.greater(counts.field("counts"), 1))
     if len(twice):
@@ -225,8 +235,8 @@ def _check_rows(object_id: pa.Array, z_N: npt.NDArray[np.float64], location: str
 
 def _get_floats(table: pa.Table, name: str, location: str) -> npt.NDArray[np.float64]:
     try:
-        # Nulls become NaN on the way.
-        values = table[name].cast(pa.float64()).to_numpy(zero_copy_only=False)
+        # Nulls become NaN on the way; a whole number beyond 2^53 may round, as a sentinel may be one.
+        values = table[name].cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise CatalogueError(f"{location}: column {name} holds {table[name].type}, not numbers ({error})") from error
     return np.array(values, dtype=np.float64)
@@ -242,6 +252,14 @@ def _read_band(table: pa.Table, band: str, location: str) -> Band:
     names = _name_columns(table.column_names, band)
     values_N, errors_N = (_get_floats(table, name, location) for name in names)
     return check_fluxes(values_N, errors_N) if names == name_fluxes(band) else convert_magnitudes(values_N, errors_N)
+
+
+def _describe_repeated_values(table: pa.Table, band: str, location: str) -> str:
+    names = _name_columns(table.column_names, band)
+    values_N = _get_floats(table, names[0], location)
+    if names == name_fluxes(band):
+        return describe_repeated(values_N[is_plausible_flux(values_N)], f"flux in {band}")
+    return describe_repeated_magnitudes(values_N, Sentinels(), band)
 
 
 def _choose_training_rows(table: pa.Table, location: str, test_fraction: float, seed: int) -> npt.NDArray[np.bool_]:

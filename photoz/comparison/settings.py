@@ -7,6 +7,7 @@ import msgspec
 from photoz.errors import ConfigError
 from photoz.estimators.registry import check_estimators
 from photoz.settings import JobSettings, Settings
+from photoz.settings.base import Count, Whole
 from photoz.settings.locations import Location
 
 
@@ -36,15 +37,15 @@ class Comparison(JobSettings, frozen=True):
     """Names, or "all": every estimator that reads photometry alone."""
     output: Location = ""
     """Folder to write into; files of an earlier comparison are replaced."""
-    seed: int = 1
+    seed: Whole = 1
     """Of the split (where the catalogue has none), of every fit and of the bootstrap."""
     fit: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
     """Settings of single estimators by name, e.g. ``[fit.mlp] members = 3``."""
-    pdf_points: int = 301
+    pdf_points: Count = 301
     """Redshifts, from 0 to 1.2 times the highest of the training galaxies, at which p(z) is written."""
-    resamples: int = 100
+    resamples: Whole = 100
     """Bootstrap samples behind the errors on the page."""
-    bins: int = 6
+    bins: Count = 6
     """About how many bins of magnitude, redshift and colour."""
     without_bands: bool = False
     """Measure each estimator again with each band of the test galaxies removed in turn."""
@@ -59,16 +60,19 @@ class Comparison(JobSettings, frozen=True):
 
 def list_estimators(config: Comparison) -> tuple[str, ...]:
     """Return the names that are asked for, as they stand in the settings."""
-    return tuple(config.estimators.split(",")) if isinstance(config.estimators, str) else config.estimators
+    return _split(config.estimators)
 
 
 def list_bands(config: Comparison) -> tuple[str, ...]:
     """Return the bands; raises `ConfigError` when there is none or one is named twice."""
-    bands = config.data.bands
-    bands = tuple(bands.split(",")) if isinstance(bands, str) else bands
+    bands = _split(config.data.bands)
     if not bands or "" in bands or len(set(bands)) < len(bands):
         raise ConfigError(f"data.bands = {list(bands)}: name each band once, like --set data.bands=u,g,r,i,z")
     return bands
+
+
+def _split(names: str | tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name.strip() for name in names.split(",")) if isinstance(names, str) else names
 
 
 def check_comparison(config: Comparison) -> None:

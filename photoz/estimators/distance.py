@@ -58,7 +58,10 @@ class TrainingDistance:
         # The tree works in float64: given float32 it would hold a copy of its own beside this one, which neighbours are
         # read from.
         self._points_MC = self.points_MC.astype(np.float64)
-        self._tree = cKDTree(self._points_MC, leafsize=32)  # a sixth faster than with the default 16
+        # Along the principal axes, which leave distances as they are: colours hang together, and a tree whose boxes lie
+        # along their sequence looks into fewer of them (9 features: 5.5 for 9.5 µs a galaxy).
+        self._axes_CC = np.linalg.eigh(np.cov(self._points_MC.T).reshape(2 * self._points_MC.shape[1:]))[1][:, ::-1]
+        self._tree = cKDTree(self._rotate(self._points_MC), leafsize=32)  # a sixth faster than with the default 16
 
     @classmethod
     def fit(
@@ -149,6 +152,11 @@ class TrainingDistance:
         points_MC, limits, neighbours = (arrays[f"coverage_{name}"] for name in ("points", "limits", "neighbours"))
         return cls(points_MC, limits, int(neighbours[0]))
 
+    def _rotate(self, features_NC: Floats) -> Floats:
+        # Not by a matrix product, whose last digit depends on how many rows it is given.
+        rotated_NC: Floats = np.einsum("nc,cd->nd", features_NC, self._axes_CC)
+        return rotated_NC
+
     def _measure_raw(self, features_NC: Floats, *, skip: int = 0) -> npt.NDArray[np.float64]:
         """Both figures, shape (N, 2); ``skip`` leaves out the nearest galaxies (1: each reference galaxy itself)."""
         blocks = [
@@ -159,7 +167,7 @@ class TrainingDistance:
     def _measure_block(self, features_NC: Floats, skip: int) -> npt.NDArray[np.float64]:
         # A list of ranks, not a number: scipy then leaves out the nearest, and keeps the second axis for one neighbour.
         wanted = list(range(1 + skip, self.neighbours + 1 + skip))
-        distance_NK, nearest_NK = self._tree.query(features_NC, k=wanted)
+        distance_NK, nearest_NK = self._tree.query(self._rotate(features_NC), k=wanted)
         near_NKC = self._points_MC[nearest_NK]
         centre_NC = near_NKC.mean(axis=1)
         aside_NC = features_NC - centre_NC

@@ -17,7 +17,9 @@ from photoz.catalogue.records import read_past_run
 from photoz.errors import CatalogueError, PhotozError, TableError
 from photoz.estimators.folder import load_recalibration, read_manifest
 from photoz.evaluate.galaxies import Galaxies, RowReader, read_magnitudes
+from photoz.evaluate.scan import Z_EDGES
 from photoz.metrics import FloatArray
+from photoz.nz.distribution import compute_shares
 from photoz.pdf import (
     compute_coverage,
     compute_ks,
@@ -32,6 +34,7 @@ from photoz.schema import LEVELS, NO_IMAGE, QUANTILES, Flag, find_algorithm
 logger = logging.getLogger(__name__)
 
 LAST = 0.2  # share of the faintest and of the reddest galaxies
+_AT_ONCE = 2_000  # galaxies whose p(z) are added up together
 LEAST = 20  # galaxies of a group; below, a coverage is worth nothing
 
 
@@ -78,12 +81,15 @@ class Calibrations:
         that lack no input.
     pit, pit_before : ndarray of float64, shape (T,)
         Of each test galaxy; NaN where there is none.
+    stack_Z : ndarray of float64, shape (620,)
+        p(z) of the test galaxies, added up between the redshifts `photoz.evaluate.scan.Z_EDGES`.
     """
 
     algorithm: str
     groups: Sequence[Calibration]
     pit: FloatArray
     pit_before: FloatArray
+    stack_Z: FloatArray
 
     @property
     def compares(self) -> bool:
@@ -125,7 +131,29 @@ def measure_calibration(location: str, galaxies: Galaxies, rows: RowReader) -> C
         raw_NQ = np.where(whole_N[:, None], move_quantiles(quantiles_NQ, levels_NQ), np.nan)
         earlier, before_N = _measure(raw_NQ, galaxies.z_spec, members, recalibrated=False)
         groups = [*groups, *earlier]
-    return Calibrations(stored.algorithm, groups, pit_N, before_N)
+    return Calibrations(stored.algorithm, groups, pit_N, before_N, stack_pdfs(quantiles_NQ, Z_EDGES))
+
+
+def stack_pdfs(quantiles_NQ: FloatArray, z_edges: FloatArray) -> FloatArray:
+    """Add up the shares of p(z) between redshifts.
+
+    Parameters
+    ----------
+    quantiles_NQ : ndarray of float64, shape (N, Q)
+        At `photoz.schema.LEVELS`; NaN rows add nothing.
+    z_edges : ndarray of float64, shape (Z + 1,)
+        Increasing.
+
+    Returns
+    -------
+    ndarray of float64, shape (Z,)
+        Adds up to the number of galaxies with p(z), less what lies beyond the edges.
+    """
+    known_NQ, stack_Z = quantiles_NQ[np.isfinite(quantiles_NQ).all(axis=1)], np.zeros(len(z_edges) - 1)
+    # In parts, as all shares at once would take 5 kB a galaxy.
+    for start in range(0, len(known_NQ), _AT_ONCE):
+        stack_Z += compute_shares(known_NQ[start : start + _AT_ONCE], z_edges).sum(axis=0)
+    return stack_Z
 
 
 def _list_groups(galaxies: Galaxies) -> dict[str, npt.NDArray[np.bool_]]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
+from photoz.evaluate.seeing import read_seeing
 from photoz.evaluate.settings import Evaluation
 from photoz.ingest.staging import read_extinction
 from photoz.metrics import FloatArray
@@ -53,11 +54,17 @@ def read_conditions(tiles: Sequence[str], locations: Locations, survey: Survey, 
     # From the store's attributes: the FITS files themselves may be gone once a survey is ingested.
     attributes = [read_attributes(locations.tiles, name) for name in tiles]
     extinction = np.array([read_extinction(locations.sources, name) for name in tiles], dtype=float)
-    return collect_conditions(attributes, extinction, survey, settings)
+    table = read_seeing(tiles, survey.image_bands, settings)
+    return collect_conditions(attributes, extinction, survey, settings, table=table)
 
 
 def collect_conditions(
-    attributes: Sequence[Mapping[str, Any]], extinction_T: FloatArray, survey: Survey, settings: Evaluation
+    attributes: Sequence[Mapping[str, Any]],
+    extinction_T: FloatArray,
+    survey: Survey,
+    settings: Evaluation,
+    *,
+    table: Mapping[str, FloatArray] | None = None,
 ) -> Conditions:
     """Collect the conditions that any tile says.
 
@@ -70,18 +77,22 @@ def collect_conditions(
     survey : Survey
         Bands, pixel scale and zero point of the images.
     settings : Evaluation
-        ``seeing_key`` and ``noise_key`` name the header keywords; "" for none.
+        ``seeing_key`` and ``noise_key`` name the header keywords; "" for none. ``seeing`` where nothing else tells it.
+    table : mapping of str to ndarray of float64, shape (T,), optional
+        From `photoz.evaluate.seeing.read_seeing`.
 
     Returns
     -------
     Conditions
     """
     bands, absent = survey.image_bands, []
-    seeing = _read_bands(attributes, bands, settings.seeing_key)
+    seeing = _gather_seeing(attributes, bands, settings, table or {})
     noise = _read_bands(attributes, bands, settings.noise_key)
     conditions = {f"seeing in {band} [arcsec]": values_T for band, values_T in seeing.items()}
     for band, noise_T in noise.items():
-        depth_T = compute_depth(noise_T, pixel_scale=survey.pixel_scale, zeropoint=survey.zeropoint)
+        # The noise is in the files' unit, whatever the store's is.
+        zeropoint_T = np.array([_find_zeropoint(tile, band, survey.zeropoint) for tile in attributes])
+        depth_T = compute_depth(noise_T, pixel_scale=survey.get_pixel_scale(band), zeropoint=zeropoint_T)
         conditions[f"5-sigma depth in {band} [mag]"] = depth_T
     # Said on the page instead of left out in silence: KiDS's keywords are unchecked, so a real survey may have none of
     # ours.
@@ -96,7 +107,7 @@ def collect_conditions(
     return Conditions(conditions, absent)
 
 
-def compute_depth(noise_T: FloatArray, *, pixel_scale: float, zeropoint: float) -> FloatArray:
+def compute_depth(noise_T: FloatArray, *, pixel_scale: float, zeropoint: FloatArray | float) -> FloatArray:
     """Compute the 5-sigma limit in an aperture of 2 arcsec across.
 
     Parameters
@@ -105,7 +116,7 @@ def compute_depth(noise_T: FloatArray, *, pixel_scale: float, zeropoint: float) 
         [flux] standard deviation of a pixel of empty sky, taken as independent of its neighbours'.
     pixel_scale : float
         [arcsec / pixel]
-    zeropoint : float
+    zeropoint : float or ndarray of float64, shape (T,)
         [mag(AB)] of a flux of 1.
 
     Returns
@@ -124,6 +135,30 @@ def compute_depth(noise_T: FloatArray, *, pixel_scale: float, zeropoint: float) 
         # there the depth comes out too deep.
         depth_T: FloatArray = zeropoint - 2.5 * np.log10(5 * noise_T * math.sqrt(pixels))
     return depth_T
+
+
+def _gather_seeing(
+    attributes: Sequence[Mapping[str, Any]],
+    bands: Sequence[str],
+    settings: Evaluation,
+    table: Mapping[str, FloatArray],
+) -> dict[str, FloatArray]:
+    """Gather the seeing of each band: by the table, else the header, else the setting; bands of none are left out."""
+    headers, found = _read_bands(attributes, bands, settings.seeing_key), {}
+    for band in bands:
+        values_T = np.full(len(attributes), settings.seeing.get(band, math.nan))
+        for told in (headers, table):
+            if band in told:
+                values_T = np.where(np.isfinite(told[band]), told[band], values_T)
+        if np.isfinite(values_T).any():
+            found[band] = values_T
+    return found
+
+
+def _find_zeropoint(attributes: Mapping[str, Any], band: str, default: float) -> float:
+    """Return the zero point of a band's file [mag(AB)], as ingest recorded it."""
+    told = attributes.get("file_zero_points") or attributes.get("zero_points") or {}
+    return float(told.get(band, default))
 
 
 def _read_bands(attributes: Sequence[Mapping[str, Any]], bands: Sequence[str], key: str) -> dict[str, FloatArray]:

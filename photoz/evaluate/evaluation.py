@@ -8,11 +8,14 @@ from functools import partial
 import numpy as np
 
 from photoz.binning import choose_round_edges
+from photoz.catalogue.hats import list_partitions, read_partition
 from photoz.catalogue.records import read_past_run
-from photoz.errors import EvaluationError
+from photoz.errors import EvaluationError, PhotozError
+from photoz.estimators.folder import read_manifest
 from photoz.evaluate.calibration import Calibrations, measure_calibration
 from photoz.evaluate.galaxies import Galaxies, RowReader, read_test_galaxies
 from photoz.evaluate.scan import Scan, scan_catalogue
+from photoz.evaluate.settings import Evaluation, Truth
 from photoz.evaluate.truth import open_source_rows, read_truth_galaxies
 from photoz.metrics import (
     Bin,
@@ -23,7 +26,9 @@ from photoz.metrics import (
     compute_metrics,
     compute_paired_difference,
 )
+from photoz.schema import find_algorithm
 from photoz.settings.config import Config
+from photoz.settings.run import Locations
 from photoz.training.set import read_split
 
 logger = logging.getLogger(__name__)
@@ -84,7 +89,8 @@ def evaluate_catalogues(config: Config) -> Accuracy:
     TableError
         ``evaluation.truth`` is missing or damaged.
     """
-    settings, locations = config.evaluation, list_catalogues(config)
+    settings = config.evaluation
+    locations = list_catalogues(settings, config.locations.catalogue)
     # Read once, as figures of two catalogues can be compared only where they are of the same galaxies.
     galaxies = _read_galaxies(config, next(iter(locations.values())))
     # All catalogues before any figure: their bins of z_phot must be the same, and one that does not match shows before
@@ -102,7 +108,9 @@ def evaluate_catalogues(config: Config) -> Accuracy:
             scan=scan,
             metrics=compute_metrics(scan.z_phot, galaxies.z_spec, **options),
             bins=measure_bins(galaxies, scan, edges, **options),
-            calibration=measure_calibration(locations[label], galaxies, _open_rows(config, locations[label])),
+            calibration=measure_calibration(
+                locations[label], galaxies, _open_rows(config.locations, settings.truth, locations[label])
+            ),
         )
         for label, scan in scans.items()
     ]
@@ -117,7 +125,7 @@ def evaluate_catalogues(config: Config) -> Accuracy:
 
 def _read_galaxies(config: Config, catalogue: str) -> Galaxies:
     if config.evaluation.truth.table:
-        return read_truth_galaxies(config, catalogue)
+        return read_truth_galaxies(config.evaluation, catalogue, config.locations.sources)
     return read_test_galaxies(
         config.locations.training,
         bands=config.survey.bands,
@@ -126,26 +134,52 @@ def _read_galaxies(config: Config, catalogue: str) -> Galaxies:
     )
 
 
-def _open_rows(config: Config, catalogue: str) -> RowReader:
+def _open_rows(locations: Locations, truth: Truth, catalogue: str) -> RowReader:
     """Return what reads the photometry of the test galaxies."""
-    if config.evaluation.truth.table:
-        return open_source_rows(config, catalogue)
-    return partial(read_split, config.locations.training, "test")
+    if truth.table:
+        return open_source_rows(catalogue, locations.sources)
+    return partial(read_split, locations.training, "test")
 
 
-def list_catalogues(config: Config) -> dict[str, str]:
-    """Return label -> location of the catalogues that are measured: the run's own where the settings name none."""
-    if config.evaluation.catalogues:
-        return dict(config.evaluation.catalogues)
-    own = config.locations.catalogue
-    # The run record, not the settings: the catalogue may be of an earlier run with another estimator.
-    return {find_estimator(own) or config.inference.estimator: own}
+def list_catalogues(settings: Evaluation, own: str) -> dict[str, str]:
+    """Return label -> location of the catalogues that are measured: the run's own where the settings name none.
+
+    Parameters
+    ----------
+    settings : Evaluation
+    own : str
+        Catalogue of the run, whose label is its estimator's name, or its own where nothing tells that.
+    """
+    if settings.catalogues:
+        return dict(settings.catalogues)
+    # What lies beside the catalogue, not the settings, which may be of another run with another estimator.
+    return {find_estimator(own) or own.rstrip("/").rpartition("/")[2]: own}
 
 
 def find_estimator(catalogue: str) -> str:
-    """Return the name of the estimator that a catalogue's run record names; "" where there is none."""
-    # An estimator's folder bears its name.
-    return (read_past_run(catalogue).estimator or "").rstrip("/").rpartition("/")[2]
+    """Find the name of the estimator that made a catalogue.
+
+    Parameters
+    ----------
+    catalogue : str
+        Location.
+
+    Returns
+    -------
+    str
+        As the estimator's manifest has it; else the name of its folder, which the run record gives; else that of the
+        columns of p(z); "" where nothing tells.
+    """
+    folder = read_past_run(catalogue).estimator
+    try:
+        if folder is not None:
+            return str(read_manifest(folder)["estimator"])
+        partitions = list_partitions(catalogue)
+        return find_algorithm(read_partition(catalogue, partitions[0]).column_names) if partitions else ""
+    # A folder may have been moved since, and training calls it by its estimator. That there is no catalogue is told by
+    # who reads it.
+    except (PhotozError, KeyError):
+        return (folder or "").rstrip("/").rpartition("/")[2]
 
 
 def measure_bins(

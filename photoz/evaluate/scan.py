@@ -109,8 +109,10 @@ class Scan:
     partitions : list of Partition
     z_phot : ndarray of float64, shape (T,)
         Of each test galaxy; NaN where the catalogue has none or does not hold the galaxy.
-    found : ndarray of bool, shape (T,)
-        Whether the catalogue holds the test galaxy.
+    flags_T : ndarray of int64, shape (T,)
+        Of each test galaxy; 0 where the catalogue does not hold it.
+    place_T : ndarray of int64, shape (T,)
+        Which of the partitions holds each test galaxy; -1 where none does.
     repeated : int
         Rows of test galaxies that the catalogue holds again; the first one counts.
     """
@@ -122,8 +124,14 @@ class Scan:
     sky: SkyMap
     partitions: list[Partition]
     z_phot: FloatArray
-    found: npt.NDArray[np.bool_]
+    flags_T: IntArray
+    place_T: IntArray
     repeated: int
+
+    @property
+    def found(self) -> npt.NDArray[np.bool_]:
+        """Whether the catalogue holds each test galaxy, shape (T,)."""
+        return self.place_T >= 0
 
 
 def scan_catalogue(location: str, galaxies: Galaxies) -> Scan:
@@ -150,9 +158,10 @@ def scan_catalogue(location: str, galaxies: Galaxies) -> Scan:
         _check_columns(location, partition)
     # `Flag.name` is None for a combination; single flags always have one, which the type checker does not know.
     counts, z_counts, sky = dict.fromkeys((flag.name or "" for flag in Flag), 0), np.zeros(len(Z_EDGES) - 1), SkyMap()
-    z_phot, found = np.full(len(galaxies), np.nan), np.zeros(len(galaxies), dtype=bool)
+    z_phot, place_T = np.full(len(galaxies), np.nan), np.full(len(galaxies), -1)
+    flags_T = np.zeros(len(galaxies), dtype=np.int64)
     rows = estimated = repeated = 0
-    for partition in partitions:
+    for place, partition in enumerate(partitions):
         table = read_partition(location, partition, columns=_READ)
         z = table["z_phot"].to_numpy().astype(np.float64)
         # A damaged or foreign catalogue may have nulls; the audit reports them, here they count as no flag.
@@ -162,7 +171,7 @@ def scan_catalogue(location: str, galaxies: Galaxies) -> Scan:
             counts[flag.name or ""] += int(np.count_nonzero(flags & flag.value))
         z_counts += np.histogram(z[np.isfinite(z)], Z_EDGES)[0]
         sky = sky.add(table[HEALPIX_COLUMN].to_numpy())
-        repeated += _take(table["object_id"], z, galaxies, (z_phot, found))
+        repeated += _take(table["object_id"], (z, flags, place), galaxies, (z_phot, flags_T, place_T))
     if repeated:
         logger.warning("%s holds %d test galaxies more than once; the first row counts", location, repeated)
     return Scan(
@@ -173,7 +182,8 @@ def scan_catalogue(location: str, galaxies: Galaxies) -> Scan:
         sky=sky.finish(),
         partitions=partitions,
         z_phot=z_phot,
-        found=found,
+        flags_T=flags_T,
+        place_T=place_T,
         repeated=repeated,
     )
 
@@ -191,18 +201,18 @@ def _check_columns(location: str, partition: Partition) -> None:
 
 def _take(
     identifiers: pa.ChunkedArray,
-    z: FloatArray,
+    values: tuple[FloatArray, IntArray, int],
     galaxies: Galaxies,
-    into: tuple[FloatArray, npt.NDArray[np.bool_]],
+    into: tuple[FloatArray, IntArray, IntArray],
 ) -> int:
-    """Fill in the redshifts of the test galaxies among these rows; return how many had come before."""
-    z_phot, found = into
+    """Fill in redshifts, flags and place of the test galaxies among these rows; return how many had come before."""
+    (z, flags, place), (z_phot, flags_T, place_T) = values, into
     position = galaxies.find(identifiers)
     matched = np.flatnonzero(pc.is_valid(position).to_numpy())
     index = pc.drop_null(position).to_numpy()
-    # Repeated rows are found in two ways: across partitions by `found`, within one by `np.unique` below.
-    fresh = ~found[index]
+    # Repeated rows are found in two ways: across partitions by `place_T`, within one by `np.unique` below.
+    fresh = place_T[index] < 0
     index, matched, total = index[fresh], matched[fresh], len(index)
     index, first = np.unique(index, return_index=True)
-    z_phot[index], found[index] = z[matched[first]], True
+    z_phot[index], flags_T[index], place_T[index] = z[matched[first]], flags[matched[first]], place
     return total - len(index)

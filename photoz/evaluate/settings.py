@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from photoz.errors import ConfigError
-from photoz.settings.base import Settings
+from photoz.settings.base import Count, Settings, Whole
 from photoz.settings.locations import Location
 
 WIDEST = 60.0
@@ -46,15 +46,23 @@ class Evaluation(Settings, frozen=True):
     colour: tuple[str, str] = ("g", "r")
     """Bands whose magnitude difference is the colour to bin in; g - r straddles the 4000 A break over the bright
     sample's redshifts, and g is far deeper than u."""
-    bins: int = 8
+    bins: Count = 8
     """About how many bins of magnitude, redshift and colour; fewer for a small sample."""
-    resamples: int = 200
+    resamples: Whole = 200
     """Bootstrap samples; 200 give an error to 5 % of itself."""
     vector_figures: bool = False
     """Write each figure as PDF too."""
     seeing_key: str = "SEEING"
     """Header keyword of a tile's images with the seeing [arcsec], for the report; the simulated survey's. What the KiDS
     coadds call it is unchecked: where it is absent the report says so."""
+    seeing_table: Location = ""
+    """Table of the tiles' seeing (docs/tables.md has the formats), which counts before the header; "": none."""
+    seeing_tile: str = "tile"
+    """Its column with the tiles' names."""
+    seeing_column: str = "seeing_{band}"
+    """Its column with a band's seeing [arcsec]."""
+    seeing: dict[str, float] = msgspec.field(default_factory=dict)
+    """[arcsec] by band, of tiles of which neither the table nor a header tells it."""
     noise_key: str = "SKYNOISE"
     """Header keyword with the standard deviation of a pixel of empty sky [flux], from which the report computes the
     depth; the simulated survey's."""

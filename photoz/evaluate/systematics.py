@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from photoz.catalogue.hats import list_partitions, read_partition
 from photoz.evaluate.conditions import Conditions, read_conditions
@@ -199,17 +198,18 @@ def scan_tiles(location: str, galaxies: Galaxies, z_phot: FloatArray) -> TileSca
     measured = f"{algorithm}_training_distance" if algorithm else ""
     for partition in partitions:
         table = read_partition(location, partition, columns=["object_id", "tile", "z_phot", *filter(None, [measured])])
-        index = pc.fill_null(galaxies.find(table["object_id"]), -1).to_numpy()
+        # Rows come again in two ways: within a partition, of which `match` gives the first, and in a later one.
+        found, places = galaxies.match(table["object_id"])
+        found, places = found[~seen[found]], places[~seen[found]]
+        seen[found] = True
+        index = np.full(len(table), -1)
+        index[places] = found
         z = table["z_phot"].to_numpy().astype(np.float64)
         if measured:
-            matched = index >= 0
-            distance[index[matched]] = table[measured].to_numpy()[matched]
+            distance[found] = table[measured].to_numpy()[places]
         for name, rows in _group(table["tile"]):
-            found = index[rows][index[rows] >= 0]
-            found = found[~seen[found]]
-            seen[found] = True
             redshift[name] = redshift.get(name, Sums()).add(z[rows])
-            difference[name] = difference.get(name, Sums()).add(dz[found])
+            difference[name] = difference.get(name, Sums()).add(dz[index[rows][index[rows] >= 0]])
     # By name, as which of a tile's partitions comes first depends on the partitioning; and KiDS's names are positions,
     # by which the report's first figure shows a drift over the survey.
     names = sorted(redshift)

@@ -22,11 +22,11 @@ from photoz.catalogue.hats import list_partitions, locate_primary, read_partitio
 from photoz.catalogue.records import read_past_run
 from photoz.errors import CatalogueError, EvaluationError, PhotozError
 from photoz.evaluate.galaxies import Galaxies, RowReader, read_magnitudes
-from photoz.evaluate.settings import Truth
+from photoz.evaluate.settings import Evaluation, Truth
 from photoz.metrics import FloatArray
-from photoz.settings.config import Config
 from photoz.sources import is_view, list_source_partitions, read_source_schema, read_sources
 from photoz.storage import exists, join
+from photoz.survey.wcs import compute_vectors
 from photoz.tables import TableSurvey, check_columns, load_survey, open_survey_table
 from photoz.tables import read_sources as read_part
 from photoz.tables.settings import Extinction
@@ -81,14 +81,17 @@ class _Found:
     notes: list[str]
 
 
-def read_truth_galaxies(config: Config, catalogue: str) -> Galaxies:
+def read_truth_galaxies(settings: Evaluation, catalogue: str, sources: str) -> Galaxies:
     """Read the galaxies of ``evaluation.truth`` and find them in a catalogue.
 
     Parameters
     ----------
-    config : Config
+    settings : Evaluation
+        Its ``truth`` and ``colour``.
     catalogue : str
         Photo-z catalogue (HATS). Others that are compared with it are looked through by its identifiers.
+    sources : str
+        Source catalogue, for the colours: as in `open_source_rows`.
 
     Returns
     -------
@@ -105,7 +108,7 @@ def read_truth_galaxies(config: Config, catalogue: str) -> Galaxies:
     EvaluationError
         No galaxy of the table has a redshift, or none is in the catalogue.
     """
-    truth = config.evaluation.truth
+    truth = settings.truth
     redshifts = _read_redshifts(truth)
     by_id = redshifts.object_id is not None
     found = _find_by_id(catalogue, redshifts) if by_id else _find_by_position(catalogue, redshifts, truth)
@@ -120,21 +123,21 @@ def read_truth_galaxies(config: Config, catalogue: str) -> Galaxies:
         repeated=redshifts.repeated,
         truth=truth.table,
     )
-    colour_N, without = _read_colours(open_source_rows(config, catalogue), galaxies, config.evaluation.colour)
+    colour_N, without = _read_colours(open_source_rows(catalogue, sources), galaxies, settings.colour)
     notes += [without] if without else []
     for note in notes:
         logger.warning("%s: %s", truth.table, note)
     return replace(galaxies, colour=colour_N, notes=tuple(notes))
 
 
-def open_source_rows(config: Config, catalogue: str) -> RowReader:
-    """Return what reads the sources of a catalogue: those of the run that made it, else ``locations.sources``.
+def open_source_rows(catalogue: str, sources: str) -> RowReader:
+    """Return what reads the sources of a catalogue: those of the run that made it, else ``sources``.
 
     It raises `CatalogueError` where neither is there, or columns are not.
     """
     recorded = read_past_run(catalogue).config.get("locations")
     own = recorded.get("sources") if isinstance(recorded, dict) else None
-    places = [place for place in (own, config.locations.sources) if isinstance(place, str) and place]
+    places = [place for place in (own, sources) if isinstance(place, str) and place]
     there = [place for place in places if is_view(place) or exists(join(locate_primary(place), "hats.properties"))]
     return partial(_read_source_rows, there[0] if there else "")
 
@@ -223,14 +226,14 @@ def _find_by_id(catalogue: str, redshifts: _Redshifts) -> _Found:
 
 def _find_by_position(catalogue: str, redshifts: _Redshifts, truth: Truth) -> _Found:
     """Match one to one over the whole catalogue: only rows near a galaxy are held, whatever partition they are in."""
-    tree, reach = cKDTree(_compute_vectors(*redshifts.position)), _compute_chord(truth.radius_arcsec) * _WIDER
+    tree, reach = cKDTree(compute_vectors(*redshifts.position)), _compute_chord(truth.radius_arcsec) * _WIDER
     near = []
     for table in _read_catalogue(catalogue, ["object_id", "ra", "dec"]):
         table = table.append_column("mag", pa.array(_read_magnitude(table)))
         ra_N, dec_N = (table[name].to_numpy() for name in ("ra", "dec"))
         table = table.filter(pa.array(np.isfinite(ra_N) & np.isfinite(dec_N)))
         separation_N, _ = tree.query(
-            _compute_vectors(table["ra"].to_numpy(), table["dec"].to_numpy()), distance_upper_bound=reach
+            compute_vectors(table["ra"].to_numpy(), table["dec"].to_numpy()), distance_upper_bound=reach
         )
         near.append(table.filter(pa.array(np.isfinite(separation_N))).select(["object_id", "ra", "dec", "mag"]))
     count = len(redshifts.z_spec)
@@ -248,8 +251,8 @@ def _find_by_position(catalogue: str, redshifts: _Redshifts, truth: Truth) -> _F
     place_N = np.full(count, -1)
     place_N[galaxy_K] = row_K
     chosen = pa.array(place_N, mask=place_N < 0)
-    candidates_N = cKDTree(_compute_vectors(*place)).query_ball_point(
-        _compute_vectors(*redshifts.position), _compute_chord(truth.radius_arcsec), return_length=True
+    candidates_N = cKDTree(compute_vectors(*place)).query_ball_point(
+        compute_vectors(*redshifts.position), _compute_chord(truth.radius_arcsec), return_length=True
     )
     return _Found(
         object_id=rows["object_id"].cast(pa.string()).take(chosen).combine_chunks(),
@@ -303,12 +306,6 @@ def _read_colours(rows: RowReader, galaxies: Galaxies, colour: tuple[str, str]) 
 def _make_nothing(redshifts: _Redshifts) -> tuple[FloatArray, FloatArray]:
     nothing = np.full(len(redshifts.z_spec), np.nan)
     return nothing, nothing
-
-
-def _compute_vectors(ra_N: FloatArray, dec_N: FloatArray) -> FloatArray:
-    """Compute unit vectors, whose distance is the chord: exact near poles and across right ascension 0."""
-    ra, dec = np.radians(ra_N), np.radians(dec_N)
-    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
 
 
 def _compute_chord(radius_arcsec: float) -> float:

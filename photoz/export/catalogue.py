@@ -63,7 +63,7 @@ def export_catalogue(catalogue: str, settings: Export) -> Exported:
     """
     kind, output = find_format(settings), locate_export(catalogue, settings)
     # The audit would find a file there that nobody lists, and the next run may remove it.
-    if output.startswith(f"{catalogue.rstrip('/')}/"):
+    if f"{output.rstrip('/')}/".startswith(f"{catalogue.rstrip('/')}/"):
         raise ConfigError(f"export.output = {output!r} lies within the catalogue {catalogue!r}: choose another place")
     # An ensemble has no row that says "none".
     if kind == "qp":
@@ -91,6 +91,7 @@ def find_format(settings: Export) -> Format:
     ('csv', 'fits')
     """
     if settings.format:
+        _refuse_other_ending(settings.output, settings.format)
         return settings.format
     if not settings.output:
         return "fits"
@@ -101,6 +102,16 @@ def find_format(settings: Export) -> Format:
             f"{list(found or get_args(Format))}"
         )
     return found[0]
+
+
+def _refuse_other_ending(output: str, kind: Format) -> None:
+    # Most likely the name of another file, which would be replaced.
+    other = next((name for name, endings in _ENDINGS.items() if output.lower().endswith(endings)), kind)
+    if other != kind and not output.lower().endswith(_ENDINGS[kind]):
+        raise ConfigError(
+            f"export.output = {output!r} ends as {other}, and export.format = {kind!r}: give a name that ends with "
+            f"{_ENDINGS[kind][0]}, or leave export.format out"
+        )
 
 
 def locate_export(catalogue: str, settings: Export) -> str:

@@ -10,6 +10,7 @@ from photoz.catalogue.quantiles import unpack_codes
 from photoz.errors import CatalogueError
 from photoz.export.rows import Extent, Selection, is_text, measure_rows
 from photoz.export.settings import Export
+from photoz.optional import needs
 from photoz.pdf import decode_quantiles
 from photoz.pdf.ensembles import make_ensemble
 
@@ -43,7 +44,7 @@ def write_qp(selection: Selection, name: str, settings: Export) -> int:
     ------
     CatalogueError
         The catalogue holds no p(z).
-    ImportError
+    MissingPackageError
         The package qp-prob is not installed.
     """
     if not selection.algorithm:
@@ -74,7 +75,8 @@ def write_rail(selection: Selection, name: str) -> int:
     """Write the columns into the group ``photometry``, as RAIL's stages read them by default.
 
     ``object_id`` is RAIL's own name of an identifier; ``z_spec``, where the catalogue has it, becomes ``redshift``,
-    which is RAIL's name of a true one. Stored quantiles become redshifts, float32, shape (N, Q).
+    which is RAIL's name of a true one. Stored quantiles become redshifts, float32, shape (N, Q); whole numbers of which
+    some are missing become float64, with NaN.
 
     Parameters
     ----------
@@ -86,8 +88,14 @@ def write_rail(selection: Selection, name: str) -> int:
     -------
     int
         Rows.
+
+    Raises
+    ------
+    CatalogueError
+        A column is neither numbers nor text.
     """
-    h5py = _import_h5py()
+    with needs("HDF5", "h5py", extra="qp"):
+        import h5py
     extent = measure_rows(selection)
     with h5py.File(name, "w") as file:
         written = 0
@@ -115,9 +123,17 @@ def _get_dataset(file: "h5py.File", column: str, values: np.ndarray, rows: int, 
 def _convert(column: pa.ChunkedArray, name: str, selection: Selection, extent: Extent) -> np.ndarray:
     if name == selection.quantiles:
         return np.asarray(decode_quantiles(unpack_codes(column)), dtype=np.float32)
-    if not is_text(column.type):
-        return np.asarray(column.to_numpy())
-    return column.cast(pa.int64()).to_numpy() if name in extent.whole else _encode(column, extent.widths[name])
+    if is_text(column.type):
+        return column.cast(pa.int64()).to_numpy() if name in extent.whole else _encode(column, extent.widths[name])
+    kinds = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating)
+    if not any(is_kind(column.type) for is_kind in kinds):
+        raise CatalogueError(
+            f"column {name} is of the type {column.type}, which is not written as HDF5: leave it out of "
+            "export.columns, or export to Parquet"
+        )
+    # No whole number says "none". Of every partition, whether it lacks one or not: the first makes the column.
+    values = column.cast(pa.float64(), safe=False) if name in extent.with_null else column
+    return np.asarray(values.to_numpy())
 
 
 def _encode(column: pa.ChunkedArray, width: int) -> np.ndarray:
@@ -130,11 +146,3 @@ def _measure_ids(selection: Selection) -> tuple[int, int]:
     for table in selection.read(["object_id"]):
         rows, width = rows + len(table), max(width, pc.max(pc.binary_length(table["object_id"])).as_py() or 1)
     return rows, width
-
-
-def _import_h5py() -> Any:
-    try:
-        import h5py
-    except ImportError as error:
-        raise ImportError("HDF5 needs the package h5py: pip install 'photoz[qp]'") from error
-    return h5py

@@ -121,6 +121,8 @@ def select_rows(catalogue: str, settings: Export) -> Selection:
         raise CatalogueError(f"{catalogue} has no partition: there is nothing to export")
     schema = _read_schema(catalogue, partitions[0])
     names = settings.columns or tuple(schema.names)
+    if doubled := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise ConfigError(f"export.columns has {doubled[0]!r} more than once: name each column once")
     for name in names:
         if name not in schema.names:
             near = difflib.get_close_matches(name, schema.names, 1) or ["none is like it"]

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from photoz.settings.base import Settings
+from photoz.settings.base import Count, Positive, Settings
 from photoz.settings.locations import Location
 
 Format = Literal["fits", "csv", "parquet", "qp", "rail"]
@@ -25,7 +25,7 @@ class Export(Settings, frozen=True):
     """Leave rows without z_phot out, as an ensemble always does."""
     qp: Literal["quant", "interp"] = "quant"
     """Of the ensemble: the quantiles themselves, or densities on a grid, which take ten times the room."""
-    highest_redshift: float = 3.0
+    highest_redshift: Positive = 3.0
     """Of the grid, which begins at 0; as RAIL's stages have it."""
-    points: int = 301
+    points: Count = 301
     """Of the grid."""

@@ -22,7 +22,7 @@ class PartOutcome:
     sources : int
         Rows staged.
     rejected : int
-        Rows selected and left out, since they have no position.
+        Rows selected and left out, since they have no position or no identifier.
     bytes_read : int
         [byte] read from image files.
     """
@@ -43,7 +43,8 @@ class TileOutcome:
     tile : str
         Its name.
     parts : mapping of str to PartOutcome
-        ``catalogue`` and ``images``; without the latter when the disk was full before.
+        ``catalogue`` and ``images``; without the former where the catalogue is one of many tiles, without the latter
+        when the disk was full before.
     seconds : mapping of str to float
         [s] ``tile_s``, ``catalogue_s``, ``images_s`` and, of the images, ``read_s`` and ``write_s``.
     """
@@ -56,7 +57,7 @@ class TileOutcome:
     def status(self) -> Status:
         """The worse of the parts' statuses: "done" when one part was done and the other skipped."""
         found = {part.status for part in self.parts.values()}
-        # A tile has a part at least: the catalogue's, even where the disk was full.
+        # A tile has a part at least, even where the disk was full.
         return next(status for status in _WORST_FIRST if status in found)
 
     @property

@@ -27,7 +27,7 @@ class RunSummary:
     counts : dict of str to int
         Status of a tile -> tiles that have it.
     sources, rejected : int
-        Rows staged; rows selected and left out, since they have no position.
+        Rows staged; rows selected and left out, since they have no position or no identifier.
     run : dict
         What the engine knows of the run, the bytes read, and the seconds by stage.
     """
@@ -59,6 +59,7 @@ def report_ingest(
     *,
     min_completeness: float = 0.0,
     run: Mapping[str, float] | None = None,
+    shared: Mapping[str, int] | None = None,
 ) -> int:
     """Write the outcome of every tile and of the run to ``<tiles>/ingest.json`` and log each failure by name.
 
@@ -75,6 +76,8 @@ def report_ingest(
         Below this share of the tiles the run is an error: ``ingest.min_completeness``.
     run : mapping, optional
         What the engine knows of the run: seconds, and how often something was done again.
+    shared : mapping of str to int, optional
+        Of a catalogue of many tiles: its rows by what became of them, ``sources`` staged among them.
 
     Returns
     -------
@@ -83,8 +86,9 @@ def report_ingest(
     """
     # Engines give tiles back as they come; sorted, two runs of one survey write the same file.
     tiles = sorted(outcomes, key=lambda outcome: outcome.tile)
-    summary = _summarize(tiles, run or {})
-    content = asdict(summary) | {"tiles": [tile.to_row() for tile in tiles]}
+    summary = _summarize(tiles, run or {}, shared or {})
+    content = asdict(summary) | ({"catalogue": dict(shared)} if shared else {})
+    content |= {"tiles": [tile.to_row() for tile in tiles]}
     with name_full_disk(store), open_atomic(join(store, "ingest.json")) as file:
         file.write(msgspec.json.format(msgspec.json.encode(content), indent=1))
     for tile in tiles:
@@ -101,7 +105,7 @@ def report_ingest(
             min_completeness,
         )
     logger.info(
-        "ingest: %d sources in %d tiles: %s; %d rows without a position left out; completeness %.4f",
+        "ingest: %d sources in %d tiles: %s; %d rows without a position or an identifier left out; completeness %.4f",
         summary.sources,
         len(tiles),
         summary.counts,
@@ -113,7 +117,7 @@ def report_ingest(
     return 1 if below or all(tile.parts["images"].status == "failed" for tile in tiles) else 0
 
 
-def _summarize(tiles: list[TileOutcome], run: Mapping[str, float]) -> RunSummary:
+def _summarize(tiles: list[TileOutcome], run: Mapping[str, float], shared: Mapping[str, int]) -> RunSummary:
     counts = {status: sum(tile.status == status for tile in tiles) for status in ("done", "skipped", "failed")}
     # [s] of all workers together: more than the run's own where several work side by side.
     stages = {name: round(sum(tile.seconds.get(f"{name}_s", 0.0) for tile in tiles), 3) for name in STAGES}
@@ -122,7 +126,7 @@ def _summarize(tiles: list[TileOutcome], run: Mapping[str, float]) -> RunSummary
         # A run without tiles lacks none, and division by zero is no figure.
         completeness=(counts["done"] + counts["skipped"]) / len(tiles) if tiles else 1.0,
         counts=counts,
-        sources=sum(tile.sum_counts("sources") for tile in tiles),
-        rejected=sum(tile.sum_counts("rejected") for tile in tiles),
+        sources=sum(tile.sum_counts("sources") for tile in tiles) + shared.get("sources", 0),
+        rejected=sum(tile.sum_counts("rejected") for tile in tiles) + shared.get("no_position", 0),
         run={**run, "bytes_read": bytes_read, "stage_seconds": stages},
     )

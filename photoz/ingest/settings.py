@@ -1,12 +1,12 @@
 """When ingest has done enough, and how the sources are partitioned."""
 
-from photoz.settings.base import Settings
+from photoz.settings.base import Fraction, NotNegative, Settings
 
 
 class Ingest(Settings, frozen=True):
     """When ingest has done enough. A section of its own: a change of ``tiles`` or ``sources`` has all done again."""
 
-    min_completeness: float = 0.0
+    min_completeness: Fraction = 0.0
     """Exit with an error when of a smaller fraction of the tiles both catalogue and images were ingested."""
 
 
@@ -18,5 +18,5 @@ class Sources(Settings, frozen=True):
     highest_order: int = 8
     """Of the pixels; 64 KiDS-Bright galaxies lie in one of order 8. Partitioning takes memory and seconds of the whole
     sky at this order: 3 s at 8, 40 s at 10."""
-    margin_arcsec: float = 10.0
+    margin_arcsec: NotNegative = 10.0
     """[arcsec] width of the margin catalogue around each pixel; 0 writes none."""

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, field, fields
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from photoz.storage import JsonObject, is_store_trouble, join, open_atomic, open_file
+from photoz.errors import CatalogueError
+from photoz.storage import JsonObject, is_store_trouble, join, list_folder, open_atomic, open_file
 
 # Of the Parquet file's own key-value metadata, as Arrow keeps it: bytes.
 METADATA_KEY = b"photoz.ingest"
@@ -25,13 +26,16 @@ class StagedRecord:
     rows : int
         Of the catalogue.
     rejected : int or None
-        Rows selected and left out, since they have no position; None in a record of a version that did not look.
+        Rows selected and left out, since they have no position or no identifier; None in a record of a version that
+        did not look.
     offsets : dict of str to (float or None)
         [mag] image band -> zero-point offset of the catalogue's header.
     extinction : float or None
         [mag] mean of the tile's sources in the band of ``mag_auto``.
     counts : dict of str to int
         Of a part of a table: its rows by what became of them (`photoz.tables.Converted`).
+    pieces : int
+        Of a part of a table: further files with rows of it, of which it has more than are held at one time.
     photoz : str
         Version that wrote it.
     """
@@ -43,6 +47,7 @@ class StagedRecord:
     offsets: dict[str, float | None] = field(default_factory=dict)
     extinction: float | None = None
     counts: dict[str, int] = field(default_factory=dict)
+    pieces: int = 0
     photoz: str = ""
 
 
@@ -83,6 +88,23 @@ def read_staged(location: str) -> Staged | None:
         if is_store_trouble(error):
             raise
         return None
+
+
+def read_staged_schema(sources: str) -> pa.Schema:
+    """Return the columns of staged rows, as the first file has them, without what is known of its tile.
+
+    Raises
+    ------
+    CatalogueError
+        Nothing is staged.
+    """
+    staging = staging_location(sources)
+    staged = list_folder(staging, "*.parquet")
+    if not staged:
+        raise CatalogueError(f"no sources staged in {staging!r}: run jobs/ingest_dr4.py on readable tiles")
+    with open_file(staged[0]) as file:
+        schema: pa.Schema = pq.read_schema(file)
+    return schema.remove_metadata()
 
 
 def write_staged(table: pa.Table, location: str, record: StagedRecord) -> None:

@@ -12,7 +12,7 @@ from photoz.ingest.outcome import PartOutcome, TileOutcome
 from photoz.ingest.staging import staged_location
 from photoz.settings.config import Config
 from photoz.storage import name_full_disk
-from photoz.survey.files import TileFiles
+from photoz.survey.files import TileFiles, has_shared_catalogue
 from photoz.telemetry import gather, timed
 
 logger = logging.getLogger(__name__)
@@ -49,8 +49,10 @@ def _ingest_parts(config: Config, tile: TileFiles, *, give_up: bool) -> TileOutc
     stage = partial(ingest_catalogue, tile, config.survey, config.selection, folder=places.survey, staged=staged)
     store = partial(ingest_images, tile, config.survey, config.tiles, store=places.tiles, staged=staged)
     parts: dict[str, PartOutcome] = {}
-    # The catalogue first: its record holds the offsets that the images may be calibrated by.
-    for name, ingest, location in (("catalogue", stage, staged), ("images", store, places.tiles)):
+    # The catalogue first: its record holds the offsets that the images may be calibrated by. One of many tiles is read
+    # when all of them are there.
+    steps = [] if has_shared_catalogue(config.survey) else [("catalogue", stage, staged)]
+    for name, ingest, location in (*steps, ("images", store, places.tiles)):
         with timed(name):
             parts[name] = _attempt(name, ingest, location, give_up=give_up)
         if parts[name].problem:

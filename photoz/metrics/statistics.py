@@ -45,7 +45,7 @@ def compute_dz(z_phot: npt.ArrayLike, z_spec: npt.ArrayLike) -> FloatArray:
 
 
 def compute_smad(values: npt.ArrayLike) -> FloatArray:
-    """Compute the scaled median absolute deviation 1.4826 median(|x - median(x)|) along the last axis.
+    """Compute the scaled median absolute deviation 1.4826 median(abs(x - median(x))) along the last axis.
 
     It equals the standard deviation for a Gaussian, and outliers hardly move it. Also called NMAD or sigma_MAD.
 

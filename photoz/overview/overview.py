@@ -10,9 +10,7 @@ from photoz.estimators.folder import read_manifest
 from photoz.overview.partition import Plan, read_magnitudes
 from photoz.overview.sums import CatalogueSums
 from photoz.ranges import RangeCounts, Ranges
-from photoz.settings.config import Config
 from photoz.sources import list_source_partitions, read_sources
-from photoz.storage import join
 
 
 @dataclass(frozen=True)
@@ -62,22 +60,22 @@ class Overview:
     run: PastRun
 
 
-def read_model(config: Config) -> Model:
+def read_model(catalogue: str, configured: str) -> Model:
     """Read what the estimator of a catalogue says of itself.
 
     Parameters
     ----------
-    config : Config
-        The run record of ``locations.catalogue`` names the estimator's folder; where that is not there any more, or no
-        run is recorded, ``inference.estimator`` within ``locations.models`` does.
+    catalogue : str
+        Its run record names the estimator's folder.
+    configured : str
+        That folder where the recorded one is not there any more, or no run is recorded.
 
     Returns
     -------
     Model
         A folder that cannot be read costs the comparison with its training sample, not the overview.
     """
-    recorded = read_past_run(config.locations.catalogue).estimator
-    configured = join(config.locations.models, config.inference.estimator)
+    recorded = read_past_run(catalogue).estimator
     locations = [configured] if recorded is None else [recorded, configured]
     problem = ""
     for location in locations:

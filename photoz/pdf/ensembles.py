@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from photoz.optional import needs
 from photoz.pdf.curves import Curves
 from photoz.pdf.quantiles import compute_pdfs
 from photoz.schema import LEVELS
@@ -38,7 +39,7 @@ def make_ensemble(
 
     Raises
     ------
-    ImportError
+    MissingPackageError
         The package qp-prob is not installed.
     """
     qp = import_qp()
@@ -62,8 +63,6 @@ def _compute_seen(z_NQ: Floats, grid: Floats) -> Floats:
 
 def import_qp() -> Any:
     """Import qp, or say which package it is in."""
-    try:
+    with needs("a qp.Ensemble", "qp-prob", extra="qp"):
         import qp
-    except ImportError as error:
-        raise ImportError("a qp.Ensemble needs the package qp-prob: pip install 'photoz[qp]'") from error
     return qp

@@ -208,10 +208,19 @@ def _compute_moments(theta_NL: Floats) -> tuple[Floats, Floats]:
 
 def _weigh_covariances(weights_NJ: Floats, covariance_NLL: Floats) -> Floats:
     """Compute the sum of w wᵀ times the covariance, shape (J L, J L)."""
-    count, nodes = weights_NJ.shape
-    pairs_NJJ = weights_NJ[:, :, None] * weights_NJ[:, None, :]
-    sums = pairs_NJJ.reshape(count, -1).T @ covariance_NLL.reshape(count, -1)
-    return sums.reshape(nodes, nodes, _MODES, _MODES).transpose(0, 2, 1, 3).reshape(nodes * _MODES, -1)
+    nodes = weights_NJ.shape[1]
+    # Each pair once, of both, as they are symmetric: a third of the products, by a matrix product that is too small for
+    # the linear algebra's threads to share, who wait for each other where other processes have the cores
+    # (docs/benchmarks/pdf.md).
+    first_P, second_P = np.triu_indices(nodes)
+    left_R, right_R = np.triu_indices(_MODES)
+    weights_JN = np.ascontiguousarray(weights_NJ.T)
+    sums_PR = (weights_JN[first_P] * weights_JN[second_P]) @ covariance_NLL[:, left_R, right_R]
+    sums_JLJL = np.empty((nodes, _MODES, nodes, _MODES))
+    for one_P, other_P in ((first_P, second_P), (second_P, first_P)):
+        for one_R, other_R in ((left_R, right_R), (right_R, left_R)):
+            sums_JLJL[one_P[:, None], one_R, other_P[:, None], other_R] = sums_PR
+    return sums_JLJL.reshape(nodes * _MODES, -1)
 
 
 def _cross_validate(weights_NJ: Floats, pit_N: Floats, spread: float) -> float:

@@ -69,7 +69,7 @@ def read_pdfs(
     Raises
     ------
     CatalogueError
-        The catalogue is missing or damaged, holds no p(z), or lacks some of the ids.
+        The catalogue is missing or damaged, holds no p(z), lacks some of the ids, or has more than one row of one.
 
     Notes
     -----
@@ -108,7 +108,7 @@ def to_qp(densities: CatalogueDensities) -> "qp.Ensemble":
 
     Raises
     ------
-    ImportError
+    MissingPackageError
         The package qp-prob is not installed.
     """
     qp = import_qp()
@@ -126,6 +126,13 @@ def _collect(catalogue: str, wanted: npt.NDArray[np.str_]) -> tuple[Floats, npt.
         if found_U.all():
             break
         index, codes = _read_partition(primary, partition, wanted)
+        places, counts = np.unique(index, return_counts=True)
+        # As far as the catalogue is read: of two rows nobody can tell which is meant.
+        if len(twice := places[(counts > 1) | found_U[places]]):
+            raise CatalogueError(
+                f"{catalogue} has more than one row of {len(twice)} of the ids, {str(wanted[twice[0]])!r} first: "
+                "photoz audit says what to do"
+            )
         quantiles_UQ[index], found_U[index] = decode_quantiles(codes), True
     return quantiles_UQ, found_U
 

@@ -22,6 +22,7 @@ from photoz.plots.style import (
     choose_limits,
     compute_running_redshift,
     count_most,
+    draw_beyond,
     draw_density,
     draw_nothing,
     draw_running,
@@ -120,6 +121,7 @@ def plot_redshifts_in_bins(sample: Sample, quantities: Sequence[Quantity], *, pa
         axes.plot(limits, limits, color="black", linewidth=0.8, zorder=3)
         draw_density(axes, inside.z_spec, inside.z_phot, most=most, cells=_CELLS)
         draw_running(axes, compute_running_redshift(inside, windows=12))
+        draw_beyond(axes, inside.z_spec, inside.z_phot, at=(0.05, 0.5))
 
     figure = _draw_grid(sample, quantities, panels, (limits, limits, 1.0), draw)
     figure.supxlabel(Z_SPEC, fontsize=10.5)
@@ -137,7 +139,7 @@ def plot_residuals_in_bins(sample: Sample, quantities: Sequence[Quantity], *, pa
     def draw(axes: Axes, inside: Sample, zoom: bool) -> None:
         if zoom:
             axes.set_xlim(choose_limits([inside.z_phot], low=0.1, high=99.9))
-        draw_residuals(axes, inside.z_phot, inside, most, cells=_CELLS, windows=12)
+        draw_residuals(axes, inside.z_phot, inside, most, cells=_CELLS, windows=12, beyond=True)
 
     figure = _draw_grid(sample, quantities, panels, (limits, residual, 0.75), draw)
     figure.supxlabel(Z_PHOT, fontsize=10.5)

@@ -1,6 +1,6 @@
 """The catalogue as a whole: redshift distribution and sky coverage."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,9 +40,11 @@ class SkyCounts:
 
 @styled
 def plot_redshift_distribution(
-    samples: Sequence[Sample], whole: tuple[str, FloatArray, FloatArray] | None = None
+    samples: Sequence[Sample],
+    whole: tuple[str, FloatArray, FloatArray] | None = None,
+    stacks: Mapping[str, tuple[FloatArray, FloatArray]] | None = None,
 ) -> Figure:
-    """Plot n(z) of the test galaxies, spectroscopic and photometric, and of a whole catalogue.
+    """Plot n(z) of the test galaxies, spectroscopic, photometric and of stacked p(z), and of a whole catalogue.
 
     Parameters
     ----------
@@ -50,6 +52,8 @@ def plot_redshift_distribution(
         Of the same galaxies; the first one's z_spec is the filled histogram.
     whole : (str, ndarray of shape (M,), ndarray of shape (M + 1,)), optional
         Label, counts and bin edges of z_phot in a whole catalogue.
+    stacks : mapping of str to (ndarray of shape (M,), ndarray of shape (M + 1,)), optional
+        p(z) added up over the galaxies and the bin edges, by a sample's label.
 
     Returns
     -------
@@ -71,7 +75,10 @@ def plot_redshift_distribution(
     for number, sample in enumerate(samples):
         counts = np.histogram(sample.z_phot[np.isfinite(sample.z_phot)], edges)[0]
         label = rf"$z_\mathrm{{phot}}$, {sample.label}"
-        axes.stairs(_normalise(counts, edges), edges, color=COLOURS[number % len(COLOURS)], linewidth=1.4, label=label)
+        colour = COLOURS[number % len(COLOURS)]
+        axes.stairs(_normalise(counts, edges), edges, color=colour, linewidth=1.4, label=label)
+        if sample.label in (stacks or {}):
+            _draw_stack(axes, *(stacks or {})[sample.label], colour=colour, label=f"stacked $p(z)$, {sample.label}")
     if whole is not None:
         label, counts, fine = whole
         # The whole catalogue was counted in bins of its own, since no pass over it could keep all redshifts.
@@ -81,6 +88,12 @@ def plot_redshift_distribution(
     axes.set_ylim(0, axes.get_ylim()[1] * 1.05)
     axes.legend(loc="upper right")
     return figure
+
+
+def _draw_stack(axes: Axes, stack: FloatArray, fine: FloatArray, *, colour: str, label: str) -> None:
+    """Draw stacked p(z) as the smooth curve that it is, at the middle of its own narrow bins."""
+    middle = 0.5 * (fine[1:] + fine[:-1])
+    axes.plot(middle, _normalise(stack, fine), color=colour, linewidth=1.2, linestyle=(0, (1, 1)), label=label)
 
 
 @styled

@@ -35,6 +35,45 @@ def stretch_image(image: npt.NDArray[np.float32], *, softening: float = 3.0) -> 
     return np.asarray(np.nan_to_num(np.clip((bent - low) / (high - low), 0, 1)), np.float64)
 
 
+def colour_image(image_BYX: npt.NDArray[np.float32], *, softening: float = 6.0) -> npt.NDArray[np.float64]:
+    """Make a picture of one band or of three, all stretched alike, so that a galaxy's colour is that of its fluxes.
+
+    Parameters
+    ----------
+    image_BYX : ndarray of float32, shape (B, Y, X)
+        [flux] One band, or three from red to blue, in one unit; NaN where there is no pixel.
+    softening : float
+        Where the stretch turns from linear to logarithmic, in sigma of the sky.
+
+    Returns
+    -------
+    ndarray of float64, shape (Y, X, 3)
+        From 0 to 1; black where a band has no pixel.
+
+    References
+    ----------
+    Lupton et al. 2004, PASP 116, 133.
+
+    Examples
+    --------
+    >>> colour_image(np.full((3, 2, 2), np.nan, np.float32)).max()
+    np.float64(0.0)
+    """
+    there_YX = np.isfinite(image_BYX).all(axis=0)
+    if not there_YX.any():
+        return np.zeros((*there_YX.shape, 3))
+    sky = [float(np.median(band[there_YX])) for band in image_BYX]
+    above_BYX = np.where(there_YX, image_BYX, 0.0) - np.reshape(sky, (-1, 1, 1)) * there_YX
+    mean_YX = above_BYX.mean(axis=0)
+    noise = 1.4826 * float(np.median(np.abs(mean_YX[there_YX]))) or 1.0
+    # Two sigma below the sky is black. By the mean of the bands, whose ratio to it then stays as it is.
+    bent_YX = np.arcsinh((mean_YX + 2 * noise) / (softening * noise))
+    full = max(float(bent_YX[there_YX].max()), 1.0)
+    ratio_BYX = (above_BYX + 2 * noise) / np.maximum(mean_YX + 2 * noise, 0.5 * noise)
+    colours_BYX = np.clip(ratio_BYX * bent_YX / full, 0, 1) * there_YX
+    return np.asarray(np.moveaxis(np.broadcast_to(colours_BYX, (3, *there_YX.shape)), 0, -1), np.float64)
+
+
 @styled
 def plot_detections(
     image: npt.NDArray[np.float32],

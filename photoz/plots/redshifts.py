@@ -38,7 +38,7 @@ def plot_redshifts(samples: Sequence[Sample]) -> Figure:
     Parameters
     ----------
     samples : sequence of Sample
-        At least one; an empty one gives an empty panel.
+        An empty one, or none at all, gives an empty panel.
 
     Returns
     -------
@@ -47,7 +47,7 @@ def plot_redshifts(samples: Sequence[Sample]) -> Figure:
         median with a band of one SMAD. Galaxies beyond the frame are marked at its edge, with their number.
     """
     # Before the frames are chosen: of NaN the percentiles of the residuals would be NaN, and so their frame.
-    kept = [sample.drop_missing() for sample in samples]
+    kept = _keep_estimated(samples)
     # The same frame and the same scale for all estimators: they are drawn to be compared.
     limits, residual = choose_redshift_limits(kept), choose_residual_limits(kept)
     figure, grid, colour_axes = _make_columns(len(kept), heights=(3.0, 1.15))
@@ -77,6 +77,7 @@ def plot_residuals(samples: Sequence[Sample]) -> Figure:
     Parameters
     ----------
     samples : sequence of Sample
+        As of `plot_redshifts`.
 
     Returns
     -------
@@ -84,7 +85,7 @@ def plot_residuals(samples: Sequence[Sample]) -> Figure:
         With the running median and a band of one SMAD. Against z_phot, since that is what a user selects by; the
         median need not be zero there for an estimator that is unbiased at a given z_spec, nor the reverse.
     """
-    kept = [sample.drop_missing() for sample in samples]
+    kept = _keep_estimated(samples)
     limits = choose_limits([s.z_phot for s in kept], low=0.1, high=99.9)
     residual = choose_residual_limits(kept)
     figure, grid, colour_axes = _make_columns(len(kept), heights=(2.2,))
@@ -252,6 +253,11 @@ def _draw_histogram(axes: Axes, residual: FloatArray, reach: float, number: int,
         x = np.linspace(-reach, reach, 400)
         gaussian = np.exp(-0.5 * ((x - centre) / width) ** 2) / (width * np.sqrt(2 * np.pi))
         axes.plot(x, gaussian, color=colour, linewidth=1.0, linestyle=(0, (4, 2)))
+
+
+def _keep_estimated(samples: Sequence[Sample]) -> list[Sample]:
+    """Leave out galaxies without an estimate; of no sample there is an empty one, whose panel says that it is."""
+    return [sample.drop_missing() for sample in samples] or [Sample("", np.empty(0), np.empty(0))]
 
 
 def _residual(sample: Sample) -> FloatArray:

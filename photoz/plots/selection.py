@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from photoz.evaluate.systematics import DistanceCut, TileMeans
 from photoz.metrics import FloatArray
@@ -39,7 +39,11 @@ def plot_conditions(conditions: Mapping[str, FloatArray], redshift: TileMeans, d
             _draw_means(grid[row][column], values, means, COLOURS[row])
         grid[1][column].set_xlabel(label)
         grid[1][column].axhline(0.0, color="black", linewidth=0.7, zorder=1)
-        grid[1][column].xaxis.set_major_locator(MaxNLocator(4))
+        # A tile has a number; a condition any value.
+        numbers = bool(np.all(values == np.round(values)))
+        grid[1][column].xaxis.set_major_locator(MaxNLocator(4, integer=numbers))
+        if numbers:
+            grid[1][column].xaxis.set_minor_locator(NullLocator())
     grid[0][0].set_ylabel(r"mean $z_\mathrm{phot}$, all")
     grid[1][0].set_ylabel(r"mean $\Delta z$, test galaxies")
     return figure

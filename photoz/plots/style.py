@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
+from PIL import Image
 
 from photoz.metrics import FloatArray, compute_smad
 
@@ -115,13 +116,33 @@ def _style() -> dict[Any, Any]:
     return {**mpl.rcParamsDefault, "backend": mpl.rcParams["backend"], **_STYLE}
 
 
-def render_png(figure: Figure, *, dpi: int = PNG_DPI) -> bytes:
-    """Render a figure as PNG; the same figure gives the same bytes (no time stamp, no version)."""
+def render_png(figure: Figure, *, dpi: int = PNG_DPI, colours: int | None = None) -> bytes:
+    """Render a figure as PNG; the same figure gives the same bytes (no time stamp, no version).
+
+    Parameters
+    ----------
+    figure : Figure
+    dpi : int
+        Pixels an inch.
+    colours : int, optional
+        At most so many, up to 256: a figure of lines and points then takes a third of the bytes, and looks the same.
+
+    Returns
+    -------
+    bytes
+    """
     buffer = io.BytesIO()
     with mpl.rc_context(_style()):
         # A canvas of its own: figures are made without pyplot, whose global list would keep each of them in memory.
         FigureCanvasAgg(figure).print_figure(buffer, format="png", dpi=dpi, metadata={"Software": None})
-    return buffer.getvalue()
+    return buffer.getvalue() if colours is None else _reduce_colours(buffer, colours)
+
+
+def _reduce_colours(png: io.BytesIO, colours: int) -> bytes:
+    reduced = io.BytesIO()
+    # Without dithering, which would speckle areas of one colour. The ground is opaque, so nothing is lost with alpha.
+    Image.open(png).convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(reduced, "png", optimize=True)
+    return reduced.getvalue()
 
 
 def render_pdf(figure: Figure) -> bytes:
@@ -223,7 +244,7 @@ def draw_density(axes: Axes, x: FloatArray, y: FloatArray, *, most: float, cells
 
 
 def draw_beyond(axes: Axes, x: FloatArray, y: FloatArray, *, at: tuple[float, float] = (0.02, 0.02)) -> None:
-    """Mark galaxies beyond the frame at its edge, and say how many lie above and how many below.
+    """Mark galaxies beyond the frame at its edge, and say how many lie beyond each.
 
     Parameters
     ----------
@@ -236,7 +257,9 @@ def draw_beyond(axes: Axes, x: FloatArray, y: FloatArray, *, at: tuple[float, fl
     """
     # Sorted: an axis may be drawn from high to low.
     (x0, x1), (y0, y1) = sorted(axes.get_xlim()), sorted(axes.get_ylim())
-    marks: dict[str, Any] = {"color": MEDIAN_COLOUR, "markersize": 3, "alpha": 0.6, "markeredgewidth": 0}
+    # Neither marks nor words are part of the layout, which would shrink small panels to make room.
+    common: dict[str, Any] = {"color": MEDIAN_COLOUR, "zorder": 8, "in_layout": False}
+    marks: dict[str, Any] = {"markersize": 3, "alpha": 0.6, "markeredgewidth": 0, **common}
     # One beyond a corner is marked above or below alone, so that the marks add up to the galaxies.
     beside = (y >= y0) & (y <= y1)
     edges = {"^": y > y1, "v": y < y0, "<": beside & (x < x0), ">": beside & (x > x1)}
@@ -246,14 +269,17 @@ def draw_beyond(axes: Axes, x: FloatArray, y: FloatArray, *, at: tuple[float, fl
             np.clip(y[rows], y0, y1),
             marker,
             clip_on=False,
-            zorder=8,
             rasterized=True,
             **marks,
         )
+    look: dict[str, Any] = {"fontsize": 8, "transform": axes.transAxes, **common}
     for marker, words, left, height in (("^", "above", at[0], 0.97), ("v", "below", at[1], 0.03)):
         if count := int(edges[marker].sum()):
-            look: dict[str, Any] = {"fontsize": 8, "color": MEDIAN_COLOUR, "zorder": 8, "transform": axes.transAxes}
             axes.text(left, height, f"{count:,} {words}", va="top" if height > 0.5 else "bottom", **look)
+    # Upright beside the edge, clear of the words above and below.
+    for marker, words, left, align in (("<", "left", 0.02, "left"), (">", "right", 0.98, "right")):
+        if count := int(edges[marker].sum()):
+            axes.text(left, 0.5, f"{count:,} {words}", rotation=90, ha=align, va="center", **look)
 
 
 def count_most(x: FloatArray, y: FloatArray, limits: tuple[float, float, float, float], *, cells: int = 70) -> float:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from photoz.evaluate.evaluation import Accuracy
 from photoz.evaluate.galaxies import Galaxies
 from photoz.evaluate.scan import Z_EDGES
+from photoz.metrics import FloatArray
 from photoz.plots import (
     Quantity,
     Sample,
@@ -34,12 +35,16 @@ _COLUMNS = 3  # estimators side by side in a figure
 
 @dataclass(frozen=True, eq=False)
 class Plate:
-    """A figure of the report: the name of its file, its heading, its caption and the figure itself."""
+    """A figure of the report: the name of its file, its heading, its caption and the figure itself.
+
+    ``photograph`` tells that it holds images, whose colours a page on dark ground must leave alone.
+    """
 
     name: str
     title: str
     caption: str
     figure: Figure
+    photograph: bool = False
 
 
 def draw_plates(accuracy: Accuracy, colour: tuple[str, str], histories: Histories) -> Iterator[Plate]:
@@ -196,12 +201,14 @@ def _draw_calibration(accuracy: Accuracy) -> Iterator[Plate]:
 def _draw_catalogue(accuracy: Accuracy, samples: Sequence[Sample]) -> Iterator[Plate]:
     first = accuracy.results[0]
     whole = (rf"{Z_PHOT}, all of {first.label}", first.scan.z_counts, Z_EDGES)
+    stacks = {r.label: (r.calibration.stack_Z, Z_EDGES) for r in accuracy.results if r.calibration is not None}
     yield Plate(
         "redshift-distribution",
         "Redshift distribution",
         "Grey: spectroscopic redshifts of the test galaxies; lines: photometric redshifts of the same galaxies; "
-        f"dashed: of all {first.scan.estimated:,} galaxies with a redshift in the catalogue “{first.label}”.",
-        plot_redshift_distribution(samples, whole),
+        f"dashed: of all {first.scan.estimated:,} galaxies with a redshift in the catalogue “{first.label}”."
+        + _caption_stacks(stacks, accuracy.galaxies.z_spec),
+        plot_redshift_distribution(samples, whole, stacks),
     )
     partitions = [(partition.order, partition.pixel) for partition in first.scan.partitions]
     sky = SkyCounts(first.scan.sky.order, first.scan.sky.cells, first.scan.sky.counts, partitions)
@@ -212,6 +219,19 @@ def _draw_catalogue(accuracy: Accuracy, samples: Sequence[Sample]) -> Iterator[P
         f"{len(partitions):,} partition{'s' * (len(partitions) != 1)}, one file each.",
         plot_sky(sky),
     )
+
+
+def _caption_stacks(stacks: Mapping[str, tuple[FloatArray, FloatArray]], z_spec_T: FloatArray) -> str:
+    """Say what the dotted lines are, and how their mean redshifts compare: what weak lensing asks of an n(z)."""
+    if not stacks:
+        return ""
+    means = [
+        f"{np.average(0.5 * (edges[1:] + edges[:-1]), weights=stack):.4f} of “{label}”"
+        for label, (stack, edges) in stacks.items()
+        if stack.any()
+    ]
+    spectroscopic = f"{np.nanmean(z_spec_T):.4f} spectroscopic"
+    return f" Dotted: p(z) stacked over the test galaxies. Mean redshift: {', '.join([spectroscopic, *means])}."
 
 
 def make_file_name(label: str) -> str:

@@ -50,7 +50,7 @@ def write_overview(config: Config, overview: Overview) -> str:
     write_json(join(folder, "overview.json"), summarize_overview(overview, shown))
     # The page last: who finds it finds the files of the same run beside it.
     page = join(folder, "index.html")
-    write_bytes(page, render_overview(config, overview, shown, pictures).encode())
+    write_bytes(page, render_overview(overview, shown, pictures, name=config.run.name).encode())
     return page
 
 
@@ -65,17 +65,18 @@ def format_overview(overview: Overview) -> str:
     return "\n".join([*lines, f"magnitudes and colours: {overview.problem}"] if overview.problem else lines)
 
 
-def render_overview(config: Config, overview: Overview, shown: Examples, pictures: dict[str, Picture]) -> str:
+def render_overview(overview: Overview, shown: Examples, pictures: dict[str, Picture], *, name: str) -> str:
     """Render the page, which needs no other file.
 
     Parameters
     ----------
-    config : Config
     overview : Overview
     shown : Examples
         Galaxies whose p(z) is drawn.
     pictures : dict of str to Picture
         By name.
+    name : str
+        Of the run, for the title.
 
     Returns
     -------
@@ -86,7 +87,7 @@ def render_overview(config: Config, overview: Overview, shown: Examples, picture
     return render_template(
         "photoz.report",
         template="overview.html",
-        name=config.run.name,
+        name=name,
         main=make_main_rows(overview),
         measured=sums.measured,
         outside=describe_outside(sums),

@@ -219,29 +219,11 @@ def summarize_overview(overview: Overview, shown: Examples) -> dict[str, object]
         "estimated": sums.estimated,
         "completeness": sums.estimated / sums.rows if sums.rows else None,
         "flags": {flag.name or "": int(count) for flag, count in zip(Flag, sums.flags_F, strict=True)},
-        "training": {
-            "measured": sums.measured,
-            "outside": sums.outside,
-            "share_outside": sums.outside / sums.measured if sums.measured else None,
-            "distance_edges": DISTANCE_EDGES.tolist(),
-            "distance_counts": sums.distances_D.tolist(),
-        },
+        "training": _summarize_distances(sums),
         "by_mag_auto": _summarize_bins(MAGNITUDE_EDGES, sums.by_magnitude_LM),
         "by_z_phot": _summarize_bins(Z_EDGES, sums.by_redshift_LZ),
-        "photometry": {
-            "problem": overview.problem,
-            "training_galaxies": overview.model.ranges.rows if overview.model.ranges else None,
-            "galaxies": overview.counts.rows if overview.counts else None,
-            "quantities": {row.name: _summarize_range(row) for row in make_range_rows(overview)},
-        },
-        "nz": {
-            "mean_z_phot": compute_mean(sums.by_redshift_LZ[Kind.ROWS]),
-            "with_pdf": sums.with_pdf,
-            "stacked": sums.stacked,
-            "mean_stacked": compute_mean(sums.shares_Z),
-            # In the cells of by_z_phot.
-            "stacked_shares": sums.shares_Z.tolist(),
-        },
+        "photometry": _summarize_photometry(overview),
+        "nz": _summarize_nz(sums),
         "examples": make_example_rows(shown),
         "run": {
             "name": overview.run.name,
@@ -250,6 +232,36 @@ def summarize_overview(overview: Overview, shown: Examples) -> dict[str, object]
             "estimator": overview.run.estimator,
             "versions": overview.run.versions,
         },
+    }
+
+
+def _summarize_distances(sums: CatalogueSums) -> dict[str, object]:
+    return {
+        "measured": sums.measured,
+        "outside": sums.outside,
+        "share_outside": sums.outside / sums.measured if sums.measured else None,
+        "distance_edges": DISTANCE_EDGES.tolist(),
+        "distance_counts": sums.distances_D.tolist(),
+    }
+
+
+def _summarize_photometry(overview: Overview) -> dict[str, object]:
+    return {
+        "problem": overview.problem,
+        "training_galaxies": overview.model.ranges.rows if overview.model.ranges else None,
+        "galaxies": overview.counts.rows if overview.counts else None,
+        "quantities": {row.name: _summarize_range(row) for row in make_range_rows(overview)},
+    }
+
+
+def _summarize_nz(sums: CatalogueSums) -> dict[str, object]:
+    return {
+        "mean_z_phot": compute_mean(sums.by_redshift_LZ[Kind.ROWS]),
+        "with_pdf": sums.with_pdf,
+        "stacked": sums.stacked,
+        "mean_stacked": compute_mean(sums.shares_Z),
+        # In the cells of by_z_phot.
+        "stacked_shares": sums.shares_Z.tolist(),
     }
 
 

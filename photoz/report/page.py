@@ -1,6 +1,7 @@
 """The HTML page: what the template is given."""
 
 import importlib.metadata
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from photoz.metrics import Metrics
 from photoz.report.flags import MEANINGS
 from photoz.report.published import PUBLISHED
 from photoz.report.selection import SelectionRows
+from photoz.report.shown import ShownRow
 from photoz.report.tables import BY_COLOUR, FURTHER, PAPER, describe_statistics, format_measurement
 from photoz.report.template import render_template
 from photoz.schema import Flag
@@ -26,7 +28,10 @@ _LIBRARIES = ("photoz", "numpy", "pyarrow", "matplotlib", "hats")
 
 
 class Picture(NamedTuple):
-    """A figure as the page shows it; ``source`` is a data URI, width and height its proportions."""
+    """A figure as the page shows it; ``source`` is a data URI, width and height its proportions.
+
+    ``photograph``: its colours are left alone on dark ground.
+    """
 
     name: str
     title: str
@@ -34,10 +39,16 @@ class Picture(NamedTuple):
     source: str
     width: int
     height: int
+    photograph: bool = False
 
 
 def render_page(
-    config: Config, accuracy: Accuracy, pictures: Sequence[Picture], selection: Sequence[SelectionRows]
+    config: Config,
+    accuracy: Accuracy,
+    pictures: Sequence[Picture],
+    selection: Sequence[SelectionRows],
+    *,
+    shown: Sequence[ShownRow] = (),
 ) -> str:
     """Render the report as one HTML page that needs no other file.
 
@@ -49,6 +60,8 @@ def render_page(
         In the page's order.
     selection : sequence of SelectionRows
         One a catalogue.
+    shown : sequence of ShownRow
+        Galaxies of the figure ``galaxies-shown``.
 
     Returns
     -------
@@ -79,6 +92,7 @@ def render_page(
         all_settings=format_settings(config_to_dict(config)),
         pictures=pictures,
         selection=selection,
+        shown=shown,
         least_tiles=LEAST_TILES,
     )
 
@@ -125,12 +139,19 @@ def _make_differences(accuracy: Accuracy) -> list[tuple[str, str, str]]:
     rows = []
     for label, values in accuracy.differences.items():
         value, error = values["smad"]
-        # The bootstrap error of the difference itself, of the same galaxies; the errors of the two figures say less.
-        certain = abs(value) > 2 * error
-        verdict = ("smaller" if value < 0 else "larger") if certain else "no different within two sigma"
         # The name begins with "bias" to be written with its sign; no figure is called so.
-        rows.append((label, format_measurement("bias_smad", values["smad"]), verdict))
+        rows.append((label, format_measurement("bias_smad", values["smad"]), _judge(value, error)))
     return rows
+
+
+def _judge(value: float, error: float) -> str:
+    # Too few samples or galaxies have no error, and a comparison with NaN would say that nothing differs.
+    if math.isnan(error):
+        return "without an error, which alone would tell whether they differ"
+    # The bootstrap error of the difference itself, of the same galaxies; the errors of the two figures say less.
+    if abs(value) > 2 * error:
+        return "smaller" if value < 0 else "larger"
+    return "no different within two sigma"
 
 
 def _make_halves(accuracy: Accuracy, colour: tuple[str, str]) -> list[tuple[str, list[tuple[str, Metrics]]]]:

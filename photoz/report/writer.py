@@ -7,11 +7,13 @@ from typing import Any
 
 from photoz.errors import PhotozError
 from photoz.evaluate.evaluation import Accuracy
+from photoz.evaluate.examples import read_shown
 from photoz.evaluate.systematics import measure_systematics
 from photoz.plots import render_pdf, render_png
 from photoz.report.figures import Plate, draw_plates
 from photoz.report.page import Picture, render_page
 from photoz.report.selection import draw_selection, make_selection_rows
+from photoz.report.shown import draw_shown, make_shown_rows
 from photoz.report.summary import make_summary
 from photoz.report.tables import format_metrics
 from photoz.report.template import encode_png
@@ -19,6 +21,8 @@ from photoz.settings.config import Config
 from photoz.storage import join, list_folder, open_atomic, read_json, write_json
 
 logger = logging.getLogger(__name__)
+
+_COLOURS = 256  # of a figure; those of photographs are left as they are
 
 Histories = dict[str, Sequence[Mapping[str, Any]]]
 
@@ -43,10 +47,13 @@ def write_report(config: Config, accuracy: Accuracy) -> str:
     report, settings = config.locations.report, config.evaluation
     # Everything is measured before a file is replaced, so that damaged data leave the earlier report as it was.
     measured = {result.label: measure_systematics(config, result, accuracy.galaxies) for result in accuracy.results}
+    size, survey = config.training.cutout_size, config.survey
+    shown = read_shown(accuracy, config.locations.tiles, survey.image_bands, size=size, seed=config.run.seed)
     # Generators: each figure is drawn when it is written, so that one is in memory and not all.
     plates = chain(
         draw_plates(accuracy, settings.colour, read_histories(config.locations.training)),
-        draw_selection(measured, config.survey.mag_auto_band),
+        draw_shown(shown, width=size * survey.pixel_scale),
+        draw_selection(measured, survey.mag_auto_band),
     )
     pictures = [write_plate(join(report, "figures"), plate, as_pdf=settings.vector_figures) for plate in plates]
     summary = make_summary(accuracy, measured, config.run, sample=settings.sample, resamples=settings.resamples)
@@ -54,7 +61,8 @@ def write_report(config: Config, accuracy: Accuracy) -> str:
     write_bytes(join(report, "metrics.csv"), format_metrics(accuracy).encode())
     # The page last: who finds it finds the files of the same run beside it.
     page = join(report, "index.html")
-    write_bytes(page, render_page(config, accuracy, pictures, make_selection_rows(measured)).encode())
+    text = render_page(config, accuracy, pictures, make_selection_rows(measured), shown=make_shown_rows(shown))
+    write_bytes(page, text.encode())
     return page
 
 
@@ -102,13 +110,15 @@ def write_plate(folder: str, plate: Plate, *, as_pdf: bool) -> Picture:
     Picture
         The PNG, to stand in the page.
     """
-    image = render_png(plate.figure)
+    # A page of ten estimators would else pass what a mail or a browser's memory takes.
+    image = render_png(plate.figure, colours=None if plate.photograph else _COLOURS)
     # Only their ratio counts: the browser keeps the place while the image loads.
     width, height = (round(100 * inches) for inches in plate.figure.get_size_inches())
     write_bytes(join(folder, f"{plate.name}.png"), image)
     if as_pdf:
         write_bytes(join(folder, f"{plate.name}.pdf"), render_pdf(plate.figure))
-    return Picture(plate.name, plate.title, plate.caption, source=encode_png(image), width=width, height=height)
+    source = encode_png(image)
+    return Picture(plate.name, plate.title, plate.caption, source, width, height, photograph=plate.photograph)
 
 
 def write_bytes(location: str, content: bytes) -> None:

@@ -4,16 +4,16 @@ An unknown key is an error, so a misspelt setting cannot be silently ignored.
 """
 
 import os
-import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
 import msgspec
 
 from photoz.errors import ConfigError
 from photoz.settings.locations import Location, settle_location, settle_locations
+from photoz.settings.secrets import check_no_passwords, check_no_secrets, hide_secrets
 
 if TYPE_CHECKING:
     # For the type alone: fsspec takes longer to import than the settings to read.
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 DEFAULT_CONFIG_VARIABLE = "PHOTOZ_CONFIG"
 _TEXT = (str, Location)
-# Names in s3fs (key, secret, token), adlfs (account_key, sas_token, connection_string) and sftp (password); headers
-# (Authorization, Cookie, x-api-key). Whatever comes before: a client may run the words together (sessiontoken).
-_SECRET_OPTION = re.compile(
-    r"(key|secret|token|password|passwd|passphrase|credentials?|connection_?string|authorization|cookie)$"
-)
-_NO_SECRETS = ("anon", "browser", "cache", "cloud", "google_default", "", False, None)  # gcsfs: ways to find a token
+# Numbers that are counted or measured: what is none of them is refused where settings are read, with its name.
+Whole = Annotated[int, msgspec.Meta(ge=0)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -81,8 +81,10 @@ def load_settings(kind: type[S], location: str, overrides: Sequence[str] = ()) -
     ConfigError
         The file is missing or no TOML, a key is unknown, or a value has the wrong type.
     """
+    # All messages name the file.
+    check_no_passwords(location, "--config")
     try:
-        values = tomllib.loads(_read_file(location).decode())
+        values = tomllib.loads(_read_file(location).decode("utf-8-sig"))
     except (FileNotFoundError, IsADirectoryError) as error:
         raise ConfigError(f"no settings file at {location!r}: give one with --config FILE") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -104,9 +106,12 @@ def convert_settings(kind: type[S], values: Mapping[str, Any], *, origin: str = 
         where = f"{kind.__module__.replace('.', '/')}.py"
         raise ConfigError(f"{origin}: {error}; the settings and their types stand in {where}") from error
     # Before anything is written: every run record holds the settings.
-    _check_no_secrets(settings.storage, "storage")
+    check_no_secrets(settings.storage, "storage")
+    # Before and after: a message about a location shows it as it was written, and a variable may hold a URL.
+    check_no_passwords(config_to_dict(settings), "")
     # Once and here, in the folder and environment of whoever started the job: a worker's may be others.
     settings = settle_locations(settings)
+    check_no_passwords(config_to_dict(settings), "")
     settings.check()
     return settings
 
@@ -141,7 +146,7 @@ def _apply_override(kind: type[Settings], values: dict[str, Any], override: str)
     # At the first one: a value may hold others.
     path, equals, text = override.partition("=")
     if not equals:
-        raise ConfigError(f"--set {override!r} has no '=': write section.key=value")
+        raise ConfigError(f"--set {hide_secrets(override)!r} has no '=': write section.key=value")
     *sections, key = path.split(".")
     for section in sections:
         # A file may leave out a section whose settings all have defaults.
@@ -164,7 +169,7 @@ def _parse_value(text: str, kind: Any) -> Any:
         # TOML's own grammar, so that a value means on the command line what it means in the file.
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        value = text if kind in _TEXT or "," not in text else text.split(",")
+        value = text if kind in _TEXT or "," not in text else [each.strip() for each in text.split(",")]
     # A name or a path may look like a number, a date or a list.
     return value if kind not in _TEXT or isinstance(value, str) else text
 
@@ -181,17 +186,3 @@ def _check_moved(kind: type[Settings], values: Mapping[str, Any], origin: str, s
         inner = values.get(field.name)
         if isinstance(inner, Mapping) and isinstance(field.type, type) and issubclass(field.type, Settings):
             _check_moved(field.type, inner, origin, f"{section}{field.name}.")
-
-
-def _check_no_secrets(options: Mapping[str, Any], where: str) -> None:
-    """Refuse storage options that are secrets: run records, which hold the settings, are for everybody to read."""
-    for name, value in options.items():
-        # Also within client_kwargs and the like, which go to the client beneath.
-        parts = [part for part in (value if isinstance(value, list) else [value]) if isinstance(part, Mapping)]
-        for part in parts:
-            _check_no_secrets(part, f"{where}.{name}")
-        if not parts and _SECRET_OPTION.search(name.lower()) and value not in _NO_SECRETS:
-            raise ConfigError(
-                f"{where}.{name} is a secret, which settings and run records must not hold: take it out and give it in "
-                "the environment, as the store's client reads it (docs/object_store.md)"
-            )

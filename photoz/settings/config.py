@@ -14,7 +14,7 @@ from photoz.nz.settings import Nz
 from photoz.settings.base import JobSettings, convert_settings, load_settings
 from photoz.settings.engine import EngineSettings
 from photoz.settings.inference import Inference
-from photoz.settings.run import Locations, Run
+from photoz.settings.run import Locations, Run, Status
 from photoz.simulate.settings import Simulation
 from photoz.survey.settings import Download, Frame, Selection, Survey
 from photoz.tables.settings import TableInput
@@ -46,17 +46,17 @@ class Config(JobSettings, frozen=True, kw_only=True):
     evaluation: Evaluation = Evaluation()
     nz: Nz = Nz()
     export: Export = Export()
+    status: Status = Status()
     simulation: Simulation = Simulation()
 
     def check(self) -> None:
         """Raise `ConfigError` where settings do not fit together."""
-        unknown = [band for band in self.survey.image_bands if band not in self.survey.bands]
-        if unknown:
-            raise ConfigError(f"survey.image_bands has {unknown}, which survey.bands {list(self.survey.bands)} lacks")
+        self.survey.check()
         # Zarr stores a shard as whole chunks.
-        if self.tiles.shard % self.tiles.chunk:
+        if self.tiles.chunk < 1 or self.tiles.shard < 1 or self.tiles.shard % self.tiles.chunk:
             raise ConfigError(
-                f"tiles.shard = {self.tiles.shard} pixels is no multiple of tiles.chunk = {self.tiles.chunk} pixels"
+                f"tiles.shard = {self.tiles.shard} pixels is no multiple of tiles.chunk = {self.tiles.chunk} pixels, "
+                "both above 0: correct one of them"
             )
         # Rounding changes no float32's size: only a codec turns it into fewer bytes.
         if self.tiles.quantize < 0 or (self.tiles.quantize and self.tiles.codec == "none"):
@@ -67,14 +67,32 @@ class Config(JobSettings, frozen=True, kw_only=True):
         # Not exactly: in binary the default fractions add up to 0.9999999999999999.
         if abs(sum(self.crossmatch.fractions) - 1.0) > 1e-6 or min(self.crossmatch.fractions) < 0:
             raise ConfigError(f"crossmatch.fractions {self.crossmatch.fractions} must be non-negative and add up to 1")
+        for name, value in (
+            ("sources.rows_per_partition", self.sources.rows_per_partition),
+            ("inference.batch_size", self.inference.batch_size),
+        ):
+            if value < 1:
+                raise ConfigError(f"{name} = {value} rows: give 1 or more")
         if not 0 <= self.sources.highest_order <= _HIGHEST_ORDER:
             raise ConfigError(
                 f"sources.highest_order = {self.sources.highest_order}: partitioning holds the whole sky at this order "
                 f"in memory, 400 MB at {_HIGHEST_ORDER} and 4 times more each step; choose 0 to {_HIGHEST_ORDER}"
             )
-        if self.survey.pixel_scale <= 0:
-            raise ConfigError(f"survey.pixel_scale = {self.survey.pixel_scale} arcsec must be positive")
+        if (self.selection.bright_cuts or self.selection.bright_columns) and not self.selection.bright_sample:
+            raise ConfigError(
+                "selection.bright_cuts and bright_columns are of the columns of selection.bright_sample, which is not "
+                "set: name the file, or put conditions on the catalogue's own columns in selection.cuts"
+            )
+        # Written so that NaN is refused: comparisons with it are false.
+        if not self.status.watch >= 0:
+            raise ConfigError(f"status.watch = {self.status.watch} s must be 0 or more")
         self.evaluation.truth.check()
+        # Its pages would lie among the catalogue's files, where the audit finds what nobody lists.
+        catalogue, report = self.locations.catalogue.rstrip("/"), self.locations.report.rstrip("/")
+        if catalogue and f"{report}/".startswith(f"{catalogue}/"):
+            raise ConfigError(
+                f"locations.report = {report!r} lies within locations.catalogue = {catalogue!r}: give another folder"
+            )
 
 
 def load_config(location: str, overrides: Sequence[str] = ()) -> Config:

@@ -42,23 +42,49 @@ def settle_location(text: str, setting: str = "location") -> str:
     Raises
     ------
     ConfigError
-        A variable is not set.
+        A variable is not set, a user is not known, or no path can be so.
 
     Examples
     --------
     >>> settle_location("file:///data//tiles/"), settle_location("s3://bucket/tiles/")
     ('/data/tiles', 's3://bucket/tiles')
     """
+    if "\0" in text:
+        raise ConfigError(f"{setting} = {text!r} holds a zero byte, which no path may: correct it")
+    # How Python hands over bytes that the locale has no characters for; libraries write names as UTF-8.
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ConfigError(f"{setting} = {text!a} is no text in this locale: set LC_ALL=C.UTF-8 or PYTHONUTF8=1")
     # Before the rest, since a variable may hold a URL.
     text = _VARIABLE.sub(lambda found: _read_variable(found[1].strip("{}"), text, setting), text)
     local = _OF_THIS_MACHINE.match(text)
     # A URL, or a chain of fsspec's such as simplecache::s3://bucket: neither counts from a folder of this machine.
-    if not local and ("://" in text or "::" in text):
+    if not local and "://" in text:
         # With and without a slash at the end is one place, and shall have one name.
         settled = text.rstrip("/")
         return text if settled.endswith(":") else settled  # memory:// is a place, too
     path = text[local.end() :] if local else text
-    return os.path.abspath(os.path.expanduser(path)) if path else ""  # noqa: PTH100, PTH111 - locations are strings
+    # In whatever opens it, a path as well: the halves would be two places.
+    if "::" in path:
+        raise ConfigError(f"{setting} = {text!r} holds '::', which joins file systems to fsspec: rename what it names")
+    try:
+        return os.path.abspath(_expand_home(path, text, setting)) if path else ""  # noqa: PTH100 - locations are strings
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{setting} = {text!r} counts from the folder that this process works in, which is gone: change to "
+            "another, or write the path out"
+        ) from error
+
+
+def _expand_home(path: str, text: str, setting: str) -> str:
+    expanded = os.path.expanduser(path)  # noqa: PTH111 - as above
+    # Python leaves the name of a user that there is not, and a folder called "~name" would be made.
+    if path.startswith("~") and expanded == path:
+        user = path.partition("/")[0]
+        raise ConfigError(
+            f"{setting} = {text!r}: this machine knows no home folder {user!r}: write the path out, or ./{user} for a "
+            "folder of that name"
+        )
+    return expanded
 
 
 def settle_locations(settings: S, prefix: str = "") -> S:
@@ -90,6 +116,8 @@ def settle_locations(settings: S, prefix: str = "") -> S:
             changes[item.name] = settle_location(value, name)
         elif get_origin(item.type) is dict and get_args(item.type)[1] == Location:
             changes[item.name] = {key: settle_location(each, f"{name}.{key}") for key, each in value.items()}
+        elif get_origin(item.type) is tuple and get_args(item.type)[0] == Location:
+            changes[item.name] = tuple(settle_location(each, name) for each in value)
     return msgspec.structs.replace(settings, **changes)
 
 

@@ -1,6 +1,6 @@
 """What a run is called, and where everything lies."""
 
-from photoz.settings.base import Settings
+from photoz.settings.base import Settings, Whole
 from photoz.settings.locations import Location
 
 
@@ -8,7 +8,14 @@ class Run(Settings, frozen=True):
     """Name and seed of a run."""
 
     name: str
-    seed: int = 1
+    seed: Whole = 1
+
+
+class Status(Settings, frozen=True):
+    """How the state of a run is told."""
+
+    watch: float = 0.0
+    """[s] Tell it again so often until the run ends; 0: once. Records of many partitions take longer to read."""
 
 
 class Locations(Settings, frozen=True):

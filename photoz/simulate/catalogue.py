@@ -1,9 +1,10 @@
 """The multi-band catalogue of a tile, measured with noise, with KiDS DR4's column names and sentinels.
 
 GAaP magnitudes are fluxes within a Gaussian aperture on the sky before seeing, the same in all bands, corrected for
-Galactic extinction; so they are fainter than total magnitudes, by more for larger galaxies, as in KiDS (Kuijken et al.
-2019, section 4). MAG_AUTO is the total r magnitude as measured, not corrected for extinction. Both sentinels stand in
-magnitude and error alike: 99 for a band that was observed and gives no magnitude, -99 for a band not observed.
+Galactic extinction, measured on the images of the bands that have one (`apertures`); so they are fainter than total
+magnitudes, by more for larger galaxies, as in KiDS (Kuijken et al. 2019, section 4). MAG_AUTO is the total r magnitude
+as measured, not corrected for extinction. Both sentinels stand in magnitude and error alike: 99 for a band that was
+observed and gives no magnitude, -99 for a band not observed.
 MAG_LIM says how faint a source could have been seen there: its flux would equal its noise.
 
 Nothing here may tell what only the simulation knows: every column comes from what was measured (`photometry`).
@@ -15,15 +16,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from photoz.simulate.photometry import POGSON, Fluxes, Sizes, measure_fluxes, measure_sizes
+from photoz.simulate.apertures import PixelFluxes
+from photoz.simulate.photometry import POGSON, Fluxes, Sizes, gather_light, measure_fluxes, measure_sizes
 from photoz.simulate.render import compute_halo_radius, find_halo_stars
 from photoz.simulate.seds import Floats
-from photoz.simulate.sky import Centre, Recipe, Sources, compute_extinction, make_rng, make_wcs
+from photoz.simulate.sky import NEAR_INFRARED, Centre, Recipe, Sources, compute_extinction, make_rng, make_wcs
 from photoz.survey.settings import Survey
 
 BRIGHT_HALO, FAINT_HALO = 4, 2
 """Bits of MASK. The KiDS-Bright cut (28668) refuses the first and lets the second pass."""
-NEAR_INFRARED = ("Z", "Y", "J", "H", "Ks")
 
 _POSITION_ERROR = 0.02 / 3600  # deg
 _CONFUSED_RADIUS = 0.3  # arcsec; galaxies that look smaller may be taken for stars
@@ -31,7 +32,13 @@ _STRIP_END = 0.9  # of the tile's width: inside what the tile owns, overlaps exc
 _STAR_CONFUSION = 0.01  # of point-like or faint sources whose class is wrong
 
 
-def measure_sources(recipe: Recipe, centre: Centre, sources: Sources, scene: Sources) -> dict[str, npt.NDArray[Any]]:
+def measure_sources(
+    recipe: Recipe,
+    centre: Centre,
+    sources: Sources,
+    scene: Sources,
+    pixels: Mapping[str, PixelFluxes] | None = None,
+) -> dict[str, npt.NDArray[Any]]:
     """Measure a tile's own sources.
 
     Parameters
@@ -42,7 +49,10 @@ def measure_sources(recipe: Recipe, centre: Centre, sources: Sources, scene: Sou
     sources : Sources
         N sources that the tile owns.
     scene : Sources
-        Those and the neighbouring tiles', whose bright stars have haloes too.
+        Those, first, and the neighbouring tiles', whose light and haloes reach over.
+    pixels : mapping of str to PixelFluxes, optional
+        What was measured on the tile's images, by band, in the apertures of `photoz.simulate.photometry.measure_sizes`;
+        fluxes of the other bands are drawn.
 
     Returns
     -------
@@ -52,8 +62,9 @@ def measure_sources(recipe: Recipe, centre: Centre, sources: Sources, scene: Sou
     # One stream for all columns, drawn in this order: a draw more changes every column after it.
     rng = make_rng(recipe.seed, centre, "photometry")
     columns = _measure_positions(recipe, centre, rng, sources)
-    sizes = measure_sizes(recipe, centre, rng, sources)
-    fluxes = measure_fluxes(recipe, rng, sources, sizes)
+    sizes = measure_sizes(recipe, centre, sources)
+    light = gather_light(recipe, centre, sources, scene, sizes)
+    fluxes = measure_fluxes(recipe, rng, light, sizes, pixels)
     columns |= _describe_auto(recipe.survey, fluxes, sizes)
     columns |= _classify(rng, sources, columns["MAG_AUTO"], sizes)
     columns |= _flag_haloes(recipe.survey.bands, centre, sources, scene)

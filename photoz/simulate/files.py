@@ -18,13 +18,14 @@ import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
 
-from photoz.simulate.render import BandImage
-from photoz.simulate.sky import Centre, Recipe, make_wcs
+from photoz.simulate.render import BandImage, count_pixels
+from photoz.simulate.sky import NEAR_INFRARED, Centre, Recipe, make_wcs
 from photoz.storage import join, open_atomic
 
 Card = tuple[Any, str]
 
-_EXPOSURE = {"u": 1000.0, "g": 900.0, "r": 1800.0, "i": 1200.0}  # s; de Jong et al. 2013, Exp. Astron. 35, 25
+EXPOSURE = {"u": 1000.0, "g": 900.0, "r": 1800.0, "i": 1200.0}  # s; de Jong et al. 2013, Exp. Astron. 35, 25
+EXPOSURE |= {"Z": 480.0, "Y": 400.0, "J": 400.0, "H": 300.0, "Ks": 480.0}  # s; of VIKING, unchecked
 
 
 def format_centre(value: float) -> str:
@@ -86,7 +87,7 @@ def write_band(folder: str, recipe: Recipe, centre: Centre, image: BandImage) ->
     list of str
         Locations of the three files.
     """
-    survey = recipe.survey
+    survey = recipe.survey.of_band(image.band)
     header = make_header(recipe, centre, image)
     parts = (
         _Part(survey.image_file, image.image, "maggy", "science image; AB: m = PHOTZP - 2.5 log10"),
@@ -95,6 +96,8 @@ def write_band(folder: str, recipe: Recipe, centre: Centre, image: BandImage) ->
     )
     written = []
     for part in parts:
+        if not part.pattern:  # a survey without such files
+            continue
         own = header.copy()
         own["CONTENT"] = part.content
         own["BUNIT"] = part.unit
@@ -114,7 +117,8 @@ def make_header(recipe: Recipe, centre: Centre, image: BandImage) -> fits.Header
     image : BandImage
     """
     band = image.band
-    header = make_wcs(centre, recipe.simulation.pixels, recipe.survey.pixel_scale).to_header()
+    header = make_wcs(centre, count_pixels(recipe, band), recipe.survey.get_pixel_scale(band)).to_header()
+    vista = band in NEAR_INFRARED
     for old, new in (("PC1_1", "CD1_1"), ("PC2_2", "CD2_2")):  # KiDS coadds carry a CD matrix
         # to_header writes a CD matrix as PC with CDELT = 1, so PC has CD's values. CDELT goes below: the standard
         # forbids it beside CD.
@@ -127,12 +131,12 @@ def make_header(recipe: Recipe, centre: Centre, image: BandImage) -> fits.Header
         "SIMULATE": (True, "simulated data, not an observation"),
         "ORIGIN": ("photoz.simulate", "software that made this file"),
         "OBJECT": (format_name(recipe.survey.tile, centre), "tile"),
-        "TELESCOP": ("VST", "telescope that is imitated"),
-        "INSTRUME": ("OMEGACAM", "instrument that is imitated"),
-        "FILTER": (f"OCAM_{band}_SDSS", "filter that is imitated"),
+        "TELESCOP": ("VISTA" if vista else "VST", "telescope that is imitated"),
+        "INSTRUME": ("VIRCAM" if vista else "OMEGACAM", "instrument that is imitated"),
+        "FILTER": (band if vista else f"OCAM_{band}_SDSS", "filter that is imitated"),
         "RESPONSE": (recipe.simulation.responses[band], "kcorrect response that was used"),
         "PHOTZP": (recipe.survey.zeropoint, "[mag(AB)] zero point"),
-        "EXPTIME": (_EXPOSURE[band], "[s] nominal"),
+        "EXPTIME": (EXPOSURE[band], "[s] nominal"),
         "GAIN": (image.gain, "[electron / maggy]"),
         "SKYNOISE": (image.sky_noise, "[maggy] standard deviation of empty sky"),
         "SEEING": (image.psf.seeing, "[arcsec] FWHM of the PSF"),

@@ -1,7 +1,8 @@
 """Sizes and profiles of galaxies from published relations with type, luminosity and redshift.
 
 Every galaxy is a Sersic bulge and an exponential disc, either of which may be empty. Bulges hold only light of the
-old templates, so that discs are bluer than bulges while the sum keeps the galaxy's nine-band photometry. Types come
+old templates, so that discs are bluer than bulges while the sum keeps the galaxy's nine-band photometry. Discs are the
+more inclined the redder they are, and inclined ones hide more of their bulges (`photoz.simulate.dust`). Types come
 from colour alone, so red dusty discs are drawn as spheroids; some 59 % of the galaxies with r < 20 are early types.
 
 References
@@ -12,8 +13,8 @@ Evolution of sizes at given mass: van der Wel et al. 2014, ApJ 788, 28, (1+z)^-0
 Sersic index of early types: Graham & Guzman 2003, AJ 125, 2936, M_B = -9.4 log n - 14.3.
 Bulges of late types: Weinzierl et al. 2009, ApJ 696, 411 (two thirds have B/T <= 0.2, n about 2); size relative to the
 disc: Graham & Worley 2008, MNRAS 388, 1708 (effective radius 0.2 disc scale lengths).
-Thickness of discs: q0 = 0.2, Hubble 1926, ApJ 64, 321. Axis ratios of early types: a Gaussian of mean 0.75 and width
-0.15, about what SDSS shows (Padilla & Strauss 2008, MNRAS 388, 1321), not their full model.
+Axis ratios of early types: a Gaussian of mean 0.75 and width 0.15, about what SDSS shows (Padilla & Strauss 2008, MNRAS
+388, 1321), not their full model.
 """
 
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from photoz.simulate.dust import compute_bulge_dimming, compute_disc_ratio, draw_cosines
 from photoz.simulate.seds import COSMOLOGY, LUMINOSITY_EVOLUTION, Floats, SedLibrary, compute_fluxes
 
 REFERENCE_REDSHIFT = 0.1
@@ -28,7 +30,6 @@ REFERENCE_REDSHIFT = 0.1
 LATE_BULGE_INDEX = 2.0
 
 _BULGE_TO_DISC = 0.2 / 1.678  # half-light radii; a disc's is 1.678 scale lengths
-_DISC_THICKNESS = 0.2
 _INDEX_STEP = 0.5  # GalSim tabulates each Sersic index once, so few distinct ones render fast
 
 
@@ -77,20 +78,21 @@ def draw_shapes(
     redshift_N : ndarray of float64
         Above 0.
     """
-    u_N, g_N, r_N = library.absolute_N3[index_N].T
+    _, g_N, r_N = library.absolute_N3[index_N].T
     # The relation holds at z = 0.1, so its luminosity is the galaxy's there; sizes then evolve at given mass.
     r_N = r_N - LUMINOSITY_EVOLUTION * (REFERENCE_REDSHIFT - library.redshift_N[index_N])
-    early_N = is_early_type(u_N - r_N, r_N)
+    early_N = _find_early_types(library)[index_N]
     # Log-normal, by eq. 16's scatter of ln(radius). Cut at 3 sigma: at a scatter of 0.48 the largest has 4.2 times the
     # median.
     radius_N = compute_median_radius(r_N, early_N) * np.exp(
         compute_radius_scatter(r_N) * np.clip(rng.standard_normal(len(r_N)), -3, 3)
     )
     radius_N = radius_N * compute_size_evolution(redshift_N, early_N) * _arcsec_per_kpc(redshift_N)
-    bulge_fraction_NB = draw_bulge_fraction(library, rng, early_N, (index_N, redshift_N))
+    cosine_N = draw_cosines(library, rng, index_N, ~_find_early_types(library))
+    bulge_fraction_NB = draw_bulge_fraction(library, rng, early_N, (index_N, redshift_N), cosine_N)
     # In r, the band of the size relation; sizes in other bands follow from the bulge's share there.
     disc_radius_N = radius_N / compute_radius_of_sum(bulge_fraction_NB[:, library.bands.index("r")])
-    disc_ratio_N = draw_disc_ratio(rng, len(r_N))
+    disc_ratio_N = compute_disc_ratio(cosine_N)
     blue_N = r_N + (g_N - r_N) * 1.39 + 0.21  # B = g + 0.39 (g - r) + 0.21, Jester et al. 2005, AJ 130, 873
     return Shapes(
         early_N=early_N,
@@ -104,6 +106,14 @@ def draw_shapes(
         angle_N=rng.uniform(0.0, np.pi, len(r_N)),
         bulge_fraction_NB=bulge_fraction_NB,
     )
+
+
+def _find_early_types(library: SedLibrary) -> npt.NDArray[np.bool_]:
+    u_L, _, r_L = library.absolute_N3.T
+    r_there_L = r_L - LUMINOSITY_EVOLUTION * (REFERENCE_REDSHIFT - library.redshift_N)
+    # Luminosities evolve, colours do not: once r alone was brought to z = 0.1, and types parted at another colour for
+    # galaxies nearby than for distant ones.
+    return is_early_type(u_L - r_L, r_there_L)
 
 
 def is_early_type(colour_N: Floats, absolute_N: Floats) -> npt.NDArray[np.bool_]:
@@ -149,6 +159,7 @@ def draw_bulge_fraction(
     rng: np.random.Generator,
     early_N: npt.NDArray[np.bool_],
     galaxies: tuple[npt.NDArray[np.intp], Floats],
+    cosine_N: Floats,
 ) -> Floats:
     """Draw the bulge's share of the flux in every band.
 
@@ -161,6 +172,8 @@ def draw_bulge_fraction(
     early_N : ndarray of bool
     galaxies : (ndarray of int, ndarray of float64)
         Of length N: galaxies of the library, and the redshifts they were moved to.
+    cosine_N : ndarray of float64
+        Of the discs' inclinations.
 
     Returns
     -------
@@ -175,7 +188,10 @@ def draw_bulge_fraction(
     # without old stars have none.
     share_N = np.divide(np.minimum(wanted_N, old_r_N), old_r_N, out=np.zeros_like(old_r_N), where=old_r_N > 0)
     # One share of the old light in all bands: bulge and disc add up to the galaxy's own colours.
-    return np.where(early_N[:, None], 1.0, share_N[:, None] * old_NB)
+    dimming_NB = compute_bulge_dimming(cosine_N, library.wavelength_B / (1 + galaxies[1][:, None]))
+    # At most all of the galaxy, where a bulge that is seen freely has more light than in the mean.
+    late_NB = np.minimum(share_N[:, None] * old_NB * 10.0 ** (-0.4 * dimming_NB), 1.0)
+    return np.where(early_N[:, None], 1.0, late_NB)
 
 
 def compute_radius_of_sum(bulge_fraction_N: Floats) -> Floats:
@@ -197,14 +213,6 @@ def draw_sersic_index(rng: np.random.Generator, blue_N: Floats) -> Floats:
     """Draw Sersic indices of early types at M_B [mag], 2 to 6 in steps of 0.5 (Graham & Guzman 2003)."""
     logarithm_N = -(blue_N + 14.3) / 9.4 + 0.1 * rng.standard_normal(len(blue_N))
     return np.asarray(np.clip(np.round(10.0**logarithm_N / _INDEX_STEP) * _INDEX_STEP, 2.0, 6.0))
-
-
-def draw_disc_ratio(rng: np.random.Generator, number: int) -> Floats:
-    """Draw axis ratios of thick discs seen from random directions."""
-    # Random directions have a uniform cosine of the inclination; q^2 of an oblate spheroid is linear in its square
-    # (Hubble 1926).
-    cosine_N = rng.random(number)
-    return np.sqrt(cosine_N**2 * (1 - _DISC_THICKNESS**2) + _DISC_THICKNESS**2)
 
 
 def draw_early_ratio(rng: np.random.Generator, number: int) -> Floats:

@@ -20,6 +20,7 @@ from scipy.optimize import brentq
 from photoz.simulate.seds import (
     COSMOLOGY,
     LUMINOSITY_EVOLUTION,
+    MAIN_SAMPLE_LIMIT,
     REDSHIFT_STEP,
     Floats,
     SedLibrary,
@@ -31,7 +32,6 @@ DENSITY_EVOLUTION = 1.0
 """P_e of Loveday et al. 2015: the comoving density goes as 10^(0.4 P z)."""
 # The library's own galaxies begin there, too (`load_library`).
 LOWEST_REDSHIFT = 0.01
-_MAIN_SAMPLE_LIMIT = 17.77
 
 
 def draw_galaxies(
@@ -91,13 +91,13 @@ def _tabulate_draw(
     volume_Z = COSMOLOGY.differential_comoving_volume(library.grid_Z).value
     volume_Z = volume_Z * 10.0 ** (0.4 * DENSITY_EVOLUTION * library.grid_Z) * (library.grid_Z >= LOWEST_REDSHIFT)
     # The limit of SDSS is on Petrosian magnitudes, which lie off the template's by an amount that goes with the galaxy.
-    in_sdss_NZ = magnitude_NZ + library.selection_N[:, None] < _MAIN_SAMPLE_LIMIT
+    in_sdss_NZ = magnitude_NZ + library.selection_N[:, None] < MAIN_SAMPLE_LIMIT
     # At least the nearest step's: a galaxy that the fit makes too faint for the sample would have infinite weight.
     sdss_volume_N = np.maximum((in_sdss_NZ * volume_Z).sum(1), volume_Z[volume_Z > 0][0])
     in_survey_NZ = (magnitude_NZ >= magnitudes[0]) & (magnitude_NZ < magnitudes[1])
     weight_NZ = in_survey_NZ * (library.grid_Z < highest_redshift) * volume_Z / sdss_volume_N[:, None]
     if mean_redshift is not None:
-        weight_NZ = weight_NZ * _find_tilt(library.grid_Z, weight_NZ.sum(0), mean_redshift)
+        weight_NZ = weight_NZ * find_tilt(library.grid_Z, weight_NZ.sum(0), mean_redshift)
     return np.asarray(np.cumsum(weight_NZ.ravel()), dtype=np.float64)
 
 
@@ -113,7 +113,7 @@ def _tabulate_magnitudes(library: SedLibrary) -> Floats:
     return np.asarray(magnitude_NZ, dtype=np.float64)
 
 
-def _find_tilt(redshift_Z: Floats, density_Z: Floats, mean: float) -> Floats:
+def find_tilt(redshift_Z: Floats, density_Z: Floats, mean: float) -> Floats:
     """Find the factor exp(-k z) that gives a density the wanted mean."""
 
     def excess(k: float) -> float:

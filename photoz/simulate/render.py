@@ -17,7 +17,16 @@ from astropy.wcs import WCS
 from scipy.special import gamma
 
 from photoz.simulate.seds import Floats
-from photoz.simulate.sky import Centre, Recipe, Sources, compute_extinction, make_rng, make_wcs
+from photoz.simulate.sky import (
+    NEAR_INFRARED,
+    Centre,
+    Recipe,
+    Sources,
+    compute_extinction,
+    draw_zero_points,
+    make_rng,
+    make_wcs,
+)
 
 MOFFAT_BETA = 3.5
 HALO_LIMIT = 14.5
@@ -29,9 +38,10 @@ _AUREOLE_SHARE = 0.03  # of a star's light, scattered far out
 _SMALLEST_STAMP, _LARGEST_STAMP, _HALO_STAMP = 24, 768, 1400  # pixel
 _STAMP_EDGE = 0.25  # of the sky noise: fainter light than this is cut off at the edge of a stamp
 _APERTURE_RADIUS = 1.0  # arcsec; of the depth
-_SERSIC_TRUNCATION = 8.0  # half-light radii, about where SDSS ends its de Vaucouleurs profiles
-# [mag(AB)/arcsec^2] of the dark sky at Paranal, Patat 2003, A&A 400, 1183 (about; converted to AB).
-_SKY = {"u": 22.5, "g": 22.3, "r": 21.2, "i": 20.0}
+SERSIC_TRUNCATION = 8.0  # half-light radii, about where SDSS ends its de Vaucouleurs profiles
+# [mag(AB)/arcsec^2] of the dark sky at Paranal: Patat 2003, A&A 400, 1183 (about), and for VISTA's bands its exposure
+# time calculator (CASU); converted to AB.
+SKY = {"u": 22.5, "g": 22.3, "r": 21.2, "i": 20.0, "Z": 18.7, "Y": 17.8, "J": 16.9, "H": 15.5, "Ks": 14.8}
 # Two to ten times looser than GalSim's defaults, for speed; the largest FFT is the default's.
 _PARAMETERS = galsim.GSParams(folding_threshold=1e-2, maxk_threshold=5e-3, kvalue_accuracy=1e-4, maximum_fft_size=8192)
 
@@ -67,6 +77,8 @@ class View:
         [arcsec / pixel]
     sky_noise : float
         [maggies] standard deviation of a pixel of empty sky.
+    zero_point : float
+        [mag] by which everything in it is too faint.
     """
 
     bands: tuple[str, ...]
@@ -74,6 +86,7 @@ class View:
     wcs: WCS
     pixel_scale: float
     sky_noise: float
+    zero_point: float
 
     @property
     def column(self) -> int:
@@ -123,11 +136,11 @@ def render_band(recipe: Recipe, centre: Centre, band: str, sources: Sources) -> 
     """
     view = make_view(recipe, centre, band)
     psf = draw_psf(recipe, centre, band)
-    image = galsim.ImageF(recipe.simulation.pixels, recipe.simulation.pixels, init_value=0.0)
+    pixels = count_pixels(recipe, band)
+    image = galsim.ImageF(pixels, pixels, init_value=0.0)
     draw_sources(image, view, sources, make_psf(psf))
     sigma = view.sky_noise
-    # Electrons of a pixel's sky over its variance: sky noise is taken for photon noise, sigma^2 = sky / gain.
-    gain = 10.0 ** (-0.4 * _SKY[band]) * view.pixel_scale**2 / sigma**2
+    gain = compute_gain(band, view.pixel_scale, sigma)
     # A stream for each band, so that the noise does not depend on which bands are rendered, or in what order.
     rng = make_rng(recipe.seed, centre, "noise", view.column)
     noisy = image.array
@@ -139,7 +152,7 @@ def render_band(recipe: Recipe, centre: Centre, band: str, sources: Sources) -> 
         band=band,
         image=noisy,
         weight=np.full(noisy.shape, 1.0 / sigma**2, dtype=np.float32),
-        mask=make_mask(view, sources, recipe.simulation.pixels),
+        mask=make_mask(view, sources, pixels),
         psf=psf,
         gain=gain,
         sky_noise=sigma,
@@ -156,20 +169,44 @@ def make_view(recipe: Recipe, centre: Centre, band: str) -> View:
     band : str
         One of the survey's.
     """
-    simulation, scale = recipe.simulation, recipe.survey.pixel_scale
+    simulation, scale = recipe.simulation, recipe.survey.get_pixel_scale(band)
     return View(
         bands=recipe.survey.bands,
         band=band,
-        wcs=make_wcs(centre, simulation.pixels, scale),
+        wcs=make_wcs(centre, count_pixels(recipe, band), scale),
         pixel_scale=scale,
         sky_noise=compute_sky_noise(simulation.depth[band], scale),
+        zero_point=float(draw_zero_points(recipe, centre)[recipe.survey.bands.index(band)]),
     )
+
+
+def count_pixels(recipe: Recipe, band: str) -> int:
+    """Count the pixels along a side of a band's image, of whichever scale: all cover the same sky, or just more."""
+    scale = recipe.survey.get_pixel_scale(band)
+    return math.ceil(recipe.simulation.pixels * recipe.survey.pixel_scale / scale)
+
+
+def is_drawn_infrared(recipe: Recipe, band: str) -> bool:
+    """Tell whether a band is one of VISTA's of which no image is made.
+
+    Its noise is then drawn without photons of the source or a seeing that is divided out, as it was before there were
+    images of it: a seed gives the same sky.
+    """
+    return band in NEAR_INFRARED and band not in recipe.survey.image_bands
 
 
 def compute_sky_noise(depth: float, pixel_scale: float) -> float:
     """Compute the standard deviation of a pixel of empty sky [maggies] for a depth [mag(AB)], 5 sigma in 2 arcsec."""
     area = math.pi * (_APERTURE_RADIUS / pixel_scale) ** 2
     return float(10.0 ** (-0.4 * depth) / 5.0 / math.sqrt(area))
+
+
+def compute_gain(band: str, pixel_scale: float, sky_noise: float) -> float:
+    """Compute the electrons of a maggy by the noise of a pixel of empty sky [maggies]; infinite for an unknown sky."""
+    if band not in SKY:
+        return math.inf
+    # Electrons of a pixel's sky over its variance: sky noise is taken for photon noise, sigma^2 = sky / gain.
+    return float(10.0 ** (-0.4 * SKY[band]) * pixel_scale**2 / sky_noise**2)
 
 
 def draw_psf(recipe: Recipe, centre: Centre, band: str) -> Psf:
@@ -209,7 +246,8 @@ def draw_sources(image: galsim.Image, view: View, sources: Sources, psf: galsim.
     # GalSim's images begin at pixel 1, as FITS's do.
     x_N, y_N = view.wcs.all_world2pix(sources.ra, sources.dec, 1)
     extinction_N = compute_extinction(sources.ra, sources.dec, (view.band,))[:, 0]
-    flux_N = 10.0 ** (-0.4 * (sources.magnitude[:, column] + extinction_N))
+    dimmed_N = sources.magnitude[:, column] + extinction_N + view.zero_point
+    flux_N = 10.0 ** (-0.4 * dimmed_N) * sources.calibration[:, column]
     halo_N = find_halo_stars(sources, view.bands)
     # 1400 pixels of 0.2 arcsec hold the aureole, which ends at 130 arcsec.
     size_N = np.where(halo_N, _HALO_STAMP, choose_stamp_size(sources, column, flux_N / view.sky_noise, scale))
@@ -250,7 +288,7 @@ def choose_stamp_size(sources: Sources, column: int, significance_N: Floats, sca
     disc_N = _find_extent(np.ones(len(sources)), sources.disc_radius, level_N * (1 - share_N))
     bulge_N = _find_extent(np.maximum(sources.bulge_index, 0.5), sources.bulge_radius, level_N * share_N)
     # Beyond the truncation nothing is drawn.
-    bulge_N = np.minimum(bulge_N, _SERSIC_TRUNCATION * sources.bulge_radius)
+    bulge_N = np.minimum(bulge_N, SERSIC_TRUNCATION * sources.bulge_radius)
     with np.errstate(divide="ignore", invalid="ignore"):
         # Radii are circularised: the long axis is longer by 1 / sqrt(q). fmax, since what has no bulge or
         # disc gives 0 / 0.
@@ -301,7 +339,7 @@ def _make_sersic(index: float) -> galsim.GSObject:
     if index == 1.0:
         return galsim.Exponential(half_light_radius=1.0, gsparams=_PARAMETERS)
     # Of unit radius and dilated later, so that GalSim's tables for an index are made once.
-    return galsim.Sersic(index, half_light_radius=1.0, trunc=_SERSIC_TRUNCATION, gsparams=_PARAMETERS)
+    return galsim.Sersic(index, half_light_radius=1.0, trunc=SERSIC_TRUNCATION, gsparams=_PARAMETERS)
 
 
 @lru_cache(maxsize=1)

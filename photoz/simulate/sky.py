@@ -14,28 +14,55 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 from astropy.wcs import WCS
+from scipy.spatial import cKDTree
 
 from photoz.simulate.morphology import draw_shapes
 from photoz.simulate.population import draw_galaxies
 from photoz.simulate.seds import Floats, compute_fluxes, load_library
 from photoz.simulate.settings import Simulation
 from photoz.simulate.stars import draw_stars
+from photoz.simulate.variety import deviate_magnitudes, draw_deviations, load_variety
 from photoz.survey.settings import Survey
 
 Centre = tuple[float, float]
 
 # A new one takes the next number: another number for an old one would make another sky of every seed.
-STREAMS = {"bright": 0, "faint": 1, "stars": 2, "photometry": 3, "psf": 4, "noise": 5, "spectra": 6}
+STREAMS = {
+    "bright": 0,
+    "faint": 1,
+    "stars": 2,
+    "photometry": 3,
+    "psf": 4,
+    "noise": 5,
+    "spectra": 6,
+    "calibration": 7,
+    "zero points": 8,
+    "sizes": 9,
+    "offsets": 10,
+}
 """Numbers of the independent random streams of a tile."""
+
+ZERO_POINT_ERRORS = {"u": 0.033} | dict.fromkeys(("g", "r", "i", "Z", "Y", "J", "H", "Ks"), 0.01)
+"""[mag] scatter of tiles' zero points. u: of KiDS DR4 against SDSS, as Liang & von der Linden find (2022,
+arXiv:2212.05135). Of the other bands about what is aimed at: unchecked, as no published figure was at hand."""
+
+OFFSET_SCATTER = 0.03
+"""[mag] of the homogenisation offsets (DMAG) from tile to tile: about as KiDS's, unchecked."""
+
+NEAR_INFRARED = ("Z", "Y", "J", "H", "Ks")
+"""VISTA's bands, whose footprint ends elsewhere than that of the others."""
 
 BRIGHT_LIMIT, FAINT_LIMIT = 20.0, 23.0
 """[mag(AB)] total, dereddened r."""
+BRIGHT_DENSITY = 1230.0
+"""[1 / deg^2] galaxies of r < 20 in KiDS-Bright (Bilicki et al. 2021: 1.24 million on 1,006 deg^2)."""
+_PAIR, _PARTINGS = 8.0, 40  # arcsec, nearer galaxies shed light into each other's apertures; times that they are parted
 _BRIGHTEST_GALAXY = 15.5  # the 1 % that are brighter would lie over a good part of such a dense sky
 # As far as the library's grid reaches (`photoz.simulate.seds.HIGHEST_REDSHIFT`).
 _FAINT_REDSHIFT = 1.2
 
 # A_b / E(B-V) for R_V = 3.1: Schlafly & Finkbeiner 2011, ApJ 737, 103, table 6 (SDSS u g r i z, LSST y, 2MASS J H Ks).
-_EXTINCTION = {
+EXTINCTION = {
     "u": 4.239,
     "g": 3.303,
     "r": 2.285,
@@ -78,6 +105,9 @@ class Sources:
         0 for stars.
     magnitude : ndarray of float64, shape (N, B)
         [mag(AB)] total, without Galactic extinction.
+    calibration : ndarray of float64, shape (N, B)
+        Measured over true flux: what flat fields and the like leave, of one source in one band. Images and magnitudes
+        have it alike, so that neither takes it off the other.
     early, radius, bulge_index, bulge_radius, disc_radius, bulge_ratio, disc_ratio, angle, bulge_fraction
         As in `photoz.simulate.morphology.Shapes`.
     """
@@ -87,6 +117,7 @@ class Sources:
     star: npt.NDArray[np.bool_]
     redshift: Floats
     magnitude: Floats
+    calibration: Floats
     early: npt.NDArray[np.bool_]
     radius: Floats
     bulge_index: Floats
@@ -175,18 +206,109 @@ def _make_sources(recipe_key: bytes, centre: Centre) -> Sources:
     parts = []
     for kind, number in kinds.items():
         rng = make_rng(recipe.seed, centre, kind)
-        # From edge to edge: the first pixel begins at 0.5 where FITS counts it as 1.
-        x, y = rng.uniform(0.5, simulation.pixels + 0.5, (2, number))
+        x, y = _place(rng, number, simulation.pixels)
+        if kind == "bright":
+            x, y = _part_pairs(recipe, rng, (x, y))
         ra, dec = wcs.all_pix2world(x, y, 1)
         draw = _draw_stars if kind == "stars" else _draw_galaxies
         parts.append(draw(recipe, rng, kind, (ra, dec)))
     sources = join_sources(parts)
+    sources = replace(sources, calibration=_draw_calibration(recipe, centre, sources.magnitude.shape))
     # Drawn over the whole image and then cut to what the tile owns, so that the density does not depend on the
     # overlaps.
     owned = np.flatnonzero(find_owner(sources.ra, sources.dec, simulation.centres) == simulation.centres.index(centre))
     # From south to north, as a detection runs through the pixels: the order of the draws would tell bright galaxies,
     # faint ones and stars by their row.
     return sources.select(owned[np.argsort(sources.dec[owned], kind="stable")])
+
+
+def _place(rng: np.random.Generator, number: int, pixels: int) -> Floats:
+    # From edge to edge: the first pixel begins at 0.5 where FITS counts it as 1.
+    return np.asarray(rng.uniform(0.5, pixels + 0.5, (2, number)))
+
+
+def _part_pairs(recipe: Recipe, rng: np.random.Generator, place: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
+    """Move bright galaxies away from each other until close pairs are about as rare as at nature's density.
+
+    Packed more densely than nature's, they would else blend that much more often. Where there is no room they stay.
+    """
+    place_N2, pixels, scale = np.stack(place, axis=1), recipe.simulation.pixels, recipe.survey.pixel_scale
+    natural = BRIGHT_DENSITY * (pixels * scale / 3600) ** 2
+    may_N = rng.random(len(place_N2)) < natural / max(len(place_N2), 1)
+    for _ in range(_PARTINGS):
+        pairs_P2 = cKDTree(place_N2).query_pairs(_PAIR / scale, output_type="ndarray")
+        moved = np.unique(pairs_P2[~may_N[pairs_P2].any(axis=1), 1])
+        if not len(moved):
+            break
+        place_N2[moved] = _place(rng, len(moved), pixels).T
+    return place_N2[:, 0], place_N2[:, 1]
+
+
+def _draw_calibration(recipe: Recipe, centre: Centre, shape: tuple[int, ...]) -> Floats:
+    rng = make_rng(recipe.seed, centre, "calibration")
+    # 1.0857 = 2.5 / ln 10: [mag] per relative change of a flux.
+    return np.asarray(1 + recipe.simulation.photometry_floor / 1.0857 * rng.standard_normal(shape))
+
+
+def draw_zero_points(recipe: Recipe, centre: Centre) -> Floats:
+    """Draw the errors of a tile's zero points, which images and magnitudes share.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    centre : (float, float)
+        [deg] of the tile.
+
+    Returns
+    -------
+    ndarray of float64, shape (B,)
+        [mag] by which all that is measured in a band of the tile is too faint.
+    """
+    scatter_B = np.array([ZERO_POINT_ERRORS[band] for band in recipe.survey.bands])
+    rng = make_rng(recipe.seed, centre, "zero points")
+    return np.asarray(recipe.simulation.zero_points * scatter_B * rng.standard_normal(len(scatter_B)))
+
+
+def draw_offsets(recipe: Recipe, centre: Centre) -> dict[str, float]:
+    """Draw the homogenisation offsets of a tile's images.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    centre : (float, float)
+        [deg] of the tile.
+
+    Returns
+    -------
+    dict of str to float
+        [mag] image band -> what magnitudes measured on its image lack: m + offset is calibrated. The catalogue's GAaP
+        magnitudes have it, its MAG_AUTO and the images have not, as in KiDS.
+    """
+    offsets = {}
+    for band in recipe.survey.image_bands:
+        rng = make_rng(recipe.seed, centre, "offsets", recipe.survey.bands.index(band))
+        # As the header's card has it, so that it can be taken off to the last digit.
+        offsets[band] = round(OFFSET_SCATTER * float(rng.standard_normal()), 4)
+    return offsets
+
+
+def compute_received_fluxes(recipe: Recipe, centre: Centre, sources: Sources) -> Floats:
+    """Compute the total fluxes that a tile would measure without noise.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    centre : (float, float)
+        [deg] of the tile whose zero points they have.
+    sources : Sources
+
+    Returns
+    -------
+    ndarray of float64, shape (N, B)
+        [maggies] dimmed by the Galaxy, with the errors of calibration.
+    """
+    dimmed_NB = sources.magnitude + compute_extinction(sources.ra, sources.dec, recipe.survey.bands)
+    return np.asarray(10.0 ** (-0.4 * (dimmed_NB + draw_zero_points(recipe, centre))) * sources.calibration)
 
 
 def make_sources(recipe: Recipe, centre: Centre) -> Sources:
@@ -245,7 +367,7 @@ def compute_extinction(ra_N: Floats, dec_N: Floats, bands: Sequence[str]) -> Flo
     ndarray of float64, shape (N, B)
         [mag]
     """
-    factor_B = np.array([_EXTINCTION[band] for band in bands])
+    factor_B = np.array([EXTINCTION[band] for band in bands])
     return np.asarray(compute_reddening(ra_N, dec_N)[:, None] * factor_B, dtype=np.float64)
 
 
@@ -263,12 +385,18 @@ def _draw_galaxies(recipe: Recipe, rng: np.random.Generator, kind: str, position
         mean_redshift=simulation.mean_redshift if bright else None,
     )
     shapes = draw_shapes(library, rng, index_N, redshift_N)
+    magnitude_NB = -2.5 * np.log10(compute_fluxes(library, index_N, redshift_N))
+    if simulation.spectral_variety:
+        variety = load_variety()
+        deviation_NK = simulation.spectral_variety * draw_deviations(variety, rng, library, index_N)
+        magnitude_NB += deviate_magnitudes(variety, deviation_NK, library, redshift_N)
     return Sources(
         ra=position[0],
         dec=position[1],
         star=np.zeros(len(index_N), dtype=bool),
         redshift=redshift_N,
-        magnitude=-2.5 * np.log10(compute_fluxes(library, index_N, redshift_N)),
+        magnitude=magnitude_NB,
+        calibration=np.ones_like(magnitude_NB),
         **{field.name.removesuffix("_NB").removesuffix("_N"): getattr(shapes, field.name) for field in fields(shapes)},
     )
 
@@ -282,6 +410,7 @@ def _draw_stars(recipe: Recipe, rng: np.random.Generator, kind: str, position: t
         star=np.ones(number, dtype=bool),
         redshift=blank,
         magnitude=draw_stars(rng, number, bands),
+        calibration=np.ones((number, len(bands))),
         early=np.zeros(number, dtype=bool),
         radius=blank,
         bulge_index=blank,

@@ -19,6 +19,10 @@ BLOCK_BYTES = 8 * 2**20
 # place.
 PLACE = re.compile(r"(?:^|_|\s)(\d+(?:\.\d+)?)_([+-]?\d+(?:\.\d+)?)(?=_|$|\s)")
 
+ADDRESS = re.compile(r"""(?:https?|ftp)://[^\s"'<>;|&]+""")
+"""A whole address, as it stands in a wget script, in quotes or not."""
+_KIND = re.compile(r"_(sci|wei|msk|cat)\.fits")
+
 
 class Place(NamedTuple):
     """[deg] centre of a tile as file names write it."""
@@ -38,7 +42,10 @@ class FileOutcome:
 
 
 def plan_download(download: Download, survey: Survey) -> list[tuple[str, ...]]:
-    """List what to fetch: for each file the URLs to try, best first.
+    """List what to fetch: for each file the addresses to try, best first.
+
+    Addresses that ``download.tile_list`` holds are taken as they stand; others are made of ``download.base_url`` and
+    the names of the release.
 
     Parameters
     ----------
@@ -50,7 +57,7 @@ def plan_download(download: Download, survey: Survey) -> list[tuple[str, ...]]:
     Returns
     -------
     list of tuple of str
-        One entry a file. A catalogue template with ``[01]`` gives the higher release first.
+        One entry a file, each once. A catalogue template with ``[01]`` gives the higher release first.
 
     Raises
     ------
@@ -63,15 +70,25 @@ def plan_download(download: Download, survey: Survey) -> list[tuple[str, ...]]:
         for kind, t in (("sci", survey.image_file), ("wei", survey.weight_file), ("msk", survey.mask_file))
         if kind in download.kinds
     ]
-    plan: list[tuple[str, ...]] = [(url,) for url in download.other_urls]
-    for ra, dec in read_places(download):
-        for template, band in itertools.product(templates, survey.image_bands):
+    lines = _read_list(download)
+    plain = [line for line in lines if not ADDRESS.search(line)]
+    listed = _list_addresses(lines, download)
+    plan: list[tuple[str, ...]] = [(url,) for url in dict.fromkeys((*download.other_urls, *listed))]
+    # A list of addresses says all of its files itself: nothing is made of the release's names for them.
+    named = [*download.tiles, *plain] if len(plain) == len(lines) else [line for line in plain if PLACE.search(line)]
+    for ra, dec in _find_places(named) if named or not listed else []:
+        for template, band in itertools.product(templates, _list_own_bands(survey)):
             plan.append((f"{base}/{template.format(ra=ra, dec=dec, band=band)}",))
         if "cat" in download.kinds:
             # DR4.1 lists before DR4.0: it re-released 196 of the 1006 catalogues, and the others exist as DR4.0 alone.
             names = _expand_classes(survey.catalogue_file.format(ra=ra, dec=dec))
             plan.append(tuple(f"{base}/{name}" for name in sorted(names, reverse=True)))
     return plan
+
+
+def _list_own_bands(survey: Survey) -> list[str]:
+    # Bands of another survey are not in the release.
+    return [band for band in survey.image_bands if not any(band in other.bands for other in survey.other_images)]
 
 
 def read_places(download: Download) -> list[Place]:
@@ -85,13 +102,34 @@ def read_places(download: Download) -> list[Place]:
     ConfigError
         They name no tile, or the list cannot be read.
     """
-    lines = list(download.tiles)
-    if download.tile_list:
-        try:
-            with open_file(download.tile_list, "rt") as file:
-                lines += file.read().splitlines()
-        except OSError as error:
-            raise ConfigError(f"download.tile_list {download.tile_list!r} cannot be read: {error}") from error
+    return _find_places([*download.tiles, *_read_list(download)])
+
+
+def _read_list(download: Download) -> list[str]:
+    """Read the lines of ``download.tile_list``, without remarks; none where there is no such file."""
+    if not download.tile_list:
+        return []
+    try:
+        with open_file(download.tile_list, "rt") as file:
+            return [line for line in file.read().splitlines() if not line.lstrip().startswith("#")]
+    except OSError as error:
+        raise ConfigError(f"download.tile_list {download.tile_list!r} cannot be read: {error}") from error
+
+
+def _list_addresses(lines: Iterable[str], download: Download) -> list[str]:
+    """List the addresses in lines of a wget script, of the kinds and tiles that are wanted."""
+    found = [address for line in lines for address in ADDRESS.findall(line)]
+    tiles = {Place(*match.groups()) for match in map(PLACE.search, download.tiles) if match}
+    return [each for each in found if _is_wanted(base_name(each), tiles, download.kinds)]
+
+
+def _is_wanted(name: str, tiles: set[Place], kinds: Sequence[str]) -> bool:
+    kind, place = _KIND.search(name), PLACE.search(name)
+    # Of a name that tells neither, such as the KiDS-Bright file's, whoever wrote the list wants it.
+    return (kind is None or kind[1] in kinds) and (not tiles or place is None or Place(*place.groups()) in tiles)
+
+
+def _find_places(lines: Iterable[str]) -> list[Place]:
     places = [Place(match[1], match[2]) for match in map(PLACE.search, lines) if match]
     if not places:
         raise ConfigError(

@@ -45,6 +45,9 @@ def convert_to_icrs(wcs: WCS, shape: tuple[int, int], *, name: str) -> WCS:
     ----------
     Calabretta & Greisen 2002, A&A 395, 1077, section 2: how CRVAL and LONPOLE orient the native sphere.
     """
+    # astropy knows "icrs" and "fk5" in capitals alone.
+    if wcs.wcs.radesys != (capitals := wcs.wcs.radesys.strip().upper()):
+        wcs.wcs.radesys = capitals
     frame = _find_frame(wcs, name)
     # Untouched, so that the usual file's pixels are not moved by a rounding.
     if _is_icrs(frame) and wcs.wcs.lng == 0:

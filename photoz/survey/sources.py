@@ -14,6 +14,7 @@ from photoz.errors import SurveyFileError
 from photoz.measured import (
     Sentinels,
     convert_magnitudes,
+    describe_repeated_magnitudes,
     find_sentinels,
     flag_bands,
     is_plausible_error,
@@ -24,12 +25,14 @@ from photoz.schema import HEALPIX_COLUMN, make_source_schema, name_fluxes
 from photoz.survey.fits import refuse_damaged
 from photoz.survey.positions import find_positions, wrap_ra
 from photoz.survey.settings import Columns, Cut, Selection, Survey
-from photoz.survey.table import FitsTable, read_table
+from photoz.survey.systems import read_frame, require_icrs
+from photoz.survey.table import IDENTIFIERS, NUMBERS, FitsTable, check_column, read_table
 from photoz.survey.units import convert_to_degrees, require_magnitudes
 
 _OF_MAGNITUDES = ("survey.columns.mag", "survey.columns.extinction", "survey.columns.limit")
 """How the settings begin that name columns of magnitudes and of their errors."""
-_NUMBERS, _IDENTIFIERS = "biuf", "iufSU"  # kinds of NumPy's data types
+_LARGEST_OFFSET = 5.0
+"""[mag] Homogenisation moves a zero point by hundredths; by -99, a sentinel, all sources would be bright."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,15 +44,19 @@ class TileSources:
     table : pyarrow.Table
         Schema `photoz.schema.make_source_schema`; sorted by ``_healpix_29`` and object_id; ra in [0, 360) deg.
     rejected : ndarray of intp
-        Rows of the catalogue that are selected and left out, since they have no position (`find_positions`).
+        Rows of the catalogue that are selected and left out, since they have no position (`find_positions`) or no
+        identifier.
     implausible : mapping of str to int
         By band, selected sources with a value that is no measurement (`photoz.measured`) and so is missing; by
         "mag_auto", rows of the catalogue.
+    repeated : str
+        Which magnitudes so many selected sources share exactly that they may be a sentinel; "" for none.
     """
 
     table: pa.Table
     rejected: npt.NDArray[np.intp]
     implausible: Mapping[str, int] = field(default_factory=dict)
+    repeated: str = ""
 
 
 def list_catalogue_columns(survey: Survey, selection: Selection) -> dict[str, str]:
@@ -95,15 +102,16 @@ def read_catalogue(location: str, survey: Survey, selection: Selection) -> FitsT
     ------
     SurveyFileError
         As `photoz.survey.table.read_table`, or a column has no number, or no single one, a row, or a unit that is
-        none of what is asked for.
+        none of what is asked for; or the header says that positions are in another frame than ICRS.
     """
     wanted = list_catalogue_columns(survey, selection)
     catalogue = read_table(location, wanted)
     for column, setting in wanted.items():
         # Some surveys number their sources: an identifier may be an integer or text, and becomes text.
-        kinds = _IDENTIFIERS if column == survey.columns.object_id else _NUMBERS
-        _check_column(catalogue, column, setting, kinds)
+        kinds = IDENTIFIERS if column == survey.columns.object_id else NUMBERS
+        check_column(catalogue, column, setting, kinds)
     _check_identifiers(catalogue, survey.columns.object_id)
+    require_icrs(read_frame(catalogue.header), catalogue.name)
     return _convert_units(_fill_nulls(catalogue, wanted, survey.columns), wanted, survey.columns)
 
 
@@ -139,16 +147,18 @@ def make_sources(
     auto = _read_mag_auto(catalogue, survey)
     # Selected first: rows without a position count as lost only where they would have been kept.
     selected = np.flatnonzero(select_sources(catalogue, survey, selection, bright_ids=bright_ids))
-    placed = find_positions(catalogue.columns[names.ra], catalogue.columns[names.dec])[selected]
+    identifiers = read_identifiers(catalogue, names.object_id, selected)
+    placed_N = find_positions(catalogue.columns[names.ra], catalogue.columns[names.dec])
+    usable = placed_N[selected] & (identifiers != "")
     # Rows of the file and not of the selection, so that a warning can show the first of them as it stands there.
-    rows, rejected = selected[placed], selected[~placed]
+    rows, rejected = selected[usable], selected[~usable]
     columns = {name: values[rows] for name, values in catalogue.columns.items()}
     ra, dec = wrap_ra(columns[names.ra]), columns[names.dec].astype(float)
     table: dict[str, Any] = {
         # HATS's spatial index: the HEALPix pixel of order 29, NESTED, so that rows of a coarser pixel follow each
         # other.
         HEALPIX_COLUMN: np.asarray(compute_spatial_index(ra, dec), np.int64),
-        "object_id": _to_strings(columns[names.object_id]),
+        "object_id": identifiers[usable],
         "ra": ra,
         "dec": dec,
         "tile": np.full(len(rows), tile),
@@ -165,7 +175,9 @@ def make_sources(
     # The identifier decides between sources of one pixel of order 29: the order does not depend on the file's.
     order = [(HEALPIX_COLUMN, "ascending"), ("object_id", "ascending")]
     rows_of_schema = pa.Table.from_arrays(arrays, schema=schema).sort_by(order)
-    return TileSources(rows_of_schema, rejected, implausible | {"mag_auto": auto.implausible})
+    return TileSources(
+        rows_of_schema, rejected, implausible | {"mag_auto": auto.implausible}, _describe_repeated(columns, survey)
+    )
 
 
 def select_sources(
@@ -195,20 +207,16 @@ def select_sources(
     SurveyFileError
         As `calibrate_mag_auto`, or a cut asks for bits of a column that holds none.
     """
-    columns = catalogue.columns
     # NaN is below no limit: a source without a total magnitude is left out here.
     keep: npt.NDArray[np.bool_] = calibrate_mag_auto(catalogue, survey) < selection.mag_auto_below
     if bright_ids is not None:
         # By identifier, as text without blanks: FITS pads text to the width of its column.
-        names = _to_strings(columns[survey.columns.object_id]).tolist()
+        names = read_identifiers(catalogue, survey.columns.object_id).tolist()
         # Asked of the set, which every tile shares: numpy would want 1.2 million of them as an array for each, 4.5 s.
         keep &= np.fromiter((name in bright_ids for name in names), dtype=bool, count=len(names))
         return keep
     for cut in selection.cuts:
-        keep &= _apply_cut(cut, columns[cut.column], catalogue.name)
-        # What is not known meets no cut for certain.
-        if cut.column in catalogue.nulls:
-            keep &= ~catalogue.nulls[cut.column]
+        keep &= apply_cut(cut, catalogue)
     return keep
 
 
@@ -244,10 +252,35 @@ def _read_mag_auto(catalogue: FitsTable, survey: Survey) -> _MagAuto:
         # Without the card the offset counts as 0: only the images are refused where one is to be applied and lacks.
         mag += np.float32(survey.mag_auto_offset_sign * (offset or 0.0))
     if not survey.mag_auto_dereddened:
-        extinction = catalogue.columns[survey.columns.extinction.format(band=survey.mag_auto_band)].astype(np.float32)
+        extinction = catalogue.columns[survey.columns.extinction.format(band=survey.mag_auto_band)]
         wrong_N |= ~np.isnan(mag) & ~is_plausible_extinction(extinction)
-        mag -= extinction
+        mag -= np.where(wrong_N | np.isnan(mag), 0, extinction).astype(np.float32)
+    wrong_N |= ~np.isnan(mag) & ~is_plausible_magnitude(mag)
     return _MagAuto(np.where(wrong_N, np.float32(np.nan), mag), int(wrong_N.sum()))
+
+
+def read_identifiers(
+    table: FitsTable, column: str, rows: npt.NDArray[np.intp] | slice = slice(None)
+) -> npt.NDArray[np.str_]:
+    """Return identifiers of a table, or of some of its rows, as text without blanks around it.
+
+    Those that are blank, NaN or TNULL are "".
+
+    Raises
+    ------
+    SurveyFileError
+        They are neither whole numbers nor text, or floats that have rounded them.
+    """
+    check_column(table, column, "survey.columns.object_id", IDENTIFIERS)
+    _check_identifiers(table, column)
+    values = table.columns[column][rows]
+    missing_N = table.nulls[column][rows] if column in table.nulls else np.zeros(len(values), bool)
+    if values.dtype.kind == "f":
+        missing_N = missing_N | np.isnan(values)
+        # As whole numbers, or their text would end in ".0".
+        values = np.where(missing_N, 0, values).astype(np.int64)
+    # Text of no width, as of an empty column, could not hold a "".
+    return np.where(missing_N, "", np.char.strip(values.astype(str)))
 
 
 def read_zeropoint_offsets(catalogue: FitsTable, survey: Survey) -> dict[str, float | None]:
@@ -281,40 +314,22 @@ def _read_offset(catalogue: FitsTable, survey: Survey, band: str) -> float | Non
     with suppress(TypeError, ValueError):
         offset = float(value)
     # FITS's T is Python's True, and float(True) is 1: a logical card would pass for an offset of one magnitude.
-    if isinstance(value, bool) or not np.isfinite(offset):
+    if isinstance(value, bool) or not abs(offset) <= _LARGEST_OFFSET:
         raise SurveyFileError(
-            f"{catalogue.name}: its header has {key} = {value!r}, which is no zero-point offset in mag: correct the "
-            f"header, or set survey.zeropoint_offset = {survey.zeropoint_offset!r} to the keyword that has it, "
-            "or to one that no header has where there is none"
+            f"{catalogue.name}: its header has {key} = {value!r}, which is no zero-point offset in mag (one is at most "
+            f"{_LARGEST_OFFSET:g}): correct the header, or set survey.zeropoint_offset = {survey.zeropoint_offset!r} "
+            "to the keyword that has it, or to one that no header has where there is none"
         )
     return offset
 
 
-def _check_column(catalogue: FitsTable, column: str, setting: str, kinds: str) -> None:
-    values = catalogue.columns[column]
-    # A cell of a FITS table may hold an array, whose column has a second axis here.
-    if values.dtype.kind in kinds and values.ndim == 1:
-        return
-    held = f"{values.dtype}" + (f" of shape {values.shape[1:]} a row" if values.ndim > 1 else "")
-    what = "a number" if kinds == _NUMBERS else "an identifier"
-    raise SurveyFileError(
-        f"{catalogue.name}: column {column} ({setting}) holds {held}, not {what} a row: correct the setting to the "
-        "survey's column, or the file"
-    )
-
-
 def _fill_nulls(catalogue: FitsTable, wanted: dict[str, str], names: Columns) -> FitsTable:
     """Make whole numbers that stand for none (TNULL) NaN, in all columns but the identifiers and those of cuts."""
-    if names.object_id in catalogue.nulls:
-        raise SurveyFileError(
-            f"{catalogue.name}: {catalogue.nulls[names.object_id].sum()} rows have no {names.object_id} "
-            "(survey.columns.object_id; TNULL): give each source an identifier, or name another column"
-        )
     columns = {
         name: np.where(missing_N, np.nan, catalogue.columns[name])
         for name, missing_N in catalogue.nulls.items()
-        # A cut may ask for bits, which a float has none of; it knows the nulls itself.
-        if wanted[name] != "selection.cuts"
+        # A cut may ask for bits, which a float has none of; it knows the nulls itself, as identifiers do.
+        if wanted[name] != "selection.cuts" and name != names.object_id
     }
     nulls = {name: missing_N for name, missing_N in catalogue.nulls.items() if name not in columns}
     return replace(catalogue, columns=catalogue.columns | columns, nulls=nulls)
@@ -333,7 +348,15 @@ def _convert_units(catalogue: FitsTable, wanted: dict[str, str], names: Columns)
     return replace(catalogue, columns=columns)
 
 
-def _apply_cut(cut: Cut, values: npt.NDArray[Any], name: str) -> npt.NDArray[np.bool_]:
+def apply_cut(cut: Cut, catalogue: FitsTable) -> npt.NDArray[np.bool_]:
+    """Tell which rows of a table meet a condition; what is not known meets none for certain.
+
+    Raises
+    ------
+    SurveyFileError
+        It asks for bits of a column that holds none.
+    """
+    values, name = catalogue.columns[cut.column], catalogue.name
     keep = np.ones(len(values), bool)
     if cut.equals is not None:
         keep &= values == cut.equals
@@ -349,6 +372,8 @@ def _apply_cut(cut: Cut, values: npt.NDArray[Any], name: str) -> npt.NDArray[np.
             )
         # In 64 bits: NumPy refuses a number that is wider than the column, as 2**16 is for 16 bits.
         keep &= values.astype(np.int64) & cut.bits_clear == 0
+    if cut.column in catalogue.nulls:
+        keep &= ~catalogue.nulls[cut.column]
     return keep
 
 
@@ -377,9 +402,19 @@ def _convert_bands(
     return table | {"flags": flag_bands(fluxes, errors)}, implausible
 
 
+def _describe_repeated(columns: Mapping[str, npt.NDArray[Any]], survey: Survey) -> str:
+    sentinels = Sentinels(survey.not_detected, survey.not_observed)
+    names = {band: survey.columns.mag.format(band=band) for band in survey.bands}
+    return "; ".join(
+        filter(None, (describe_repeated_magnitudes(columns[name], sentinels, band) for band, name in names.items()))
+    )
+
+
 def _clean(values: npt.NDArray[Any], survey: Survey) -> npt.NDArray[np.float32]:
     """Return magnitudes or errors as float32 with both sentinels, and what is not finite, as NaN."""
-    clean = values.astype(np.float32)
+    # A sentinel of 1e300 is infinite as float32.
+    with np.errstate(over="ignore"):
+        clean = values.astype(np.float32)
     clean[find_sentinels(values, (survey.not_detected, survey.not_observed), magnitudes=True)] = np.nan
     clean[~np.isfinite(clean)] = np.nan
     return clean
@@ -391,21 +426,16 @@ def _clean_errors(values: npt.NDArray[Any], survey: Survey) -> npt.NDArray[np.fl
 
 
 def _check_identifiers(catalogue: FitsTable, column: str) -> None:
-    """Refuse identifiers that are floats which round, or no whole numbers at all."""
+    """Refuse identifiers that are floats which round, or no whole numbers at all; NaN is none."""
     values = catalogue.columns[column]
     if values.dtype.kind != "f":
         return
     digits = np.finfo(values.dtype).nmant + 1
-    wrong = values[~(np.abs(values) < 2.0**digits) | (values != np.floor(values))]
+    known = values[~np.isnan(values)]
+    wrong = known[~(np.abs(known) < 2.0**digits) | (known != np.floor(known))]
     if len(wrong):
         raise SurveyFileError(
             f"{catalogue.name}: column {column} (survey.columns.object_id) holds identifiers as {values.dtype}, "
             f"{wrong[0]:.17g} among them, and such numbers are exact to 2^{digits} alone: write them as whole numbers "
             "of 64 bits or as text, or name another column"
         )
-
-
-def _to_strings(values: npt.NDArray[Any]) -> npt.NDArray[np.str_]:
-    # Identifiers that are floats are whole numbers by then, whose text would end in ".0".
-    values = values.astype(np.int64) if values.dtype.kind == "f" else values
-    return np.char.strip(values.astype(str))

@@ -11,7 +11,9 @@ from photoz.errors import SurveyFileError
 from photoz.measured import HIGHEST_REDSHIFT, describe_repeated
 from photoz.schema import make_field
 from photoz.storage import join
-from photoz.survey.table import FitsTable, read_table
+from photoz.survey.positions import find_positions
+from photoz.survey.systems import read_frame, require_icrs
+from photoz.survey.table import FitsTable, check_column, read_table
 from photoz.survey.units import convert_to_degrees
 from photoz.training.settings import Crossmatch
 
@@ -42,12 +44,14 @@ def read_redshifts(folder: str, crossmatch: Crossmatch) -> pa.Table:
     Returns
     -------
     pyarrow.Table
-        ``ra``, ``dec`` [deg], ``z_spec``; rows with a position or redshift that is not finite are left out.
+        ``ra``, ``dec`` [deg], ``z_spec``; rows without a position (`find_positions`) or with a redshift that is not
+        finite are left out.
 
     Raises
     ------
     SurveyFileError
-        The file is missing, damaged, lacks a column, has positions in no unit of an angle, or no row passes the cuts.
+        The file is missing, damaged, lacks a column, has no numbers in one or positions in no unit of an angle, or no
+        row passes the cuts.
     """
     table = _read_columns(join(folder, crossmatch.file), crossmatch)
     keep = _select_reliable(table, crossmatch)
@@ -80,7 +84,11 @@ def _tell_odd(table: FitsTable, keep_N: npt.NDArray[np.bool_], match: Crossmatch
 
 def _read_columns(location: str, crossmatch: Crossmatch) -> FitsTable:
     """Read the table's columns, positions in degrees."""
-    table = read_table(location, _list_columns(crossmatch))
+    wanted = _list_columns(crossmatch)
+    table = read_table(location, wanted)
+    for column, setting in wanted.items():
+        check_column(table, column, setting)
+    require_icrs(read_frame(table.header), crossmatch.file)
     positions = {
         name: convert_to_degrees(
             table.columns[name],
@@ -103,10 +111,14 @@ def _list_columns(crossmatch: Crossmatch) -> dict[str, str]:
 
 def _select_reliable(table: FitsTable, match: Crossmatch) -> npt.NDArray[np.bool_]:
     columns = table.columns
-    keep = np.isfinite(columns[match.ra]) & np.isfinite(columns[match.dec]) & np.isfinite(columns[match.redshift])
+    # A sentinel of -999 deg is a place on the sky to whoever takes its cosine.
+    keep = find_positions(columns[match.ra], columns[match.dec]) & np.isfinite(columns[match.redshift])
     # The lower limit of the redshift leaves out stars, which have redshifts near 0 of good quality.
     keep &= (columns[match.quality] >= match.min_quality) & (columns[match.redshift] > match.min_redshift)
     # 0 marks the one row of an object that is to be used, as in GAMA's table.
     if match.duplicate:
-        keep &= columns[match.duplicate].astype(np.int64) == 0
+        keep &= columns[match.duplicate] == 0
+    # Whole numbers that stand for none, which may be larger than any quality.
+    for missing_N in table.nulls.values():
+        keep &= ~missing_N
     return np.asarray(keep)

@@ -1,8 +1,10 @@
 """Read columns of a FITS table from any location, verified."""
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,10 @@ from photoz.survey.fits import (
     refuse_missing,
     unpack,
 )
+from photoz.survey.systems import read_frame
 
+NUMBERS, IDENTIFIERS = "biuf", "iufSU"
+"""Kinds of NumPy's data types that columns of either may have."""
 _BLOCK = 2880  # bytes; FITS pads to whole ones
 
 
@@ -90,17 +95,20 @@ def read_table(location: str, columns: dict[str, str]) -> FitsTable:
     with parse_fits(io.BytesIO(data), location) as units, quiet_astropy():
         with refuse_damaged(f"{name} is no valid FITS table"):
             unit = _find_table(units, name)
+            _refuse_alike(units, unit, name)
             # Before the columns are asked for by name: a damaged header would blame the settings.
             _verify_unit(unit, size, name)
-            _require_columns(unit.columns.names, columns, name)
+            require_columns(unit.columns.names, columns, name)
             # Before the values: astropy turns some into what they stand for where they lie.
             nulls = {column: found for column in columns if (found := _find_nulls(unit, column)).any()}
             # Copies, all of them: a view would keep the whole file in memory for a few columns.
-            values = {column: _to_native(unit.data[column]) for column in columns}
+            values = {column: _read_column(unit, column) for column in columns}
             values |= {
                 column: np.where(nulls[column], np.nan, values[column]) for column in nulls if _is_float(values[column])
             }
             told = {column: str(unit.columns[column].unit or "") for column in columns}
+            # For its refusal: astropy parses a card when it is asked for, which may be where nobody knows of this file.
+            read_frame(unit.header)
         # KiDS has the zero-point offsets in the primary header and not in the table's.
         masks = {column: found for column, found in nulls.items() if not _is_float(values[column])}
         return FitsTable(name, values, units[0].header.copy(), unit.header.copy(), sha256, told, masks)
@@ -118,6 +126,26 @@ def list_columns(location: str) -> list[str]:
         return [str(column) for column in _find_table(units, name).columns.names]
 
 
+def check_column(table: FitsTable, column: str, setting: str, kinds: str = NUMBERS) -> None:
+    """Refuse a column that holds no number (`NUMBERS`) or no identifier (`IDENTIFIERS`) a row, or several.
+
+    Raises
+    ------
+    SurveyFileError
+        Naming the file, the column and the setting that asks for it.
+    """
+    values = table.columns[column]
+    # A cell of a FITS table may hold an array, whose column has a second axis here.
+    if values.dtype.kind in kinds and values.ndim == 1:
+        return
+    held = f"{values.dtype}" + (f" of shape {values.shape[1:]} a row" if values.ndim > 1 else "")
+    what = "a number" if kinds == NUMBERS else "an identifier"
+    raise SurveyFileError(
+        f"{table.name}: column {column} ({setting}) holds {held}, not {what} a row: correct the setting to the "
+        "survey's column, or the file"
+    )
+
+
 def _find_table(units: fits.HDUList, name: str) -> fits.BinTableHDU:
     for unit in units:
         # SExtractor's own format begins with the header of the image, as a table of text.
@@ -129,6 +157,21 @@ def _find_table(units: fits.HDUList, name: str) -> fits.BinTableHDU:
                 raise SurveyFileError(f"{name} holds a table packed by fpack (ZTABLE): unpack it with funpack")
             return unit
     raise SurveyFileError(f"{name} holds no table: is it the right file?")
+
+
+def _refuse_alike(units: fits.HDUList, unit: fits.BinTableHDU, name: str) -> None:
+    """Refuse a file of which a later table has the same columns, whose rows nobody would miss."""
+    alike = [
+        index
+        for index, each in enumerate(units)
+        if each is not unit and isinstance(each, fits.BinTableHDU | fits.TableHDU) and each.name != "LDAC_IMHEAD"
+        if each.columns.names == unit.columns.names
+    ]
+    if alike:
+        raise SurveyFileError(
+            f"{name} has further tables of the same columns, number {', '.join(map(str, alike))}: join them in one "
+            "(STILTS tcat)"
+        )
 
 
 def _verify_unit(unit: fits.BinTableHDU, size: int, name: str) -> None:
@@ -153,11 +196,37 @@ def _verify_unit(unit: fits.BinTableHDU, size: int, name: str) -> None:
         raise SurveyFileError(f"{name} is corrupt: its header and data do not fit CHECKSUM; {STALE_REMEDY}")
 
 
-def _require_columns(names: Iterable[str], columns: dict[str, str], name: str) -> None:
-    missing = {column: setting for column, setting in columns.items() if column not in set(names)}
+def require_columns(names: Iterable[str], columns: Mapping[str, str], name: str) -> None:
+    """Refuse a table that lacks columns.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Of the table's columns.
+    columns : mapping of str to str
+        Column that is wanted -> the setting that named it.
+    name : str
+        Of the file.
+
+    Raises
+    ------
+    SurveyFileError
+        With all that are missing, their settings and the nearest names that are there.
+    """
+    there = [str(column) for column in names]
+    missing = {column: setting for column, setting in columns.items() if column not in there}
     if missing:
-        wanted = ", ".join(f"{column} ({setting})" for column, setting in missing.items())
+        wanted = ", ".join(
+            f"{column} ({setting}{'; nearest: ' + ', '.join(near) if (near := _find_near(column, there)) else ''})"
+            for column, setting in missing.items()
+        )
         raise SurveyFileError(f"{name} lacks the column {wanted}: correct the setting to the survey's column names")
+
+
+def _find_near(column: str, there: Sequence[str]) -> list[str]:
+    # Capital and small letters are what names differ in most.
+    near = get_close_matches(column.lower(), [each.lower() for each in there], 2, 0.7)
+    return [each for each in there if each.lower() in near][:2]
 
 
 def _find_nulls(unit: fits.BinTableHDU, name: str) -> npt.NDArray[np.bool_]:
@@ -178,6 +247,16 @@ def _find_nulls(unit: fits.BinTableHDU, name: str) -> npt.NDArray[np.bool_]:
 
 def _is_float(values: npt.NDArray[Any]) -> bool:
     return bool(values.dtype.kind == "f")
+
+
+def _read_column(unit: fits.BinTableHDU, name: str) -> npt.NDArray[Any]:
+    raw = np.asarray(unit.data.view(np.ndarray)[name])
+    if not isinstance(unit, fits.TableHDU) and raw.dtype.kind == "S":
+        # FITS knows ASCII alone, and astropy refuses all else; any bytes are text in Latin 1.
+        for encoding in ("utf-8", "latin-1"):
+            with suppress(UnicodeDecodeError):
+                return np.char.rstrip(np.char.decode(raw, encoding))
+    return _to_native(unit.data[name])
 
 
 def _to_native(column: Any) -> npt.NDArray[Any]:

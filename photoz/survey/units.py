@@ -1,5 +1,7 @@
 """Units as FITS tables state them (TUNIT): positions to degrees, and magnitudes that are none refused."""
 
+import re
+import warnings
 from contextlib import suppress
 from typing import Any
 
@@ -9,7 +11,13 @@ from astropy import units
 
 from photoz.errors import SurveyFileError
 
+_WORDS = {
+    "milli(?=j|m)": "m", "micro(?=j|m)": "u", "[\u00b5\u03bc](?=j|m)": "u", "nano(?=j|m)": "n", "jansk(y|ies|ys)": "Jy",
+    "magg(y|ies)": "mgy",
+}  # fmt: skip
+"""Patterns -> how astropy has it, of the fluxes of tables."""
 _HOUR = units.Unit("h")
+_MAGNITUDE = re.compile(r"((AB|ST|Vega)[ _-]?)?mag(nitude)?s?|mag[ _-](AB|ST|Vega)|AB", re.IGNORECASE)
 
 
 def parse_unit(text: str) -> units.UnitBase | None:
@@ -17,15 +25,28 @@ def parse_unit(text: str) -> units.UnitBase | None:
 
     Examples
     --------
-    >>> [str(parse_unit(text)) for text in ("deg", "DEGREES", "rad", "hours", "no unit")]
-    ['deg', 'deg', 'rad', 'h', 'None']
+    >>> [str(parse_unit(text)) for text in ("deg", "DEGREES", "hours", "AB mag", "microJansky", "no unit")]
+    ['deg', 'deg', 'h', 'mag', 'uJy', 'None']
     """
+    # To astropy "AB mag" is a product of two units, and "AB" a flux.
+    if _MAGNITUDE.fullmatch(text.strip()):
+        return units.mag
     # In this order: case tells units apart (Mpc and mpc), so the file's own spelling counts first. The plural comes
     # last: of "s", a second, it would leave nothing.
-    for spelling in dict.fromkeys((text.strip(), text.strip().lower(), text.strip().lower().removesuffix("s"))):
-        with suppress(ValueError):
+    plain = text.strip()
+    for spelling in dict.fromkeys((plain, _abbreviate(plain), plain.lower(), plain.lower().removesuffix("s"))):
+        # Of several slashes and of outdated names it warns; which unit is meant is clear.
+        with suppress(ValueError), warnings.catch_warnings():
+            warnings.simplefilter("ignore", units.UnitsWarning)
             return units.Unit(spelling)
     return None
+
+
+def _abbreviate(text: str) -> str:
+    """Write the units of fluxes short, which astropy knows in no other way: microJansky is uJy, nanomaggies nmgy."""
+    for word, short in _WORDS.items():
+        text = re.sub(word, short, text, flags=re.IGNORECASE)
+    return text
 
 
 def convert_to_degrees(values_N: npt.NDArray[Any], unit: str, *, column: str, hours: bool = False) -> npt.NDArray[Any]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from astropy.io import fits
 from astropy.wcs import WCS, FITSFixedWarning, WcsError
 from astropy.wcs.utils import proj_plane_pixel_scales
@@ -18,7 +19,7 @@ SCALE_TOLERANCE = 0.02
 LARGEST_OFFSET = 0.25
 """Of a side: bands of one tile differ in size by the dithers' edges, never by more."""
 LARGEST_MISMATCH = 0.5
-"""[pixel] how much the shift between two bands may change over the image."""
+"""[pixel] how far the pixels of two bands may lie from each other after a shift by whole pixels, at most."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Grid:
     residuals: dict[str, tuple[float, float]]
 
 
-def read_wcs(info: ImageInfo, *, pixel_scale: float) -> WCS:
+def read_wcs(info: ImageInfo, *, pixel_scale: float, setting: str = "survey.pixel_scale") -> WCS:
     """Read an image's WCS, in ICRS whatever the header's frame, and check it against the survey's pixel scale.
 
     Parameters
@@ -52,6 +53,8 @@ def read_wcs(info: ImageInfo, *, pixel_scale: float) -> WCS:
         Inspected image.
     pixel_scale : float
         [arcsec / pixel] expected.
+    setting : str
+        Where that is said, for the error message.
 
     Raises
     ------
@@ -69,8 +72,8 @@ def read_wcs(info: ImageInfo, *, pixel_scale: float) -> WCS:
     # Written so that NaN is refused: comparisons with it are false.
     if not abs(scale / pixel_scale - 1) <= SCALE_TOLERANCE:
         raise SurveyFileError(
-            f"{info.name} has {scale:.4f} arcsec/pixel and survey.pixel_scale is {pixel_scale:.4f} arcsec/pixel: "
-            "set survey.pixel_scale to the images', and use an estimator trained at that scale"
+            f"{info.name} has {scale:.4f} arcsec/pixel and {setting} is {pixel_scale:.4f} arcsec/pixel: "
+            f"set {setting} to the images', and use an estimator trained at that scale"
         )
     return convert_to_icrs(wcs, info.shape, name=info.name)
 
@@ -86,7 +89,7 @@ def parse_wcs(header: str, *, name: str) -> WCS:
         raise SurveyFileError(f"{name} has a WCS that cannot be used: {error}") from error
 
 
-def align_bands(infos: Mapping[str, ImageInfo], *, pixel_scale: float) -> Grid:
+def align_bands(infos: Mapping[str, ImageInfo], *, pixel_scale: float, tolerance: float = LARGEST_MISMATCH) -> Grid:
     """Put the bands of a tile on one pixel grid by whole-pixel shifts.
 
     The coadds of a KiDS tile have one projection and differ in size by band (a DR4 download manifest lists
@@ -98,6 +101,8 @@ def align_bands(infos: Mapping[str, ImageInfo], *, pixel_scale: float) -> Grid:
         Band -> inspected image; the first is the reference.
     pixel_scale : float
         [arcsec / pixel] expected.
+    tolerance : float
+        [pixel] how far the bands' pixels may lie from each other, anywhere on the image, after the shift.
 
     Raises
     ------
@@ -108,7 +113,8 @@ def align_bands(infos: Mapping[str, ImageInfo], *, pixel_scale: float) -> Grid:
     # The first band's projection is the tile's; the others differ from it by shifts, within LARGEST_MISMATCH.
     first = next(iter(infos))
     shifts = {
-        band: _measure_shift(infos[band], wcs, (infos[first], references[first])) for band, wcs in references.items()
+        band: _measure_shift(infos[band], wcs, (infos[first], references[first]), tolerance)
+        for band, wcs in references.items()
     }
     # Whole pixels, since resampling would correlate the noise; what is left is told in the tile's attributes.
     whole = {band: np.rint(shift).astype(int) for band, shift in shifts.items()}
@@ -128,7 +134,7 @@ def align_bands(infos: Mapping[str, ImageInfo], *, pixel_scale: float) -> Grid:
     )
 
 
-def _measure_shift(info: ImageInfo, wcs: WCS, reference: tuple[ImageInfo, WCS]) -> np.ndarray:
+def _measure_shift(info: ImageInfo, wcs: WCS, reference: tuple[ImageInfo, WCS], tolerance: float) -> np.ndarray:
     """Return the row and column of this image's first pixel on the reference's grid [pixel]."""
     rows, columns = info.shape
     # Corners and middle: a difference of scale, rotation or distortion shows most at the corners.
@@ -146,6 +152,33 @@ def _measure_shift(info: ImageInfo, wcs: WCS, reference: tuple[ImageInfo, WCS]) 
         raise SurveyFileError(
             f"{info.name} does not lie on the pixels of {reference[0].name}: its first pixel falls on row "
             f"{shift[0]:.1f}, column {shift[1]:.1f}, and the shift changes by {spread:.2f} pixels over the image "
-            f"(at most {LARGEST_MISMATCH}, and {limit:.0f} pixels of shift); resample the bands to one grid"
+            f"(at most {LARGEST_MISMATCH}, and {limit:.0f} pixels of shift); name the band in survey.pixel_scales, "
+            "which has it resampled"
+        )
+    off = float(np.abs(shifts - np.rint(shift)[:, None]).max())
+    if not off <= tolerance:
+        raise SurveyFileError(
+            f"{info.name} lies up to {off:.2f} pixels off the pixels of {reference[0].name}, more than "
+            f"survey.band_tolerance = {tolerance}: name the band in survey.pixel_scales, which has it resampled, or "
+            "raise survey.band_tolerance to have it stored so"
         )
     return shift
+
+
+def compute_vectors(ra_N: npt.NDArray[np.float64], dec_N: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Compute unit vectors, whose distance is the chord: exact near poles and across right ascension 0.
+
+    Parameters
+    ----------
+    ra_N, dec_N : ndarray of float64, shape (N,)
+        [deg]
+
+    Returns
+    -------
+    ndarray of float64, shape (N, 3)
+    """
+    ra, dec = np.radians(ra_N), np.radians(dec_N)
+    vectors: npt.NDArray[np.float64] = np.stack(
+        [np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1
+    )
+    return vectors

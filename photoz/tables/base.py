@@ -1,5 +1,7 @@
 """What every table is to its readers, whatever its format: a schema, parts for workers, batches of chosen columns."""
 
+import csv
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -8,11 +10,11 @@ from difflib import get_close_matches
 from typing import Protocol
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from photoz.errors import TableError
 from photoz.storage import is_store_trouble
-from photoz.tables.types import is_nested, unify_schemas
+from photoz.tables.masks import hide_masked, select_masks
+from photoz.tables.types import decode_values, is_nested, unify_schemas
 
 _FOOTERS_AT_ONCE = 8
 """Files that are asked at one time for their schema: a store takes some 50 ms for each, whoever waits."""
@@ -58,6 +60,7 @@ class Contents:
     schema: pa.Schema
     num_rows: int | None
     parts: tuple[TablePart, ...]
+    frames: Mapping[str, str] = field(default_factory=dict)
 
 
 class Reader(Protocol):
@@ -92,6 +95,9 @@ class Table:
         Of the format.
     properties : mapping of str to str
         Of a HATS catalogue, ``hats.properties``; empty elsewhere.
+    frames : mapping of str to str
+        Column -> the frame of the position in it, where a file says that it is another than ICRS
+        (`photoz.survey.systems`); "" stands for all columns.
     """
 
     location: str
@@ -100,6 +106,7 @@ class Table:
     parts: tuple[TablePart, ...]
     reader: Reader = field(repr=False)
     properties: Mapping[str, str] = field(default_factory=dict)
+    frames: Mapping[str, str] = field(default_factory=dict)
 
     def read(self, part: TablePart, columns: Sequence[str], rows: int = 65_536) -> Iterator[pa.RecordBatch]:
         """Read some columns of a part, batch by batch; what is held at one time does not grow with the part.
@@ -116,7 +123,8 @@ class Table:
         Yields
         ------
         pyarrow.RecordBatch
-            The columns as asked for, in the types of ``schema``; null in a file that lacks one.
+            The columns as asked for, in the types of ``schema``; null in a file that lacks one, and where a mask beside
+            the column says so (`photoz.tables.masks`).
 
         Raises
         ------
@@ -124,12 +132,12 @@ class Table:
             There is no such column, it is nested or there are two of the name, or the file is missing or damaged.
         """
         # Before the file is opened, so that a wrong name is told as such and not as a file that cannot be read.
-        schema = self.select(columns)
+        schema = self.select([*columns, *select_masks(columns, self.schema)])
         # Around the whole loop: a reader opens its file only when the first batch is asked for, and may find damage in
         # any.
         with refuse_unreadable(part.location):
             for batch in self.reader.read(part, schema, rows):
-                yield _conform(batch, schema, part)
+                yield hide_masked(_conform(batch, schema, part), columns)
 
     def select(self, columns: Iterable[str]) -> pa.Schema:
         """Return the schema of some columns; raises as `read`."""
@@ -168,12 +176,16 @@ def open_files(location: str, files: Sequence[str], reader: Reader) -> Table:
     Raises
     ------
     TableError
-        A file is missing or damaged, or files hold a column in types that have nothing in common.
+        A file is missing, damaged or without columns, or files hold a column in types that have nothing in common.
     """
 
     def describe(file: str) -> Contents:
         with refuse_unreadable(file):
-            return reader.describe(file)
+            contents = reader.describe(file)
+        # Such as a header that was cut off before its first column: rows are counted and named by columns.
+        if not len(contents.schema):
+            raise TableError(f"{file!r} has no columns: fetch it again, or write it with its rows")
+        return contents
 
     if len(files) == 1:
         found = [describe(files[0])]
@@ -186,7 +198,8 @@ def open_files(location: str, files: Sequence[str], reader: Reader) -> Table:
     schema = unify_schemas((file, each.schema) for file, each in zip(files, found, strict=True))
     # In the order of the files, so that a table has the same parts whenever it is opened.
     parts = tuple(part for each in found for part in each.parts)
-    return Table(location, schema, sum(known) if len(known) == len(counts) else None, parts, reader)
+    frames = {column: frame for each in found for column, frame in each.frames.items()}
+    return Table(location, schema, sum(known) if len(known) == len(counts) else None, parts, reader, frames=frames)
 
 
 @contextmanager
@@ -202,8 +215,9 @@ def refuse_unreadable(location: str) -> Iterator[None]:
     # Before OSError, of which it is one: a wrong location has another remedy than a damaged file.
     except FileNotFoundError as error:
         raise TableError(f"there is no table at {location!r}: correct the location") from error
-    # ArrowInvalid and its like are ValueErrors; zlib's own errors and EOFError come from damaged gzip files.
-    except (OSError, ValueError, EOFError, pa.ArrowException) as error:
+    # ArrowInvalid and its like are ValueErrors; zlib's own errors and EOFError come from damaged gzip files, csv's of
+    # lines that are none.
+    except (OSError, ValueError, EOFError, OverflowError, zlib.error, csv.Error, pa.ArrowException) as error:
         # Engines try again what did not answer; a file that is forbidden may well be whole.
         if is_store_trouble(error) or isinstance(error, PermissionError):
             raise
@@ -224,16 +238,18 @@ def _conform(batch: pa.RecordBatch, schema: pa.Schema, part: TablePart) -> pa.Re
 
 
 def _cast(array: pa.Array, wanted: pa.Field, part: TablePart) -> pa.Array:
+    array = decode_values(array)
     if isinstance(array, pa.ExtensionArray):
-        array = array.storage
-    # Arrow has no cast from runs.
-    if pa.types.is_run_end_encoded(array.type):
-        array = pc.run_end_decode(array)
+        array = decode_values(array.storage)
     try:
         # Safe, as Arrow casts by default: a value that does not fit is refused below and not rounded or cut.
-        return array if array.type == wanted.type else array.cast(wanted.type)
+        array = array if array.type == wanted.type else array.cast(wanted.type)
     except pa.ArrowInvalid as error:
         raise TableError(
             f"{part.location}: column {wanted.name} holds {array.type}, and a value of it is no {wanted.type}, its "
             f"type in the whole table ({error})"
         ) from error
+    # Of a damaged file Arrow hands text on that is none, and whoever asked for it next would stumble.
+    if pa.types.is_string(array.type):
+        array.validate(full=True)
+    return array

@@ -10,20 +10,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from astropy import units
 
 from photoz.errors import ConfigError, TableError
-from photoz.measured import MAGNITUDES
+from photoz.measured import MAGNITUDES, describe_repeated_fluxes
 from photoz.photometry import MAGGY
-from photoz.survey.units import parse_unit
 from photoz.tables.base import Table
 from photoz.tables.columns import Choice, choose_columns
 from photoz.tables.convert import Converted, read_sources
 from photoz.tables.cuts import apply_cut, parse_cut
 from photoz.tables.fluxes import NJY_PER_UNIT
-from photoz.tables.measure import find_flux_unit
-from photoz.tables.settings import Photometry, Role, TableSurvey, find_column
-from photoz.tables.types import is_nested, is_number, read_unit
+from photoz.tables.settings import Role, TableSurvey, find_column
+from photoz.tables.text import quote_text
+from photoz.tables.types import is_nested, is_number
+from photoz.tables.units import check_units
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +32,6 @@ _MOST_BATCHES = 20
 """Of a part, where the cuts leave nothing of those before."""
 _USUAL = (14.0, 28.0)
 """[mag(AB)] Where the median of a survey's galaxies lies."""
-_SAME_FACTOR = 1e-3
-"""[relative] 3631 and 3630.78 Jy, both of which are called AB magnitude 0, are one unit."""
 # In the words of the remedy: whoever asked for it sees a setting, not the name of a role.
 _NEEDS: dict[Role, tuple[str, str]] = {
     "position": ("ra", "position is there: set survey.ra and survey.dec to their columns"),
@@ -84,7 +81,8 @@ def check_columns(
     bands : sequence of str, optional
         These only; else all of the survey.
     need : sequence of "position", "z_spec", "tile" or "total"
-        What is wanted of it, whether the survey calls it optional or not.
+        What is wanted of it, whether the survey calls it optional or not. Where positions are, rows without one are
+        none of the sample.
     rows : int
         Of the sample, from up to eight parts of the table.
 
@@ -101,8 +99,8 @@ def check_columns(
     # By the schema first, which costs no request: rows are read only where names, types and units fit.
     _require(choice, need, table)
     _check_types(table, choice)
-    _check_units(table, choice)
-    sample = list(_sample(table, survey, bands, rows))
+    check_units(table.select(choice.columns), choice, table.location)
+    sample = list(_sample(table, survey, bands, rows, positions="position" in need))
     # Over all parts of the sample, since one part's corner of the sky may lack a band that the others have.
     counts: Counter[str] = Counter()
     for found in sample:
@@ -116,6 +114,32 @@ def check_columns(
     for warning in warnings:
         logger.warning(warning)
     return Checked(choice.bands, tuple(choice.columns), dict(counts), tuple(warnings))
+
+
+def warn_of_scale(found: Converted, bands: Sequence[str], place: str) -> None:
+    """Warn of bands whose fluxes are no galaxies', as those in another unit are.
+
+    Parameters
+    ----------
+    found : Converted
+    bands : sequence of str
+    place : str
+        Where the rows are from, for the message.
+    """
+    for band in bands:
+        flux_N = found.table[f"flux_{band}"].to_numpy()
+        if found.counts.get(f"implausible_{band}", 0) > np.isfinite(flux_N).sum():
+            outside = f"outside {MAGNITUDES[0]:g} to {MAGNITUDES[1]:g} mag"
+            logger.warning("%s: most values of band %s are %s and left out: is its unit right?", place, band, outside)
+        elif odd := _find_odd(place, band, _find_median(flux_N)):
+            logger.warning(odd)
+
+
+def _find_odd(place: str, band: str, median: float | None) -> str:
+    # A warning and no error: a sample of bright stars, or of very deep fields, is odd and may be meant.
+    if median is None or _USUAL[0] <= median <= _USUAL[1]:
+        return ""
+    return f"{place}: the median magnitude of band {band} is {median:.1f}: is its unit right?"
 
 
 def _require(choice: Choice, need: Sequence[Role], table: Table) -> None:
@@ -136,12 +160,22 @@ def _check_types(table: Table, choice: Choice) -> None:
         elif not _is_number_wanted(setting) or is_number(kind) or pa.types.is_null(kind):
             continue
         elif not (pa.types.is_boolean(kind) and setting == "z_quality"):
-            wrong.append(f"{column} ({setting}) is {kind}, and numbers are wanted")
+            found = quote_text(_read_first(table, column))
+            wrong.append(f"{column} ({setting}) is {kind}, and numbers are wanted{found}")
     if wrong:
-        raise ConfigError(f"{table.location}: {'; '.join(wrong)}: name other columns in survey {choice.survey.name!r}")
+        raise ConfigError(
+            f"{table.location}: {'; '.join(wrong)}: correct the table, or name other columns in survey "
+            f"{choice.survey.name!r}"
+        )
     for cut in choice.survey.cuts:
         # On no row, which shows whether its columns have types that it can be asked of.
         apply_cut(cut, {name: pa.array([], table.schema.field(name).type) for name in parse_cut(cut).columns})
+
+
+def _read_first(table: Table, column: str) -> pa.Array:
+    """Read a column of the first rows; of a table without rows none."""
+    batch = next(table.read(table.parts[0], [column], 10_000), None) if table.parts else None
+    return pa.array([], pa.null()) if batch is None else batch.column(0)
 
 
 def _is_nested(table: Table, column: str) -> bool:
@@ -152,109 +186,16 @@ def _is_number_wanted(setting: str) -> bool:
     return not setting.startswith(("identifier", "tile", "cuts", "carry"))
 
 
-def _check_units(table: Table, choice: Choice) -> None:
-    """Refuse a unit that the file states and that contradicts the survey's file; one that is unknown says nothing."""
-    survey = choice.survey
-    for band in choice.bands:
-        _check_photometry_units(table, choice.photometry, band, "photometry")
-    if survey.total is not None:
-        _check_photometry_units(table, survey.total, survey.total_band, "total")
-    for name in filter(None, (survey.ra, survey.dec)):
-        _check_angle(table, survey, name)
-    for column, setting in choice.columns.items():
-        if setting.startswith("extinction"):
-            found = _read_unit(table, column)
-            if found is not None and not _is_magnitude(found) and found != units.dimensionless_unscaled:
-                place = f"{table.location}: column {column} ({setting})"
-                raise ConfigError(f"{place} is in {found}, which is no extinction: name another column")
-
-
-def _check_photometry_units(table: Table, photometry: Photometry, band: str, where: str) -> None:
-    column = find_column(photometry.column, band, photometry.columns)
-    _check_unit(table, photometry, band, column, f"{where}.column", 1.0)
-    error = find_column(photometry.error, band, photometry.errors)
-    if error and photometry.error_kind != "snr":
-        _check_unit(table, photometry, band, error, f"{where}.error", -2.0 if photometry.error_kind == "ivar" else 1.0)
-
-
-def _check_unit(table: Table, photometry: Photometry, band: str, column: str, setting: str, power: float) -> None:
-    found = _read_unit(table, column)
-    # Many files state no unit, or none that means anything, of fluxes and of magnitudes alike.
-    if found is None or found == units.dimensionless_unscaled:
-        return
-    place = f"{table.location}: column {column} ({setting}) is in {read_unit(table.schema.field(column))!r}"
-    if photometry.kind != "flux":
-        if not _is_magnitude(found if power == 1 else found ** (1 / power)):
-            raise ConfigError(f"{place}, and magnitudes are wanted: set kind = 'flux' and its unit, or another column")
-        # Of the systems only AB has a unit of its own; magnitudes on any other are plain mag.
-        if photometry.unit == "Vega" and "AB" in str(found):
-            raise ConfigError(f"{place}, and unit = 'Vega' says otherwise: set unit = 'AB', or name another column")
-        return
-    if _is_magnitude(found):
-        raise ConfigError(f"{place}, and fluxes are wanted: set kind = 'mag', or name another column")
-    factor = _find_factor(found ** (1 / power) if power != 1 else found)
-    if factor is None:
-        # Counts and the like are in whatever their zero point says.
-        if photometry.unit != "counts":
-            raise ConfigError(f"{place}, which is no unit of a flux density: name another column, or set its unit")
-        return
-    expected = find_flux_unit(photometry, band)
-    if abs(factor / expected - 1) > _SAME_FACTOR:
-        fitting = [name for name, value in NJY_PER_UNIT.items() if abs(value / factor - 1) <= _SAME_FACTOR]
-        remedy = (
-            f"set unit = {fitting[0]!r}" if fitting else "set unit = 'counts' and zeropoint, or name another column"
-        )
-        times = f"by a factor {factor / expected:g}"
-        raise ConfigError(f"{place}, and unit = {photometry.unit!r} says otherwise, {times}: {remedy}")
-
-
-def _read_unit(table: Table, column: str) -> units.UnitBase | None:
-    text = read_unit(table.schema.field(column))
-    # Plurals that astropy does not know.
-    text = text.replace("maggies", "maggy")
-    return parse_unit(text) if text else None
-
-
-def _is_magnitude(unit: units.UnitBase) -> bool:
-    return bool(getattr(unit, "function_unit", unit) == units.mag)
-
-
-def _find_factor(unit: units.UnitBase) -> float | None:
-    """Return how many nJy one of a unit is; None where it is no flux density."""
-    # One after the other, since to astropy a maggy is no number of Jy.
-    for known, factor in ((units.nJy, 1.0), (units.Unit("mgy"), MAGGY)):
-        if unit.is_equivalent(known):
-            return float(unit.to(known)) * factor
-    return None
-
-
-def _check_angle(table: Table, survey: TableSurvey, column: str) -> None:
-    found = _read_unit(table, column)
-    if found is None:
-        return
-    stated = read_unit(table.schema.field(column))
-    # Files write h, a unit of time to astropy; of a right ascension it can be nothing but an angle.
-    hours = column == survey.ra and found in (units.hourangle, units.hour)
-    if not hours and not found.is_equivalent(units.deg):
-        raise ConfigError(f"{table.location}: column {column} is in {stated!r}, which is no angle: name another column")
-    wanted = survey.position_unit
-    if wanted == "hourangle" and column == survey.dec:
-        wanted = "deg"
-    right = {"": True, "hourangle": hours, "deg": found == units.deg, "rad": found == units.rad}
-    if not right[wanted]:
-        raise ConfigError(
-            f"{table.location}: column {column} is in {stated!r}, and survey.position_unit = {wanted!r} says "
-            "otherwise: leave it out, and the file's unit counts"
-        )
-
-
-def _sample(table: Table, survey: TableSurvey, bands: Sequence[str] | None, rows: int) -> Iterator[Converted]:
+def _sample(
+    table: Table, survey: TableSurvey, bands: Sequence[str] | None, rows: int, *, positions: bool
+) -> Iterator[Converted]:
     places = np.unique(np.linspace(0, len(table.parts) - 1, min(_SAMPLED_PARTS, len(table.parts))).round().astype(int))
     # The size of a batch, of which the first that has rows is the part's share of the sample.
     each = max(rows // max(len(places), 1), 1)
     for place in places:
         # Rows of a part that the cuts leave none of say nothing: the next batch may.
-        yield from _take_first(read_sources(table, table.parts[place], survey, bands, rows=each))
+        part = table.parts[place]
+        yield from _take_first(read_sources(table, part, survey, bands, positions=positions, rows=each))
 
 
 def _take_first(batches: Iterator[Converted]) -> Iterator[Converted]:
@@ -277,11 +218,10 @@ def _check_bands(table: Table, choice: Choice, sample: list[Converted], counts: 
             _refuse_scale(table, choice, band)
         if not np.isfinite(flux_N).any():
             empty.append(band)
-        # A warning and no error: a sample of bright stars, or of very deep fields, is odd and may be meant.
-        elif median is not None and not _USUAL[0] <= median <= _USUAL[1]:
-            warnings.append(
-                f"{table.location}: the median magnitude of band {band} is {median:.1f}: is its unit right?"
-            )
+        elif odd := _find_odd(table.location, band, median):
+            warnings.append(odd)
+        if said := describe_repeated_fluxes(flux_N, band, zeros=choice.photometry.kind == "flux"):
+            warnings.append(f"{table.location}: in a sample {said}")
         if choice.photometry.error and band not in empty and not np.isfinite(error_N).any():
             warnings.append(f"{table.location}: no row of a sample has a usable error in band {band}")
     if empty:
@@ -312,8 +252,7 @@ def _refuse_scale(table: Table, choice: Choice, band: str) -> None:
 
 def _find_fitting_units(table: Table, column: str) -> list[str]:
     """Find the units in which the values of a column are fluxes as surveys have them."""
-    batch = next(table.read(table.parts[0], [column], 10_000), None)
-    values_N = np.asarray(batch.column(0).cast(pa.float64(), safe=False).to_numpy(False)) if batch else np.empty(0)
+    values_N = np.asarray(_read_first(table, column).cast(pa.float64(), safe=False).to_numpy(False))
     medians = {name: _find_median(values_N * factor) for name, factor in NJY_PER_UNIT.items()}
     return [name for name, median in medians.items() if median is not None and _USUAL[0] <= median <= _USUAL[1]]
 

@@ -9,6 +9,7 @@ import msgspec
 
 from photoz.errors import ConfigError
 from photoz.tables.cuts import parse_cut
+from photoz.tables.load import list_surveys, load_survey
 from photoz.tables.settings import Photometry, Role, TableSurvey, find_column
 
 _WAVELENGTHS = ("FUV", "NUV", "u", "U", "B", "g", "V", "r", "R", "i", "I", "z", "Z", "y", "Y", "J", "H", "K", "Ks",
@@ -41,6 +42,13 @@ class Choice:
         """The one that is read."""
         return self.survey.photometry[0]
 
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Columns that are read as numbers and nothing else: a cut may ask for the bits of whole ones."""
+        others = {*self.survey.identifiers, *self.survey.carry, self.survey.tile}
+        others |= {column for cut in self.survey.cuts for column in parse_cut(cut).columns}
+        return tuple(column for column in self.columns if column not in others)
+
 
 def choose_columns(
     survey: TableSurvey, names: Iterable[str], bands: Sequence[str] | None = None, *, table: str = "the table"
@@ -65,6 +73,47 @@ def choose_columns(
         band is none of the survey's.
     """
     there = list(names)
+    choice, missing = _choose_nearest(survey, there, bands, table)
+    if missing:
+        raise ConfigError(_describe_missing(survey.name, table, missing, there))
+    return choice
+
+
+def find_bands(survey: TableSurvey, names: Iterable[str], bands: Sequence[str]) -> tuple[str, ...]:
+    """Find those of some bands whose columns a table has, by the photometry of which it has most; none where none.
+
+    Parameters
+    ----------
+    survey : TableSurvey
+    names : iterable of str
+        The table's columns.
+    bands : sequence of str
+
+    Examples
+    --------
+    >>> find_bands(load_survey("plain"), ["flux_g", "fluxerr_g", "mag_r"], ["g", "r", "i"])
+    ('g',)
+    """
+    there, asked = set(names), [band for band in bands if not survey.bands or band in survey.bands]
+    survey = _drop_absent(msgspec.structs.replace(survey, bands=tuple(asked)), there)
+    found = [
+        tuple(band for band in asked if _list_band(survey, photometry, band) <= there)
+        for photometry in survey.photometry
+    ]
+    return max(found, key=len)
+
+
+def _list_band(survey: TableSurvey, photometry: Photometry, band: str) -> set[str]:
+    columns = {column for column, _ in _list_photometry(photometry, band)}
+    if survey.extinction.kind != "none" and not photometry.dereddened:
+        columns.add(find_column(survey.extinction.column, band, survey.extinction.columns))
+    return columns - {""}
+
+
+def _choose_nearest(
+    survey: TableSurvey, there: list[str], bands: Sequence[str] | None, table: str
+) -> tuple[Choice, dict[str, str]]:
+    """Choose the photometry that lacks the fewest columns, and tell which it lacks."""
     chosen = _choose_bands(survey, there, bands, table)
     # Before what may be lacking is taken out, since errors are looked for in the bands that are read and in no other.
     survey = msgspec.structs.replace(survey, bands=chosen)
@@ -74,10 +123,11 @@ def choose_columns(
     missing = [{column: named for column, named in columns.items() if column not in there} for columns in listed]
     # The first that lacks nothing. Where each lacks something, the message tells of the one most likely meant, and not
     # of every photometry that a survey may have.
-    best = min(range(len(choices)), key=lambda i: len(missing[i]))
-    if missing[best]:
-        raise ConfigError(_describe_missing(survey.name, table, missing[best], there))
-    return Choice(choices[best], listed[best])
+    known = {name.lower() for name in there}
+    # Of two that lack as many the one whose columns are there in other letters, MAG_G for mag_g.
+    strange = [sum(column.lower() not in known for column in columns) for columns in missing]
+    best = min(range(len(choices)), key=lambda i: (len(missing[i]), strange[i]))
+    return Choice(choices[best], listed[best]), missing[best]
 
 
 def _choose_bands(survey: TableSurvey, names: list[str], bands: Sequence[str] | None, table: str) -> tuple[str, ...]:
@@ -214,10 +264,17 @@ def _describe_missing(survey: str, table: str, missing: dict[str, str], there: l
         near = get_close_matches(column, there, 2, 0.6) or _match_in_any_case(column, there)
         hint = f"; nearest: {', '.join(near)}" if near else ""
         lines.append(f"{column} ({setting}{hint})")
+    fitting = [name for name in list_surveys() if _fits(load_survey(name), there)]
+    other = f"take the survey {' or '.join(fitting)}, whose columns it has" if fitting else "choose another survey"
     return (
         f"{table} lacks {len(missing)} of the columns that survey {survey!r} names: {', '.join(lines)}. Correct the "
-        "survey's file to the table's names, or choose another survey"
+        f"survey's file to the table's names, or {other}"
     )
+
+
+def _fits(survey: TableSurvey, there: list[str]) -> bool:
+    # One that finds its bands in the table fits too many.
+    return bool(survey.bands) and not _choose_nearest(survey, there, None, "")[1]
 
 
 def _match_in_any_case(column: str, there: list[str]) -> list[str]:

@@ -15,20 +15,19 @@ from photoz.measured import Mask, flag_bands
 from photoz.photometry import Array, derive_magnitudes
 from photoz.schema import make_field
 from photoz.survey.positions import find_positions, wrap_ra
+from photoz.survey.systems import require_icrs
 from photoz.survey.units import convert_to_degrees
 from photoz.tables.base import Table, TablePart
 from photoz.tables.columns import Choice, choose_columns
 from photoz.tables.cuts import apply_cut, parse_cut
-from photoz.tables.identifiers import count_duplicates, join_identifiers
+from photoz.tables.identifiers import REPEATED_REMEDY, SeenIdentifiers, count_duplicates, join_identifiers
+from photoz.tables.masks import hide_masked, select_masks
 from photoz.tables.measure import measure_band
 from photoz.tables.open import open_table
 from photoz.tables.settings import TableSurvey
-from photoz.tables.types import is_nested, is_number, make_column, read_unit, simplify_type
-
-_MOST_REMEMBERED = 20_000_000
-"""Identifiers of a part that are remembered, at 8 bytes each, to find those that come again."""
-_MOST_RUNS = 16
-"""Sorted lists of them that are looked through before they are made one."""
+from photoz.tables.text import quote_text, read_as_numbers
+from photoz.tables.types import decode_values, is_nested, is_number, make_column, read_unit, simplify_type
+from photoz.tables.units import check_units
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,17 +87,24 @@ def read_sources(
     ------
     ConfigError, TableError
         As `convert`, `Table.read` and `choose_columns`.
+    SurveyFileError
+        The table says that its positions are in another frame than ICRS.
     """
     # For the part and not for each batch: patterns and cuts are gone through once.
     choice = choose_columns(survey, table.schema.names, bands, table=table.location)
+    # Of a table whose columns were never looked at, too, as of one that a notebook names.
+    check_units(table.select(choice.columns), choice, table.location)
+    for column in filter(None, (choice.survey.ra, choice.survey.dec)):
+        require_icrs(table.frames.get(column, table.frames.get("", "")), table.location)
+    table = read_as_numbers(table, choice.numbers)
     # Over the part and no farther: other parts are read by other workers.
-    seen = _Seen()
+    seen = SeenIdentifiers()
     for batch in table.read(part, list(choice.columns), rows):
         found = _convert(pa.Table.from_batches([batch]), choice, positions)
-        again = seen.count(found.table["object_id"]) if survey.identifiers else 0
+        again = seen.find(found.table["object_id"]) if survey.identifiers else []
         if again and survey.duplicates == "refuse":
-            _refuse_duplicates(again, part.name)
-        yield Converted(found.table, found.counts | {"duplicates": again})
+            _refuse_duplicates(len(again), f"{part.name} ({again[0]!r} first)")
+        yield Converted(found.table, found.counts | {"duplicates": len(again)})
 
 
 def convert(
@@ -107,6 +113,7 @@ def convert(
     bands: Sequence[str] | None = None,
     *,
     positions: bool = False,
+    nameless: bool = False,
 ) -> Converted:
     """Turn rows of a survey's table into rows of sources.
 
@@ -119,6 +126,8 @@ def convert(
         These only, in this order; else all of the survey.
     positions : bool
         Whether a row without a position is set aside; else its ra and dec are NaN.
+    nameless : bool
+        Whether a row without an identifier stays; its ``object_id`` is null.
 
     Returns
     -------
@@ -130,14 +139,18 @@ def convert(
     Raises
     ------
     ConfigError
-        A column is missing or of a type that it cannot have, a cut cannot be applied, or positions are wanted and the
-        survey has none.
+        A column is missing, of a type that it cannot have or in another unit than the survey's file says, a cut cannot
+        be applied, or positions are wanted and the survey has none.
     TableError
-        Identifiers are none, or two rows have the same and the survey refuses that.
+        Identifiers are none, two rows have the same and the survey refuses that, or two columns have one name.
     """
     table = pa.Table.from_batches([batch]) if isinstance(batch, pa.RecordBatch) else batch
     choice = choose_columns(survey, table.schema.names, bands)
-    found = _convert(table.select(list(choice.columns)), choice, positions)
+    if doubled := [name for name in choice.columns if len(table.schema.get_all_field_indices(name)) > 1]:
+        raise TableError(f"the table has several columns of the name {doubled[0]!r}: rename all but one")
+    table = table.select(list(dict.fromkeys([*choice.columns, *select_masks(list(choice.columns), table.schema)])))
+    check_units(table.schema, choice, "the table")
+    found = _convert(table, choice, positions, nameless=nameless)
     again = count_duplicates(found.table["object_id"]) if survey.identifiers else 0
     if again and survey.duplicates == "refuse":
         _refuse_duplicates(again, "the table")
@@ -145,22 +158,19 @@ def convert(
 
 
 def _refuse_duplicates(count: int, where: str) -> None:
-    raise TableError(
-        f"{where}: {count} rows have the identifier of another row: correct survey.identifier, or keep them with "
-        "survey.duplicates = 'keep'"
-    )
+    raise TableError(f"{where}: {count} rows have the identifier of another row: {REPEATED_REMEDY}")
 
 
-def _convert(table: pa.Table, choice: Choice, positions: bool) -> Converted:
+def _convert(table: pa.Table, choice: Choice, positions: bool, *, nameless: bool = False) -> Converted:
     survey, counts = choice.survey, Counter(rows=table.num_rows)
     if positions and not survey.ra:
         raise ConfigError(f"survey {survey.name!r} names no position, which is wanted: set survey.ra and survey.dec")
-    table = _combine(table)
+    table = hide_masked(_combine(table), list(choice.columns))
     # Cuts first: of what a survey throws away neither identifier nor position need make sense.
     table = _keep(table, _apply_cuts(table, survey), "cut", counts)
     if survey.identifiers:
         object_id = join_identifiers([(name, _column(table, name)) for name in survey.identifiers])
-        named_N = np.asarray(pc.is_valid(object_id))
+        named_N = np.asarray(pc.is_valid(object_id)) | nameless
     else:
         object_id, named_N = pa.nulls(table.num_rows, pa.string()), np.ones(table.num_rows, bool)
     table, object_id = _keep(table, named_N, "no_identifier", counts), object_id.filter(pa.array(named_N))
@@ -193,6 +203,9 @@ def _combine(table: pa.Table) -> pa.Table:
         if is_nested(each.type):
             raise ConfigError(f"column {each.name} is nested ({each.type}): one value a row can be used or carried")
         fields.append(make_column(each.name, simplify_type(each.type), read_unit(each)))
+        values = table.column(each.name)
+        if (decoded := decode_values(values)) is not values:
+            table = table.set_column(len(fields) - 1, each.name, decoded)
     return table.cast(pa.schema(fields)).combine_chunks()
 
 
@@ -221,7 +234,10 @@ def _make_reader(table: pa.Table) -> Callable[[str], Array]:
     def read(name: str) -> Array:
         column = _column(table, name)
         if not (is_number(column.type) or pa.types.is_boolean(column.type) or pa.types.is_null(column.type)):
-            raise ConfigError(f"column {name} is {column.type}, and numbers are wanted: name another column")
+            raise ConfigError(
+                f"column {name} is {column.type}, and numbers are wanted{quote_text(column)}: correct the table, or "
+                "name another column"
+            )
         # Nulls are NaN. A whole number beyond 2^53 may round: it is no identifier here.
         return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
 
@@ -313,28 +329,3 @@ def _carry(table: pa.Table, name: str) -> tuple[pa.Field, pa.Array]:
     column = table.schema.field(name)
     made = _make(name, column.type, read_unit(column), "as the survey's table has it")
     return made, _column(table, name)
-
-
-class _Seen:
-    """Counts the identifiers that came before in a part, by their hashes: 8 bytes each instead of text."""
-
-    def __init__(self) -> None:
-        self._runs: list[npt.NDArray[np.int64]] = []
-
-    def count(self, identifiers: pa.ChunkedArray) -> int:
-        texts = identifiers.to_pylist()
-        # Python's own hash, which differs between processes, will do: a part is read by one. Sorted, as `searchsorted`
-        # needs.
-        hashes = np.unique(np.fromiter(map(hash, texts), np.int64, len(texts)))
-        again = len(texts) - len(hashes)
-        for run in self._runs:
-            # What is larger than all of a run is placed behind its end.
-            found = run[np.minimum(np.searchsorted(run, hashes), len(run) - 1)] == hashes
-            again += int(found.sum())
-            hashes = hashes[~found]
-        # A part beyond that is one of hundreds of millions of rows in a CSV file, of which the first are remembered.
-        if len(hashes) and sum(map(len, self._runs)) < _MOST_REMEMBERED:
-            self._runs.append(hashes)
-        if len(self._runs) > _MOST_RUNS:
-            self._runs = [np.sort(np.concatenate(self._runs))]
-        return again

@@ -162,7 +162,10 @@ _ALLOWED = (
 def _is_allowed(node: ast.AST) -> bool:
     if isinstance(node, ast.Constant):
         # None is not among them: compared with it every row would be missing and left out, where `isnull` is meant.
-        return isinstance(node.value, bool | int | float | str)
+        if isinstance(node.value, int):
+            # Arrow's numbers have 64 bits, with a sign or without.
+            return node.value < 2**64
+        return isinstance(node.value, float | str)
     if isinstance(node, ast.Call):
         known = isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS
         # Each of the functions takes one column; a second one would be passed over without a word.
@@ -199,9 +202,14 @@ class _Evaluation:
 
     def visit(self, node: ast.expr) -> Any:
         if isinstance(node, ast.Constant):
-            return pa.scalar(node.value)
+            # Arrow takes a number for one with a sign, which has no room for the largest.
+            unsigned = isinstance(node.value, int) and node.value >= 2**63
+            return pa.scalar(node.value, pa.uint64() if unsigned else None)
         if isinstance(node, ast.Name):
-            return self._columns[self._names.get(node.id, node.id)]
+            name = self._names.get(node.id, node.id)
+            if name not in self._columns:
+                raise ConfigError(f"the cut {self._text!r} asks for the column {name!r}, which is not there")
+            return self._columns[name]
         if isinstance(node, ast.Call):
             assert isinstance(node.func, ast.Name)
             return _FUNCTIONS[node.func.id](self.visit(node.args[0]))
@@ -213,7 +221,10 @@ class _Evaluation:
             return self._visit_unary(node)
         if isinstance(node, ast.BinOp):
             return self._visit_binary(node)
-        assert isinstance(node, ast.Compare)
+        if not isinstance(node, ast.Compare):
+            raise ConfigError(
+                f"the cut {self._text!r} has {ast.unparse(node)!r} alone: write column in {ast.unparse(node)}"
+            )
         return self._visit_comparison(node)
 
     def _visit_condition(self, node: ast.expr) -> Any:

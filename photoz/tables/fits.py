@@ -10,8 +10,9 @@ References
 .. [2] LDAC, SExtractor's own table format: the header of the image is a table before that of the sources
 """
 
+import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -23,10 +24,13 @@ from astropy.io.fits.verify import VerifyError
 from photoz.errors import TableError
 from photoz.storage import find_filesystem
 from photoz.survey.fits import STALE_REMEDY, fold_carries, parse_datasum, quiet_astropy, sum_words
+from photoz.survey.systems import read_frame
 from photoz.tables.base import Contents, TablePart
 from photoz.tables.fitscolumns import Column, decode_ascii, decode_binary, list_ascii_columns, list_columns
 from photoz.tables.fitspacked import PackedTable
 from photoz.tables.text import open_unpacked
+
+logger = logging.getLogger(__name__)
 
 _BLOCK = 2880
 _HEADER_BLOCKS = 2000
@@ -36,6 +40,8 @@ _PART_BYTES = 256 << 20
 _SLICE_BYTES = 32 << 20
 """At most so many bytes of rows are decoded at one time."""
 _NOT_SOURCES = ("LDAC_IMHEAD",)
+_MEANINGLESS = (VerifyError, KeyError, TypeError, ValueError, OverflowError)
+"""A header may lack cards that every table has, or hold text or huge numbers where whole numbers are due."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +98,12 @@ class FitsReader:
             splits = not _is_packed(file)
             _check_length(unit, file, location)
             columns = _list_columns(unit, location)
+            # To the end of a packed file one comes by unpacking it: `read` looks there, when it has read the rows.
+            if not self.hdu and splits:
+                _look_at_others(file, unit, location)
             rows, width = _count(unit)
+            frame = read_frame(unit.header)
+            frames = {"": frame} if frame else {}
         schema = pa.schema([column.field for column in columns])
         # A row may be wider than a part, and that of a table without columns has no bytes.
         step = max(_PART_BYTES // max(width, 1), 1)
@@ -101,13 +112,14 @@ class FitsReader:
             tile = PackedTable(unit.header, unit.start, location).tile_rows
             step = max(step // tile, 1) * tile
         if not splits or rows <= step:
-            return Contents(schema, rows, (TablePart(location, 0, None, rows),))
+            return Contents(schema, rows, (TablePart(location, 0, None, rows),), frames)
         parts = (TablePart(location, a, min(a + step, rows), min(step, rows - a)) for a in range(0, rows, step))
-        return Contents(schema, rows, tuple(parts))
+        return Contents(schema, rows, tuple(parts), frames)
 
     def read(self, part: TablePart, schema: pa.Schema, rows: int) -> Iterator[pa.RecordBatch]:
         """Read a range of rows, slice by slice."""
-        with open_unpacked(part.location) as file:
+        # A card is parsed when somebody asks for it, as for DATASUM when the rows are read.
+        with open_unpacked(part.location) as file, _refuse_damaged(part.location, (VerifyError,)):
             with _refuse_damaged(part.location):
                 # The header alone within the block: what is wrong with the rows has messages of its own.
                 unit = find_table(file, self.hdu, part.location)
@@ -117,6 +129,8 @@ class FitsReader:
                 yield from _read_packed(file, unit, wanted, part, rows)
             else:
                 yield from _read_plain(file, unit, wanted, part, rows)
+            if not self.hdu and _is_packed(file):
+                _look_at_others(file, unit, part.location)
 
 
 def find_table(file: IO[bytes], hdu: str, location: str) -> Unit:
@@ -140,13 +154,42 @@ def find_table(file: IO[bytes], hdu: str, location: str) -> Unit:
 
 
 @contextmanager
-def _refuse_damaged(location: str) -> Iterator[None]:
+def _refuse_damaged(location: str, kinds: tuple[type[Exception], ...] = _MEANINGLESS) -> Iterator[None]:
     """Say of a file whose header makes no sense which it is; what else is wrong passes."""
     try:
         yield
-    # A header may lack cards that every table has, or hold text or huge numbers where whole numbers are due.
-    except (VerifyError, KeyError, TypeError, ValueError, OverflowError) as error:
+    except kinds as error:
         raise TableError(f"{location!r} is damaged: its header makes no sense ({error}); fetch it again") from error
+
+
+def _look_at_others(file: IO[bytes], unit: Unit, location: str) -> None:
+    """Refuse a file of which a later table has the same columns, as one a detector has; tell of others.
+
+    Raises
+    ------
+    TableError
+    """
+    others: list[Unit] = []
+    # What is damaged behind a table that is sound costs nobody that table.
+    with suppress(TableError, ValueError, VerifyError):
+        others.extend(each for each in _walk(file, location) if each.is_table and each.index > unit.index)
+    others = [each for each in others if each.name.upper() not in _NOT_SOURCES]
+    alike = [each for each in others if _list_names(each) == _list_names(unit)]
+    told = ", ".join(f"{each.index} ({each.name or 'no name'})" for each in alike or others)
+    if alike:
+        raise TableError(
+            f"{location!r} has further tables of the columns of table {unit.index}: {told}. Join them in one (STILTS "
+            f'tcat), or name the one that is meant: hdu = "{unit.index}" in the survey\'s file'
+        )
+    if others:
+        logger.warning(
+            "%s: table %d (%s) is read; there are others, %s, one of which hdu may name in the survey's file",
+            location, unit.index, unit.name or "no name", told,
+        )  # fmt: skip
+
+
+def _list_names(unit: Unit) -> list[str]:
+    return [str(unit.header.get(f"TTYPE{i}", "")) for i in range(1, int(unit.header["TFIELDS"]) + 1)]
 
 
 def _is_named(unit: Unit, hdu: str) -> bool:
@@ -195,7 +238,8 @@ def _read_header(file: IO[bytes], index: int, location: str) -> tuple[Header, by
 def _read_all(file: IO[bytes], size: int) -> bytes:
     """Read so many bytes, less only at the end of the file: stores and gzip may give fewer at a time."""
     parts: list[bytes] = []
-    while size > 0 and (block := file.read(size)):
+    # Some at a time: what a damaged header promises may be more than any machine has.
+    while size > 0 and (block := file.read(min(size, _SLICE_BYTES))):
         parts.append(block)
         size -= len(block)
     return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -101,7 +101,8 @@ def list_columns(header: Header, location: str) -> list[Column]:
             float(header.get(f"TZERO{i}", 0.0)),
             i,
         )
-        kind = _choose_type(column, repeat, f"TDIM{i}" in header)
+        # A shape of one axis, (10), is that of one text of 10 letters.
+        kind = _choose_type(column, repeat, "," in str(header.get(f"TDIM{i}", "")))
         columns.append(replace(column, field=_make_field(header, i, kind)))
         offset += width
     expected = int(header["ZNAXIS1" if packed else "NAXIS1"])

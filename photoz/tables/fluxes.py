@@ -97,7 +97,7 @@ def compute_errors(values_N: Array, stated_N: Array, kind: str) -> tuple[Array, 
     >>> compute_errors(np.array([8.0, 8.0, 8.0]), np.array([4.0, 0.0, -1.0]), "ivar")[0]
     array([0.5, nan, nan])
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         if kind == "ivar":
             errors_N = np.where(stated_N > 0, 1 / np.sqrt(stated_N), np.nan)
         elif kind == "snr":

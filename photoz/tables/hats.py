@@ -107,6 +107,8 @@ def _require_listed(primary: str, pixels: set[tuple[int, int]]) -> None:
         return
     with refuse_unreadable(location), open_file(location) as file:
         listed = pacsv.read_csv(file)
+    if lacking := [name for name in ("Norder", "Npix") if name not in listed.column_names]:
+        raise TableError(f"{location} has no column {lacking[0]}: fetch it again")
     wanted = zip(listed["Norder"].to_pylist(), listed["Npix"].to_pylist(), strict=True)
     # Files beside those listed are read as well; a partition that is lacking nobody would miss.
     missing = sorted(set(wanted) - pixels)

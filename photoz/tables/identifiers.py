@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
@@ -10,6 +12,17 @@ from photoz.errors import TableError
 
 _EXACT = {16: 2**11, 32: 2**24, 64: 2**53}
 """By the bits of a float: beyond it whole numbers are skipped, and identifiers that differ were rounded to the same."""
+_ROUNDED = r"^[+-]?[0-9]([.][0-9]*)?[eE][+][0-9]{1,3}$|^[+-]?[0-9][.][0-9]+[eE][0-9]{1,3}$|^[+-]?[0-9]{16,}[.]0*$"
+"""As spreadsheets and programs write doubles; digits about an e, 12e4, may be a hexadecimal name."""
+REPEATED_REMEDY = (
+    "correct survey.identifier, to several columns if need be; or keep such rows with survey.duplicates = 'keep' or "
+    "--set table.duplicates=keep"
+)
+"""What to do where several rows have one identifier."""
+_MOST_REMEMBERED = 20_000_000
+"""Identifiers that are remembered, at 8 bytes each, to find those that come again."""
+_MOST_RUNS = 16
+"""Sorted lists of them that are looked through before they are made one."""
 
 
 def join_identifiers(columns: Sequence[tuple[str, pa.Array]]) -> pa.Array:
@@ -23,12 +36,12 @@ def join_identifiers(columns: Sequence[tuple[str, pa.Array]]) -> pa.Array:
     Returns
     -------
     pyarrow.StringArray
-        Null where one of the columns is null, NaN or empty.
+        Null where one of the columns is null, NaN, empty or blank.
 
     Raises
     ------
     TableError
-        Doubles are no whole numbers or beyond 2^53, or a column has another type.
+        Doubles are no whole numbers or beyond 2^53, in text too ("1.2e+18"), or a column has another type.
 
     Examples
     --------
@@ -42,8 +55,9 @@ def join_identifiers(columns: Sequence[tuple[str, pa.Array]]) -> pa.Array:
 
 
 def count_duplicates(identifiers: pa.Array) -> int:
-    """Count the rows whose identifier another row before them has."""
-    return len(identifiers) - int(pc.count_distinct(identifiers).as_py())
+    """Count the rows whose identifier another row before them has; rows without one have none of another's."""
+    named = len(identifiers) - int(identifiers.null_count)
+    return named - int(pc.count_distinct(identifiers).as_py())
 
 
 def make_exact(name: str, values: pa.Array) -> pa.Array:
@@ -71,17 +85,32 @@ def make_exact(name: str, values: pa.Array) -> pa.Array:
     if types.is_floating(values.type):
         return _round_doubles(name, values)
     if types.is_binary(values.type) or types.is_large_binary(values.type):
-        values = values.cast(pa.string())
+        try:
+            values = values.cast(pa.string())
+        except pa.ArrowInvalid as error:
+            raise TableError(f"column {name} holds bytes that are no text ({error}): name another column") from error
     if types.is_string(values.type) or types.is_large_string(values.type) or types.is_string_view(values.type):
         text = values.cast(pa.string())
-        # An empty text is no identifier: all rows without one would count as duplicates of each other.
-        return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+        _refuse_rounded(name, text)
+        # An empty text, or one of blanks, is no identifier: all rows without one would count as duplicates of each
+        # other.
+        return pc.if_else(pc.equal(pc.utf8_trim(text, " "), ""), pa.scalar(None, pa.string()), text)
     # Without a fraction they are whole numbers, as `unify_types` makes them of 64 bits with and without a sign.
     if types.is_decimal(values.type) and values.type.scale != 0:
         raise TableError(f"column {name} is {values.type}, which is no identifier: name another")
     if not (types.is_integer(values.type) or types.is_decimal(values.type) or types.is_null(values.type)):
         raise TableError(f"column {name} is {values.type}, which is no identifier: name one of whole numbers or text")
     return values
+
+
+def _refuse_rounded(name: str, text: pa.Array) -> None:
+    """Refuse text that a program has made of doubles: 1.2e+18, and 9007199254740993.0."""
+    rounded = text.filter(pc.fill_null(pc.match_substring_regex(text, _ROUNDED), False))
+    if len(rounded):
+        raise TableError(
+            f"column {name} holds identifiers such as {rounded[0].as_py()!r}, numbers that have been rounded: "
+            "write them as whole numbers or as text before a program makes doubles of them"
+        )
 
 
 def _round_doubles(name: str, values: pa.Array) -> pa.Array:
@@ -102,3 +131,38 @@ def _round_doubles(name: str, values: pa.Array) -> pa.Array:
         raise TableError(f"column {name} holds {odd[0].as_py()}, which is no identifier: name another column")
     # As whole numbers, or their text would end in ".0".
     return values.cast(pa.int64())
+
+
+class SeenIdentifiers:
+    """Finds the identifiers that came before, by their hashes: 8 bytes each instead of text, and 20 million at most.
+
+    Examples
+    --------
+    >>> seen = SeenIdentifiers()
+    >>> seen.find(pa.array(["a", "b", "a"])), seen.find(pa.array(["c", "b"]))
+    (['a'], ['b'])
+    """
+
+    def __init__(self) -> None:
+        self._runs: list[npt.NDArray[np.int64]] = []
+
+    def find(self, identifiers: pa.Array | pa.ChunkedArray) -> list[str]:
+        """Return the identifiers of the rows that have one of a row before them, here or in an earlier call."""
+        texts = identifiers.to_pylist()
+        # Python's own hash, which differs between processes, will do: one process asks. Sorted, for `searchsorted`.
+        hashes, first = np.unique(np.fromiter(map(hash, texts), np.int64, len(texts)), return_index=True)
+        new_N = np.ones(len(hashes), bool)
+        for run in self._runs:
+            # What is larger than all of a run is placed behind its end.
+            new_N &= run[np.minimum(np.searchsorted(run, hashes), len(run) - 1)] != hashes
+        self._remember(hashes[new_N])
+        again_N = np.ones(len(texts), bool)
+        again_N[first[new_N]] = False
+        return [texts[row] for row in np.flatnonzero(again_N)]
+
+    def _remember(self, hashes: npt.NDArray[np.int64]) -> None:
+        # Beyond that it is a table of hundreds of millions of rows, of which the first are remembered.
+        if len(hashes) and sum(map(len, self._runs)) < _MOST_REMEMBERED:
+            self._runs.append(hashes)
+        if len(self._runs) > _MOST_RUNS:
+            self._runs[:] = [np.sort(np.concatenate(self._runs))]

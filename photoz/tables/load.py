@@ -1,5 +1,6 @@
 """Find a survey's file by its name or its location, and check that what it says fits together."""
 
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -12,9 +13,11 @@ import msgspec
 from photoz.errors import ConfigError
 from photoz.storage import open_file
 from photoz.tables.cuts import parse_cut
-from photoz.tables.settings import Extinction, Photometry, TableSurvey, names_bands
+from photoz.tables.settings import Extinction, Photometry, TableSurvey, find_column, names_bands
 
 _MAGNITUDES = ("AB", "Vega")
+_LARGEST_ZEROPOINT = 100
+"""[mag] Beyond it a flux of one count is no number."""
 # Columns of the source catalogue and of training sets: one carried along under such a name would stand for the other.
 _OUTPUT = {"_healpix_29", "object_id", "ra", "dec", "tile", "mag_auto", "magerr_auto", "flags", "z_spec", "split"}
 _OUTPUT |= {"cutout", "z_phot"}
@@ -59,7 +62,7 @@ def load_survey(name: str) -> TableSurvey:
 def parse_survey(content: bytes, origin: str) -> TableSurvey:
     """Parse a survey's TOML; raises `ConfigError` as `load_survey`, naming the origin."""
     try:
-        values = tomllib.loads(content.decode())
+        values = tomllib.loads(content.decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{origin!r} is not valid TOML: {error}") from error
     return make_survey(values, origin)
@@ -129,6 +132,30 @@ def _check_photometry(photometry: Photometry, bands: tuple[str, ...], where: str
     if is_flux == (photometry.unit in _MAGNITUDES):
         units = "nJy, uJy, mJy, Jy, nanomaggy, maggy or counts" if is_flux else "AB or Vega"
         raise ConfigError(f"{where}.unit = {photometry.unit!r} is none of kind {photometry.kind!r}: give {units}")
+    _check_patterns(photometry, bands, where)
+    if photometry.kind == "luptitude":
+        _require_bands(photometry.softening, bands, f"{where}.softening")
+    if photometry.unit == "Vega":
+        _require_bands(photometry.ab_offsets, bands, f"{where}.ab_offsets")
+    if (photometry.unit == "counts") != (photometry.zeropoint is not None):
+        raise ConfigError(
+            f"{where}.zeropoint goes with unit = 'counts', and must be given there [mag(AB)] of one count"
+        )
+    if isinstance(photometry.zeropoint, dict):
+        _require_bands(photometry.zeropoint, bands, f"{where}.zeropoint")
+    positive = [*photometry.softening.values(), photometry.limit_sigma]
+    # Written so that NaN is refused: comparisons with it are false.
+    if not all(0 < value < math.inf for value in positive):
+        raise ConfigError(f"{where}: softening and limit_sigma must be positive and finite")
+    _refuse_shared(photometry, bands, where)
+    _check_magnitudes(photometry, where)
+    if (photometry.limit or photometry.limit_in_error) and is_flux:
+        raise ConfigError(
+            f"{where}.limit and limit_in_error are of magnitudes: a flux that is not detected has its error"
+        )
+
+
+def _check_patterns(photometry: Photometry, bands: tuple[str, ...], where: str) -> None:
     # Limits have no names by band: `find_column` takes them from the pattern alone.
     by_band: tuple[tuple[str, str, dict[str, str]], ...] = (
         ("column", photometry.column, photometry.columns),
@@ -143,22 +170,24 @@ def _check_photometry(photometry: Photometry, bands: tuple[str, ...], where: str
                 f"{where}.{key} = {pattern!r} is one column for the bands {alike}: write {{band}}, {{BAND}} or "
                 "{lower} where the band's name stands in it"
             )
-    if photometry.kind == "luptitude":
-        _require_bands(photometry.softening, bands, f"{where}.softening")
-    if photometry.unit == "Vega":
-        _require_bands(photometry.ab_offsets, bands, f"{where}.ab_offsets")
-    if (photometry.unit == "counts") != (photometry.zeropoint is not None):
-        raise ConfigError(
-            f"{where}.zeropoint goes with unit = 'counts', and must be given there [mag(AB)] of one count"
-        )
-    if isinstance(photometry.zeropoint, dict):
-        _require_bands(photometry.zeropoint, bands, f"{where}.zeropoint")
-    if any(value <= 0 for value in photometry.softening.values()) or photometry.limit_sigma <= 0:
-        raise ConfigError(f"{where}: softening and limit_sigma must be positive")
-    if (photometry.limit or photometry.limit_in_error) and is_flux:
-        raise ConfigError(
-            f"{where}.limit and limit_in_error are of magnitudes: a flux that is not detected has its error"
-        )
+
+
+def _refuse_shared(photometry: Photometry, bands: tuple[str, ...], where: str) -> None:
+    """Refuse a column that two bands, or a band and an error, would be read from."""
+    columns = [find_column(photometry.column, band, photometry.columns) for band in bands]
+    columns += [find_column(photometry.error, band, photometry.errors) for band in bands]
+    if shared := [name for name in dict.fromkeys(columns) if name and columns.count(name) > 1]:
+        raise ConfigError(f"{where} reads {shared} more than once: name a column of its own for each band and error")
+
+
+def _check_magnitudes(photometry: Photometry, where: str) -> None:
+    zeropoint = photometry.zeropoint
+    zeropoints = zeropoint.values() if isinstance(zeropoint, dict) else [0.0 if zeropoint is None else zeropoint]
+    for key, values in (("zeropoint", zeropoints), ("ab_offsets", photometry.ab_offsets.values())):
+        if wrong := [value for value in values if not abs(value) <= _LARGEST_ZEROPOINT]:
+            raise ConfigError(
+                f"{where}.{key} = {wrong[0]} mag: give one of -{_LARGEST_ZEROPOINT} to {_LARGEST_ZEROPOINT}"
+            )
 
 
 def _check_extinction(survey: TableSurvey) -> None:
@@ -173,6 +202,8 @@ def _check_extinction(survey: TableSurvey) -> None:
         dimmed = survey.total is not None and not survey.total.dereddened
         bands = (*survey.bands, *([survey.total_band] if dimmed else []))
         _require_bands(extinction.coefficients, bands, "extinction.coefficients")
+        if wrong := [band for band, value in extinction.coefficients.items() if not 0 <= value < math.inf]:
+            raise ConfigError(f"extinction.coefficients of {wrong} must be 0 or more, and finite")
         # Not by band: one E(B-V) reddens all.
         return
     if extinction.coefficients:

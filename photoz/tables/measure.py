@@ -99,6 +99,8 @@ def _measure_magnitudes(
     else:
         errors_N, bad_N, blank_N = compute_errors(values_N, stated_N, photometry.error_kind)
     absent_N |= blank_N
+    # What was not observed is counted as that, whatever stands there.
+    wrong_N &= ~blank_N
     bad_N |= errors_N >= LARGEST_ERROR
     error_N = slope_N * np.where(bad_N, np.nan, errors_N)
     limit_N = stated_N if photometry.limit_in_error else limits_N

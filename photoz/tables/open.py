@@ -28,6 +28,8 @@ _OTHERS = {
     b"PARE": "encrypted Parquet",
     b"BZh": "bzip2",
     b"(\xb5/\xfd": "zstd",
+    b"\xff\xfe": "text in UTF-16 (save it in UTF-8)",
+    b"\xfe\xff": "text in UTF-16 (save it in UTF-8)",
 }
 
 
@@ -164,6 +166,9 @@ def find_format(location: str) -> str:
     if start.startswith(b"<VOTABLE") or (start.startswith(b"<?xml") and b"VOTABLE" in head):
         return _VOTABLE
     other = next((name for magic, name in _OTHERS.items() if head.startswith(magic)), "")
+    # What a server sends in place of a file that is not there, or of one that asks for a login.
+    if start[:15].lower().startswith((b"<!doctype html", b"<html")):
+        other = "a web page (fetch it again)"
     name = location.lower().removesuffix(".gz")
     # Text has no first bytes of its own.
     if not other and name.endswith(_NAMES[_TEXT]) and b"\0" not in head:

@@ -83,7 +83,7 @@ class TableSurvey(Settings, frozen=True, kw_only=True):
     identifier: str | tuple[str, ...]
     """A column, or several that are joined by "-"."""
     duplicates: Literal["refuse", "keep"] = "refuse"
-    """What happens with rows whose identifier another row has: kept, they are counted."""
+    """What happens with rows whose identifier another row has; kept, they are counted, and the first are named."""
     # Optional, since redshifts can be estimated from fluxes without a place on the sky.
     ra: str = ""
     dec: str = ""
@@ -119,6 +119,10 @@ class TableSurvey(Settings, frozen=True, kw_only=True):
         """Columns of the identifier."""
         return (self.identifier,) if isinstance(self.identifier, str) else self.identifier
 
+    def without_redshifts(self) -> "TableSurvey":
+        """Return the survey as one that names no redshifts: of tables that are estimated nobody reads them."""
+        return msgspec.structs.replace(self, z_spec="", z_quality="")
+
 
 def find_column(pattern: str, band: str, named: dict[str, str] | None = None) -> str:
     """Return a band's column: its own name where it has one, else from the pattern.
@@ -148,6 +152,12 @@ class TableInput(Settings, frozen=True):
     """Name of a survey that photoz knows, or path of a file like those (docs/tables.md); "": that of the model, or
     "plain" where there is none yet."""
     absent_bands: Literal["refuse", "accept"] = "refuse"
-    """Of bands that the model reads and the survey lacks; accepted, they count as not observed."""
+    """Of bands that the model reads and the survey or its table lacks; accepted, they count as not observed."""
     other_survey: Literal["refuse", "accept"] = "refuse"
     """Of a model that was fitted to another survey's table: bands of one name may be other filters."""
+    duplicates: Literal["", "refuse", "keep"] = ""
+    """What happens with rows whose identifier another row has; "": what the survey's file says."""
+
+    def settle(self, survey: TableSurvey) -> TableSurvey:
+        """Return the survey with what these settings say otherwise."""
+        return msgspec.structs.replace(survey, duplicates=self.duplicates) if self.duplicates else survey

@@ -3,9 +3,9 @@
 import csv
 import gzip
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import IO, Any, cast
 
@@ -15,7 +15,7 @@ import pyarrow.csv as pacsv
 
 from photoz.errors import TableError
 from photoz.storage import open_file
-from photoz.tables.base import Contents, TablePart
+from photoz.tables.base import Contents, Table, TablePart
 from photoz.tables.types import make_column
 
 _HEAD_BYTES = 4 << 20
@@ -24,6 +24,8 @@ _HEADER_BYTES = 1 << 20
 """No header is longer: ECSV's says some 100 bytes of each column."""
 NO_VALUE = ("", "nan", "NaN", "NAN", "null", "NULL", "Null", "None", "NA", "N/A", "n/a", "--", "-", "\\N")
 """What stands for no value where a number is due; blanks around it do not count. For text only nothing does."""
+_MOST_BLANKS = 32
+"""About a word that stands for no value, as in columns that are aligned."""
 _DELIMITERS = (",", "\t", ";", "|")
 # Digits as a program writes a number: what else looks like one, 0012, is a name.
 _WHOLE = r"^-?(0|[1-9][0-9]*)$"
@@ -95,6 +97,34 @@ class TextReader:
                 yield from (whole.slice(start, rows) for start in range(0, len(whole), rows))
 
 
+def read_as_numbers(table: Table, columns: Sequence[str]) -> Table:
+    """Return a table of whose columns some are doubles, where their first rows in a CSV file are whole numbers.
+
+    Magnitudes may begin with 23 and go on with 22.98, beyond what is looked at to tell the types. Other formats say
+    themselves what a column holds, and are left as they are.
+    """
+    if not isinstance(table.reader, TextReader):
+        return table
+    fields = [
+        each.with_type(pa.float64()) if each.name in columns and pa.types.is_integer(each.type) else each
+        for each in table.schema
+    ]
+    return replace(table, schema=pa.schema(fields))
+
+
+def quote_text(values: pa.Array) -> str:
+    """Say of a column of text which value is no number, for the message that refuses it; "" of other columns.
+
+    >>> quote_text(pa.array(["21.5", "nan", ">24.1"])), quote_text(pa.array(["21.5"]))
+    (" ('>24.1' is none)", ' (they are written as text)')
+    """
+    if not pa.types.is_string(values.type):
+        return ""
+    values = pc.drop_null(_remove_no_values(values))
+    odd = next((text for text in values.to_pylist() if not _is_number(text)), None)
+    return " (they are written as text)" if odd is None else f" ({odd!r} is none)"
+
+
 @contextmanager
 def open_unpacked(location: str) -> Iterator[IO[bytes]]:
     """Open a file for reading front to back, unpacked where it is packed by gzip."""
@@ -120,9 +150,14 @@ def read_layout(head: bytes, location: str) -> Layout:
         # Of a last character that the end of what was read cuts in two, a part may stand there.
         lines = head[: head.rfind(b"\n") + 1 or None].decode("utf-8-sig").split("\n")
         # Not `splitlines`, which ends lines at characters that names may hold.
-        lines = [line.rstrip("\r") for line in lines]
+        lines = [line.rstrip("\r") for line in lines] if len(lines) > 1 else lines
     except UnicodeDecodeError as error:
         raise TableError(f"{location!r} is no text in UTF-8 ({error}): is it what its name says?") from error
+    if len(lines) == 1 and "\r" in lines[0]:
+        raise TableError(
+            f"{location!r} ends its lines with a carriage return alone, as programs once did on a Macintosh: convert "
+            "it, with mac2unix or tr '\\r' '\\n'"
+        )
     comments = 0
     while comments < len(lines) and (not lines[comments].strip() or lines[comments].startswith("#")):
         comments += 1
@@ -146,26 +181,30 @@ def read_layout(head: bytes, location: str) -> Layout:
 
 def _read_ecsv_layout(lines: list[str], comments: int, location: str) -> Layout:
     # Here, since astropy's tables take time to import and a CSV file needs none of them.
-    from astropy.table.meta import get_header_from_yaml
+    from astropy.table.meta import YamlParseError, get_header_from_yaml
 
-    # Without the first line, which states the version of ECSV and is no YAML.
-    header = get_header_from_yaml([line[2:] for line in lines[:comments] if line.startswith("# ")][1:])
-    # A row of values that has no plain type, such as a list, is text of JSON: nested, and so listed and not read.
-    nested = pa.list_(pa.float64())
-    columns = [
-        make_column(
-            str(column["name"]),
-            nested if column.get("subtype") else _ECSV_TYPES.get(str(column["datatype"]), nested),
-            str(column.get("unit") or ""),
-        )
-        for column in header["datatype"]
-    ]
-    delimiter = str(header.get("delimiter", " "))
-    names = _split(lines[comments], delimiter) if comments < len(lines) else []
+    try:
+        # Without the first line, which states the version of ECSV and is no YAML.
+        header = get_header_from_yaml([line[2:] for line in lines[:comments] if line.startswith("# ")][1:])
+        columns = [_make_ecsv_column(column) for column in header["datatype"]]
+        delimiter = str(header.get("delimiter", " "))
+        names = _split(lines[comments], delimiter) if comments < len(lines) else []
+    # Of what is YAML and no header of a table, too.
+    except (YamlParseError, KeyError, TypeError, AttributeError, ValueError) as error:
+        raise TableError(
+            f"{location!r} is no valid ECSV: its header makes no sense ({error!r}); fetch it again"
+        ) from error
     # Types and units go by place: a name that is lacking would give every later column its neighbour's.
     if names != [column.name for column in columns]:
         raise TableError(f"{location!r} is no valid ECSV: its header and its line of names do not fit")
     return Layout(tuple(names), delimiter, comments + 1, pa.schema(columns))
+
+
+def _make_ecsv_column(column: Mapping[str, Any]) -> pa.Field:
+    # A row of values that has no plain type, such as a list, is text of JSON: nested, and so listed and not read.
+    nested = pa.list_(pa.float64())
+    kind = nested if column.get("subtype") else _ECSV_TYPES.get(str(column["datatype"]), nested)
+    return make_column(str(column["name"]), kind, str(column.get("unit") or ""))
 
 
 def _choose_delimiter(line: str) -> str:
@@ -243,18 +282,30 @@ def _open_rows(file: IO[bytes], layout: Layout, kinds: dict[str, pa.DataType]) -
         _Prefixed(rest, file),
         pacsv.ReadOptions(column_names=named, block_size=_HEAD_BYTES),
         # A quoted value may hold an end of line, at which Arrow would otherwise begin a new block.
-        pacsv.ParseOptions(delimiter=layout.delimiter, newlines_in_values=True),
+        pacsv.ParseOptions(delimiter=layout.delimiter, newlines_in_values=True, invalid_row_handler=_pass_over_comment),
         pacsv.ConvertOptions(
             column_types=kinds,
             include_columns=list(kinds),
             # Of numbers; text is null where nothing stands, of which identifiers are looked at later.
-            null_values=[f"{before}{word}" for word in NO_VALUE for before in ("", " ")],
+            null_values=_pad(NO_VALUE),
             strings_can_be_null=False,
             true_values=["true", "True", "TRUE", "t", "T", "1"],
             false_values=["false", "False", "FALSE", "f", "F", "0"],
         ),
     ) as reader:
         yield reader
+
+
+def _pad(words: Sequence[str]) -> list[str]:
+    """List words with blanks before or behind them, which Arrow takes for a part of what stands in a cell."""
+    blanks = [" " * count for count in range(_MOST_BLANKS)]
+    return list(dict.fromkeys(text for word in words for blank in blanks for text in (blank + word, word + blank)))
+
+
+def _pass_over_comment(row: pacsv.InvalidRow) -> str:
+    # Of rows that have not as many values as there are names; an identifier may begin with a #, too.
+    is_comment = row.text.startswith("# ") or (row.text.startswith("#") and row.actual_columns == 1)
+    return "skip" if is_comment else "error"
 
 
 def _uniquify(names: Sequence[str]) -> list[str]:

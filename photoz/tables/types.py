@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import types
 
 from photoz.errors import TableError
@@ -10,6 +11,8 @@ from photoz.errors import TableError
 _SIGNED = {8: pa.int8(), 16: pa.int16(), 32: pa.int32(), 64: pa.int64()}
 _ALL_DIGITS = pa.decimal128(20, 0)
 """Of whole numbers of 64 bits with and without a sign, which no integer of Arrow holds."""
+_MOST_DIGITS = 38
+"""Of a decimal of 128 bits."""
 
 
 def simplify_type(kind: pa.DataType) -> pa.DataType:
@@ -20,6 +23,9 @@ def simplify_type(kind: pa.DataType) -> pa.DataType:
     >>> [str(simplify_type(kind)) for kind in (pa.large_string(), pa.dictionary(pa.int8(), pa.string()), pa.float16())]
     ['string', 'string', 'float']
     """
+    # As everybody writes them; the 16 bytes beneath are no text.
+    if isinstance(kind, pa.UuidType):
+        return pa.string()
     if isinstance(kind, pa.BaseExtensionType):
         # Once more, since what lies beneath an extension may be a dictionary in turn, and its values long strings.
         return simplify_type(kind.storage_type)
@@ -31,6 +37,19 @@ def simplify_type(kind: pa.DataType) -> pa.DataType:
         return pa.binary()
     # Half of a float has no cast to text and few functions; its values fit twice.
     return pa.float32() if types.is_float16(kind) else kind
+
+
+def decode_values(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Return values of which Arrow has no cast to their plain type as some of which it has: UUIDs, and runs.
+
+    >>> decode_values(pa.array([bytes(15) + b"7", None], pa.uuid())).to_pylist()
+    ['00000000-0000-0000-0000-000000000037', None]
+    """
+    if isinstance(values.type, pa.UuidType):
+        return pa.array([None if value is None else str(value) for value in values.to_pylist()], pa.string())
+    if types.is_run_end_encoded(values.type):
+        return pc.run_end_decode(values)
+    return values
 
 
 def is_nested(kind: pa.DataType) -> bool:
@@ -124,7 +143,7 @@ def unify_types(left: pa.DataType, right: pa.DataType) -> pa.DataType | None:
     # A column of which one file has no value at all, for which writers know no type.
     if types.is_null(left):
         return right
-    if types.is_integer(left) and types.is_integer(right):
+    if _is_whole(left) and _is_whole(right):
         return _unify_integers(left, right)
     # Of a column that has fractions anywhere nobody needs 64 exact bits: identifiers are whole in every file.
     if is_number(left) and is_number(right):
@@ -132,7 +151,7 @@ def unify_types(left: pa.DataType, right: pa.DataType) -> pa.DataType | None:
     # Numbers beside text are identifiers, of which some files have digits alone; their digits are the text.
     if types.is_string(left) or types.is_string(right):
         other = right if types.is_string(left) else left
-        return pa.string() if types.is_integer(other) else None
+        return pa.string() if _is_whole(other) else None
     if is_number(left) or is_number(right):
         return None
     try:
@@ -143,7 +162,15 @@ def unify_types(left: pa.DataType, right: pa.DataType) -> pa.DataType | None:
     return merged.field("x").type
 
 
+def _is_whole(kind: pa.DataType) -> bool:
+    # Decimals without a fraction, too: that is what integers of two kinds may have become, and a third file's come yet.
+    return bool(types.is_integer(kind) or (types.is_decimal(kind) and kind.scale == 0))
+
+
 def _unify_integers(left: pa.DataType, right: pa.DataType) -> pa.DataType:
+    if types.is_decimal(left) or types.is_decimal(right):
+        digits = max(each.precision for each in (left, right, _ALL_DIGITS) if types.is_decimal(each))
+        return pa.decimal128(digits, 0) if digits <= _MOST_DIGITS else pa.decimal256(digits, 0)
     wider = max(left, right, key=lambda kind: kind.bit_width)
     if types.is_signed_integer(left) == types.is_signed_integer(right):
         return wider

@@ -195,7 +195,7 @@ class Tile:
         return windows
 
     @cached_property
-    def _arrays(self) -> Mapping[str, zarr.Array[Any]]:
+    def _arrays(self) -> Mapping[str, "zarr.Array[Any]"]:
         # Opened at the first use: reading by chunks does without zarr-python.
         group = _open_group(self.location)
         return {name: _as_array(group[name]) for name in ("image", "mask")}
@@ -309,7 +309,7 @@ def _open_group(location: str) -> zarr.Group:
     return zarr.open_group(store=make_store(location, read_only=True), mode="r")
 
 
-def _as_array(node: Any) -> zarr.Array[Any]:
+def _as_array(node: Any) -> "zarr.Array[Any]":
     if not isinstance(node, zarr.Array):
         raise TypeError(f"{node!r} is no array")
     return node

@@ -21,4 +21,5 @@ class Tiles(Settings, frozen=True):
     checksum: bool = True
     """Append a CRC32C to every inner chunk, so that a flipped byte is an error and not a wrong redshift."""
     store_weights: bool = False
-    """Store the weight images too (as much again as the images); no estimator reads them yet."""
+    """Store the weight images too (as much again as the images), inverse variances of the stored pixels; no estimator
+    reads them yet."""

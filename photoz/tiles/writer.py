@@ -105,7 +105,7 @@ class TileWriter:
         # last, lest an attribute overrule it.
         self._group.update_attributes({**attributes, **own})
 
-    def _create(self, name: str, shape: tuple[int, ...], dtype: str, fill: float) -> zarr.Array[Any]:
+    def _create(self, name: str, shape: tuple[int, ...], dtype: str, fill: float) -> "zarr.Array[Any]":
         # All bands in one chunk: a cutout asks for the same pixels of each, in one range.
         shard = (*shape[:-2], self._layout.shard, self._layout.shard)
         chunk = (*shape[:-2], self._layout.chunk, self._layout.chunk)

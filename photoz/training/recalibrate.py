@@ -8,7 +8,7 @@ import numpy.typing as npt
 from photoz.estimators.base import Inputs
 from photoz.estimators.networks.base import NetworkEstimator
 from photoz.inputs import make_inputs
-from photoz.training.set import list_columns, read_magnitudes, read_split
+from photoz.training.set import list_columns, read_photometry, read_split
 
 
 def calibrate_estimator(estimator: NetworkEstimator, training: str, *, seed: int) -> NetworkEstimator:
@@ -25,8 +25,8 @@ def calibrate_estimator(estimator: NetworkEstimator, training: str, *, seed: int
     # Both are read when they are asked for: an estimator without p(z) reads neither.
     galaxies = read_galaxies(estimator, training, "calib")
     # "train" and not "calib": how far a galaxy is from what the network has seen is asked, and it saw these.
-    magnitudes = (each.magnitudes_NF for each in read_magnitudes(training, "train", estimator.bands))
-    return estimator.calibrate(galaxies, magnitudes, seed=seed)
+    fluxes = read_photometry(training, "train", estimator.bands)
+    return estimator.calibrate(galaxies, fluxes, seed=seed)
 
 
 def read_galaxies(

@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 from photoz.catalogue.hats import MARGIN, Partition, locate_partition
 from photoz.content import compute_key, hash_bytes
 from photoz.errors import TileError, TrainingError
+from photoz.estimators.base import Inputs
 from photoz.inputs import CUTOUT, attach_cutouts, make_inputs, read_fluxes
-from photoz.photometry import Magnitudes, MagnitudeScaling, MagnitudeSums, derive_magnitudes
-from photoz.schema import NO_IMAGE, make_training_schema, name_fluxes
+from photoz.photometry import Floats
+from photoz.schema import NO_IMAGE, Flag, make_training_schema, name_fluxes
 from photoz.settings import config_to_dict
 from photoz.sources import compute_sources_checksum, read_sources
 from photoz.storage import compute_checksum, exists, join, list_folder, open_atomic, open_file
@@ -50,6 +51,8 @@ class Matching:
         [pixel]
     seed : int
         Of the splits.
+    partial_bands : tuple of str
+        Image bands that may not cover a tile: a galaxy that lacks one of them is learnt from as it is.
     """
 
     sources: str
@@ -61,6 +64,7 @@ class Matching:
     margin_arcsec: float
     cutout_size: int
     seed: int
+    partial_bands: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -157,8 +161,8 @@ def write_part(matching: Matching, task: MatchTask) -> Part:
     table = _cut(matching, matched)
     # A galaxy without an image is left out: to do without one is learnt from images that are dropped
     # (`training.dropped`).
-    has_image = np.asarray((table["flags"].to_numpy() & int(NO_IMAGE)) == 0)
-    detected = make_inputs(table, matching.bands).detected_N
+    inputs = make_inputs(table, matching.bands)
+    has_image, detected = _find_imaged(inputs, matching), inputs.detected_N
     table = table.filter(pa.array(has_image & detected))
     counts = {
         "rows": len(table),
@@ -169,6 +173,16 @@ def write_part(matching: Matching, task: MatchTask) -> Part:
     # Key and counts lie within the file, so that a crash cannot leave the one without the other.
     _write(location, table.replace_schema_metadata({_KEY: key.encode(), _COUNTS: msgspec.json.encode(counts)}))
     return Part(name, "done", **counts)
+
+
+def _find_imaged(inputs: Inputs, matching: Matching) -> npt.NDArray[np.bool_]:
+    """Tell which galaxies have an image in all bands but those that may not cover a tile; shape (N,)."""
+    if not matching.partial_bands or inputs.cutouts_NBYX is None:
+        return np.asarray((inputs.flags_N & int(NO_IMAGE)) == 0)
+    due_B = np.array([band not in matching.partial_bands for band in matching.image_bands])
+    seen_NB = np.asarray(np.isfinite(inputs.cutouts_NBYX).any(axis=(2, 3)))
+    there_N = (inputs.flags_N & int(NO_IMAGE & ~Flag.EMPTY_CUTOUT)) == 0
+    return np.asarray(there_N & seen_NB[:, due_B].all(axis=1))
 
 
 def match_partition(matching: Matching, task: MatchTask) -> pa.Table:
@@ -256,6 +270,7 @@ def _compute_key(matching: Matching, task: MatchTask) -> str:
             },
             "bands": matching.bands,
             "image_bands": matching.image_bands,
+            **({"partial_bands": matching.partial_bands} if matching.partial_bands else {}),
             "sources": compute_sources_checksum(matching.sources, task.partition),
             **({"margin": compute_checksum(margin)} if exists(margin) else {}),
             "tiles": {name: _tile_checksum(matching.tiles, name) for name in tiles},
@@ -339,26 +354,10 @@ def count_splits(training: str) -> dict[str, int]:
     return {split: sum(len(table) for table in read_split(training, split, ["object_id"])) for split in SPLITS}
 
 
-def fit_magnitude_scaling(training: str, bands: Sequence[str]) -> MagnitudeScaling:
-    """Derive means, spreads and band differences from the training split, read a row group at a time."""
-    sums = MagnitudeSums.empty(len(bands))
-    for magnitudes in read_magnitudes(training, "train", bands):
-        sums = sums.add(magnitudes.magnitudes_NF)
-    return MagnitudeScaling.fit(sums, bands)
-
-
-def read_magnitudes(training: str, split: str, bands: Sequence[str]) -> Iterator[Magnitudes]:
-    """Derive the magnitudes of one split, a row group at a time."""
+def read_photometry(training: str, split: str, bands: Sequence[str]) -> Iterator[tuple[Floats, Floats]]:
+    """Read fluxes and errors [nJy] of one split, shape (N, F) each, a row group at a time."""
     for table in read_split(training, split, [name for band in bands for name in name_fluxes(band)]):
-        yield derive_magnitudes(*read_fluxes(table, bands))
-
-
-def read_redshifts(training: str, split: str) -> npt.NDArray[np.float64]:
-    """Read the redshifts of one split, shape (N,)."""
-    tables = read_split(training, split, ["z_spec"])
-    # An empty block first: numpy concatenates no empty list, and a split may have no galaxies.
-    blocks = [np.empty(0), *(table["z_spec"].to_numpy() for table in tables)]
-    return np.concatenate(blocks).astype(np.float64)
+        yield read_fluxes(table, bands)
 
 
 def list_columns(bands: Sequence[str], *, images: bool) -> list[str]:

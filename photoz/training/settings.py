@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from photoz.errors import ConfigError
-from photoz.settings.base import JobSettings, Settings
+from photoz.settings.base import Count, Fraction, JobSettings, NotNegative, Positive, Settings, Whole
 from photoz.settings.locations import Location
 from photoz.tables.settings import TableInput
 
@@ -23,7 +23,7 @@ class Crossmatch(Settings, frozen=True):
     duplicate: str = "duplicate"
     """Column that is 0 for rows that are no duplicate; "" when the table has none."""
     min_quality: int = 3
-    radius_arcsec: float = 1.0
+    radius_arcsec: Positive = 1.0
     """[arcsec]"""
     min_redshift: float = 0.001
     """Below this a "galaxy" is a star or a wrong redshift."""
@@ -39,31 +39,39 @@ class Network(Settings, frozen=True):
 
     head: Literal["mixture", "binned", "point"] = "mixture"
     """p(z) as a mixture of Gaussians in ln(1 + z), p(z) in bins of it, or a point."""
-    members: int = 4
-    """Small networks that share all but the last two layers, each trained on galaxies drawn with replacement: their
-    spread is the model's own uncertainty."""
-    components: int = 5
+    members: Count = 5
+    """Small networks that share what is made of the image, each trained without a part of the galaxies: their spread is
+    the model's own uncertainty."""
+    components: Count = 5
     """Gaussians a member."""
-    bins: int = 180
+    bins: Count = 180
     """Of a binned density: 0.004 in ln(1 + z) each on a bright sample, a quarter of its scatter."""
 
 
 class Schedule(Settings, frozen=True):
-    """In what steps a network is trained, and for how long."""
+    """In what steps a network is trained, and for how long; hybrid-paper has the paper's whatever is said."""
 
-    batch_size: int = 32
+    batch_size: Count = 128
     """Galaxies a step, over all workers together."""
-    learning_rate: float = 1e-3
-    decay: float = 0.9
-    decay_steps: int = 10_000
-    """The learning rate falls by ``decay`` each this many steps, continuously."""
-    adam_epsilon: float = 1e-7
-    """Added to Adam's denominator. Keras' default, which the paper used; torch's is 1e-8. With ``huber_delta`` 1e-4
-    gradients are so small that it matters."""
-    max_epochs: int = 100
-    patience: int = 10
+    learning_rate: Positive = 2e-3
+    """The greatest."""
+    shape: Literal["cosine", "exponential"] = "cosine"
+    """Of the learning rate: it rises for a tenth of all steps and falls to 0 by a cosine, or it falls by ``decay`` each
+    ``decay_steps`` steps, continuously."""
+    decay: Positive = 0.9
+    decay_steps: Count = 10_000
+    weight_decay: NotNegative = 1e-2
+    """Of AdamW."""
+    average: Fraction = 0.998
+    """Decay of the running average of the weights, which is validated and kept; 0: the weights themselves."""
+    greatest_gradient: NotNegative = 5.0
+    """A step's gradient is no longer than this; 0: whatever it is."""
+    adam_epsilon: Positive = 1e-8
+    """Added to Adam's denominator."""
+    max_epochs: Count = 40
+    patience: Whole = 40
     """Stop after this many epochs without a better validation loss."""
-    shuffle_rows: int = 4096
+    shuffle_rows: Count = 4096
     """Galaxies in the buffer that each worker draws its batches from (21 kB each with images)."""
     precision: Literal["float32", "bfloat16"] = "float32"
 
@@ -71,12 +79,12 @@ class Schedule(Settings, frozen=True):
 class Loss(Settings, frozen=True):
     """What a network's training makes small."""
 
-    huber_delta: float = 1e-4
+    huber_delta: Positive = 1e-4
     """In ln(1 + z)."""
-    point_weight: float = 1.0
+    point_weight: NotNegative = 1.0
     """Of the point estimate's Huber loss, in units in which it is the absolute error over the targets' spread, beside
     the density's negative log likelihood."""
-    smooth_nz_width: float = 0.0
+    smooth_nz_width: NotNegative = 0.0
     """In redshift: weigh the training galaxies so that their n(z) is smooth at this scale
     (`photoz.estimators.smoothing`), which keeps the training fields' clusters and voids out of p(z); 0 weighs all
     alike."""
@@ -85,17 +93,19 @@ class Loss(Settings, frozen=True):
 class Dropped(Settings, frozen=True):
     """Inputs that are dropped at random, so that hybrid and photometry learn to do without: chances in 0..1."""
 
-    weight: float = 0.5
+    weight: NotNegative = 0.5
     """In the loss, of the same galaxies with inputs dropped, beside those as they are: each step sees both."""
-    band: float = 0.1
+    band: Fraction = 0.1
     """Of each single band: six of ten galaxies lose one or more of nine."""
-    unimaged: float = 0.2
+    unimaged: Fraction = 0.2
     """Of all bands without images (KiDS: those of VIKING, which end at its footprint)."""
-    image: float = 0.3
+    dark: Fraction = 0.2
+    """Of each magnitude with a signal-to-noise ratio below 3: it then counts as not detected."""
+    image: Fraction = 0.3
     """Of the image: whole tiles lack it."""
-    photometry: float = 0.1
+    photometry: Fraction = 0.1
     """Of all magnitudes, where the image is kept: rare in surveys."""
-    image_band: float = 0.1
+    image_band: Fraction = 0.1
     """Of one image band, here also from the galaxies as they are: small, for it costs them. Where inputs are dropped
     its magnitude goes with it, as if the band had not been observed."""
 
@@ -107,14 +117,14 @@ class Spreading(Settings, frozen=True):
     same estimator on every machine) and ``max_failures``.
     """
 
-    workers: int = 2
+    workers: Count = 2
     use_gpu: bool = False
-    cpus_per_worker: float = 0.5
+    cpus_per_worker: NotNegative = 0.5
     """What Ray sets aside for a worker. Below 1, so that two workers on two CPUs leave room for the tasks that read the
     training set; without that room Ray waits for ever."""
-    threads_per_worker: int = 0
+    threads_per_worker: Whole = 0
     """CPU threads of a worker; 0: the machine's CPUs divided by ``workers``."""
-    hold_gib: float = 1.0
+    hold_gib: NotNegative = 1.0
     """[GiB] A split no larger than this is read once and held in Ray's object store, from which it streams to the
     workers each epoch; a larger one is read from its files each epoch. Saves some seconds an epoch."""
     max_failures: int = 3
@@ -122,7 +132,7 @@ class Spreading(Settings, frozen=True):
 
 
 class Training(Settings, frozen=True):
-    """How an estimator is trained. Where the paper (arXiv 2312.08043) says something, the defaults are its."""
+    """How an estimator is trained; hybrid-paper is as the paper (arXiv 2312.08043) has it, whatever is said."""
 
     # Names of files written before the sections were split off: an error then says where the setting went.
     MOVED: ClassVar[Mapping[str, str]] = {
@@ -141,7 +151,7 @@ class Training(Settings, frozen=True):
     fit: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
     """Settings of the latter by name, e.g. ``[training.fit.mlp] members = 3``; each class's ``DEFAULTS`` lists its own.
     Of the sections below they read `Spreading`."""
-    cutout_size: int = 36
+    cutout_size: Count = 36
     """[pixel] side of the cutouts: 7.2 arcsec at 0.2 arcsec a pixel."""
     overwrite: bool = False
     """Replace a trained estimator that has other settings or another training set."""
@@ -164,12 +174,12 @@ class Fit(JobSettings, frozen=True, kw_only=True):
     """Folder of the fitted estimator."""
     settings: dict[str, Any] = msgspec.field(default_factory=dict)
     """The estimator's own, e.g. ``[settings] members = 3``; each class's ``DEFAULTS`` lists them."""
-    seed: int = 1
+    seed: Whole = 1
     valid_fraction: float = 0.1
     """Of the galaxies, chosen by their identifiers, that are not learnt from, and that accuracy is measured on."""
     z_max: float | None = None
     """Galaxies beyond it are left out; by default none is."""
-    threads: int = 1
+    threads: Whole = 1
     """The last digits of a sum depend on their number; with one, a seed gives the same model on every machine."""
     overwrite: bool = False
     """Replace another model in the folder."""

@@ -9,10 +9,9 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam
-from torch.optim.lr_scheduler import LambdaLR
 
 from photoz.errors import TrainingError
+from photoz.training.epoch import Learner
 from photoz.training.history import EpochRecord
 
 STATE_FILE = "state.pt"
@@ -71,28 +70,26 @@ class TrainingState:
             return max_epochs <= 0
         return self.epoch >= max_epochs or self.epoch - self.best_record.epoch >= patience
 
-    def save(self, folder: str, network: nn.Module, optimizer: Adam, schedule: LambdaLR) -> None:
+    def save(self, folder: str, learner: Learner) -> None:
         """Write everything a resumed training needs into a local folder.
 
         Parameters
         ----------
         folder : str
             A local path, as Ray Train gives it.
-        network, optimizer, schedule
-            As they are after the last epoch.
+        learner : Learner
+            As it is after the last epoch.
         """
         content = {
             "records": [record.to_dict() for record in self.records],
             "best": dict(self.best),
-            "network": network.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "schedule": schedule.state_dict(),
+            **learner.to_dict(),
         }
         torch.save(content, Path(folder) / STATE_FILE)
 
     @classmethod
     def read(cls, folder: str) -> tuple[Self, Mapping[str, Any]]:
-        """Read a folder that `save` wrote: the state, and the saved states for `restore`. Loads weights only."""
+        """Read a folder that `save` wrote: the state, and what `Learner.restore` reads. Loads weights only."""
         # weights_only: a pickle could run any code. To the CPU, since the worker that saved it may have had a GPU and
         # this one none.
         content = torch.load(Path(folder) / STATE_FILE, map_location="cpu", weights_only=True)
@@ -100,18 +97,3 @@ class TrainingState:
         names = {item.name for item in dataclasses.fields(EpochRecord)}
         records = (EpochRecord(**{name: values[name] for name in names}) for values in content["records"])
         return cls(tuple(records), content["best"]), content
-
-
-def restore(content: Mapping[str, Any], network: nn.Module, optimizer: Adam, schedule: LambdaLR) -> None:
-    """Put network, optimizer and schedule back where `TrainingState.save` found them.
-
-    Parameters
-    ----------
-    content : mapping
-        Of `TrainingState.read`.
-    network, optimizer, schedule
-        Of the same shape; changed in place.
-    """
-    network.load_state_dict(content["network"])
-    optimizer.load_state_dict(content["optimizer"])
-    schedule.load_state_dict(content["schedule"])

@@ -10,16 +10,17 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from photoz.errors import ConfigError, TrainingError
+from photoz.errors import ConfigError, TableError, TrainingError
 from photoz.estimators import Estimator
 from photoz.estimators.folder import MANIFEST
 from photoz.estimators.photometric.base import PhotometricEstimator, Sample
 from photoz.estimators.registry import check_estimators, list_fitted, load_class
 from photoz.inputs import read_fluxes
-from photoz.measured import describe_repeated
-from photoz.storage import exists, join, remove
+from photoz.measured import describe_repeated, describe_repeated_fluxes
+from photoz.storage import exists, is_file, join, remove
 from photoz.tables import Table, TableSurvey, check_columns, load_survey, open_survey_table
 from photoz.tables import read_sources as read_part
+from photoz.tables.identifiers import REPEATED_REMEDY, count_duplicates
 from photoz.tables.load import describe_survey
 from photoz.training.crossmatch import assign_splits
 from photoz.training.photometric import measure_estimator, use_threads
@@ -84,11 +85,14 @@ def fit_table(settings: Fit) -> Fitted:
         Its galaxies cannot be learnt from.
     """
     kind = choose_class(settings.estimator)
-    survey = load_survey(settings.table.survey or "plain")
+    survey = settings.table.settle(load_survey(settings.table.survey or "plain"))
     if exists(join(settings.model, MANIFEST)) and not settings.overwrite:
         raise ConfigError(
             f"{settings.model!r} holds a model: give another folder, or replace it with --set overwrite=true"
         )
+    # Before the fit, which may take hours: what it gives is written into this folder.
+    if is_file(settings.model):
+        raise ConfigError(f"model = {settings.model!r} is a file: give a folder")
     table = open_survey_table(settings.table.location, survey)
     checked = check_columns(table, survey, settings.bands or None, need=("z_spec",))
     galaxies = read_galaxies(table, survey, checked.bands, z_max=settings.z_max)
@@ -143,11 +147,16 @@ def read_galaxies(table: Table, survey: TableSurvey, bands: Sequence[str], *, z_
         4 bytes a number are held of those with a redshift, whatever the size of the table.
     """
     batches = (found for part in table.parts for found in read_part(table, part, survey, bands))
-    return gather_galaxies(((found.table, found.counts) for found in batches), bands, z_max=z_max)
+    gathered = ((found.table, found.counts) for found in batches)
+    return gather_galaxies(gathered, bands, z_max=z_max, duplicates=survey.duplicates)
 
 
 def gather_galaxies(
-    batches: Iterable[tuple[pa.Table, Mapping[str, int]]], bands: Sequence[str], *, z_max: float | None = None
+    batches: Iterable[tuple[pa.Table, Mapping[str, int]]],
+    bands: Sequence[str],
+    *,
+    z_max: float | None = None,
+    duplicates: str = "keep",
 ) -> Galaxies:
     """Gather what can be learnt from of batches of `photoz.tables.Converted`.
 
@@ -155,8 +164,10 @@ def gather_galaxies(
     ------
     ConfigError
         They have no column of redshifts.
+    TableError
+        ``duplicates`` is "refuse", and several galaxies have one identifier, whichever parts of the table they are in.
     TrainingError
-        No galaxy has a redshift.
+        No galaxy has a redshift, or none with one a flux in some band.
     """
     counts: Counter[str] = Counter()
     parts: list[tuple[pa.Array, npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]] = []
@@ -175,12 +186,30 @@ def gather_galaxies(
             kept = table.filter(pa.array(known_N))
             parts.append((kept["object_id"].combine_chunks(), *read_fluxes(kept, bands), z_N[known_N]))
     if not parts:
-        raise TrainingError(f"no galaxy has a redshift ({dict(counts)}): correct survey.z_spec, its quality or z_max")
+        told = {reason: count for reason, count in counts.items() if count}
+        raise TrainingError(f"no galaxy has a redshift ({told}): correct survey.z_spec, its quality or z_max")
     ids, fluxes, errors, redshifts = zip(*parts, strict=True)
-    if said := describe_repeated(np.concatenate(redshifts)):
-        logger.warning("%s: leave out by a cut, or by survey.z_quality, z_min or z_max, what stands for none", said)
     sample = Sample(tuple(bands), np.concatenate(fluxes), np.concatenate(errors), np.concatenate(redshifts))
-    return Galaxies(sample, pa.chunked_array(ids).combine_chunks(), dict(counts))
+    galaxies = Galaxies(sample, pa.chunked_array(ids).combine_chunks(), dict(counts))
+    _check_galaxies(galaxies, duplicates)
+    return galaxies
+
+
+def _check_galaxies(galaxies: Galaxies, duplicates: str) -> None:
+    sample = galaxies.sample
+    if duplicates == "refuse" and (again := count_duplicates(galaxies.object_id)):
+        raise TableError(f"{again} galaxies with a redshift have the identifier of another one: {REPEATED_REMEDY}")
+    seen_NF = np.isfinite(sample.fluxes_NF)
+    if absent := [band for place, band in enumerate(sample.bands) if not seen_NF[:, place].any()]:
+        raise TrainingError(
+            f"the bands {absent} have no flux in any of the {len(sample)} galaxies with a redshift: leave them out of "
+            "the bands that are asked for"
+        )
+    if said := describe_repeated(sample.z_N):
+        logger.warning("%s: leave out by a cut, or by survey.z_quality, z_min or z_max, what stands for none", said)
+    for place, band in enumerate(sample.bands):
+        if said := describe_repeated_fluxes(sample.fluxes_NF[:, place], band):
+            logger.warning("%s", said)
 
 
 def fit_galaxies(
@@ -205,7 +234,18 @@ def fit_galaxies(
     -------
     PhotometricEstimator
         Its record holds the figures of the validation: ``valid``.
+
+    Raises
+    ------
+    ConfigError
+        ``valid_fraction`` is none, or the seed below 0.
+    TrainingError
+        The galaxies that are left cannot be learnt from.
     """
+    if not 0 <= valid_fraction < 1:
+        raise ConfigError(f"valid_fraction = {valid_fraction} must be at least 0 and below 1")
+    if seed < 0:
+        raise ConfigError(f"seed = {seed}: give a whole number of 0 or more")
     splits = assign_splits(
         galaxies.object_id.to_pylist(), seed=seed, fractions=(1 - valid_fraction, valid_fraction, 0.0, 0.0)
     )

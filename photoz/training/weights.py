@@ -1,4 +1,4 @@
-"""Weights of the training galaxies: bootstrap samples for the members, and a smooth n(z)."""
+"""Weights of the training galaxies: what each member is trained without, and a smooth n(z)."""
 
 import hashlib
 from collections.abc import Sequence
@@ -7,18 +7,15 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import poisson
 
 from photoz.estimators.smoothing import compute_smoothing_weights
 
-_CDF = poisson.cdf(np.arange(8), 1.0)  # above 8 times none of a million galaxies is drawn
 
+def leave_out_parts(object_ids: Sequence[str], *, seed: int, members: int) -> npt.NDArray[np.float32]:
+    """Weigh galaxies for members that are each trained without one of as many parts as there are members.
 
-def draw_bootstrap(object_ids: Sequence[str], *, seed: int, members: int) -> npt.NDArray[np.float32]:
-    """Draw how often each galaxy is in the sample of each member.
-
-    A bootstrap sample of a large set holds each galaxy a Poisson-distributed number of times, mean 1. The number
-    depends on object, member and seed alone, so it is the same in every epoch, in any order and on any worker.
+    So members differ, as mlp's do, and each sees nearly all galaxies. The part depends on object and seed alone: it is
+    the same in every epoch, in any order and on any worker.
 
     Parameters
     ----------
@@ -32,25 +29,20 @@ def draw_bootstrap(object_ids: Sequence[str], *, seed: int, members: int) -> npt
     Returns
     -------
     ndarray of float32, shape (N, K)
-        Ones for a single member, which needs no sample of its own.
-
-    References
-    ----------
-    Oza & Russell 2001, Online bagging and boosting (AISTATS).
+        0 for the member that is trained without the galaxy, else K / (K - 1). Ones for a single member.
 
     Examples
     --------
-    >>> draw_bootstrap(["a", "b", "c"], seed=1, members=3).shape
-    (3, 3)
+    >>> leave_out_parts(["a", "c"], seed=1, members=3).tolist()
+    [[0.0, 1.5, 1.5], [1.5, 0.0, 1.5]]
     """
     if members == 1:
         return np.ones((len(object_ids), 1), dtype=np.float32)
     # The word keeps these numbers apart from those of the splits, which are hashed from seed and name too.
-    digests = [hashlib.blake2b(f"{seed}:bootstrap:{name}".encode(), digest_size=4 * members) for name in object_ids]
-    # Four bytes a member, little-endian on every machine.
-    numbers = np.frombuffer(b"".join(digest.digest() for digest in digests), dtype="<u4").reshape(-1, members)
-    # The inverse of the cumulative distribution: the count is how many of its steps lie at or below the draw.
-    return np.searchsorted(_CDF, numbers / 2.0**32, side="right").astype(np.float32)
+    digests = b"".join(hashlib.blake2b(f"{seed}:part:{name}".encode(), digest_size=8).digest() for name in object_ids)
+    part_N = np.frombuffer(digests, dtype="<u8") % members
+    left_NK = part_N[:, None] == np.arange(members, dtype=np.uint64)
+    return np.where(left_NK, 0.0, members / (members - 1)).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,22 +2,13 @@
 
 from pathlib import Path
 
-import numpy as np
 from audited import make_sample
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from photoz.audit.ids import (
-    BucketTask,
-    _read_bucket,
-    audit_ids,
-    compare_ids,
-    hash_ids,
-    locate_spill,
-    plan_buckets,
-    spill_ids,
-)
+from photoz.audit.ids import audit_ids, compare_ids, locate_spill, spill_ids
 from photoz.catalogue.hats import Partition
+from photoz.hashes import BINS, BucketTask
 
 IDS = st.lists(st.sampled_from("abcdefgh"), max_size=12)
 
@@ -29,25 +20,12 @@ def test_comparing_ids_counts_each(found: list[str], expected: list[str]) -> Non
     assert not set(missing) & set(extra)
 
 
-@given(ids=st.lists(st.text(max_size=3), max_size=30), buckets=st.integers(1, 7))
-@settings(max_examples=30, deadline=None)
-def test_buckets_hold_every_hash_once(tmp_path_factory, ids: list[str], buckets: int) -> None:
-    folder = str(tmp_path_factory.mktemp("spill"))
-    partition = Partition(order=3, pixel=271)
-    spill_ids(locate_spill(folder, partition), ids, ids[:5], buckets=buckets)
-    read = [_read_bucket(BucketTask(folder, bucket, buckets)) for bucket in range(buckets)]
-    for side, expected in (("found", ids), ("expected", ids[:5])):
-        hashes = np.concatenate([bucket.hashes[side] for bucket in read])
-        np.testing.assert_array_equal(hashes, np.sort(hash_ids(expected)))
-    assert all(bucket.partitions == [partition] for bucket in read)
-
-
 def spill(folder: Path, found: dict[int, list[str]], expected: dict[int, list[str]]) -> list[BucketTask]:
     """Leave the hashes of partitions, by pixel, as their tasks would."""
     for pixel in {*found, *expected}:
         location = locate_spill(str(folder), Partition(order=3, pixel=pixel))
-        spill_ids(location, found.get(pixel, []), expected.get(pixel, []), buckets=3)
-    return plan_buckets(str(folder), 3)
+        spill_ids(location, found.get(pixel, []), expected.get(pixel, []))
+    return [BucketTask(str(folder), start, start + BINS // 4) for start in range(0, BINS, BINS // 4)]
 
 
 def list_checks(folder: Path, found: dict[int, list[str]], expected: dict[int, list[str]]) -> list[tuple[str, int]]:
@@ -75,12 +53,10 @@ def test_duplicates_are_looked_up_in_the_partitions_and_named(tmp_path: Path) ->
     found = {part.pixel: sample.read(part)["object_id"].to_pylist() for part in (first, second)}
     for part in (first, second):
         ids = found[part.pixel]
-        spill_ids(
-            locate_spill(str(tmp_path / "spill"), part), [*ids, *([twice] if part == first else [])], ids, buckets=1
-        )
+        spill_ids(locate_spill(str(tmp_path / "spill"), part), [*ids, *([twice] if part == first else [])], ids)
     # A file that holds it twice as the hashes say.
     rows = sample.read(first)
     sample.write(first, rows.take([0, *range(len(rows))]))
-    findings = audit_ids(sample.catalogue, sample.sources, BucketTask(str(tmp_path / "spill"), 0, 1))
+    findings = audit_ids(sample.catalogue, sample.sources, BucketTask(str(tmp_path / "spill"), 0, BINS))
     assert [(each.check, each.ids, each.partition) for each in findings] == [("duplicate ids", (twice,), first.name)]
     assert "the sources do not" in findings[0].detail

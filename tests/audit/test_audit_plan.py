@@ -5,11 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from audited import ALGORITHM, make_sample
-from hypothesis import given
-from hypothesis import strategies as st
 from tiny_catalogues import make_sky, write_photoz
 
-from photoz.audit.plan import choose_margin_order, count_buckets, plan_audit, read_partition_list, read_properties
+from photoz.audit.plan import choose_margin_order, plan_audit, read_partition_list, read_properties
 from photoz.catalogue.hats import MARGIN, PRIMARY, finish_margin
 from photoz.catalogue.margins import plan_margins, write_margins
 from photoz.errors import CatalogueError
@@ -20,7 +18,7 @@ def test_partitions_of_either_catalogue_are_planned_once(tmp_path: Path) -> None
     sample = make_sample(tmp_path)
     sky = make_sky(50, box=(200.0, 201.0, -1.0, 1.0))
     write_photoz(str(tmp_path / "elsewhere"), sky, np.full(50, 0.1))
-    tasks = plan_audit(sample.catalogue, str(tmp_path / "elsewhere"), memory_gib=1.0)
+    tasks = plan_audit(sample.catalogue, str(tmp_path / "elsewhere"))
     assert len({task.partition for task in tasks}) == len(tasks)
     assert {task.partition for task in tasks if task.in_catalogue} == set(sample.partitions)
     assert not any(task.in_sources and task.in_catalogue for task in tasks)
@@ -41,14 +39,6 @@ def test_a_margin_brings_neighbours_and_the_pixels_beside_the_edge(tmp_path: Pat
     assert set(read_partition_list(f"{sample.catalogue}/{MARGIN}")) <= {task.partition for task in tasks}
 
 
-@given(st.integers(0, 10**10), st.floats(0.1, 64))
-def test_buckets_keep_the_ids_within_memory(rows: int, memory_gib: float) -> None:
-    buckets = count_buckets(rows, memory_gib)
-    assert buckets >= 1
-    assert rows * 200 / buckets <= memory_gib * 2**30
-    assert buckets == 1 or rows * 200 / (buckets - 1) > memory_gib * 2**30 * (1 - 1e-9)
-
-
 def test_lists_that_cannot_be_read_are_empty(tmp_path: Path) -> None:
     sample = make_sample(tmp_path, 50)
     table = Path(sample.catalogue, PRIMARY)
@@ -63,6 +53,6 @@ def test_lists_that_cannot_be_read_are_empty(tmp_path: Path) -> None:
 def test_without_a_catalogue_there_is_nothing_to_audit(tmp_path: Path) -> None:
     sample = make_sample(tmp_path, 50)
     with pytest.raises(CatalogueError, match=r"no photo-z catalogue.*infer_dr4"):
-        plan_audit(str(tmp_path / "nowhere"), sample.sources, memory_gib=1.0)
+        plan_audit(str(tmp_path / "nowhere"), sample.sources)
     with pytest.raises(CatalogueError, match="nowhere"):
-        plan_audit(sample.catalogue, str(tmp_path / "nowhere"), memory_gib=1.0)
+        plan_audit(sample.catalogue, str(tmp_path / "nowhere"))

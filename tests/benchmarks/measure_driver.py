@@ -33,7 +33,7 @@ def main() -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
     config = make_config(Path("/nowhere"), engine={"name": engine})
     tasks = [Partition(ORDER, pixel) for pixel in range(count)]
-    with open_engine(config) as joined:
+    with open_engine(config.engine, config.storage_options) as joined:
         for _ in run_tasks(do_nothing, tasks[:50], joined, label="tasks to warm up"):
             pass
         own = psutil.Process()

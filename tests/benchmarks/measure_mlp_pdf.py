@@ -20,9 +20,9 @@ import torch
 from photoz.comparison import read_plain_catalogue
 from photoz.estimators.base import Inputs
 from photoz.estimators.distance import TrainingDistance
-from photoz.estimators.mlp.estimator import MlpEstimator, select_distinct
+from photoz.estimators.mlp.estimator import MlpEstimator
 from photoz.estimators.photometric.base import Sample
-from photoz.estimators.photometric.features import FluxFeatures
+from photoz.estimators.photometric.features import FluxFeatures, select_distinct
 from photoz.metrics import compute_metrics
 from photoz.pdf import (
     Recalibration,

@@ -34,6 +34,7 @@ from photoz.tiles.settings import Tiles
 SIDE = 9216  # [pixel] a quarter of the area of a KiDS tile
 DENSITY = 1200 / 18_500**2  # of KiDS-Bright
 BANDS = ("u", "g", "r", "i")
+NINE = (*BANDS, "Z", "Y", "J", "H", "Ks")
 SIZE = 36
 LEAST_KB = SIZE**2 * 4 * 4 / 1e3
 LATENCY_S = 0.03
@@ -51,9 +52,9 @@ LAYOUTS = {
 }
 
 
-def make_noise(side: int, y0: int, rows: int = ROWS) -> np.ndarray:
+def make_noise(side: int, y0: int, rows: int = ROWS, *, bands: int = len(BANDS)) -> np.ndarray:
     """Make a stripe of noise, another one for each ``y0``."""
-    noise = np.random.default_rng(0).normal(0, 1e-11, (len(BANDS), rows, side)).astype(np.float32)
+    noise = np.random.default_rng(0).normal(0, 1e-11, (bands, rows, side)).astype(np.float32)
     return np.roll(noise, 7 * y0 + 13, axis=2)
 
 
@@ -68,12 +69,15 @@ def make_mask(side: int) -> np.ndarray:
     return mask
 
 
-def write_tiles(folder: Path, layout: Tiles, *, side: int = SIDE, names: int = 4) -> float:
+def write_tiles(
+    folder: Path, layout: Tiles, *, side: int = SIDE, names: int = 4, bands: tuple[str, ...] = BANDS
+) -> float:
     """Write a tile of noise that goes by several names; returns the MB/s of pixels."""
-    writer = TileWriter(str(folder), TileTemplate("B0", BANDS, (side, side)), layout)
+    writer = TileWriter(str(folder), TileTemplate("B0", bands, (side, side)), layout)
     mask, seconds = make_mask(side), 0.0
     for y0 in range(0, side, writer.stripe):
-        stripe = np.concatenate([make_noise(side, y) for y in range(y0, y0 + writer.stripe, ROWS)], axis=1)
+        starts = range(y0, y0 + writer.stripe, ROWS)
+        stripe = np.concatenate([make_noise(side, y, bands=len(bands)) for y in starts], axis=1)
         masks = np.concatenate([mask] * (writer.stripe // ROWS))
         rows, start = min(writer.stripe, side - y0), time.perf_counter()
         writer.write_rows(y0, {"image": stripe[:, :rows], "mask": masks[:rows]})
@@ -81,7 +85,7 @@ def write_tiles(folder: Path, layout: Tiles, *, side: int = SIDE, names: int = 4
     writer.finish({"wcs": make_wcs(180.0, 0.0, (side, side)).to_header().tostring(sep="\n"), "checksum": "x"})
     for number in range(1, names):
         (folder / f"B{number}.zarr").symlink_to("B0.zarr")
-    return 4 * len(BANDS) * side**2 / 1e6 / seconds
+    return 4 * len(bands) * side**2 / 1e6 / seconds
 
 
 def make_sources(folder: Path) -> pa.Table:
@@ -110,12 +114,17 @@ def make_rows(folder: Path, bands: tuple[str, ...], partition: Partition) -> pa.
     return pa.table({name: columns[name] for name in schema.names}).cast(schema)
 
 
-def read(location: str, sources: pa.Table) -> pa.Table:
-    return attach_cutouts(sources, location, image_bands=BANDS, cutout_size=SIZE).table
+def read(location: str, sources: pa.Table, bands: tuple[str, ...] = BANDS) -> pa.Table:
+    return attach_cutouts(sources, location, image_bands=bands, cutout_size=SIZE).table
 
 
 def measure(
-    location: str, sources: pa.Table, *, rounds: int = 3, before: Callable[[], Any] = lambda: None
+    location: str,
+    sources: pa.Table,
+    *,
+    rounds: int = 3,
+    before: Callable[[], Any] = lambda: None,
+    bands: tuple[str, ...] = BANDS,
 ) -> dict[str, float]:
     """Measure the best of some rounds: galaxies/s, and processor time, bytes and requests a galaxy."""
     best: dict[str, float] = {"rate": 0.0}
@@ -123,7 +132,7 @@ def measure(
         before()
         wall, cpu = time.perf_counter(), time.process_time()
         with gather() as sums:
-            read(location, sources)
+            read(location, sources, bands)
         rate = len(sources) / (time.perf_counter() - wall)
         cpu_ms = 1e3 * (time.process_time() - cpu) / len(sources)
         if rate > best["rate"]:

@@ -2,15 +2,18 @@
 
 `PYTHONPATH=tests python tests/benchmarks/measure_recalibration.py` draws calibration samples and fresh test samples and
 prints the median KS distance of PIT over the draws (before; after, also in the faintest and the reddest fifth; and with
-the empirical distribution, "counted", in place of ours), and how often it is below 0.02 after.
+the empirical distribution, "counted", in place of ours), and how often it is below 0.02 after. With `--fit` it times
+the fit of one map to 21,000 galaxies, three times.
 """
 
 import argparse
+import time
 
 import numpy as np
 from drawn_pits import CASES, draw_pits, measure_ks
 
 from photoz.pdf import Recalibration
+from photoz.pdf.pitmaps import PitMap
 
 
 def main() -> None:
@@ -18,7 +21,11 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=10)
     parser.add_argument("--calibration", type=int, default=3000, help="galaxies")
     parser.add_argument("--test", type=int, default=9000, help="galaxies")
+    parser.add_argument("--fit", action="store_true", help="only time a fit")
     options = parser.parse_args()
+    if options.fit:
+        time_fit()
+        return
     print(f"{options.calibration} galaxies to calibrate, {options.test} to test, {options.draws} draws")
     print(f"{'case':14s} {'before':>8s} {'< 0.02':>7s} {'after':>8s} {'faintest':>8s} {'reddest':>8s} {'counted':>8s}")
     for case in CASES:
@@ -38,6 +45,14 @@ def measure(case: str, seed: int, options: argparse.Namespace) -> list[float]:
     last = [calibrated[values > np.quantile(values, 0.8)] for values in coordinates.T]
     counted = np.interp(pit, np.sort(known), (np.arange(len(known)) + 0.5) / len(known))
     return [measure_ks(values) for values in (pit, calibrated, *last, counted)]
+
+
+def time_fit() -> None:
+    pits = draw_pits("by magnitude", 21_000, 1)
+    for _ in range(3):
+        begin, used = time.perf_counter(), time.process_time()
+        PitMap.fit(*pits)
+        print(f"{time.perf_counter() - begin:.1f} s, of the processor {time.process_time() - used:.1f} s", flush=True)
 
 
 if __name__ == "__main__":

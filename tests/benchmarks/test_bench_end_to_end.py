@@ -83,7 +83,7 @@ def measure_forward(config: Config) -> float:
 def measure_end_to_end(config: Config, location: str) -> float:
     """Galaxies/s between the first finished partition and the last, by the times of their records."""
     config = change(config, locations__catalogue=location)
-    with open_engine(config) as joined:
+    with open_engine(config.engine, config.storage_options) as joined:
         outcomes = list(estimate_partitions(plan_run(config), list_parts(config), joined))
     rows = {done.result.partition.name: done.result.rows for done in outcomes if isinstance(done, Success)}
     times = sorted(file.stat().st_mtime for file in Path(location).glob("run/records/*.json"))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from bench_table import side_by_side
-from from_magnitudes import make_inputs
+from from_magnitudes import make_inputs, make_preparation
 
 from photoz.estimators.networks import packed
 from photoz.estimators.networks.hybrid import HybridEstimator
@@ -22,11 +22,10 @@ from photoz.estimators.networks.network import Head, max_pool_same
 from photoz.estimators.networks.packed import pack_network
 from photoz.estimators.networks.paper import PaperEstimator
 from photoz.inference import keep_memory
-from photoz.photometry import MagnitudeScaling
 
 BANDS = ("u", "g", "r", "i", "Z", "Y", "J", "H", "Ks")
-GFLOP = 0.136
-"""Of a galaxy: 68 million multiply-adds."""
+GFLOP = {"hybrid-paper": 0.136, "hybrid": 0.025}
+"""Of a galaxy: 68 and 12 million multiply-adds."""
 COUNT, SIDE = 1024, 2048
 PLAIN = """
 import json, sys, time, torch
@@ -60,8 +59,10 @@ def make_network(name):
 
 def make_tensors(name, device="cpu"):
     torch.manual_seed(1)
-    features_NF = torch.randn(COUNT, 9 if name == "hybrid-paper" else 32, device=device)
-    images_NBYX = torch.rand(COUNT, 4, 36, 36, device=device).contiguous(memory_format=torch.channels_last)
+    features_NF = torch.randn(COUNT, 9 if name == "hybrid-paper" else 40, device=device)
+    images_NBYX = torch.rand(COUNT, 4 if name == "hybrid-paper" else 8, 36, 36, device=device).contiguous(
+        memory_format=torch.channels_last
+    )
     return features_NF, images_NBYX
 
 
@@ -103,8 +104,11 @@ def test_bench_forward(bench_table, name):
     runs = {precision: run_network(way, tensors) for precision, way in ways.items()}
     runs |= {f"mm {precision}": multiply(getattr(torch, precision)) for precision in ways}
     runs["channels last"] = run_network(network, tensors)
-    runs["at once"] = run_changed(ways["float32"], tensors, "_RUN", COUNT)
-    runs["max_pool2d"] = run_changed(ways["float32"], tensors, "max_pool_neighbours", max_pool_same)
+    levers = {"channels last": "channels last alone, memory kept"}
+    if name == "hybrid-paper":
+        runs["at once"] = run_changed(ways["float32"], tensors, "_RUN", COUNT)
+        runs["max_pool2d"] = run_changed(ways["float32"], tensors, "max_pool_neighbours", max_pool_same)
+        levers |= {"at once": "the largest maps of a batch at once", "max_pool2d": "torch's max_pool2d"}
     before = time_plain(name)
     seconds = side_by_side(runs, rounds=8)
     plain = COUNT / min(before, time_plain(name))
@@ -112,7 +116,7 @@ def test_bench_forward(bench_table, name):
         rate, products = COUNT / seconds[precision], 2e-9 * SIDE**3 / seconds[f"mm {precision}"]
         bench_table.add(
             f"forward pass of {name}, {precision}: arithmetic",
-            rate * GFLOP,
+            rate * GFLOP[name],
             "GFLOP/s",
             reference=products,
             against="torch.mm",
@@ -120,12 +124,22 @@ def test_bench_forward(bench_table, name):
         )
         stage = f"forward pass of {name}, {precision}"
         bench_table.add(stage, rate, "galaxies/s", reference=plain, against="eager float32, a plain script", target=3.0)
-    levers = {"channels last": "channels last alone, memory kept", "at once": "the largest maps of a batch at once"}
-    for way, lever in (levers | {"max_pool2d": "torch's max_pool2d"}).items():
+    for way, lever in levers.items():
         figure = f"float32 {COUNT / seconds[way]:,.0f} galaxies/s"
         bench_table.reject(f"{name}: {lever}", figure, f"packed: {COUNT / seconds['float32']:,.0f}")
     started = side_by_side({"autocast": lambda: run_autocast(network, tensors)}, rounds=2)["autocast"]
     bench_table.reject(f"{name}: bf16 by autocast", f"{COUNT / started:,.0f} galaxies/s", "changes z_phot by 4e-3")
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_bench_lean(bench_table, precision):
+    """The lean network against the paper's, both packed, in turn."""
+    keep_memory()
+    runs = {name: run_network(pack_network(make_network(name), precision), make_tensors(name)) for name in GFLOP}
+    rates = {name: COUNT / seconds for name, seconds in side_by_side(runs, rounds=8).items()}
+    stage, against = f"forward pass of the lean network, {precision}", "the paper's, packed"
+    options = {"reference": rates["hybrid-paper"], "against": against, "target": 4.0}
+    bench_table.add(stage, rates["hybrid"], "galaxies/s", **options)
 
 
 def run_changed(network, tensors, name, value):
@@ -152,10 +166,9 @@ def test_bench_estimate(bench_table, name, precision):
     magnitudes_NF = rng.normal(20, 1, (COUNT, 9)).astype(np.float32)
     cutouts_NBYX = rng.normal(size=(COUNT, 4, 36, 36)).astype(np.float32)
     inputs = make_inputs(magnitudes_NF, 0.1, cutouts_NBYX)
-    scaling = MagnitudeScaling(np.full(9, 20.0), np.ones(9), np.zeros(8))
-    estimator = choose_kind(name)(make_layout(name), scaling, make_network(name), device=torch.device("cpu")).prepare(
-        precision
-    )
+    kind = choose_kind(name)
+    preparation = make_preparation(kind, BANDS, magnitudes_NF)
+    estimator = kind(make_layout(name), preparation, make_network(name), device=torch.device("cpu")).prepare(precision)
     network, tensors = pack_network(make_network(name), precision), make_tensors(name)
     seconds = side_by_side(
         {"estimate": lambda: estimator.estimate(inputs), "forward": run_network(network, tensors)}, rounds=4

@@ -6,7 +6,7 @@ import measure_reading as reading
 import pyarrow as pa
 import pytest
 from bench_table import Table
-from measure_reading import by_zarr_python, measure, serve, without_obstore, write_tiles
+from measure_reading import NINE, by_zarr_python, measure, serve, without_obstore, write_tiles
 
 from photoz.tiles.settings import Tiles
 
@@ -27,6 +27,23 @@ def test_bench_disk(bench_table: Table, tiles: tuple[Path, pa.Table]) -> None:
         plain = measure(str(folder), sources.slice(0, 100), rounds=2)
     stage = "cutouts from local disk"
     bench_table.add(stage, ours["rate"], "galaxies/s", reference=plain["rate"], against="zarr-python")
+
+
+def test_bench_nine_bands(bench_table: Table, tiles: tuple[Path, pa.Table], tmp_path: Path) -> None:
+    folder, sources = tiles
+    write_tiles(tmp_path, Tiles(), side=SIDE // 2, names=NAMES, bands=NINE)
+    few = reading.make_sources(tmp_path)
+    nine, four = measure(str(tmp_path), few, bands=NINE), measure(str(tmp_path), few)
+    ours = measure(str(folder), sources)
+    bench_table.add(
+        "cutouts of nine bands from local disk",
+        nine["rate"],
+        "galaxies/s",
+        reference=ours["rate"],
+        against="four bands",
+    )
+    bench_table.add("read for a cutout of nine bands", nine["kb"], "kB", reference=ours["kb"], against="four bands")
+    bench_table.note(f"Four of nine stored bands: {four['rate']:,.0f} galaxies/s, as all bands lie in one chunk.")
 
 
 def test_bench_store(bench_table: Table, tiles: tuple[Path, pa.Table]) -> None:

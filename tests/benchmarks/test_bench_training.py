@@ -21,7 +21,7 @@ from photoz.estimators.networks.hybrid import HybridEstimator
 from photoz.inputs import make_inputs
 from photoz.settings.config import Config
 from photoz.storage import join, read_json, remove
-from photoz.training.epoch import make_optimizer, make_schedule, train_epoch
+from photoz.training.epoch import make_learner, train_epoch
 from photoz.training.set import list_columns, read_split
 
 GALAXIES = 12_288
@@ -59,7 +59,7 @@ def prepare_batches(plan: TrainingPlan, device: torch.device) -> list[Any]:
         z_N = rows["z_spec"].to_numpy()
         weight_NK = plan.weigh(rows["object_id"].to_pylist(), z_N)
         inputs = make_inputs(rows, BANDS)
-        batches.append(prepare_batch(inputs, z_N, scaling=plan.scaling, device=device, weight_NK=weight_NK))
+        batches.append(prepare_batch(inputs, z_N, preparation=plan.preparation, device=device, weight_NK=weight_NK))
     return batches
 
 
@@ -70,12 +70,11 @@ def time_bare_steps(plan: TrainingPlan) -> float:
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)
     network = plan.make_network().to(device)
-    optimizer = make_optimizer(network, settings)
-    schedule = make_schedule(optimizer, settings)
+    learner = make_learner(network, settings, steps=plan.steps)
     objective, generator = plan.make_objective(), torch.Generator().manual_seed(0)
     batches = prepare_batches(plan, device)
     run: Callable[[list[Any]], Any] = lambda part: train_epoch(  # noqa: E731
-        network, part, optimizer, schedule, objective=objective, generator=generator
+        learner, part, objective=objective, generator=generator
     )
     run(batches[:10])
     started = time.perf_counter()

@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 
 from photoz.settings.config import load_config
 from photoz.simulate.catalogue import measure_sources, select_bright
-from photoz.simulate.sky import make_sources
-from photoz.simulate.survey import MASKED_BITS, make_recipe, plan_survey
+from photoz.simulate.sky import Recipe, make_sources
+from photoz.simulate.survey import MASKED_BITS, plan_survey
 
 
 def main(settings: str, location: str) -> None:
     config = load_config(settings)
-    recipe, limit = make_recipe(config), config.selection.mag_auto_below
+    recipe, limit = Recipe(config.simulation, config.survey, config.run.seed), config.selection.mag_auto_below
     parts = [read_tile(recipe, plan.centre, limit) for plan in plan_survey(config.simulation, config.survey)]
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     pq.write_table(pa.table(columns), location)

@@ -19,14 +19,12 @@ from hats.pixel_tree.negative_tree import compute_negative_tree_pixels
 from hats.pixel_tree.pixel_tree import PixelTree
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ingested import ingest_every
+from ingested import ingest_every, partition
 from tiny_survey import make_catalogue, make_config, write_catalogue, write_survey
 
 from cluster.audit import audit_catalogue
 from cluster.commands import audit
-from cluster.engines.choose import choose_engine
 from cluster.inference.run import infer_catalogue
-from cluster.partitioning import partition_sources
 from photoz.audit import AuditReport, AuditTask, Finding, audit_partition, format_audit, plan_audit
 from photoz.catalogue.hats import (
     MARGIN,
@@ -39,6 +37,7 @@ from photoz.catalogue.hats import (
 )
 from photoz.catalogue.neighbours import Owners
 from photoz.errors import CatalogueError
+from photoz.hashes import plan_buckets
 from photoz.schema import Flag
 from photoz.settings import config_to_dict
 from photoz.settings.config import Config, convert_config
@@ -103,7 +102,7 @@ class Copy:
 
     def plan(self) -> list[AuditTask]:
         locations = self.config.locations
-        return plan_audit(locations.catalogue, locations.sources, memory_gib=self.config.engine.memory_gib)
+        return plan_audit(locations.catalogue, locations.sources)
 
     def audit(self) -> AuditReport:
         return audit_catalogue(self.config)
@@ -120,7 +119,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Config:
     sources = {"rows_per_partition": 40, "highest_order": 9, "margin_arcsec": MARGIN_ARCSEC}
     config = make_config(folder, sources=sources, engine={"name": "serial"}, inference={"estimator": "photometry"})
     assert [outcome.problem for outcome in ingest_every(config)] == ["", ""]
-    partition_sources(config, choose_engine(config))
+    partition(config)
     save_untrained(config, "photometry")
     infer_catalogue(config)
     return config
@@ -463,20 +462,23 @@ def test_a_duplicate_of_the_sources_is_told_as_such(copy: Copy) -> None:
     report = copy.audit()
     assert list_failed(report) == {"duplicate ids"}
     assert "the sources have them twice too" in report.findings[0].detail
+    assert "leave each of these sources out of all catalogues but one" in report.findings[0].remedy
 
 
 @pytest.mark.parametrize("damage", [swap_two_pixels, duplicate_an_id, duplicate_a_row, drop_a_row])
 def test_many_buckets_find_the_same_ids(finished: Config, tmp_path: Path, damage: Callable[[Copy], None]) -> None:
     engine = config_to_dict(finished)["engine"] | {"memory_gib": 1e-5}
     copy = copy_catalogue(finished, tmp_path, engine=engine)
-    assert copy.plan()[0].buckets > 3
+    rows = sum(len(copy.read(partition)) for partition in copy.partitions)
+    assert len(plan_buckets("", rows, copy.config.engine.memory_gib)) > 3
     damage(copy)
     assert list_failed(copy.audit()) == dict(DAMAGES)[damage]
 
 
 def test_ids_that_share_a_hash_are_told_apart(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
     """With one hash for all ids, no duplicate is invented, none is missed, and a strange id still comes to light."""
-    monkeypatch.setattr("photoz.audit.ids.hash_ids", lambda ids: np.zeros(len(list(ids)), np.uint64))
+    for module in ("photoz.audit.ids", "photoz.hashes"):
+        monkeypatch.setattr(f"{module}.hash_ids", lambda ids: np.zeros(len(list(ids)), np.uint64))
     assert copy.audit().clean
     invent_an_id(copy)
     [finding] = copy.audit().findings

@@ -7,15 +7,13 @@ import lsdb
 import numpy as np
 import pyarrow as pa
 import pytest
-from ingested import ingest_every
+from ingested import ingest_every, partition
 from pdf_double import DoubleEstimator, known
 from runs import read_all
 from test_audit import MARGIN_ARCSEC, Copy, copy_catalogue, list_failed
 from tiny_survey import make_catalogue, make_config, write_catalogue, write_survey
 
-from cluster.engines.choose import choose_engine
 from cluster.inference.run import infer_catalogue
-from cluster.partitioning import partition_sources
 from photoz.audit.densities import check_densities
 from photoz.catalogue.hats import MARGIN, list_partitions, read_partition
 from photoz.catalogue.quantiles import pack_codes, unpack_codes
@@ -37,7 +35,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Config:
     sources = {"rows_per_partition": 40, "highest_order": 9, "margin_arcsec": MARGIN_ARCSEC}
     config = make_config(folder, sources=sources, engine={"name": "serial"}, inference={"estimator": "double"})
     assert [outcome.problem for outcome in ingest_every(config)] == [""]
-    partition_sources(config, choose_engine(config))
+    partition(config)
     DoubleEstimator(config.survey.bands).save(f"{config.locations.models}/double")
     with known():
         infer_catalogue(config)

@@ -143,8 +143,8 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["infr"], "no command 'infr' (did you mean 'infer'?): choose of fit,"),
-        (["xyz"], "no command 'xyz': choose of fit, estimate"),
+        (["infr"], "no command 'infr' (did you mean 'infer'?): choose of first, fit,"),
+        (["xyz"], "no command 'xyz': choose of first, fit, estimate"),
         (["--nothing"], "unrecognized arguments: --nothing"),
         (["infer", "--nothing"], "unrecognized arguments: --nothing"),
         (["infer", "more"], "unrecognized arguments: more"),

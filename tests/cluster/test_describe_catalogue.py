@@ -70,6 +70,7 @@ def test_counts_are_those_of_the_rows(target: Config, overview: Overview) -> Non
     assert overview.sums.by_redshift_LZ[0].sum() == ((z_N >= 0) & (z_N <= 6.5)).sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["dask", "ray"])
 def test_every_engine_comes_to_the_same(
     target: Config, overview: Overview, engine: str, request: pytest.FixtureRequest
@@ -92,6 +93,7 @@ def test_any_partitioning_comes_to_the_same(target: Config, overview: Overview, 
     assert_same(describe_catalogue(config).sums, overview.sums)
 
 
+@pytest.mark.slow
 def test_the_job_writes_one_page(target: Config, tmp_path: Path) -> None:
     write_toml(change(target, locations__report=str(tmp_path / "report")), tmp_path / "run.toml")
     command = [sys.executable, "jobs/describe_catalogue.py", "--config", str(tmp_path / "run.toml")]

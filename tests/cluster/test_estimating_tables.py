@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from made_tables import BIG, Sky, make_rubin, write_des, write_hats, write_legac
 from pyarrow.csv import write_csv
 
 from cluster.command import main
+from cluster.lock import hold_lock
 from photoz.catalogue.hats import list_partitions
 from photoz.schema import Flag
 
@@ -129,6 +131,7 @@ def test_a_run_of_the_same_again_does_nothing_and_a_changed_table_does_its_parti
     assert sum(file.stat().st_mtime_ns != time for file, time in before.items()) == 1
 
 
+@pytest.mark.slow
 def test_every_engine_gives_the_same(ray_cluster: None) -> None:
     write_rubin(Path("table"), Sky("u,g,r,i,z,y", 400, seed=1), redshifts=True)
     assert fit("table", "rubin_dp1") == 0
@@ -169,10 +172,211 @@ def test_parts_of_an_earlier_longer_table_do_not_stay() -> None:
         Path(folder).mkdir()
         write_plain(f"{folder}/a.parquet", Sky("g,r,i", 20, seed=2))
     write_plain("both/b.parquet", Sky("g,r,i", 30, seed=3))
-    assert estimate("both") == 0
+    assert estimate("both", "--set", "table.duplicates=keep") == 0
     assert len(list(Path("out").glob("part-*.parquet"))) == 2
     assert estimate("one") == 0
     assert [file.name for file in Path("out").glob("part-*.parquet")] == ["part-000000.parquet"]
+    assert json.loads(Path("out/run/run.json").read_text())["rows"] == 20
+
+
+def test_a_catalogue_and_plain_files_do_not_share_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    """The earlier of them would stay, and pass for what came of the later table."""
+    sky = Sky("g,r,i", 300, seed=1)
+    write_plain("train.parquet", sky, z_spec=sky.z)
+    write_plain("placed.parquet", sky, ra=np.linspace(5, 355, 300), dec=np.linspace(-60, 60, 300))
+    assert fit("train.parquet", "plain") == 0
+    for first, second in (("placed.parquet", "train.parquet"), ("train.parquet", "placed.parquet")):
+        shutil.rmtree("out", ignore_errors=True)
+        assert estimate(first) == 0
+        before = {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()}
+        capsys.readouterr()
+        assert estimate(second) == 2
+        assert "holds another run" in capsys.readouterr().err
+        assert before == {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()}
+
+
+def test_a_model_that_has_no_folder_and_a_seed_that_is_none_are_told_before_the_fit(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sky = Sky("g,r,i", 300, seed=1)
+    write_plain("train.parquet", sky, z_spec=sky.z)
+    Path("model").write_text("mine")
+    assert fit("train.parquet", "plain") == 2
+    assert "is a file: give a folder" in capsys.readouterr().err
+    assert fit("train.parquet", "plain", "--set", "seed=-1") == 2
+    assert "Expected `int` >= 0 - at `$.seed`" in capsys.readouterr().err
+    assert Path("model").read_text() == "mine"
+
+
+def test_bands_may_have_blanks_between_them() -> None:
+    sky = Sky("g,r,i", 300, seed=1)
+    write_plain("train.parquet", sky, z_spec=sky.z)
+    assert fit("train.parquet", "plain", "--bands", "g, r") == 0
+    assert json.loads(Path("model/manifest.json").read_text())["bands"] == ["g", "r"]
+
+
+def test_the_other_commands_say_what_plain_files_are(capsys: pytest.CaptureFixture[str]) -> None:
+    sky = Sky("g,r,i", 300, seed=1)
+    write_plain("train.parquet", sky, z_spec=sky.z)
+    assert fit("train.parquet", "plain") == 0
+    assert estimate("train.parquet") == 0
+    capsys.readouterr()
+    assert main(["status", "--catalogue", "out"]) == 0
+    assert "finished: 300 rows in plain files, 300 with a redshift" in capsys.readouterr().out
+    for command in ("audit", "nz", "export"):
+        assert main([command, "--catalogue", "out", "--set", "engine.name=serial"]) == 2
+        assert "plain files of a table without positions" in capsys.readouterr().err
+
+
+def test_two_runs_do_not_write_one_folder_of_parquet(capsys: pytest.CaptureFixture[str]) -> None:
+    sky = Sky("g,r,i", 300, seed=1)
+    write_plain("train.parquet", sky, z_spec=sky.z)
+    assert fit("train.parquet", "plain") == 0
+    assert estimate("train.parquet") == 0
+    Path("out/part-000000.parquet").unlink()
+    with hold_lock("out/run"):
+        assert estimate("train.parquet") == 2
+    assert "is writing this output" in capsys.readouterr().err
+    assert not Path("out/part-000000.parquet").exists()
+    assert estimate("train.parquet") == 0
+    assert Path("out/part-000000.parquet").exists()
+
+
+def test_a_catalogue_is_named_to_the_other_commands(plain_model: Sky, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit("train.parquet", "plain", *SMALL_MLP, "--set", "overwrite=true") == 0
+    assert estimate("train.parquet") == 0
+    few = ["--set", "engine.name=serial", "--set", "nz.resamples=5"]
+    for command, told in (
+        ("status", "finished"),
+        ("audit", "out/run/audit.json"),
+        ("nz", "out_report/nz/nz.parquet"),
+        ("export", "out.fits"),
+    ):
+        capsys.readouterr()
+        assert main([command, "--catalogue", "out", *few]) == 0
+        assert told in capsys.readouterr().out
+    assert Path("out.fits").exists()
+    assert main(["audit", "--catalogue", "gone", *few]) == 2
+
+
+def list_repeated(folder: str = "out") -> dict[str, int]:
+    """Identifier -> rows, as the run folder lists those that several rows have."""
+    table = pq.read_table(f"{folder}/run/repeated_ids")
+    return dict(zip(table["object_id"].to_pylist(), table["count"].to_pylist(), strict=True))
+
+
+def find_hashes() -> list[Path]:
+    return [*Path().rglob("*.ids"), *Path().rglob("ids-*")]
+
+
+@pytest.mark.parametrize("placed", [True, False])
+def test_identifiers_that_several_parts_share_are_refused_or_kept_and_listed(
+    plain_model: Sky, placed: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody but who sees all parts can tell; kept, they are no fault to the audit either."""
+    Path("t").mkdir()
+    for name, seed in (("a", 2), ("b", 3)):
+        sky = Sky("g,r,i", 20, seed=seed)
+        write_plain(f"t/{name}.parquet", sky, **({"ra": sky.ra, "dec": sky.dec} if placed else {}))
+    capsys.readouterr()
+    assert estimate("t") == 2
+    told = capsys.readouterr().err.rpartition("error: ")[2]
+    assert "20 rows of the table have the identifier of another row, 0000, 0001, 0002, 0003, 0004 among them" in told
+    assert "--set table.duplicates=keep" in told
+    # Before anything is estimated: nothing lies there that would pass for a result.
+    assert [str(file) for file in Path("out").rglob("*") if file.is_file()] == ["out/run/owner.json"]
+    assert estimate("t", "--set", "table.duplicates=keep") == 0
+    told, log = capsys.readouterr()
+    assert "rows: 40, with a redshift: 40" in told
+    listed = Path("out/run/repeated_ids").absolute()
+    assert f"which are kept: 20 (listed in {listed})" in told
+    assert f"the 20 identifiers are listed in {listed}" in log
+    assert list_repeated() == {f"{row:04d}": 2 for row in range(20)}
+    assert find_hashes() == []
+    assert not placed or json.loads(Path("out/run/audit.json").read_text())["clean"]
+    # Rows that are there once by now are not listed for ever.
+    Path("t/b.parquet").unlink()
+    assert estimate("t", "--set", "table.duplicates=keep") == 0
+    assert not Path("out/run/repeated_ids").exists()
+
+
+def test_galaxies_of_several_parts_with_one_identifier_are_refused_or_learnt_from(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("t").mkdir()
+    for name, seed in (("a", 2), ("b", 3)):
+        sky = Sky("g,r,i", 100, seed=seed)
+        write_plain(f"t/{name}.parquet", sky, z_spec=np.where(np.arange(100) < 90, sky.z, np.nan))
+    assert fit("t", "plain") == 2
+    told = capsys.readouterr().err.rpartition("error: ")[2]
+    assert "90 galaxies with a redshift have the identifier of another one" in told
+    assert fit("t", "plain", "--set", "table.duplicates=keep") == 0
+
+
+def test_kept_identifiers_are_told_by_audit_and_status(plain_model: Sky, capsys: pytest.CaptureFixture[str]) -> None:
+    sky = Sky("g,r,i", 40, seed=2)
+    write_plain("t.parquet", sky, ra=sky.ra, dec=sky.dec)
+    twice = pq.read_table("t.parquet")
+    pq.write_table(pa.concat_tables([twice, twice.slice(0, 3), twice.slice(0, 1)]), "t.parquet")
+    assert estimate("t.parquet", "--set", "table.duplicates=keep") == 0
+    assert "identifiers of several rows, which are kept: 3 (run/repeated_ids)" in capsys.readouterr().out
+    assert list_repeated() == {"0000": 3, "0001": 2, "0002": 2}
+    assert main(["status", "--catalogue", "out"]) == 0
+    assert "repeated ids:   3, kept and listed in run/repeated_ids" in capsys.readouterr().out
+
+
+def test_an_identifier_that_partitions_of_a_hats_catalogue_share_is_refused_before_any_work(
+    plain_model: Sky, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sky = Sky("g,r,i", 60, seed=2)
+    write_plain("t.parquet", sky, ra=sky.ra, dec=sky.dec)
+    table = pq.read_table("t.parquet")
+    # The same name for the westernmost and the easternmost, which no partition of order 5 holds both.
+    names = np.array(table["object_id"].to_pylist(), object)
+    name = names[np.argmin(sky.ra)]
+    names[np.argmax(sky.ra)] = name
+    table = table.set_column(0, "object_id", pa.array(names, pa.string()))
+    write_hats(Path("t"), table, ra="ra", dec="dec")
+    assert estimate("t") == 2
+    told = capsys.readouterr().err.rpartition("error: ")[2]
+    assert f"1 rows of the table have the identifier of another row, {name} among them" in told
+    assert not Path("out/catalogue").exists()
+    assert estimate("t", "--set", "table.duplicates=keep") == 0
+    assert json.loads(Path("out/run/audit.json").read_text())["clean"]
+    assert list_repeated() == {name: 2}
+
+
+def test_rows_that_are_no_sources_repeat_no_identifier(plain_model: Sky) -> None:
+    """Of rows that a cut leaves out, or that have no position, the identifier need not make sense."""
+    sky = Sky("g,r,i", 60, seed=2)
+    ra = sky.ra.copy()
+    ra[-1] = np.nan
+    names = [f"{row:04d}" for row in range(60)]
+    names[-1] = names[-2] = names[0]
+    write_plain("t.parquet", sky, ra=ra, dec=sky.dec, bad=[0] * 58 + [1, 0])
+    table = pq.read_table("t.parquet").set_column(0, "object_id", pa.array(names))
+    pq.write_table(table, "t.parquet")
+    write_hats(Path("h"), table.slice(0, 59), ra="ra", dec="dec")
+    Path("s.toml").write_text(
+        'name = "plain"\nidentifier = "object_id"\nbands = ["g", "r", "i"]\nra = "ra"\ndec = "dec"\n'
+        'cuts = ["bad == 0"]\n[photometry]\nkind = "flux"\nunit = "nJy"\ncolumn = "flux_{band}"\n'
+        'error = "fluxerr_{band}"\ndereddened = true\n'
+    )
+    assert estimate("t.parquet", "--survey", "./s.toml") == 0
+    assert read_catalogue().num_rows == 58
+    arguments = ["--model", "model", "--output", "of_hats", "--survey", "./s.toml", *FEW]
+    assert main(["estimate", "h", *arguments]) == 0
+    assert read_catalogue("of_hats").num_rows == 58
+
+
+def test_a_part_that_has_no_rows_any_more_leaves_none_of_its_earlier_ones(plain_model: Sky) -> None:
+    Path("t").mkdir()
+    for name, count in (("a", 20), ("b", 30)):
+        write_plain(f"t/{name}.parquet", Sky("g,r,i", count, seed=2))
+    assert estimate("t", "--set", "table.duplicates=keep") == 0
+    write_plain("t/b.parquet", Sky("g,r,i", 0, seed=2))
+    assert estimate("t", "--set", "engine.name=serial") == 0
+    assert sum(len(pq.read_table(file)) for file in Path("out").glob("part-*.parquet")) == 20
     assert json.loads(Path("out/run/run.json").read_text())["rows"] == 20
 
 
@@ -207,6 +411,15 @@ def plain_model() -> Sky:
         (["estimate", "gone.parquet", "--model", "model", "--output", "out"], "there is no table at"),
         (["estimate", "train.parquet", "--model", "gone", "--output", "out"], "no trained estimator at"),
         (["estimate", "out/t.parquet", "--model", "model", "--output", "out"], "lies within the output"),
+        (["estimate", "t", "--model", "model", "--output", "t/out"], "of whose files it would be the next time"),
+        (["estimate", "t/*/*.parquet", "--model", "model", "--output", "t/out"], "it would be the next time"),
+        (["estimate", "train.parquet", "--model", "model", "--output", "."], "lies within the output"),
+        (["estimate", "o_sources", "--model", "model", "--output", "o"], "lies within the sources of the output"),
+        (["estimate", "o_sources_staging/*", "--model", "model", "--output", "o"], "within the staged sources of"),
+        (["estimate", "o_report/t.csv", "--model", "model", "--output", "o"], "lies within the report of the output"),
+        (["estimate", "train.parquet", "--model", "model", "--output", "model"], "lie one in the other"),
+        (["estimate", "train.parquet", "--model", "model", "--output", "model/out"], "lie one in the other"),
+        (["estimate", "t/a.parquet", "--model", "o/model", "--output", "o"], "lie one in the other"),
         (["estimate", "few.parquet", "--model", "model", "--output", "out"], "lacks"),
         (["estimate", "train.parquet", "--survey", "kids", "--model", "model", "--output", "out"], "no survey 'kids'"),
         (
@@ -226,6 +439,7 @@ def test_what_cannot_be_is_told_in_one_line(
     write_plain("few.parquet", Sky("g,r", 30, seed=1))
     empty = pq.read_table("train.parquet").slice(0, 0)
     pq.write_table(empty, "empty.parquet")
+    Path("t").mkdir()
     assert main(arguments) == 2
     told = capsys.readouterr().err
     assert "error: " in told
@@ -244,6 +458,23 @@ def test_absent_bands_may_be_accepted(plain_model: Sky) -> None:
     assert estimate("few.parquet", "--survey", "./gr.toml", "--set", "table.absent_bands=accept") == 0
     flags = read_catalogue()["flags"].to_numpy()
     assert (flags & Flag.BAND_NOT_OBSERVED != 0).all()
+
+
+@pytest.mark.parametrize("placed", [True, False])
+def test_bands_that_a_table_of_any_bands_lacks_may_be_accepted(
+    plain_model: Sky, placed: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a survey whose file names no bands nobody but the table can tell that it lacks one."""
+    target = Sky("g,r", 40, seed=3)
+    write_plain("few.parquet", target, **({"ra": target.ra, "dec": target.dec} if placed else {}))
+    assert estimate("few.parquet") == 2
+    told = capsys.readouterr().err.rpartition("error: ")[2]
+    assert "flux_i (photometry.column, band i" in told
+    assert "where it has not the bands ['i'], have them count as not observed with --set table.absent_bands" in told
+    assert estimate("few.parquet", "--set", "table.absent_bands=accept") == 0
+    result = read_catalogue() if placed else pq.read_table("out/part-000000.parquet")
+    assert len(result) == 40
+    assert (result["flags"].to_numpy() & Flag.BAND_NOT_OBSERVED != 0).all()
 
 
 def test_rows_that_are_cut_or_have_no_position_are_counted(
@@ -267,6 +498,7 @@ def test_galaxies_beyond_z_max_are_left_out(capsys: pytest.CaptureFixture[str]) 
     assert record["training_rows"] + record["valid"]["rows"] == int((sky.z.astype(np.float32) <= 0.4).sum())
 
 
+@pytest.mark.slow
 def test_a_third_command_measures_the_catalogue_on_a_table_of_redshifts(capsys: pytest.CaptureFixture[str]) -> None:
     """By identifiers that no float holds and by position, with the sources where the run that made it read them."""
     write_hats(
@@ -284,7 +516,7 @@ def test_a_third_command_measures_the_catalogue_on_a_table_of_redshifts(capsys: 
     capsys.readouterr()
     assert main(["evaluate", "--catalogue", "out", "--truth", "ids.parquet", *few]) == 0
     told = capsys.readouterr().out
-    assert "(model, 300 rows)" in told
+    assert "(mlp, 300 rows)" in told
     assert told.rstrip().endswith("out_report/index.html")
     page = Path("out_report/index.html").read_text()
     assert "rubin" in page.lower()

@@ -2,6 +2,9 @@
 
 import json
 import logging
+import os
+import shlex
+import subprocess
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
@@ -10,7 +13,7 @@ from typing import Any
 import pytest
 from tiny_survey import make_config
 
-from cluster.job import add_options, run_with_settings
+from cluster.job import add_options, name_beside, run_with_settings
 from photoz.errors import CatalogueError, ConfigError
 from photoz.settings import JobSettings, choose_config_file, config_to_dict, convert_settings
 from photoz.settings.config import Config
@@ -71,6 +74,23 @@ def test_settings_lie_beside_the_script_and_overrides_count(script: Path, monkey
     assert (seen[0].run.name, seen[0].run.seed, seen[0].engine.workers) == ("50% done", 11, 3)
 
 
+@pytest.mark.parametrize("set_by_user", [{}, {"OMP_WAIT_POLICY": "ACTIVE"}, {"GOMP_SPINCOUNT": "7"}])
+def test_threads_of_a_job_do_not_spin_for_long_unless_the_user_says_so(
+    script: Path, monkeypatch: pytest.MonkeyPatch, set_by_user: dict[str, str]
+) -> None:
+    """Beside other work a network on two threads that spin runs at a third of its rate."""
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    for name in names:
+        monkeypatch.setenv(name, set_by_user.get(name, ""))
+        if name not in set_by_user:
+            monkeypatch.delenv(name)
+    call(monkeypatch)
+    found: list[dict[str, str]] = []
+    shown = lambda _: found.append({name: os.environ[name] for name in names if name in os.environ})  # noqa: E731
+    assert run_job(shown, str(script), None) == 0
+    assert found == [set_by_user or {"GOMP_SPINCOUNT": "2000"}]
+
+
 @pytest.mark.parametrize(("returned", "status"), [(None, 0), (0, 0), (1, 1), (3, 3)])
 def test_what_main_returns_is_the_exit_status(
     script: Path, monkeypatch: pytest.MonkeyPatch, returned: int | None, status: int
@@ -89,6 +109,57 @@ def test_errors_of_ours_are_one_line_and_status_2(
     call(monkeypatch)
     assert run_job(fail, str(script), None) == 2
     assert capsys.readouterr().err.splitlines() == [f"error: {error}"]
+
+
+def test_what_a_disk_refuses_is_one_line_with_what_helps(
+    script: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def write(_: Config) -> None:
+        (tmp_path / "plain.toml" / "beneath").write_text("")
+
+    call(monkeypatch)
+    assert run_job(write, str(script), None) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        f"error: Not a directory: '{tmp_path}/plain.toml/beneath': a file lies where a folder is due, or a folder "
+        "where a file is: give another place"
+    )
+    call(monkeypatch, "--verbose")
+    assert run_job(write, str(script), None) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_store_without_credentials_is_one_line(
+    script: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    errors = pytest.importorskip("botocore.exceptions")
+
+    def ask(_: Config) -> None:
+        raise errors.NoCredentialsError
+
+    call(monkeypatch)
+    assert run_job(ask, str(script), None) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: Unable to locate credentials: set [storage] and the credentials in the environment")
+
+
+@pytest.mark.parametrize("place", ["", "/", "s3://bucket", "s3://bucket/"])
+def test_what_has_no_place_beside_it_is_no_catalogue(place: str) -> None:
+    with pytest.raises(ConfigError, match="names no folder that others may lie beside"):
+        name_beside(place, "--output")
+
+
+@pytest.mark.parametrize("written", ["out", "out/", "./out", "a/../out", "../{here}/out", "file:out"])
+def test_sources_and_report_lie_beside_the_catalogue_however_it_is_written(
+    written: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert name_beside(written.format(here=tmp_path.name), "--output") == {
+        "run.name": "out",
+        "locations.catalogue": f"{tmp_path}/out",
+        "locations.sources": f"{tmp_path}/out_sources",
+        "locations.report": f"{tmp_path}/out_report",
+    }
 
 
 def test_other_errors_are_faults_and_keep_their_traceback(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,3 +242,43 @@ def test_settings_of_another_kind_have_neither_run_nor_engine(
     assert seen[0].count == 7
     assert seen[0].storage_options.find("s3://bucket/name") == {"endpoint_url": "http://store"}
     assert capsys.readouterr().err == ""
+
+
+def test_no_password_of_a_url_is_printed_or_logged(
+    script: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: Config) -> None:
+        logging.getLogger("photoz").warning("no answer from %s", "https://ann:hunter2@store/a")
+        raise CatalogueError("no answer from 'https://ann:hunter2@store/a?sig=hunter2'")
+
+    call(monkeypatch, "--verbose")
+    assert run_job(fail, str(script), None) == 2
+    told = capsys.readouterr().err
+    assert "no answer from https://***@store/a" in told
+    assert "error: no answer from 'https://***@store/a?sig=***'" in told
+    assert "hunter2" not in told
+
+
+def run_in_shell(line: str, folder: Path) -> tuple[int, str]:
+    """Run a line of bash in which ``photoz`` is this one; returns its status and what it printed."""
+    root = str(Path(__file__).resolve().parents[2])
+    text = f'set -o pipefail; photoz() {{ {shlex.quote(sys.executable)} -m photoz "$@"; }}; {line}'
+    environment = {**os.environ, "PYTHONPATH": root}
+    done = subprocess.run(
+        ["bash", "-c", text], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_reader_that_has_enough_ends_it_in_silence(tmp_path: Path) -> None:
+    """More than a pipe holds, or it would be written before the reader goes."""
+    long = ",".join(f"column_{number}" for number in range(8_000))
+    status, shown = run_in_shell(f"photoz export --dry-run --set export.columns={long} | head -1", tmp_path)
+    assert (status, shown) == (141, "{\n")
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&-", "<&- 2>&-"])
+def test_standard_streams_may_be_closed(tmp_path: Path, closed: str) -> None:
+    status, shown = run_in_shell(f"photoz example x.parquet {closed}", tmp_path)
+    assert (status, "Traceback" in shown) == (0, False), shown
+    assert (tmp_path / "x.parquet").read_bytes().endswith(b"PAR1")

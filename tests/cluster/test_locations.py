@@ -35,16 +35,22 @@ PAIRS = {
     "star": ("run-of-old", "run*"),
     "braces": ("run,b", "run{,}b"),
     "all": ("1 * {x} # 50%20 ü,", "[1] * {x} # 50%20 ü,"),
+    "once more": ("a * {x} # 50%20 ü,", "? * {x} # 50%20 ü,"),
 }
 
 
 def run_all(folder: Path, place: str, tile: str, **sections: Any) -> frozenset[str]:
     """Go from survey files to an audited catalogue, all locations within one place; return the expected ids."""
     survey = write_survey(folder, (tile,), shape=(64, 64), count=40)
-    locations = {name: join(place, name) for name in NAMES} | {"survey": str(survey.folder)}
+    # What a run writes has an odd name of its own as well.
+    locations = {name: join(place, f"{name} +ü:1%2F'") for name in NAMES} | {"survey": join(place, "survey")}
     config = make_config(folder, locations=locations, engine={"name": "serial"}, **sections)
     use_options(config.storage_options)
     write_spectra(survey.folder / "gkvScienceCatv02.fits", survey.catalogues[tile])
+    # The survey's own files lie there, too.
+    for file in survey.folder.iterdir():
+        with open_atomic(join(place, "survey", file.name)) as copy:
+            copy.write(file.read_bytes())
     assert ingest_survey(config) == 0
     build_training_set(config)
     config = change(config, training__estimator="knn", inference__estimator="knn")
@@ -80,6 +86,7 @@ def run_beside(folder: Path, base: str, pair: tuple[str, str], **sections: Any) 
     assert read_bytes(first) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
 def test_a_run_beside_one_that_its_name_would_match(tmp_path: Path, pair: tuple[str, str]) -> None:
     run_beside(tmp_path / "surveys", str(tmp_path), pair)
@@ -101,6 +108,14 @@ def test_the_same_in_an_object_store(
 ) -> None:
     bucket, endpoint = bucket_and_endpoint
     run_beside(tmp_path, bucket, pair, **{"storage": Place(bucket, endpoint).settle("")["storage"]})
+
+
+@pytest.mark.slow
+def test_a_name_that_no_name_matches_in_an_object_store(bucket_and_endpoint: tuple[str, str], tmp_path: Path) -> None:
+    """Without a neighbour that fsspec could find, and take for the one that is meant."""
+    bucket, endpoint = bucket_and_endpoint
+    sections = {"storage": Place(bucket, endpoint).settle("")["storage"]}
+    run_all(tmp_path, join(bucket, "alone [v2]"), "180.0_-0.5", **sections)
 
 
 @pytest.fixture(params=["disk", "store"])

@@ -11,16 +11,26 @@ import fsspec
 import pyarrow as pa
 import pytest
 from fault_places import Place
+from ingested import partition
 from runs import ManyPartitions, assert_same_rows, change, make_survey, name_tiles, read_all, write_toml
 
 from cluster.audit import audit_catalogue
-from cluster.engines.choose import choose_engine
 from cluster.inference.run import infer_catalogue
 from cluster.lock import hold_lock
-from cluster.partitioning import partition_sources
 from photoz.catalogue.hats import list_partitions, locate_partition, locate_primary
+from photoz.catalogue.records import locate_in_run
 from photoz.errors import CatalogueError, MissingTileError
-from photoz.storage import exists, join, list_folder, open_atomic, read_json, remove, use_options, write_json
+from photoz.storage import (
+    exists,
+    find_filesystem,
+    join,
+    list_folder,
+    open_atomic,
+    read_json,
+    remove,
+    use_options,
+    write_json,
+)
 from photoz.tiles import fetch, open_tile
 from photoz.tiles.reader import list_tiles
 
@@ -65,6 +75,12 @@ def test_every_source_comes_out_once_and_the_audit_passes(survey: ManyPartitions
     assert report.clean, report.findings
 
 
+def test_the_runs_page_is_a_page_for_a_browser(survey: ManyPartitions, serial: pa.Table) -> None:
+    filesystem, path = find_filesystem(locate_in_run(survey.config.locations.catalogue, "index.html"))
+    assert filesystem.info(path, refresh=True)["ContentType"] == "text/html"
+    assert b"4 of 4 partitions done" in filesystem.cat_file(path)
+
+
 def test_it_is_what_a_local_disk_would_hold(
     survey: ManyPartitions, serial: pa.Table, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -88,7 +104,7 @@ def test_a_rerun_skips_what_is_done_and_redoes_what_is_lost(survey: ManyPartitio
     remove(locate_partition(locate_primary(location), list_partitions(location)[1]))
     assert infer_catalogue(survey.config).this_run.partitions == 1
     assert_same_rows(read_all(location), serial)
-    partition_sources(survey.config, choose_engine(survey.config))  # up to date: nothing is done
+    partition(survey.config)  # up to date: nothing is done
 
 
 @pytest.mark.parametrize("client", ["obstore", "s3fs"])

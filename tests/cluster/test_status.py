@@ -1,8 +1,10 @@
 """What `jobs/status.py` tells of a run that is at work, was killed, or is finished: from its files alone."""
 
+import logging
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -11,12 +13,13 @@ from other_runs import keep_beating
 from runs import ManyPartitions, change, make_survey, name_tiles, write_toml
 
 import cluster.lock
+from cluster.command import main
 from cluster.inference.run import infer_catalogue
 from cluster.lock import hold_lock
 from cluster.status import format_status, read_status
-from photoz.catalogue.hats import list_partitions
+from photoz.catalogue.hats import list_partitions, locate_partition, locate_primary
 from photoz.catalogue.records import locate_in_run, locate_record
-from photoz.errors import CatalogueError
+from photoz.errors import CatalogueError, PhotozError
 from photoz.settings.config import Config
 from photoz.storage import join, read_json, remove, write_json
 
@@ -89,6 +92,63 @@ def test_another_hosts_clock_says_nothing(config: Config, monkeypatch: pytest.Mo
     status = read_status(config.locations)
     assert status.state == "unfinished"
     assert "its process 1 on elsewhere, last sign of life" in format_status(status)
+
+
+def test_a_watch_ends_with_the_run_and_shows_the_sky(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_toml(config, tmp_path / "run.toml")
+    lose(config, 1)
+    root = logging.getLogger()
+    # A command sets up the log of its process.
+    monkeypatch.setattr(root, "handlers", root.handlers[:])
+    monkeypatch.setattr(root, "level", root.level)
+    held = threading.Event()
+
+    def work() -> None:
+        with hold_lock(locate_in_run(config.locations.catalogue)):
+            held.set()
+            time.sleep(1.5)
+
+    run = threading.Thread(target=work)
+    run.start()
+    held.wait()
+    assert main(["status", "--config", str(tmp_path / "run.toml"), "--watch", "0.5"]) == 1
+    run.join()
+    told = capsys.readouterr().out
+    assert told.count("running: process") >= 2
+    assert told.count("state:          unfinished") == 1
+    last = told.rpartition("audit:")[2]
+    assert "█" in last
+    assert "·" in last
+    assert "east to the left" in last
+
+
+def test_the_run_leaves_a_page_of_itself(config: Config) -> None:
+    page = Path(locate_in_run(config.locations.catalogue, "index.html"))
+    for lost in (0, 2):
+        lose(config, lost)
+        # The damaged tile's partition is tried again by each run.
+        infer_catalogue(change(config, engine__retries=0))
+        told = page.read_text()
+        assert "4 of 4 partitions done" in told
+        assert ": finished</h1>" in told
+        assert "KIDS_180.5_-0.5" in told
+        assert "http-equiv" not in told
+
+
+def test_a_run_that_fails_says_so_on_its_page(config: Config) -> None:
+    lose(config, 1)
+    (partition,) = list_partitions(config.locations.sources)[:1]
+    source = Path(locate_partition(locate_primary(config.locations.sources), partition))
+    kept = source.read_bytes()
+    source.write_bytes(b"no table")
+    try:
+        with pytest.raises(PhotozError):
+            infer_catalogue(change(config, engine__retries=0))
+    finally:
+        source.write_bytes(kept)
+    assert "stopped by an error" in Path(locate_in_run(config.locations.catalogue, "index.html")).read_text()
 
 
 def test_half_written_records_do_not_count(config: Config) -> None:

@@ -222,14 +222,14 @@ def test_the_progress_line_leaves_out_what_there_is_none_of(clock: Clock) -> Non
     assert progress.describe() == "1/4 tiles, 12 s so far, about 36 s left"
 
 
-def test_a_line_is_logged_every_five_seconds_and_at_the_end(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_line_is_logged_every_ten_seconds_and_at_the_end(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     progress = Progress(4, "tiles")
     with caplog.at_level("INFO"):
-        for pause in (1.0, 5.0, 1.0, 1.0):
+        for pause in (1.0, 10.0, 1.0, 1.0):
             clock.now += pause
             progress.advance()
     lines = [each.getMessage() for each in caplog.records if each.name == "cluster.telemetry"]
-    assert lines == ["2/4 tiles, 6 s so far, about 6 s left", "4/4 tiles, 8 s so far, about 0 s left"]
+    assert lines == ["2/4 tiles, 11 s so far, about 11 s left", "4/4 tiles, 13 s so far, about 0 s left"]
 
 
 def test_seconds_add_up_within_gather_alone(clock: Clock) -> None:

@@ -349,3 +349,38 @@ def test_a_table_is_read_by_its_surveys_file(tmp_path: Path, caplog) -> None:
         read_survey_catalogue(named, str(tmp_path / "s.toml"), ("z",))
     with pytest.raises(CatalogueError, match="1 galaxies are too few"):
         read_survey_catalogue(named, str(tmp_path / "s.toml"), z_max=0.135)
+
+
+def test_fractions_and_words_that_come_late_in_a_csv_file_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After as many rows as tell the types of the columns: of magnitudes whole ones, of the others nothing."""
+    monkeypatch.setattr("photoz.tables.text._HEAD_BYTES", 400)
+    table = {name: column.astype(object) for name, column in make_table(40).items()}
+    table["mag_g"][:20], table["z_spec"][:20] = 23, ""
+    table["z_spec"][2] = 0.25
+    table["split"] = np.array([""] * 30 + ["train", "test"] * 5, object)
+    rows = [",".join(table), *(",".join(str(column[i]) for column in table.values()) for i in range(40))]
+    (tmp_path / "c.csv").write_text("\n".join(rows) + "\n")
+    found = read_plain_catalogue(str(tmp_path / "c.csv"), BANDS)
+    assert found.object_id.to_pylist() == [2, *range(20, 40)]
+    assert found.train_N.sum() == 5
+    magnitudes_N = found.sample.magnitudes.magnitudes_NF[:, 0]
+    np.testing.assert_allclose(magnitudes_N, [23, *make_table(40)["mag_g"][20:]], rtol=1e-6)
+
+
+def test_a_magnitude_or_flux_that_many_rows_share_is_told(tmp_path: Path, caplog) -> None:
+    table = make_table(600)
+    read_plain_catalogue(write(tmp_path, table), BANDS)
+    table["mag_g"][::2] = 99.0  # which is declared
+    table["mag_r"][:5] = 21.0  # few
+    read_plain_catalogue(write(tmp_path, table), BANDS)
+    assert "exactly" not in caplog.text
+    table["mag_r"][::10] = 35.0
+    table["flux_g"], table["fluxerr_g"] = np.linspace(1, 9, 600), np.ones(600)
+    table["flux_g"][:30] = 0.0
+    read_plain_catalogue(write(tmp_path, table), BANDS)
+    assert (
+        "30 of 600 rows have exactly the flux in g 0.0; 60 of 600 rows have exactly the magnitude in r 35.0"
+        in caplog.text
+    )

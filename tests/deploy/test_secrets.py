@@ -10,9 +10,10 @@ from photoz.settings.config import convert_config
 
 MINIMAL = {
     "run": {"name": "x"},
-    "locations": dict.fromkeys(
-        ("survey", "tiles", "sources", "training", "models", "catalogue", "report"), "s3://bucket/x"
-    ),
+    "locations": {
+        name: f"s3://bucket/{name}"
+        for name in ("survey", "tiles", "sources", "training", "models", "catalogue", "report")
+    },
 }
 
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import from_magnitudes
 import numpy as np
@@ -14,14 +15,17 @@ from torch import nn
 from photoz.errors import EstimatorError
 from photoz.estimators import Inputs, load_estimator, load_recalibration
 from photoz.estimators.base import check_bands
-from photoz.estimators.networks.colours import ColourDistance
+from photoz.estimators.density import mix_gaussians
+from photoz.estimators.distance import TrainingDistance
+from photoz.estimators.mlp.ensemble import EnsembleRecipe, MixtureEnsemble
+from photoz.estimators.networks.base import NetworkEstimator
 from photoz.estimators.networks.hybrid import HybridEstimator, PhotometryEstimator
 from photoz.estimators.networks.layout import InputLayout
 from photoz.estimators.networks.network import Head, HybridNetwork, MaskedNetwork, average_pool_same, max_pool_same
 from photoz.estimators.networks.paper import PaperEstimator
 from photoz.estimators.networks.scaling import find_limits, scale_cutouts
+from photoz.estimators.photometric.features import select_distinct
 from photoz.pdf.recalibration import Recalibration
-from photoz.photometry import MagnitudeScaling, MagnitudeSums
 from photoz.schema import LEVELS, Flag
 from photoz.settings.config import convert_config
 
@@ -42,17 +46,41 @@ def make_estimator(*, images: bool = True, head: str = "mixture") -> HybridEstim
     layout = InputLayout(BANDS, UGRI if images else (), 36 if images else 0, 0.2, Head(head, 4, parts))
     kind = HybridEstimator if images else PhotometryEstimator
     network = kind.make_network(layout, (0.2, 0.1))
-    return kind(layout, make_scaling(), network, {"seed": 3}, torch.device("cpu"))
+    return kind(layout, make_preparation(kind), network, {"seed": 3}, torch.device("cpu"))
 
 
-def make_scaling() -> MagnitudeScaling:
-    return MagnitudeScaling.fit(MagnitudeSums.empty(9).add(make_inputs(100).magnitudes.magnitudes_NF), BANDS)
+def make_preparation(kind: type[NetworkEstimator]) -> Any:
+    """Fit to magnitudes of 19 with a spread of 1."""
+    return from_magnitudes.make_preparation(kind, BANDS, make_inputs(100, images=False).magnitudes.magnitudes_NF)
+
+
+def make_distance(count: int) -> TrainingDistance:
+    """Measure from so many galaxies."""
+    inputs = make_inputs(count, images=False, seed=1)
+    features_NC = make_preparation(HybridEstimator).features.apply(inputs.fluxes_NF, inputs.errors_NF)
+    return TrainingDistance.fit(select_distinct(features_NC), seed=1)
 
 
 def make_paper() -> PaperEstimator:
     torch.manual_seed(3)
     layout = InputLayout(BANDS, UGRI, 36, 0.2, None)
-    return PaperEstimator(layout, make_scaling(), PaperEstimator.make_network(layout), {"seed": 3}, torch.device("cpu"))
+    network = PaperEstimator.make_network(layout)
+    # Fresh weights give numbers about 0, and estimates are held to 0 from below.
+    torch.nn.init.constant_(network.join[-1].bias, 2.0)
+    return PaperEstimator(layout, make_preparation(PaperEstimator), network, {"seed": 3}, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("kind", ["hybrid", "photometry", "paper"])
+def test_estimates_are_never_below_0(kind: str) -> None:
+    estimator = make_paper() if kind == "paper" else make_estimator(images=kind == "hybrid")
+    with torch.no_grad():
+        if kind == "paper":
+            estimator.network.join[-1].bias.fill_(-9.0)
+        else:
+            estimator.network.target_scale.copy_(torch.tensor([-0.5, 0.01]))
+    estimates = estimator.estimate(make_inputs(5, images=kind != "photometry"))
+    np.testing.assert_array_equal(estimates.z_phot_N, 0.0)
+    assert not (estimates.flags_N & Flag.ESTIMATE_FAILED).any()
 
 
 def assert_same(found, expected, rows=slice(None)) -> None:
@@ -166,12 +194,30 @@ def test_scaled_cutouts_lie_in_0_to_1_and_missing_pixels_are_0():
     np.testing.assert_allclose(scaled[0, 0], np.clip((cutouts[0, 0] - 25.9) / (1269.1 - 25.9), 0, 1), atol=1e-6)
 
 
-def test_density_costs_little_more_than_the_papers_point():
-    paper, masked = (kind(9, image_bands=4, cutout_size=36) for kind in (HybridNetwork, MaskedNetwork))
-    images = torch.zeros(1, 4, 36, 36)
-    before = count_multiply_adds(paper, torch.zeros(1, 9), images)
-    after = count_multiply_adds(masked, torch.zeros(1, 32), images) + masked.members.weight.numel()
-    assert after < 1.01 * before
+def test_the_lean_network_takes_a_fifth_of_the_papers_work():
+    paper, lean = HybridNetwork(9, image_bands=4, cutout_size=36), MaskedNetwork(9, image_bands=4)
+    before = count_multiply_adds(paper, torch.zeros(1, 9), torch.zeros(1, 4, 36, 36))
+    after = count_multiply_adds(lean, torch.zeros(1, 40), torch.zeros(1, 8, 36, 36))
+    after += sum(weight.numel() for weight in lean.members.weights)
+    assert after < min(15e6, before / 5)
+
+
+def test_the_network_without_images_is_mlps() -> None:
+    """The same weights give the same mixtures: the image-less twin differs from mlp by its training alone."""
+    recipe = EnsembleRecipe(members=3)
+    ensemble = MixtureEnsemble(35, recipe)
+    network = MaskedNetwork(9, head=Head("mixture", 3, recipe.components))
+    assert [w.shape for w in network.members.weights][:-1] == [w.shape for w in ensemble.weights][:-1]
+    with torch.no_grad():
+        for ours, theirs in ((network.members.weights, ensemble.weights), (network.members.biases, ensemble.biases)):
+            for mine, other in zip(ours[:-1], theirs[:-1], strict=True):
+                mine.copy_(other)
+            ours[-1][..., 1:] = theirs[-1]
+    features_NC = torch.randn(6, 35)
+    with torch.inference_mode():
+        mixture, expected = mix_gaussians(network(features_NC)[..., 1:]), ensemble.mix(features_NC)
+    for found, due in zip(mixture, expected, strict=True):
+        torch.testing.assert_close(found, due)
 
 
 @pytest.mark.parametrize(("images", "head"), [(True, "mixture"), (False, "mixture"), (False, "binned")])
@@ -196,9 +242,9 @@ def test_the_network_gives_what_its_weights_say():
     estimator = make_estimator(images=False)
     members = estimator.network.members
     with torch.no_grad():
-        members.weight.zero_()
-        members.bias.copy_(torch.tensor([0.5, *[0.0] * 5, *[0.3] * 5, *[-1.0] * 5]).expand(4, 1, -1))
-        members.bias[0, 0, 0] = 0.9
+        members.weights[-1].zero_()
+        members.biases[-1].copy_(torch.tensor([0.5, *[0.0] * 5, *[0.3] * 5, *[-1.0] * 5]).expand(4, 1, -1))
+        members.biases[-1][0, 0, 0] = 0.9
     estimates = estimator.estimate(make_inputs(3, images=False))
     np.testing.assert_allclose(estimates.z_phot_N, np.expm1(0.2 + 0.1 * 0.3), rtol=1e-4)  # symmetric: its median
     z_K = np.expm1(0.2 + 0.1 * np.array([0.9, 0.5, 0.5, 0.5]))
@@ -319,7 +365,7 @@ def test_saved_estimator_gives_the_same_numbers(tmp_path, images, head):
     estimator = replace(
         make_estimator(images=images, head=head),
         recalibration=Recalibration.fit(rng.beta(2, 3, 1000), rng.normal(size=(1000, 2))),
-        distance=ColourDistance.fit(make_inputs(400).magnitudes.magnitudes_NF, make_scaling(), seed=1),
+        distance=make_distance(400),
     )
     estimator.save(str(tmp_path / "it"))
     loaded = load_estimator(str(tmp_path / "it"))
@@ -344,11 +390,9 @@ def test_paper_is_kept_under_its_own_name(tmp_path):
 
 
 def test_galaxies_unlike_the_training_set_are_flagged():
-    training = make_inputs(3000, images=False, seed=1)
-    distance = ColourDistance.fit(training.magnitudes.magnitudes_NF, make_scaling(), seed=1)
-    estimator = replace(make_estimator(images=False), distance=distance)
+    estimator = replace(make_estimator(images=False), distance=make_distance(3000))
     magnitudes_NF = np.full((4, 9), 19.0)
-    magnitudes_NF[1, 0] = 40.0
+    magnitudes_NF[1, 0] = 10.0
     magnitudes_NF[2] = np.nan
     estimates = estimator.estimate(from_magnitudes.make_inputs(magnitudes_NF))
     assert np.flatnonzero(estimates.flags_N & int(Flag.OUTSIDE_TRAINING)).tolist() == [1]
@@ -365,9 +409,10 @@ def test_estimator_is_kept_in_any_store():
 def test_refuses_another_format_and_damaged_weights(tmp_path):
     make_estimator(images=False).save(str(tmp_path))
     manifest = json.loads((tmp_path / "manifest.json").read_text())
-    for other in (1, 99):
+    for other in (1, 2, 3, 99):
         (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "format_version": other}))
-        with pytest.raises(EstimatorError, match=f"format version {other}, this photoz reads 2: train the estimator"):
+        match = f"format version {other}, this photoz reads 4 of 'photometry': train the estimator again"
+        with pytest.raises(EstimatorError, match=match):
             load_estimator(str(tmp_path))
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     (tmp_path / "weights.safetensors").write_bytes(b"nothing")

@@ -8,15 +8,15 @@ from from_magnitudes import lose
 from scipy.stats import norm
 
 from photoz.estimators.base import Inputs
+from photoz.estimators.networks.hybrid import HybridEstimator
 from photoz.estimators.networks.layout import InputLayout
 from photoz.estimators.networks.model import MaskedModel
 from photoz.estimators.networks.network import Head, MaskedNetwork
-from photoz.photometry import MagnitudeScaling
 from photoz.schema import Flag
 
 CPU = torch.device("cpu")
 BANDS = ("g", "r", "H")
-SCALING = MagnitudeScaling(np.full(3, 20.0), np.ones(3), np.zeros(2))
+PREPARATION = from_magnitudes.make_preparation(HybridEstimator, BANDS)
 SIZE = 6
 
 
@@ -25,9 +25,9 @@ def make_model(kind: str = "mixture", *, images: bool = True, parts: int = 1, me
     head = Head(kind, members, parts)
     image_bands = ("g", "r") if images else ()
     layout = InputLayout(BANDS, image_bands, SIZE if images else 0, 0.2, head, ("H",))
-    network = MaskedNetwork(3, image_bands=len(image_bands), cutout_size=SIZE, head=head).eval()
+    network = MaskedNetwork(3, image_bands=len(image_bands), head=head).eval()
     network.target_scale.copy_(torch.tensor([0.2, 0.1]))
-    return MaskedModel(layout, SCALING, network, CPU)
+    return MaskedModel(layout, PREPARATION, network, CPU)
 
 
 def make_inputs(flags: list[int], *, images: bool = True, seed: int = 0) -> Inputs:
@@ -62,7 +62,7 @@ def test_without_images_the_network_is_shown_magnitudes_alone() -> None:
         view = model.show(inputs)
         assert view.images_NBYX is None
         assert view.seen_NB is None
-        assert view.photometry.values_NF.shape == (1, 3)
+        assert view.photometry.fluxes_NF.shape == (1, 3)
 
 
 def test_the_callers_cutouts_are_not_changed() -> None:
@@ -122,5 +122,5 @@ def test_views_are_numbered_by_what_they_lack_and_not_by_the_inputs() -> None:
     view = model.show(lose(inputs, 2, 2))
     bands = len(BANDS)
     assert model.number_view(view).tolist() == [0, 2 * (bands + 4), 3]
-    without_r = view._replace(photometry=view.photometry.drop(torch.tensor([[False, True, False]] * 3)))
+    without_r = view._replace(photometry=view.photometry.drop(np.array([[False, True, False]] * 3)))
     assert model.number_view(without_r).tolist() == [2, 2 + 2 * (bands + 4), bands + 2]

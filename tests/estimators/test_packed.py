@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from from_magnitudes import lose
-from test_hybrid import BANDS, UGRI, assert_same, make_inputs, make_scaling
+from test_hybrid import BANDS, UGRI, assert_same, make_inputs, make_preparation
 
 from photoz.estimators import Inputs
 from photoz.estimators.networks import packed
@@ -30,14 +30,15 @@ def make_estimator(name: str, device: str = "cpu") -> HybridEstimator | PaperEst
     kind = PaperEstimator if name == "paper" else HybridEstimator
     network = kind.make_network(layout, (0.2, 0.08)).eval()
     with torch.no_grad():
-        network.join[0].weight[:, : network.image.features] *= 0.02
-        features_NF = torch.randn(200, 9 if name == "paper" else 32)
-        raw_N = network(features_NF, torch.rand(200, 4, 36, 36)).reshape(200, -1)[:, 0]
-        last = network.join[2] if name == "paper" else network.members
-        last.weight *= (0.08 if name == "paper" else 1.0) / raw_N.std()
+        first = network.join[0] if name == "paper" else network.latents[0]
+        first.weight[:, : network.image.features] *= 0.02
+        features_NF = torch.randn(200, 9 if name == "paper" else 40)
+        raw_N = network(features_NF, torch.rand(200, 4 if name == "paper" else 8, 36, 36)).reshape(200, -1)[:, 0]
+        last = network.join[2].weight if name == "paper" else network.members.weights[-1]
+        last *= (0.08 if name == "paper" else 1.0) / raw_N.std()
         if name == "paper":
-            last.bias += 0.2
-    return kind(layout, make_scaling(), network, device=torch.device(device))
+            network.join[2].bias += 0.2
+    return kind(layout, make_preparation(kind), network, device=torch.device(device))
 
 
 def make_galaxies() -> Inputs:
@@ -103,7 +104,10 @@ def test_packing_leaves_the_weights_that_are_saved(tmp_path) -> None:
 def test_photometry_alone_is_packed_to_itself() -> None:
     layout = InputLayout(BANDS, (), 0, 0.2, Head())
     estimator = PhotometryEstimator(
-        layout, make_scaling(), PhotometryEstimator.make_network(layout), device=torch.device("cpu")
+        layout,
+        make_preparation(PhotometryEstimator),
+        PhotometryEstimator.make_network(layout),
+        device=torch.device("cpu"),
     )
     inputs = make_inputs(5, images=False)
     assert_same(estimator.prepare("bfloat16").estimate(inputs), estimator.estimate(inputs))

@@ -191,6 +191,30 @@ def test_unusable_samples_are_refused(name):
         kind.fit(sample, depth=3)
 
 
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("knn", {"neighbours": 5}),
+        ("knn", {"neighbours": []}),
+        ("knn", {"neighbours": [0]}),
+        ("knn", {"held_out": "a fifth"}),
+        ("mlp", {"members": 0}),
+        ("mlp", {"members": 2.5}),
+        ("boosted", {"learning_rate": -0.1}),
+        ("boosted", {"learning_rate": float("nan")}),
+    ],
+)
+def test_a_setting_that_is_nothing_it_can_be_is_refused_with_its_default(name: str, settings: dict) -> None:
+    sample = Sample(("g", "r"), np.ones((30, 2)), np.ones((30, 2)), np.linspace(0.1, 0.9, 30))
+    (key,) = settings
+    with pytest.raises(TrainingError, match=rf"{name}: {key} = .* is nothing that it can be; by default it is"):
+        load_class(name).fit(sample, **settings)
+
+
+def test_no_least_number_of_steps_is_a_number():
+    assert load_class("mlp").fit(make_sample(30), epochs=1, members=2, least_steps=0).parts.settings["least_steps"] == 0
+
+
 def test_digest_names_the_training_set():
     sample = make_sample(30)
     assert sample.compute_digest() == make_sample(30).compute_digest()

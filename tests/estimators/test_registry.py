@@ -12,7 +12,7 @@ from runs import change, read_all
 from tiny_training import BANDS, make_config, write_training_set
 
 from cluster.inference.run import infer_catalogue
-from cluster.training.plan import TrainingPlan, plan_training, resolve_settings, save_estimator
+from cluster.training.plan import TrainingPlan, plan_training, save_estimator
 from photoz.errors import EstimatorError
 from photoz.estimators import load_estimator, registry
 from photoz.estimators.networks.base import NetworkEstimator
@@ -21,7 +21,7 @@ from photoz.estimators.networks.paper import PAPERS_SCHEDULE
 from photoz.estimators.photometric.base import Parts, PhotometricEstimator
 from photoz.estimators.photometric.knn import KnnEstimator
 from photoz.inputs import make_inputs
-from photoz.training.epoch import make_optimizer, make_schedule, train_epoch, validate
+from photoz.training.epoch import make_learner, train_epoch, validate
 from photoz.training.set import list_columns, read_split
 
 
@@ -55,11 +55,11 @@ def test_an_estimator_does_not_change() -> None:
 
 def test_the_papers_training_has_the_papers_settings_whatever_is_said(tmp_path: Path) -> None:
     config = make_config(tmp_path, estimator="hybrid-paper", workers=7, huber_delta=0.5, decay=0.5)
-    resolved = resolve_settings(config, registry.load_class("hybrid-paper")).training
+    resolved = registry.load_class("hybrid-paper").resolve_settings(config.training)
     assert {name: getattr(resolved.schedule, name) for name in PAPERS_SCHEDULE} == PAPERS_SCHEDULE
     assert (resolved.loss.huber_delta, resolved.loss.smooth_nz_width) == (1e-4, 0.0)
     assert (resolved.schedule.max_epochs, resolved.spreading.workers) == (2, 7)
-    assert resolve_settings(config, registry.load_class("hybrid")) == config
+    assert registry.load_class("hybrid").resolve_settings(config.training) == config.training
 
 
 @pytest.fixture
@@ -72,23 +72,23 @@ def read_batches(plan: TrainingPlan, split: str) -> Iterator[Batch]:
     """As a worker of Ray Train reads them, without Ray."""
     for table in read_split(plan.config.locations.training, split, list_columns(BANDS, images=True)):
         z_N = table["z_spec"].to_numpy()
-        options = {"scaling": plan.scaling, "device": torch.device("cpu"), "fill": plan.kind.fills}
+        options = {"preparation": plan.preparation, "device": torch.device("cpu")}
         yield prepare_batch(make_inputs(table, BANDS), z_N, **options)
 
 
 def test_an_image_estimator_is_a_file_and_a_line_in_the_list(
     kind: type[NetworkEstimator], ready_survey: ReadySurvey, tmp_path: Path
 ) -> None:
-    config = make_config(tmp_path, estimator="tiny", learning_rate=0.03)
+    config = make_config(tmp_path, estimator="tiny", learning_rate=0.03, shape="exponential", average=0.0)
     write_training_set(config)
-    plan = plan_training(resolve_settings(config, kind), kind)
+    plan = plan_training(config, kind)
     torch.manual_seed(0)
     network, objective = plan.make_network(), plan.make_objective()
-    optimizer = make_optimizer(network, config.training.schedule)
-    schedule, batches = make_schedule(optimizer, config.training.schedule), list(read_batches(plan, "train"))
+    learner = make_learner(network, config.training.schedule, steps=plan.steps)
+    batches = list(read_batches(plan, "train"))
     before = validate(network, read_batches(plan, "valid"), objective=objective).compute_metrics()
     for _ in range(30):
-        train_epoch(network, batches, optimizer, schedule, objective=objective, generator=torch.Generator())
+        train_epoch(learner, batches, objective=objective, generator=torch.Generator())
     after = validate(network, read_batches(plan, "valid"), objective=objective).compute_metrics()
     assert after["mae"] < 0.5 * before["mae"]
     location = str(tmp_path / "models" / "tiny")

@@ -12,10 +12,10 @@ import msgspec
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from tiny_catalogues import Sky, make_config, make_estimates, make_sky, write_photoz, write_training_set
+from tiny_catalogues import Sky, make_config, make_estimates, make_pdfs, make_sky, write_photoz, write_training_set
 
 from photoz.errors import CatalogueError, ConfigError, EvaluationError, TrainingError
-from photoz.evaluate.evaluation import evaluate_catalogues
+from photoz.evaluate.evaluation import evaluate_catalogues, find_estimator
 from photoz.evaluate.galaxies import Galaxies, read_test_galaxies
 from photoz.evaluate.scan import scan_catalogue
 from photoz.metrics import STATISTICS, Measurement
@@ -90,6 +90,7 @@ def test_better_catalogue_is_found_better(evaluation):
     assert difference.value < -2 * difference.error
 
 
+@pytest.mark.slow
 def test_halves_in_colour_are_halves_and_stand_on_the_page(evaluation, page):
     for result in evaluation.results:
         blue, red = result.bins["colour_half"]
@@ -127,8 +128,15 @@ def test_the_runs_own_catalogue_is_the_default(survey, tmp_path):
     folder, *_ = survey
     config = make_config(folder, evaluation={"resamples": 0})
     assert [(r.label, r.location) for r in evaluate_catalogues(config).results] == [
-        ("hybrid", config.locations.catalogue)
+        ("catalogue", config.locations.catalogue)
     ]
+
+
+def test_a_catalogue_of_an_unknown_run_is_called_by_its_p_z_and_never_by_the_settings(survey, tmp_path):
+    _, _, sky, *_ = survey
+    z_phot, pdf = make_pdfs(sky, width=0.02, claimed=0.02)
+    write_photoz(str(tmp_path / "mine"), sky, z_phot, pdf=pdf, algorithm="bpz")
+    assert find_estimator(str(tmp_path / "mine")) == "bpz"
 
 
 def test_a_catalogue_is_called_by_the_estimator_that_made_it(survey, tmp_path):
@@ -140,6 +148,11 @@ def test_a_catalogue_is_called_by_the_estimator_that_made_it(survey, tmp_path):
     config = make_config(folder, evaluation={"resamples": 0})
     own = msgspec.structs.replace(config.locations, catalogue=str(tmp_path / "catalogue"))
     assert [r.label for r in evaluate_catalogues(msgspec.structs.replace(config, locations=own)).results] == ["knn"]
+    # A model that `photoz fit` wrote lies in a folder of any name.
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "manifest.json").write_text(json.dumps({"estimator": "mlp"}))
+    (tmp_path / "catalogue" / "run" / "run.json").write_text(json.dumps({"estimator": f"{tmp_path}/model"}))
+    assert find_estimator(str(tmp_path / "catalogue")) == "mlp"
 
 
 def test_errors_name_what_is_missing_and_what_to_do(survey, tmp_path):
@@ -247,6 +260,7 @@ def test_page_says_what_was_measured(page, evaluation):
     assert smad.replace("± ", "±\u00a0") in page
 
 
+@pytest.mark.slow
 def test_page_without_a_stated_sample_says_so(survey, tmp_path):
     folder, *_ = survey
     config = make_config(folder, evaluation={"resamples": 0, "published": False, "vector_figures": True})
@@ -272,6 +286,7 @@ def test_figures_are_written_with_two_digits_of_their_error(name, measurement, t
     assert format_measurement(name, Measurement(*measurement)) == text
 
 
+@pytest.mark.slow
 def test_job_prints_table_and_locations(survey):
     folder, _config, *_ = survey
     settings = "".join(f'{key} = "{folder / key}"\n' for key in ("survey", "tiles", "sources", "training", "models"))

@@ -9,17 +9,19 @@ import pytest
 import zarr
 from astropy.io import fits
 from pdf_double import make_quantiles
-from tiny_catalogues import make_config, make_estimates, make_sky, write_photoz, write_training_set
+from tiny_catalogues import Sky, make_config, make_estimates, make_sky, write_photoz, write_training_set
 
 from photoz.catalogue.hats import list_partitions, locate_partition, locate_primary, read_partition, write_partition
 from photoz.estimators.base import Estimates, Pdfs
 from photoz.evaluate.conditions import read_conditions
 from photoz.evaluate.evaluation import evaluate_catalogues
+from photoz.evaluate.galaxies import Galaxies
 from photoz.evaluate.systematics import (
     TileMeans,
     compute_chi_square,
     fit_trend,
     measure_systematics,
+    scan_tiles,
 )
 from photoz.inference import make_table
 from photoz.ingest.staging import METADATA_KEY, read_extinction, staged_location
@@ -157,6 +159,25 @@ def test_straight_line_and_its_jackknife_error():
     assert abs(noisy.slope - 0.1) < 4 * noisy.error
 
 
+def test_a_galaxy_that_a_catalogue_holds_again_counts_once_and_at_its_first_row(tmp_path):
+    """Within a partition and a tile as across them: its tile would else look more certain than it is."""
+    sky = make_sky(60)
+    again = np.concatenate([np.arange(60), np.arange(60), np.arange(30)])
+    twice = Sky(*(values[again] for values in (sky.object_id, sky.ra, sky.dec, sky.z_spec, sky.mag, sky.colour)))
+    z_phot = np.full(150, 0.3)
+    distance_N = np.concatenate([np.full(60, 0.25), np.full(90, 0.75)]).astype(np.float32)
+    pdf = Pdfs(make_quantiles(z_phot).astype(np.float32), np.zeros(150, np.float32), distance_N)
+    write_photoz(str(tmp_path / "catalogue"), twice, z_phot, pdf=pdf)
+    galaxies = Galaxies(pa.array(sky.object_id.tolist()), sky.z_spec, sky.mag, sky.colour, repeated=0)
+    scan = scan_tiles(str(tmp_path / "catalogue"), galaxies, np.full(60, 0.3))
+    dz = (0.3 - sky.z_spec) / (1 + sky.z_spec)
+    assert scan.difference.count.sum() == 60
+    assert scan.redshift.count.sum() == 150
+    assert np.average(scan.difference.mean, weights=scan.difference.count) == pytest.approx(dz.mean())
+    # Rows of one place keep their order, so that each galaxy's first row is one of the first 60.
+    np.testing.assert_array_equal(scan.distance, np.full(60, 0.25))
+
+
 def test_few_tiles_have_no_trend():
     assert math.isnan(fit_trend(np.array([1.0, 2.0, 3.0]), make_means([1, 2, 3])).slope)
     assert math.isnan(fit_trend(np.ones(9), make_means(np.arange(9))).significance)
@@ -178,5 +199,5 @@ def test_report_shows_the_section(survey, measured):
     assert "seeing in r [arcsec]" in text
     assert "Accuracy against the cut in training distance" in text
     summary = json.loads((folder / "report" / "metrics.json").read_text(), parse_constant=pytest.fail)
-    assert set(summary["selection"]["hybrid"]["tiles"]) == {name_tile(n) for n in range(TILES)}
+    assert set(summary["selection"]["mlp"]["tiles"]) == {name_tile(n) for n in range(TILES)}
     assert (folder / "report" / "figures" / "training-distance.png").exists()

@@ -231,6 +231,48 @@ def test_rails_reader_finds_the_columns_in_its_group(catalogue: str, rows: pa.Ta
     np.testing.assert_array_equal(table[QUANTILES], get_redshifts(rows).astype(np.float32))
 
 
+def test_carried_columns_of_any_kind_come_through_hdf5(catalogue: str, tmp_path: Path) -> None:
+    """Missing values in some partitions and not in the first, which makes the columns of all."""
+    h5py = pytest.importorskip("h5py")
+    partitions: list[int] = []
+
+    def carry(rows: pa.Table) -> pa.Table:
+        partitions.append(len(rows))
+        lacking = 0 if len(partitions) > 1 else -1
+        numbers = [None if row == lacking else row - 5 for row in range(len(rows))]
+        extra = {
+            "star": pa.array([row % 3 == 0 for row in range(len(rows))]),
+            "whole": pa.array(range(len(rows)), pa.int16()),
+            "count": pa.array(numbers, pa.int32()),
+            "seen": pa.array([None if number is None else number > 0 for number in numbers], pa.bool_()),
+            "note": pa.array([None if number is None else "ü" * (number % 4) for number in numbers], pa.string()),
+        }
+        for name, values in extra.items():
+            rows = rows.append_column(name, values)
+        return rows
+
+    copy = rewrite(catalogue, tmp_path, carry)
+    expected = read_all(copy)
+    with h5py.File(export_catalogue(copy, Export(output=str(tmp_path / "t.hdf5"), format="rail")).location) as file:
+        found = {name: file["photometry"][name][:] for name in ("star", "whole", "count", "seen", "note")}
+    assert found["star"].tolist() == expected["star"].to_pylist()
+    assert (found["whole"].dtype, found["whole"].tolist()) == (np.dtype("i2"), expected["whole"].to_pylist())
+    for name in ("count", "seen"):
+        np.testing.assert_array_equal(found[name], expected[name].cast(pa.float64()).to_numpy())
+        assert np.isnan(found[name]).sum() == len(partitions) - 1
+    assert [each.decode() for each in found["note"]] == pc.fill_null(expected["note"], "").to_pylist()
+
+
+def test_what_hdf5_cannot_hold_is_refused_by_name(catalogue: str, tmp_path: Path) -> None:
+    days = rewrite(catalogue, tmp_path, lambda rows: rows.append_column("day", pa.array([0] * len(rows), pa.date32())))
+    output = str(tmp_path / "t.hdf5")
+    with pytest.raises(CatalogueError, match=r"column day is of the type date32.*leave it out of export\.columns"):
+        export_catalogue(days, Export(output=output, format="rail"))
+    assert not Path(output).exists()
+    chosen = Export(output=output, format="rail", columns=("object_id", "z_phot"))
+    assert export_catalogue(days, chosen).rows == len(read_all(days))
+
+
 def test_a_catalogue_without_densities_is_exported_but_not_as_an_ensemble(tmp_path: Path) -> None:
     sky, location = make_sky(40), str(tmp_path / "plain")
     write_photoz(location, sky, sky.z_spec)
@@ -257,6 +299,16 @@ def test_settings_that_make_no_sense_are_refused(catalogue: str, settings: dict,
 def test_no_file_is_put_into_the_catalogue(catalogue: str) -> None:
     with pytest.raises(ConfigError, match="lies within the catalogue"):
         export_catalogue(catalogue, Export(output=f"{catalogue}/galaxies.fits"))
+
+
+def test_a_file_whose_name_tells_another_format_is_not_replaced(catalogue: str, tmp_path: Path) -> None:
+    """Most likely it is the table that the catalogue was made from."""
+    table = tmp_path / "t.parquet"
+    table.write_bytes(b"mine")
+    with pytest.raises(ConfigError, match=r"ends as parquet, and export.format = 'csv': give a name"):
+        export_catalogue(catalogue, Export(format="csv", output=str(table)))
+    assert table.read_bytes() == b"mine"
+    assert export_catalogue(catalogue, Export(format="csv", output=str(tmp_path / "t.csv"))).format == "csv"
 
 
 def test_a_name_is_made_where_none_is_given() -> None:

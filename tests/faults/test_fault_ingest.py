@@ -11,17 +11,15 @@ import pytest
 from fault_places import Place, assert_nothing_half_written, find_files
 from fault_table import Tally
 from faulty import Die, ingest_faulty
-from ingested import find_survey
+from ingested import choose, find_survey, partition
 from killed_jobs import kill_when, start_job
 from runs import ManyPartitions, assert_same_rows, change, make_survey, name_tiles, read_all
 from small_disk import SmallDisk
 
-from cluster.engines.choose import choose_engine
 from cluster.engines.tasks import run_tasks
 from cluster.inference.run import infer_catalogue
 from cluster.ingest import ingest_tiles
 from cluster.local import Head, start_head
-from cluster.partitioning import partition_sources
 from photoz.errors import CatalogueError
 from photoz.ingest.tile import ingest_tile
 from photoz.settings.config import Config
@@ -57,7 +55,7 @@ def settle(config: Config, location: str) -> Config:
 def count_files(config: Config) -> int:
     """Count what tells that ingest goes on, finished or not."""
     sources = config.locations.sources
-    folders = (config.locations.tiles, sources, f"{sources}_staging", f"{sources}_import")
+    folders = (config.locations.tiles, sources, f"{sources}_staging")
     return sum(len(find_files(folder)) for folder in folders)
 
 
@@ -79,7 +77,7 @@ def check(survey: ManyPartitions, config: Config, tally: Tally, fault: str, *, t
     tally.check(fault, config, survey.object_ids, times=times)
     assert_same_rows(read_all(config.locations.catalogue), read_all(survey.config.locations.catalogue))
     assert_nothing_half_written(config.locations.sources.removesuffix("/sources"))
-    assert not exists(f"{config.locations.sources}_import")
+    assert not exists(f"{config.locations.sources}_staging/import")
 
 
 @pytest.fixture
@@ -133,11 +131,11 @@ def test_a_worker_killed(survey: ManyPartitions, config: Config, tally: Tally, t
         half = tiles[: len(tiles) // 2] if stage == "staging" else tiles
         again = Counter[str]()
         ingest = partial(ingest_faulty, changed, fault=fault)
-        results = list(run_tasks(ingest, half, choose_engine(changed), label="tiles", again=again))
+        results = list(run_tasks(ingest, half, choose(changed), label="tiles", again=again))
         assert [outcome.problem for outcome in results] == [""] * len(half)
         assert fault.happened == 2
         assert again["reruns"] >= 2
-    partition_sources(config, choose_engine(config))
+    partition(config)
     check(survey, config, tally, f"ingest, {engine}: worker killed while writing", times=4)
 
 
@@ -159,8 +157,8 @@ def test_the_store_goes_away(survey: ManyPartitions, tmp_path: Path, tally: Tall
         config = change(quiet, storage__s3={"endpoint_url": proxy.endpoint}, engine__name=engine)
         use_options(config.storage_options)
         proxy.go_away(after=100, seconds=20)
-        assert ingest_tiles(config, find_survey(config), choose_engine(config)) == 0
-        partition_sources(config, choose_engine(config))
+        assert ingest_tiles(config, find_survey(config), choose(config)) == 0
+        partition(config)
         use_options(quiet.storage_options)
         report = read_json(join(quiet.locations.tiles, "ingest.json"))
         assert report["counts"] == {"done": len(TILES), "skipped": 0, "failed": 0}
@@ -176,15 +174,16 @@ def test_the_disk_is_full(
     small_disk.leave(400 << 10)
     assert start_job(JOB, config, tmp_path, engine).wait() == 2
     (said,) = (line for line in (tmp_path / "run.log").read_text().splitlines() if line.startswith("error: "))
-    assert f"no room left on the disk of '{config.locations.tiles}'" in said
+    # Of tiles or of sources: whichever came to the last free block first, on the engine at hand.
+    assert f"no room left on the disk of '{small_disk.folder}/" in said
     assert "make room and run the job again" in said
     assert 0 < len(list_tiles(config.locations.tiles)) < len(TILES)
     small_disk.make_room()
-    results = list(run_tasks(partial(ingest_tile, changed), find_survey(config), choose_engine(changed), label="tiles"))
+    results = list(run_tasks(partial(ingest_tile, changed), find_survey(config), choose(changed), label="tiles"))
     assert [outcome.problem for outcome in results] == [""] * len(TILES)
     small_disk.leave(50 << 10)
     with pytest.raises(CatalogueError, match="could not be partitioned"):
-        partition_sources(config, choose_engine(config))
+        partition(config)
     small_disk.make_room()
-    partition_sources(config, choose_engine(config))
+    partition(config)
     check(survey, config, tally, f"ingest, {engine}: disk full twice, each time run again", times=2)

@@ -13,10 +13,11 @@ from astropy.table import Table
 from ingested import find_survey
 from tiny_survey import TinySurvey, write_catalogue, write_survey
 
-from photoz.errors import SurveyFileError
-from photoz.ingest.catalogue import _KEY_SETTINGS, ingest_catalogue, name_catalogue, read_bright_ids, require_catalogue
+from photoz.errors import ConfigError, SurveyFileError
+from photoz.ingest.bright import read_bright_ids
+from photoz.ingest.catalogue import _KEY_SETTINGS, ingest_catalogue, name_catalogue, require_catalogue
 from photoz.ingest.staging import read_staged, staged_location
-from photoz.survey.settings import Selection
+from photoz.survey.settings import Cut, Selection
 
 TILE = "180.0_-0.5"
 
@@ -151,3 +152,59 @@ def test_a_list_that_is_missing_or_lacks_the_column_is_named(survey: TinySurvey)
         run(survey, selection=Selection(bright_sample="bright.fits"))
     with pytest.raises(SurveyFileError, match=r"survey\.columns\.object_id, in selection\.bright_sample"):
         run(survey, selection=write_bright(survey, ["a"], "NAME"))
+
+
+def test_rows_without_an_identifier_are_warned_of_by_their_setting(survey: TinySurvey, caplog) -> None:
+    table = survey.catalogues[TILE].copy()
+    table["ID"][[3, 4]] = ""
+    write_catalogue(survey.path(TILE, "ugriZYJHKs_cat"), table)
+    with caplog.at_level(logging.WARNING):
+        assert run(survey).rejected == 2
+    (message,) = caplog.messages
+    assert "2 selected rows have no identifier and are left out" in message
+    assert "correct survey.columns.object_id = 'ID'" in message
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.int32, np.int64])
+def test_a_list_whose_identifiers_have_another_type_names_the_same_sources(survey: TinySurvey, kind: type) -> None:
+    table = survey.catalogues[TILE].copy()
+    table["ID"] = np.arange(8) + 1000
+    write_catalogue(survey.path(TILE, "ugriZYJHKs_cat"), table)
+    selection = write_bright(survey, np.array([1001, 1002, 5000], kind))  # type: ignore[arg-type]
+    assert run(survey, selection=selection).sources == 2
+
+
+def test_a_list_whose_identifiers_were_rounded_is_refused(survey: TinySurvey) -> None:
+    selection = write_bright(survey, np.array([2.0**53 + 2, 1002.0]))  # type: ignore[arg-type]
+    with pytest.raises(SurveyFileError, match=r"bright\.fits: column ID .*9007199254740994 among them.*write them as"):
+        run(survey, selection=selection)
+
+
+def test_the_lists_own_columns_may_be_cut_on(survey: TinySurvey) -> None:
+    ids = [str(name) for name in survey.catalogues[TILE]["ID"][:6]]
+    table = Table({"ID": ids, "masked": np.array([0, 1, 0, 2, 0, 1], np.int16)})
+    fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU(table)]).writeto(survey.folder / "bright.fits")
+    whole = Selection(bright_sample="bright.fits")
+    unmasked = Selection(bright_sample="bright.fits", bright_cuts=(Cut(column="masked", equals=0),))
+    assert run(survey, selection=whole).sources == 6
+    # Another selection of the same file.
+    assert run(survey, selection=unmasked).status == "done"
+    assert sorted(pq.read_table(locate(survey))["object_id"].to_pylist()) == [ids[0], ids[2], ids[4]]
+    absent = Selection(bright_sample="bright.fits", bright_cuts=(Cut(column="MASK", equals=0),))
+    with pytest.raises(SurveyFileError, match=r"lacks the column MASK \(selection\.bright_cuts; nearest: masked\)"):
+        run(survey, selection=absent)
+
+
+def test_the_lists_own_columns_may_go_with_the_sources(survey: TinySurvey) -> None:
+    ids = [str(name) for name in survey.catalogues[TILE]["ID"][:6]]
+    # In another order than the catalogue's, and with one that it lacks.
+    table = Table({"ID": [*ids[::-1], "elsewhere"], "masked": np.array([5, 4, 3, 2, 1, 0, 9], np.int16)})
+    fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU(table)]).writeto(survey.folder / "bright.fits")
+    run(survey, selection=Selection(bright_sample="bright.fits", bright_columns=("masked",)))
+    rows = pq.read_table(locate(survey))
+    assert rows.column_names[-1] == "masked"
+    assert dict(zip(rows["object_id"].to_pylist(), rows["masked"].to_pylist(), strict=True)) == {
+        name: number for number, name in enumerate(ids)
+    }
+    with pytest.raises(ConfigError, match=r"names \['ra'\], which the source catalogue has"):
+        run(survey, selection=Selection(bright_sample="bright.fits", bright_columns=("ra",)))

@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ingested import find_survey, ingest, truncate
+from ingested import check, ingest, truncate
 from tiny_survey import TinySurvey, make_config, write_survey
 
 from photoz.errors import ConfigError, SurveyFileError
-from photoz.ingest.check import check_survey
 
 TILE = "180.0_-0.5"
 NAME = f"KIDS_{TILE}"
@@ -22,14 +21,14 @@ def survey(tmp_path: Path) -> TinySurvey:
 
 
 def test_fitting_settings_pass(survey: TinySurvey) -> None:
-    check_survey(survey.config, find_survey(survey.config))
+    check(survey.config)
 
 
 def test_one_bad_tile_does_not_stop_the_run(tmp_path: Path) -> None:
     survey = write_survey(tmp_path, (TILE, "181.0_-0.5"))
     truncate(survey.path(TILE, "u_sci"))
     truncate(survey.path("181.0_-0.5", "ugriZYJHKs_cat"))
-    check_survey(survey.config, find_survey(survey.config))
+    check(survey.config)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +46,7 @@ def test_settings_that_fit_no_tile_are_told_before_any_work(
 ) -> None:
     config = make_config(tmp_path, **sections)
     with pytest.raises(error, match=match):
-        check_survey(config, find_survey(config))
+        check(config)
     assert not (tmp_path / "tiles").exists()
 
 
@@ -56,7 +55,7 @@ def test_real_frame_without_wcs_is_refused(tmp_path: Path) -> None:
     naming = {"tile": "frame9", "image_file": "{band}.fits", "mask_file": "", "catalogue_file": "none.fits"}
     config = make_config(tmp_path, survey=naming, locations={"survey": str(FRAME9)})
     with pytest.raises(SurveyFileError, match=r"u\.fits has no celestial WCS"):
-        check_survey(config, find_survey(config))
+        check(config)
     result = ingest(config)
     assert "u.fits has no celestial WCS" in result.problem
     assert "the catalogue none.fits is missing" in result.problem

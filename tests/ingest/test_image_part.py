@@ -7,14 +7,16 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 from ingested import find_survey
 from tiny_survey import IMAGE_BANDS, TinySurvey, make_wcs, write_catalogue, write_image, write_survey
 
 from photoz.errors import SurveyFileError
+from photoz.ingest.bands import inspect_images
 from photoz.ingest.catalogue import ingest_catalogue
-from photoz.ingest.images import compute_flux_scales, ingest_images, inspect_images
+from photoz.ingest.images import compute_flux_scales, ingest_images
 from photoz.ingest.staging import staged_location
 from photoz.tiles.reader import open_tile, read_attributes
 
@@ -131,3 +133,23 @@ def test_the_checksum_is_of_contents_and_not_of_names_and_times(survey: TinySurv
         os.utime(path, (1, 1))
     assert run(survey).status == "done"  # looked at again
     assert open_tile(survey.config.locations.tiles, f"KIDS_{TILE}").checksum == first
+
+
+@pytest.mark.parametrize("sign", [-1, 0, 1])
+def test_weights_stay_the_inverse_variances_of_the_stored_pixels(survey: TinySurvey, sign: int) -> None:
+    """Signal to noise is the file's, whatever the offset does to the fluxes."""
+    for band in IMAGE_BANDS:
+        weight = np.full(SHAPE, 4.0, np.float32)
+        write_image(survey.path(TILE, f"{band}_wei"), weight, make_wcs(180.0, -0.5, SHAPE))
+    config = msgspec.structs.replace(
+        survey.config, tiles=msgspec.structs.replace(survey.config.tiles, store_weights=True)
+    )
+    run(replace(survey, config=config), zeropoint_offset_sign=sign)
+    stored = zarr.open_group(f"{config.locations.tiles}/KIDS_{TILE}.zarr", mode="r")
+    for place, band in enumerate(IMAGE_BANDS):
+        ratio = np.asarray(stored["image"][place]) * np.sqrt(np.asarray(stored["weight"][place]))
+        np.testing.assert_allclose(ratio, 2 * survey.images[TILE, band], rtol=1e-5)
+    attributes = read_attributes(config.locations.tiles, f"KIDS_{TILE}")
+    # Weights that were stored before they were scaled are not taken for these; without an offset all stay as they were.
+    assert ("weights_scaled" in attributes["key"]) == bool(sign)
+    assert run(replace(survey, config=config), zeropoint_offset_sign=sign).status == "skipped"

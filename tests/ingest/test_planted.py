@@ -200,8 +200,30 @@ def _packed_weight_first(image: np.ndarray, header: fits.Header) -> list[Any]:
     return [fits.PrimaryHDU(), weight, fits.CompImageHDU(image, header, name="SCI", **packing)]
 
 
+def _numbered(image: np.ndarray, header: fits.Header) -> list[Any]:
+    return [
+        fits.PrimaryHDU(),
+        fits.ImageHDU(np.ones(SHAPE, np.float32), header, name="WHT_1"),
+        fits.ImageHDU(image, header, name="SCI-1"),
+    ]
+
+
+def _odd_name_beside_background(image: np.ndarray, header: fits.Header) -> list[Any]:
+    others = [fits.ImageHDU(np.ones(SHAPE, np.float32), header, name=name) for name in ("BACKGROUND", "NEXP")]
+    return [fits.PrimaryHDU(), *others, fits.ImageHDU(image, header, name="COADD")]
+
+
 @pytest.mark.parametrize(
-    "make", [_weight_first, _thumbnail_first, _like_hsc, _unnamed_beside_its_mask, _packed_weight_first]
+    "make",
+    [
+        _weight_first,
+        _thumbnail_first,
+        _like_hsc,
+        _unnamed_beside_its_mask,
+        _packed_weight_first,
+        _numbered,
+        _odd_name_beside_background,
+    ],
 )
 def test_the_image_among_several_extensions(
     survey: TinySurvey, make: Callable[[np.ndarray, fits.Header], list[Any]]
@@ -216,10 +238,12 @@ def test_the_image_among_several_extensions(
 
 def test_extensions_of_which_none_is_the_image_are_refused(survey: TinySurvey) -> None:
     header = make_wcs(180.0, -0.5, SHAPE).to_header()
-    others = [fits.ImageHDU(np.ones(SHAPE, np.float32), header, name=name) for name in ("WHT", "MSK")]
-    write_units(survey.path(TILE, "g_sci"), fits.PrimaryHDU(), *others)
-    problem = ingest(survey.config).problem
-    assert "g_sci.fits holds several images, in the extensions ['WHT', 'MSK'], of which none is the image" in problem
+    # Of two names that nobody knows either may be the image.
+    for names in (["WHT", "MSK"], ["COADD", "HALO"]):
+        others = [fits.ImageHDU(np.ones(SHAPE, np.float32), header, name=name) for name in names]
+        write_units(survey.path(TILE, "g_sci"), fits.PrimaryHDU(), *others)
+        problem = ingest(survey.config).problem
+        assert f"g_sci.fits holds several images, in the extensions {names}, of which none is the image" in problem
 
 
 def test_the_mask_is_taken_from_the_extension_of_that_name(survey: TinySurvey) -> None:

@@ -43,7 +43,7 @@ def test_rows_and_record_come_back(tmp_path: Path) -> None:
 def test_the_record_on_disk_has_the_form_that_earlier_versions_read(tmp_path: Path) -> None:
     write_staged(TABLE, str(tmp_path / "T.parquet"), RECORD)
     record = json.loads(pq.read_schema(tmp_path / "T.parquet").metadata[METADATA_KEY])
-    assert list(record) == ["key", "sha256", "rows", "rejected", "offsets", "extinction", "counts", "photoz"]
+    assert list(record) == ["key", "sha256", "rows", "rejected", "offsets", "extinction", "counts", "pieces", "photoz"]
 
 
 def test_records_of_other_versions_are_read_as_far_as_they_go(tmp_path: Path) -> None:

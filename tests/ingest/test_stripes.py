@@ -9,9 +9,8 @@ from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from photoz.ingest.stripes import find_mask_bit, read_mask, read_stripe
+from photoz.ingest.stripes import ShiftedRows, find_mask_bit, read_mask, read_stripe
 from photoz.survey.fits import RowReader, inspect_image
-from photoz.survey.wcs import Grid
 
 SHAPES = {"g": (11, 9), "r": (8, 12), "i": (13, 5)}
 GRID_SHAPE = (20, 18)
@@ -29,8 +28,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return places
 
 
-def make_grid(offsets: dict[str, tuple[int, int]]) -> Grid:
-    return Grid(GRID_SHAPE, "", offsets, dict.fromkeys(offsets, (0.0, 0.0)))
+def open_band(stack: ExitStack, path: str, offset: tuple[int, int] = (0, 0)) -> ShiftedRows:
+    return ShiftedRows(stack.enter_context(RowReader(inspect_image(path))), offset)
 
 
 @settings(max_examples=30, deadline=None)
@@ -48,21 +47,20 @@ def test_stripes_together_are_the_bands_at_their_offsets(
         expected[index, y : y + rows, x : x + columns] = fits.getdata(files[band])
     found = np.zeros_like(expected)
     with ExitStack() as stack:
-        readers = {band: stack.enter_context(RowReader(inspect_image(files[band]))) for band in offsets}
+        images = {band: open_band(stack, files[band], offset) for band, offset in offsets.items()}
         for y0 in range(0, GRID_SHAPE[0], height):
-            read_stripe(readers, make_grid(offsets), y0, found[:, y0 : y0 + height])
-        assert all(len(reader.finish()) == 64 for reader in readers.values()), "every file was read to its end"
+            read_stripe(images, tuple(offsets), y0, found[:, y0 : y0 + height])
+        assert all(len(image.finish()) == 64 for image in images.values()), "every file was read to its end"
     np.testing.assert_array_equal(found, expected)
 
 
 def test_a_band_without_a_file_is_nan_and_not_masked(files: dict[str, str]) -> None:
-    grid = make_grid({"g": (0, 0), "r": (0, 0)})
     stripe = np.zeros((2, 4, 18), np.float32)
-    with RowReader(inspect_image(files["r"])) as reader:
-        read_stripe({"r": reader}, grid, 0, stripe)
+    with ExitStack() as stack:
+        read_stripe({"r": open_band(stack, files["r"])}, ("g", "r"), 0, stripe)
     assert np.isnan(stripe[0]).all()
     assert np.isfinite(stripe[1, :, :12]).all()
-    assert not read_mask({}, grid, 0, 4).any()
+    assert not read_mask({}, ("g", "r"), 0, (4, 18)).any()
 
 
 @pytest.mark.parametrize(("number", "bit"), [(0, 0), (1, 1), (7, 7), (8, 7), (9, 7)])
@@ -71,9 +69,8 @@ def test_a_masked_pixel_sets_the_bit_of_its_band_at_its_place(tmp_path: Path, nu
     mask = np.zeros((6, 5), np.uint8)
     mask[4, 3] = 16  # any value but 0 masks
     fits.PrimaryHDU(mask).writeto(tmp_path / "m.fits")
-    grid = make_grid(dict.fromkeys(bands, (2, 7)))
-    with RowReader(inspect_image(str(tmp_path / "m.fits"))) as reader:
-        found = read_mask({bands[number]: reader}, grid, 0, 20)
+    with ExitStack() as stack:
+        found = read_mask({bands[number]: open_band(stack, str(tmp_path / "m.fits"), (2, 7))}, bands, 0, GRID_SHAPE)
     expected = np.zeros(GRID_SHAPE, np.uint8)
     expected[2 + 4, 7 + 3] = 1 << bit
     np.testing.assert_array_equal(found, expected)
@@ -83,9 +80,6 @@ def test_a_masked_pixel_sets_the_bit_of_its_band_at_its_place(tmp_path: Path, nu
 def test_masks_of_two_bands_share_a_pixel(tmp_path: Path) -> None:
     for name in ("g", "r"):
         fits.PrimaryHDU(np.ones((20, 18), np.uint8)).writeto(tmp_path / f"{name}.fits")
-    grid = make_grid({"g": (0, 0), "u": (0, 0), "r": (0, 0)})
     with ExitStack() as stack:
-        readers = {
-            name: stack.enter_context(RowReader(inspect_image(str(tmp_path / f"{name}.fits")))) for name in ("g", "r")
-        }
-        assert (read_mask(readers, grid, 0, 20) == 0b101).all()
+        masks = {name: open_band(stack, str(tmp_path / f"{name}.fits")) for name in ("g", "r")}
+        assert (read_mask(masks, ("g", "u", "r"), 0, GRID_SHAPE) == 0b101).all()

@@ -168,3 +168,13 @@ def test_the_same_id_twice_gives_the_same_row_twice(catalogue: str, sky) -> None
     densities = read_pdfs(catalogue, [sky.object_id[3], sky.object_id[0], sky.object_id[3]], GRID)
     np.testing.assert_array_equal(densities.pdf_NZ[0], densities.pdf_NZ[2])
     assert densities.object_id.tolist() == [sky.object_id[3], sky.object_id[0], sky.object_id[3]]
+
+
+def test_an_identifier_of_two_rows_is_refused(damaged: tuple[str, Path], sky) -> None:
+    location, file = damaged
+    rows = pq.read_table(file, partitioning=None)
+    ids = rows["object_id"].to_pylist()
+    pq.write_table(pa.concat_tables([rows, rows.slice(0, 1)]), file)
+    with pytest.raises(CatalogueError, match=rf"more than one row of 1 of the ids, '{ids[0]}' first"):
+        read_pdfs(location, ids)
+    assert read_pdfs(location, ids[1:]).object_id.tolist() == ids[1:]

@@ -12,7 +12,7 @@ from scipy.integrate import quad
 from scipy.special import ndtr
 
 from photoz.pdf import Recalibration
-from photoz.pdf.pitmaps import PitMap
+from photoz.pdf.pitmaps import PitMap, _weigh_covariances
 from photoz.schema import LEVELS
 
 
@@ -127,3 +127,13 @@ def test_levels_rise_whatever_the_pits(a: float, b: float, atoms: float, seed: i
     assert (np.diff(levels, axis=1) > 0).all()
     assert levels.min() > 0
     assert levels.max() < 1
+
+
+@pytest.mark.parametrize("nodes", [1, 13])
+def test_sums_of_pairs_are_those_of_their_definition(nodes: int) -> None:
+    """The curvature of the likelihood, which the fit takes most of its time for and sums over halves."""
+    rng = np.random.default_rng(nodes)
+    weights_NJ, drawn_NLL = rng.random((50, nodes)), rng.normal(size=(50, 4, 4))
+    covariance_NLL = drawn_NLL + drawn_NLL.transpose(0, 2, 1)
+    expected = np.einsum("nj,nk,nlm->jlkm", weights_NJ, weights_NJ, covariance_NLL).reshape(4 * nodes, -1)
+    np.testing.assert_allclose(_weigh_covariances(weights_NJ, covariance_NLL), expected, atol=1e-12)

@@ -1,9 +1,10 @@
 """Drawing cutouts and sources: what is shown, and that missing pixels do no harm."""
 
 import numpy as np
+import pytest
 
 from photoz.plots import render_png
-from photoz.plots.cutouts import plot_cutouts, plot_detections, stretch_image
+from photoz.plots.cutouts import colour_image, plot_cutouts, plot_detections, stretch_image
 
 
 def test_stretch_runs_from_sky_to_peak() -> None:
@@ -28,3 +29,20 @@ def test_each_source_is_drawn_in_its_group() -> None:
     place = np.array([10.0, 20.0, 30.0])
     figure = plot_detections(image, place, place, groups_N=np.array([0, 1, 1]), labels=("bright", "faint"))
     assert [len(drawn.get_offsets()) for drawn in figure.axes[0].collections] == [1, 2]
+
+
+def test_a_colour_picture_keeps_the_ratio_of_the_bands_and_is_black_without_pixels() -> None:
+    rng = np.random.default_rng(3)
+    image = rng.normal(scale=0.5, size=(3, 41, 41)).astype(np.float32)
+    image[:, 18:23, 18:23] += np.array([400.0, 200.0, 100.0], np.float32)[:, None, None]  # red
+    image[:, :3] = np.nan
+    picture = colour_image(image)
+    assert picture.shape == (41, 41, 3)
+    assert picture.min() >= 0
+    assert picture.max() <= 1
+    red, green, blue = picture[20, 20]
+    assert green / blue == pytest.approx(2.0, rel=0.05)
+    assert red > green > blue
+    assert (picture[:3] == 0).all()
+    grey = colour_image(image[:1])
+    assert (grey[20, 20] == grey[20, 20, 0]).all()

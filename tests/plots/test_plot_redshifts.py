@@ -5,6 +5,7 @@ import pytest
 from drawn import list_legend, list_steps, list_texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from scipy.stats import norm
 
 from photoz.plots.redshifts import (
@@ -14,7 +15,7 @@ from photoz.plots.redshifts import (
     plot_residual_histogram,
     plot_residuals,
 )
-from photoz.plots.style import Sample
+from photoz.plots.style import Sample, draw_beyond
 
 
 def make_sample(count: int, *, scatter: float = 0.02, bias: float = 0.0, label: str = "mlp", seed: int = 1) -> Sample:
@@ -147,3 +148,20 @@ def test_every_galaxy_beyond_the_frame_is_counted_once() -> None:
     marks = {line.get_marker(): np.size(line.get_xdata()) for line in axes.lines if line.get_marker() in "^v<>"}
     assert (marks["^"], marks["v"]) == (3, 2)
     assert [text.get_text() for text in axes.texts] == ["3 above", "2 below"]
+
+
+@pytest.mark.parametrize("plot", [plot_redshifts, plot_residuals])
+def test_of_no_sample_there_is_a_panel_that_says_so(plot) -> None:
+    figure = plot([])
+    assert set(list_texts(figure)) == {"no galaxies"}
+    nobody = plot([Sample("none", np.array([np.nan]), np.array([0.1]))])
+    assert len(figure.axes) == len(nobody.axes)
+    assert set(list_texts(nobody)) == {"no galaxies"}
+
+
+def test_those_beyond_the_sides_are_counted_too() -> None:
+    figure = Figure()
+    axes = figure.subplots()
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    draw_beyond(axes, np.array([-1.0, 2.0, 3.0, 2.0]), np.array([0.5, 0.5, 0.5, 7.0]))
+    assert [text.get_text() for text in axes.texts] == ["1 above", "1 left", "2 right"]

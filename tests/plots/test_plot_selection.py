@@ -40,3 +40,14 @@ def test_cuts_run_from_all_galaxies_to_few() -> None:
     left = plot_distance_cut({"mlp": cuts}).axes[0]
     assert left.lines[0].get_xdata().tolist() == [100.0, 50.0]
     assert left.get_xlim()[0] > left.get_xlim()[1]
+
+
+@pytest.mark.parametrize("tiles", [4, 1000])
+def test_tiles_are_numbered_by_whole_numbers_few_or_many(tiles: int) -> None:
+    means = make_means(tiles)
+    figure = plot_conditions({"tile, by name": np.arange(1.0, tiles + 1)}, means, means)
+    axes = figure.axes[1]
+    ticks = axes.xaxis.get_major_locator()()
+    assert 2 <= len(ticks) <= 8
+    assert (ticks == np.round(ticks)).all()
+    assert len(axes.xaxis.get_minor_locator()()) == 0

@@ -1,9 +1,12 @@
 """Figures: they draw whatever comes, the same bytes each time, and leave matplotlib's settings alone."""
 
+import io
+
 import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 from photoz.binning import choose_round_edges
 from photoz.metrics import compute_binned
@@ -57,6 +60,7 @@ def draw_all(samples: list[Sample]) -> dict[str, Figure]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 1, 50, 2500])
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_any_number_of_galaxies_can_be_drawn(count):
@@ -164,3 +168,12 @@ def test_galaxies_beyond_the_frame_are_marked_at_its_edge_and_counted():
         assert marks[0].get_xdata().size == int(above.split()[0])
     inner = plot_redshifts([Sample("none", np.full(30, 0.2), np.full(30, 0.2))])
     assert not any("above" in text.get_text() for axes in inner.axes for text in axes.texts)
+
+
+def test_fewer_colours_take_fewer_bytes_and_look_the_same():
+    figure = plot_redshifts([make_sample(3000)])
+    whole, few = render_png(figure), render_png(figure, colours=256)
+    assert len(few) < 0.6 * len(whole)
+    before, after = (np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), float) for png in (whole, few))
+    assert np.abs(before - after).mean() < 1
+    assert render_png(figure, colours=256) == few

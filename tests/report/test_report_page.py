@@ -68,3 +68,22 @@ def test_the_sample_is_described_by_the_user_or_from_the_settings() -> None:
 def test_cells_break_before_the_error_alone() -> None:
     assert format_cell("smad", Measurement(0.0156, 0.0002)) == "0.01560 ±\u00a00.00020"
     assert str(format_maths("a & z_phot")) == "a &amp; z<sub>phot</sub>"
+
+
+@pytest.mark.parametrize(
+    ("difference", "verdict"),
+    [
+        (Measurement(-0.0100, 0.0010), "smaller"),
+        (Measurement(0.0100, 0.0010), "larger"),
+        (Measurement(0.0019, 0.0010), "no different within two sigma"),
+        (Measurement(0.0100, float("nan")), "without an error, which alone would tell whether they differ"),
+    ],
+)
+def test_a_difference_is_judged_by_its_error_and_without_one_not_at_all(
+    tmp_path: Path, difference: Measurement, verdict: str
+) -> None:
+    """Of fewer than two bootstrap samples, or two galaxies, there is no error."""
+    accuracy = make_accuracy("one", "two")
+    accuracy.differences["two"]["smad"] = difference
+    text = render_page(make_config(tmp_path), accuracy, [], [])
+    assert f"({verdict})" in text

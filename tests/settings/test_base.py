@@ -202,3 +202,54 @@ def test_the_default_file_lies_beside_the_script_unless_the_environment_names_on
     monkeypatch.setenv(DEFAULT_CONFIG_VARIABLE, "s3://settings/run.toml")
     assert choose_config_file(str(tmp_path / "job.py")) == "s3://settings/run.toml"
     assert choose_config_file(str(tmp_path / "job.py"), "compare.toml") == str(tmp_path / "compare.toml")
+
+
+PASSWORDS = [
+    "https://ann:hunter2@store:9000",
+    "sftp://:hunter2@host/tiles",
+    "https://store/table.csv?X-Amz-Signature=hunter2&b=1",
+    "https://store/table.csv?a=1&sig=hunter2",
+    "https://store/table.csv?access_token=hunter2",
+    "simplecache::https://ann:hunter2@store/table.csv",
+]
+
+
+@pytest.mark.parametrize("url", PASSWORDS)
+def test_a_url_with_a_secret_is_refused_wherever_it_stands_and_not_repeated(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORE", url)
+    for values, name in (
+        ({"storage": {"s3": {"client_kwargs": {"endpoint_url": url}}}}, "storage.s3.client_kwargs.endpoint_url"),
+        ({"output": url}, "output"),
+        ({"output": f"{url}/$NOWHERE"}, "output"),
+        ({"output": "$STORE"}, "output"),
+        ({"section": {"name": url}}, "section.name"),
+        ({"section": {"bands": ["g", url]}}, "section.bands"),
+    ):
+        with pytest.raises(ConfigError, match=rf"^{name} holds a URL with a password or a signature") as caught:
+            convert_settings(Job, values)
+        assert "hunter2" not in str(caught.value)
+    with pytest.raises(ConfigError, match=r"^--config holds a URL") as caught:
+        load_settings(Job, url)
+    assert "hunter2" not in str(caught.value)
+    with pytest.raises(ConfigError, match="has no '='") as caught:
+        load(tmp_path, "", url.replace("=", ":") if "@" in url else "https://a:hunter2@b")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://store:9000",
+        "sftp://ann@host/tiles",
+        "s3://bucket/a:b@c/d",
+        "https://store/a?b=c@d:e@f",
+        "/data/what?key=3",
+        "a:b@c",
+        "https://store/table.csv?versionId=7",
+    ],
+)
+def test_urls_without_a_secret_pass(url: str) -> None:
+    settings = convert_settings(Job, {"output": url, "storage": {"s3": {"endpoint_url": url}}})
+    assert settings.storage["s3"]["endpoint_url"] == url

@@ -1,5 +1,8 @@
 """Settings: read, overridden, and refused with a message that helps."""
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,11 +34,11 @@ def toml(tmp_path):
     return file
 
 
-def test_defaults_are_kids_and_the_paper(toml) -> None:
+def test_defaults_are_of_kids(toml) -> None:
     config = load_config(str(toml))
     assert config.survey.bands == ("u", "g", "r", "i", "Z", "Y", "J", "H", "Ks")
     assert config.training.loss.huber_delta == 1e-4
-    assert config.training.schedule.batch_size == 32
+    assert config.training.schedule.batch_size == 128
 
 
 @pytest.mark.parametrize(
@@ -52,8 +55,11 @@ def test_defaults_are_kids_and_the_paper(toml) -> None:
         ("survey.image_bands=u,x", r"image_bands has \['x'\]"),
         ("sources.highest_order=15", "choose 0 to 11"),
         ("tiles.shard=100", "no multiple of tiles.chunk"),
+        ("tiles.chunk=0", "no multiple of tiles.chunk = 0 pixels, both above 0"),
         ("crossmatch.fractions=[0.5, 0.5, 0.5, 0.5]", "add up to 1"),
         ("run.name.first=a", "is a value, not a section"),
+        ('selection.bright_cuts=[{column="masked", equals=0}]', "columns of selection.bright_sample, which is not set"),
+        ("survey.zeropoint_kind=flux", "Invalid enum value 'flux'"),
     ],
 )
 def test_bad_settings_are_refused_by_name(toml, override: str, message: str) -> None:
@@ -106,3 +112,40 @@ def _as_toml_would(value):
     if isinstance(value, list | tuple):
         return [_as_toml_would(each) for each in value]
     return value
+
+
+@pytest.mark.parametrize("setting", ["sources.rows_per_partition", "inference.batch_size"])
+def test_a_size_below_one_is_refused(setting: str) -> None:
+    section, _, name = setting.partition(".")
+    with pytest.raises(ConfigError, match=re.escape(f"{setting} = 0 rows: give 1 or more")):
+        make_config(Path("x"), **{section: {name: 0}})
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("run.seed=-1", "Expected `int` >= 0 - at `$.run.seed`"),
+        ("engine.workers=-1", "Expected `int` >= 1 - at `$.engine.workers`"),
+        ("engine.memory_gib=0", "> 0.0 - at `$.engine.memory_gib`"),
+        ("inference.min_completeness=1.5", "<= 1.0 - at `$.inference.min_completeness`"),
+        ("nz.step=nan", "> 0.0 - at `$.nz.step`"),
+        ("evaluation.bins=0", "Expected `int` >= 1 - at `$.evaluation.bins`"),
+        ("training.schedule.batch_size=0", "Expected `int` >= 1 - at `$.training.schedule.batch_size`"),
+        ("simulation.failed_fraction=-0.1", ">= 0.0 - at `$.simulation.failed_fraction`"),
+        ("status.watch=nan", "status.watch = nan s must be 0 or more"),
+    ],
+)
+def test_numbers_that_no_setting_can_be_are_refused_by_name(toml, setting: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        load_config(str(toml), [setting])
+
+
+def test_blanks_after_commas_are_no_part_of_a_list(toml) -> None:
+    assert load_config(str(toml), ["export.columns=ra, dec"]).export.columns == ("ra", "dec")
+
+
+@pytest.mark.parametrize("report", ["out", "out/", "out/report"])
+def test_a_report_does_not_lie_within_the_catalogue(toml, report: str) -> None:
+    with pytest.raises(ConfigError, match=r"lies within locations.catalogue = .*: give another folder"):
+        load_config(str(toml), ["locations.catalogue=out", f"locations.report={report}"])
+    assert load_config(str(toml), ["locations.catalogue=out", "locations.report=out_report"])

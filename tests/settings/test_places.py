@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from photoz.comparison.settings import Comparison
@@ -58,10 +58,42 @@ def test_each_way_to_write_a_place(text: str, place: str) -> None:
     assert settle_location(text) == place.replace("{cwd}", str(cwd)).replace("{above}", str(cwd.parent))
 
 
-@given(st.text(st.characters(exclude_characters="$\0", exclude_categories=("Cs",))))
+@given(st.text(st.characters(exclude_characters="$~\0", exclude_categories=("Cs",))))
 def test_a_settled_place_stays(text: str) -> None:
+    assume("::" not in text or "://" in text)
     settled = settle_location(text)
     assert settle_location(settled) == settled
+
+
+def test_a_user_that_there_is_not_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"x = '~nobody-at-all/t': .* no home folder '~nobody-at-all'"):
+        settle_location("~nobody-at-all/t", "x")
+    # What helps is followed: a folder of that name.
+    assert settle_location("./~nobody-at-all") == str(Path.cwd() / "~nobody-at-all")
+
+
+def test_a_path_that_fsspec_would_take_apart_is_refused() -> None:
+    """A run in "a::b" waited for ever for a lock that it had written in one place and looked for in another."""
+    for text in ("a::b", "/data/a::b/tiles", "file:///data/a::b"):
+        with pytest.raises(ConfigError, match=r"x = .* holds '::', which joins file systems to fsspec: rename"):
+            settle_location(text, "x")
+    assert settle_location("a:b") == str(Path.cwd() / "a:b")
+
+
+def test_bytes_that_the_locale_has_no_characters_for_are_told_with_what_helps() -> None:
+    given = "hü".encode().decode("ascii", "surrogateescape")
+    with pytest.raises(ConfigError, match=r"x = 'h\\udcc3\\udcbc' is no text in this locale: set LC_ALL=C.UTF-8 or"):
+        settle_location(given, "x")
+
+
+def test_a_working_folder_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert settle_location(str(tmp_path)) == str(tmp_path)
+    with pytest.raises(ConfigError, match=r"x = 'tiles' counts from the folder that .* is gone: change to another"):
+        settle_location("tiles", "x")
+    monkeypatch.chdir(tmp_path)
 
 
 def test_an_unset_variable_is_named() -> None:
@@ -111,3 +143,17 @@ def test_quoted_text_and_lists_are_read_as_toml(tmp_path: Path) -> None:
     assert config.run.name == "a,b"
     assert (config.survey.bands, config.survey.image_bands) == (("g", "r", "i"), ("g", "r"))
     assert config.training.fit == {"knn": {"k": 3}}
+
+
+def test_a_zero_byte_is_no_part_of_a_place(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"locations\.tiles = '/data/\\x00tiles' holds a zero byte"):
+        write(tmp_path, "locations.tiles=/data/\0tiles")
+
+
+def test_each_of_several_folders_is_settled(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text(
+        '[run]\nname = "a"\n[survey]\nfolders = ["more", "$BUCKET/deep/"]\n[locations]\n'
+        + "\n".join(f'{name} = "{name}"' for name in NAMES)
+    )
+    config = load_settings(Config, str(tmp_path / "run.toml"))
+    assert config.survey.folders == (f"{tmp_path}/work/more", "s3://survey-7/deep")

@@ -11,7 +11,6 @@ from photoz.simulate.morphology import (
     compute_radius_of_sum,
     compute_radius_scatter,
     compute_size_evolution,
-    draw_disc_ratio,
     draw_early_ratio,
     draw_sersic_index,
     draw_shapes,
@@ -59,19 +58,6 @@ def test_bulges_are_redder_than_their_galaxies_and_never_brighter(library: SedLi
     assert (late <= 1 + 1e-9).all()
     assert (late[:, 0] <= late[:, 3] + 0.02).mean() > 0.95
     assert np.mean(late[:, 2] <= 0.2) == pytest.approx(2 / 3, abs=0.08)
-
-
-def test_discs_are_no_thinner_than_their_thickness() -> None:
-    ratio = draw_disc_ratio(np.random.default_rng(0), 10_000)
-    assert ratio.min() >= 0.2
-    assert ratio.max() <= 1.0
-
-
-def test_axis_ratios_of_discs_are_those_of_random_directions() -> None:
-    # A disc without thickness, seen from random directions, has a flat distribution: half above 1/2.
-    ratio = draw_disc_ratio(np.random.default_rng(0), 100_000)
-    cosine = np.sqrt((ratio**2 - 0.04) / 0.96)
-    assert np.quantile(cosine, [0.1, 0.5, 0.9]) == pytest.approx([0.1, 0.5, 0.9], abs=0.01)
 
 
 def test_early_types_are_rounder_than_discs_and_never_needles() -> None:

@@ -7,19 +7,22 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulated import BANDS, CENTRE, CENTRES, make_config, make_small_recipe, plan
+from scipy.spatial import cKDTree
+from simulated import BANDS, CENTRE, CENTRES, make_config, make_recipe, make_small_recipe, plan
 
 from photoz.simulate.sky import (
     STREAMS,
+    ZERO_POINT_ERRORS,
     compute_extinction,
+    compute_received_fluxes,
     compute_reddening,
+    draw_zero_points,
     find_owner,
     join_sources,
     make_rng,
     make_sources,
     make_wcs,
 )
-from photoz.simulate.survey import make_recipe
 
 
 def test_catalogues_are_excised_where_images_overlap(tmp_path: Path) -> None:
@@ -93,3 +96,32 @@ def test_joined_sources_are_the_parts_one_after_the_other() -> None:
     joined = join_sources([sources.select(rows < 5), sources.select(rows >= 5)])
     for field in fields(sources):
         assert (getattr(joined, field.name) == getattr(sources, field.name)).all()
+
+
+def test_zero_points_vary_from_tile_to_tile_by_their_errors() -> None:
+    recipe = make_small_recipe()
+    drawn = np.stack([draw_zero_points(recipe, (float(ra), 0.0)) for ra in range(300)])
+    expected = [ZERO_POINT_ERRORS[band] for band in BANDS]
+    assert drawn.std(axis=0) == pytest.approx(expected, rel=0.15)
+    assert drawn.mean(axis=0) == pytest.approx(0.0, abs=5 * 0.033 / np.sqrt(300))
+    assert (draw_zero_points(recipe, CENTRE) == draw_zero_points(recipe, CENTRE)).all()
+    assert (draw_zero_points(make_small_recipe(zero_points=0.0), CENTRE) == 0).all()
+
+
+def test_what_is_received_has_the_dust_and_the_errors_of_calibration() -> None:
+    recipe = make_small_recipe(galaxies_per_tile=2000, zero_points=2.0)
+    sources = make_sources(recipe, CENTRE)
+    received = -2.5 * np.log10(compute_received_fluxes(recipe, CENTRE, sources))
+    change = received - sources.magnitude - compute_extinction(sources.ra, sources.dec, BANDS)
+    assert change.mean(axis=0) == pytest.approx(draw_zero_points(recipe, CENTRE), abs=5 * 0.02 / np.sqrt(2000))
+    assert change.std(axis=0) == pytest.approx(recipe.simulation.photometry_floor, rel=0.1)
+
+
+def test_bright_galaxies_are_packed_densely_and_yet_seldom_close() -> None:
+    recipe = make_small_recipe(pixels=3700, galaxies_per_tile=1600, faint_per_tile=0, stars_per_tile=0)
+    sources = make_sources(recipe, CENTRE)
+    place = np.stack([sources.ra - CENTRE[0], sources.dec - CENTRE[1]], axis=1) * 3600
+    close = len(cKDTree(place).query_pairs(8.0))
+    # At random places 1600 galaxies make 1600^2 / 2 pi 8^2 / 740^2 = 470 such pairs; at 1230 a square degree there were
+    # 1600 * 1230 * pi 8^2 / 3600^2 / 2 = 15, and since it is enough that one of two may be close, twice as many.
+    assert 10 < close < 60

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
-from simulated import BANDS, make_config, plan, read_catalogue, write_survey
+from simulated import BANDS, make_config, make_recipe, plan, read_catalogue, write_survey
 
 from photoz.errors import ConfigError
 from photoz.settings.config import Config
 from photoz.simulate.render import compute_sky_noise
-from photoz.simulate.sky import make_sources
-from photoz.simulate.survey import make_recipe
+from photoz.simulate.sky import draw_offsets, make_sources
 
 
 @pytest.fixture(scope="module")
@@ -89,12 +88,31 @@ def test_another_seed_gives_another_sky(folder: Path, tmp_path: Path) -> None:
 def test_noise_is_that_of_the_depth(config: Config, folder: Path) -> None:
     for band in "ugri":
         image = fits.getdata(folder / f"KiDS_DR4.0_180.0_-0.5_{band}_sci.fits")
-        weight = fits.getdata(folder / f"KiDS_DR4.0_180.0_-0.5_{band}_wei.fits")
+        weight, header = fits.getdata(folder / f"KiDS_DR4.0_180.0_-0.5_{band}_wei.fits", header=True)
         sigma = compute_sky_noise(config.simulation.depth[band], 0.2)
         # Pixel differences cancel the light of sources but for their own photon noise.
         measured = 1.4826 * np.median(np.abs(np.diff(image.astype(np.float64), axis=1))) / np.sqrt(2)
         assert measured == pytest.approx(sigma, rel=0.15)
-        assert weight == pytest.approx(1 / sigma**2, rel=1e-5)
+        assert weight == pytest.approx(1 / header["SKYNOISE"] ** 2, rel=1e-5)
+
+
+def test_the_homogenisation_offsets_lack_in_images_and_in_mag_auto(config: Config, folder: Path) -> None:
+    recipe = make_recipe(config)
+    bright = fits.getdata(folder / "KiDS_DR4_brightsample.fits", 1)
+    calibrated = dict(zip(bright["ID"], bright["MAG_AUTO_CALIB"], strict=True))
+    for centre in ((180.0, -0.5), (180.1, -0.5)):
+        tile = f"{centre[0]:.1f}_-0.5"
+        offsets = draw_offsets(recipe, centre)
+        header, table = fits.getheader(folder / f"KiDS_DR4.0_{tile}_ugriZYJHKs_cat.fits"), read_catalogue(folder, tile)
+        assert {band: header[f"DMAG_{band.upper()}"] for band in "ugri"} == offsets
+        assert all(0.0 < abs(offset) < 0.15 for offset in offsets.values())
+        own = [row for row in table if row["ID"] in calibrated]
+        # Bilicki et al. 2021: MAG_AUTO + DMAG_R - EXTINCTION_r.
+        expected = [row["MAG_AUTO"] + offsets["r"] - row["EXTINCTION_r"] for row in own]
+        assert [calibrated[row["ID"]] for row in own] == pytest.approx(expected, abs=1e-5)
+        noise = compute_sky_noise(config.simulation.depth["r"], 0.2)
+        image = fits.getheader(folder / f"KiDS_DR4.0_{tile}_r_sci.fits")
+        assert image["SKYNOISE"] == pytest.approx(noise * 10 ** (0.4 * offsets["r"]))
 
 
 def test_bright_sample_and_spectra(config: Config, folder: Path) -> None:
@@ -133,3 +151,24 @@ def test_centres_that_share_a_name_are_refused(tmp_path: Path) -> None:
 def test_a_band_without_a_depth_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="depth"):
         plan(make_config(tmp_path, depth={"u": 24.0}))
+
+
+@pytest.mark.parametrize(
+    ("survey", "told"),
+    [
+        ({"bands": [*BANDS, "W1"]}, r"survey\.bands has \['W1'\], which cannot be simulated: take some of \['u', 'g'"),
+        ({"bands": ["u", "g", "i"], "image_bands": ["g"]}, r"survey\.bands = \['u', 'g', 'i'\] lacks r"),
+    ],
+)
+def test_bands_that_cannot_be_simulated_are_refused_before_a_tile_is_begun(
+    tmp_path: Path, survey: dict[str, list[str]], told: str
+) -> None:
+    """Whatever depth, seeing and response are given: sky brightness and exposure are no settings."""
+    given = dict.fromkeys([*BANDS, "W1"], 24.0)
+    with pytest.raises(ConfigError, match=told):
+        plan(make_config(tmp_path, survey=survey, depth=given, seeing=given))
+
+
+def test_the_seeing_of_r_is_asked_for_whatever_has_images(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"simulation\.seeing lacks the bands \['r'\]"):
+        plan(make_config(tmp_path, survey={"image_bands": ["g"]}, seeing={"g": 0.9}))

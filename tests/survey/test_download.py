@@ -91,6 +91,34 @@ def test_tile_list_may_be_a_wget_script(tmp_path: Path) -> None:
     assert read_places(config.download) == [("0.0", "-28.2"), ("180.0", "-0.5")]
 
 
+WGET = """#!/bin/sh
+# http://host/KiDS_DR4.0_9.0_9.0_r_sci.fits is not wanted
+wget http://host:8000/KiDS_DR4.0_0.0_-28.2_ugriZYJHKs_cat.fits
+wget -c "http://host:8000/deep/er/KiDS_DR4.0_0.0_-28.2_r_sci.fits" && echo done
+wget 'https://other/KiDS_DR4.0_180.0_-0.5_i_wei.fits'
+wget https://other/KiDS_DR4.0_180.0_-0.5_i_msk.fits
+wget https://other/KiDS_DR4.0_180.0_-0.5_i_msk.fits
+wget https://other/bright.fits
+"""
+
+
+def test_a_wget_scripts_addresses_are_fetched_as_they_stand(tmp_path: Path) -> None:
+    (tmp_path / "wget.sh").write_text(WGET)
+    whole = configure(tmp_path, tiles=[], tile_list=str(tmp_path / "wget.sh"))
+    assert plan(whole) == [
+        ("http://host:8000/KiDS_DR4.0_0.0_-28.2_ugriZYJHKs_cat.fits",),
+        ("http://host:8000/deep/er/KiDS_DR4.0_0.0_-28.2_r_sci.fits",),
+        ("https://other/KiDS_DR4.0_180.0_-0.5_i_msk.fits",),
+        ("https://other/bright.fits",),
+    ], "weights are not among download.kinds, and nothing is made of download.base_url"
+    one = configure(tmp_path, tiles=["KIDS_180.0_-0.5"], tile_list=str(tmp_path / "wget.sh"), kinds=["msk", "wei"])
+    assert [url for (url,) in plan(one)] == [
+        "https://other/KiDS_DR4.0_180.0_-0.5_i_wei.fits",
+        "https://other/KiDS_DR4.0_180.0_-0.5_i_msk.fits",
+        "https://other/bright.fits",
+    ]
+
+
 def test_no_tile_is_an_error_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"download\.tiles"):
         plan(configure(tmp_path, tiles=[]))

@@ -54,19 +54,19 @@ def test_globs_match_as_they_do_in_a_shell(pattern: str, matches: list[str], oth
 
 @given(st.decimals(0, 360, places=1), st.decimals(-90, 90, places=1))
 def test_places_are_read_as_they_are_written(ra, dec) -> None:
-    ((place, path),) = _match_template([f"T_{ra}_{dec}_x.fits", "T_nowhere_x.fits"], "T_{ra}_{dec}_x.fits")
-    assert (place.ra, place.dec) == (str(ra), str(dec))
-    assert path == f"T_{ra}_{dec}_x.fits"
+    name = f"T_{ra}_{dec}_x.fits"
+    found = _match_template([(name, f"folder/{name}"), ("T_nowhere_x.fits", "")], "T_{ra}_{dec}_x.fits")
+    assert found == [((("ra", str(ra)), ("dec", str(dec))), f"folder/{name}")]
 
 
 @pytest.mark.parametrize("name", ["T_1_2.fits", "T_1.5_-2.5.fits", "T_1_+2.fits", "T_1_2.fits.fz"])
 def test_whole_and_signed_degrees_and_packed_files_are_places_too(name: str) -> None:
-    assert len(_match_template([name], "T_{ra}_{dec}.fits")) == 1
+    assert len(_match_template([(name, name)], "T_{ra}_{dec}.fits")) == 1
 
 
 @pytest.mark.parametrize("name", ["T_-1_2.fits", "T_1._2.fits", "T_1_2.fits.bz2", "xT_1_2.fits", "T_1_2.fits.fz.fz"])
 def test_what_is_no_place_or_no_fits_is_none(name: str) -> None:
-    assert _match_template([name], "T_{ra}_{dec}.fits") == []
+    assert _match_template([(name, name)], "T_{ra}_{dec}.fits") == []
 
 
 def test_a_folder_named_by_its_tile_repeats_the_place(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_folder_named_by_its_tile_repeats_the_place(tmp_path: Path) -> None:
     names = ["10.0_-1.5/T_10.0_-1.5_g.fits", "10.0_-1.5/T_10.0_-1.5_r.fits", "10.0_-1.5/c.fits"]
     folder = touch(tmp_path, *names, "10.0_-1.5/T_11.0_-1.5_g.fits")  # lies in another tile's folder
     (tile,) = find_tiles(survey, folder)
-    assert (tile.ra, tile.dec, sorted(tile.images), tile.missing) == ("10.0", "-1.5", ["g", "r"], ())
+    assert (tile.places, sorted(tile.images), tile.missing) == ({"ra": "10.0", "dec": "-1.5"}, ["g", "r"], ())
     assert tile.catalogue == f"{folder}/10.0_-1.5/c.fits"
 
 
@@ -83,6 +83,8 @@ def test_a_folder_named_by_its_tile_repeats_the_place(tmp_path: Path) -> None:
     [
         ("image_file", "{tile}_{band}.fits", "tile"),
         ("catalogue_file", "cat_{ra}_{field}.fits", "field"),
+        ("mask_file", "{ra}_{dec}_{patch}.fits", "patch"),
+        ("catalogue_file", "{ra}_{dec}_{band}.fits", "band"),
         ("mask_file", "{ra}_{dec}_{Band}.fits", "Band"),
         ("tile", "T_{RA}", "RA"),
     ],

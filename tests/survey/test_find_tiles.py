@@ -9,6 +9,8 @@ from ingested import find_survey
 from tiny_survey import make_config, write_survey
 
 from photoz.errors import SurveyFileError
+from photoz.survey.files import find_tiles
+from photoz.survey.settings import Survey
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -20,7 +22,7 @@ def touch(folder: Path, *names: str) -> None:
 def test_finds_every_file_of_every_tile(tmp_path: Path) -> None:
     survey = write_survey(tmp_path, ("180.0_-0.5", "9.5_-28.2"), shape=(40, 40), count=4)
     north, south = find_survey(survey.config)
-    assert (north.name, north.ra, north.dec) == ("KIDS_180.0_-0.5", "180.0", "-0.5")
+    assert (north.name, north.places) == ("KIDS_180.0_-0.5", {"ra": "180.0", "dec": "-0.5"})
     assert south.name == "KIDS_9.5_-28.2"
     assert list(north.images) == ["u", "g", "r", "i"]
     assert north.images["r"] == str(survey.path("180.0_-0.5", "r_sci"))
@@ -33,6 +35,28 @@ def test_newer_catalogue_is_preferred(tmp_path: Path) -> None:
     touch(tmp_path / "survey", *(f"KiDS_DR4.{n}_10.0_0.5_ugriZYJHKs_cat.fits" for n in (0, 1)))
     (tile,) = find_survey(make_config(tmp_path))
     assert tile.catalogue.endswith("KiDS_DR4.1_10.0_0.5_ugriZYJHKs_cat.fits")
+
+
+def test_of_several_catalogues_it_is_told_which_is_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    names = [f"KiDS_DR4.0_180.0_-0.5_{what}.fits" for what in ("r_sci", "cat_1", "cat_2")]
+    for name in names:
+        (tmp_path / name).write_bytes(b"")
+    survey = Survey(image_bands=("r",), catalogue_file="KiDS_DR4.0_{ra}_{dec}_cat_*.fits")
+    with caplog.at_level("INFO"):
+        (tile,) = find_tiles(survey, str(tmp_path))
+    assert tile.catalogue.endswith("cat_2.fits")
+    assert "in 1 tiles: the highest name is read, " in caplog.text
+    assert "cat_1.fits" in caplog.text
+
+
+def test_hidden_files_are_no_images(tmp_path: Path) -> None:
+    for name in ("A_r.fits", "._A_r.fits", ".B_r.fits"):
+        (tmp_path / name).write_bytes(b"")
+    survey = Survey(
+        image_bands=("r",), tile="{field}", image_file="{field}_{band}.fits", mask_file="", catalogue_file=""
+    )
+    (tile,) = find_tiles(survey, str(tmp_path))
+    assert tile.name == "A"
 
 
 def test_fpacked_name_is_found(tmp_path: Path) -> None:
@@ -58,7 +82,7 @@ def test_another_surveys_names_are_a_setting(tmp_path: Path) -> None:
     touch(tmp_path / "survey" / "frames", "g.fits", "Ks.fits")
     naming = {"tile": "frame", "image_file": "frames/{band}.fits", "mask_file": "", "catalogue_file": "cat*.fits"}
     (tile,) = find_survey(make_config(tmp_path, survey={"image_bands": ["g", "Ks"], **naming}))
-    assert (tile.name, tile.ra, sorted(tile.images)) == ("frame", "", ["Ks", "g"])
+    assert (tile.name, tile.places, sorted(tile.images)) == ("frame", {}, ["Ks", "g"])
 
 
 def test_finds_files_in_an_object_store(tmp_path: Path) -> None:

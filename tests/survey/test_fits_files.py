@@ -77,6 +77,25 @@ def test_scaled_integers_are_scaled(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_all(str(tmp_path / "u.fits"))[0], data)
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_pixels_of_pan_starrs_are_fluxes_again(tmp_path: Path, packed: bool) -> None:
+    fluxes = np.linspace(-50, 1e5, 600).reshape(20, 30)
+    header = fits.Header({"BSOFTEN": 40.0, "BOFFSET": 3.5})
+    pixels = 2.5 / np.log(10) * np.arcsinh((fluxes - 3.5) / (2 * 40.0))
+    path, kind = tmp_path / "skycell.fits", {"compression_type": "GZIP_2", "quantize_level": 0}
+    unit = fits.CompImageHDU(pixels, header, **kind) if packed else fits.ImageHDU(pixels, header)
+    fits.HDUList([fits.PrimaryHDU(), unit]).writeto(path)
+    with RowReader(inspect_image(str(path))) as reader:
+        np.testing.assert_allclose(reader.read_rows(20), fluxes, rtol=1e-9, atol=1e-9)
+
+
+def test_pixels_of_pan_starrs_need_both_keys(tmp_path: Path) -> None:
+    path = tmp_path / "skycell.fits"
+    fits.PrimaryHDU(np.zeros((20, 30)), fits.Header({"BSOFTEN": 40.0})).writeto(path)
+    with RowReader(inspect_image(str(path))) as reader, pytest.raises(SurveyFileError, match="header that makes no"):
+        reader.read_rows(20)
+
+
 def test_blank_integers_become_nan(tmp_path: Path) -> None:
     data = np.ones(SHAPE, np.int16)
     data[3, 4] = -7
@@ -137,6 +156,12 @@ def test_table_is_no_image(tmp_path: Path) -> None:
         inspect_image(str(tmp_path / "t.fits"))
 
 
+def test_a_cube_is_told_as_one(tmp_path: Path) -> None:
+    fits.PrimaryHDU(np.zeros((1, 4, 4), np.float32)).writeto(tmp_path / "c.fits")
+    with pytest.raises(SurveyFileError, match=r"extension 0 has more axes: save one plane of it"):
+        inspect_image(str(tmp_path / "c.fits"))
+
+
 @given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=6))
 def test_sum_does_not_depend_on_how_the_bytes_are_cut(data: bytes, cuts: list[int]) -> None:
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
@@ -166,3 +191,23 @@ def test_a_sum_that_is_no_number_is_named(tmp_path: Path) -> None:
     fits.PrimaryHDU(np.zeros(SHAPE, np.float32), header).writeto(tmp_path / "n.fits")
     with pytest.raises(SurveyFileError, match=r"n\.fits: its header has DATASUM = 'none', which is no number: remove"):
         read_all(str(tmp_path / "n.fits"))
+
+
+@pytest.mark.parametrize(("key", "value"), [("BSCALE", ""), ("BZERO", "none")])
+def test_a_scale_that_is_no_number_is_refused_by_the_file(tmp_path: Path, key: str, value: str) -> None:
+    unit = fits.PrimaryHDU(np.ones((4, 4), np.float32))
+    unit.header[key] = value
+    unit.writeto(tmp_path / "a.fits", output_verify="ignore")
+    info = inspect_image(str(tmp_path / "a.fits"))
+    with pytest.raises(SurveyFileError, match=r"a\.fits has a header that makes no sense"), RowReader(info) as reader:
+        reader.read_rows(4)
+
+
+def test_a_header_of_bytes_that_are_no_text_is_refused_by_the_file(tmp_path: Path) -> None:
+    unit = fits.PrimaryHDU(np.ones((4, 4), np.float32))
+    unit.header["CD1_1"] = 0.5
+    unit.writeto(tmp_path / "a.fits")
+    content = (tmp_path / "a.fits").read_bytes()
+    (tmp_path / "a.fits").write_bytes(content.replace(b"CD1_1   =  ", b"CD1_1   = \0", 1))
+    with pytest.raises(SurveyFileError, match=r"a\.fits has a header that makes no sense"):
+        inspect_image(str(tmp_path / "a.fits"))

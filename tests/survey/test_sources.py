@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import MaskedColumn, Table
 from astropy_healpix import HEALPix
 from tiny_survey import BANDS, make_catalogue, make_config, write_catalogue
 
@@ -134,6 +134,16 @@ def test_what_is_no_measurement_is_missing_and_counted(tmp_path: Path, table: Ta
     assert np.isfinite([row["flux_g"] for row in lost]).all()
     assert np.isnan(lost[0]["magerr_auto"])
     assert str(table["ID"][8]) not in rows
+
+
+def test_a_magnitude_that_many_sources_share_is_told(tmp_path: Path) -> None:
+    table = make_catalogue("180.0_-0.5", 200, width_deg=0.05, seed=1)
+    config, path = make_config(tmp_path), tmp_path / "a_cat.fits"
+    table["MAG_GAAP_g"][3:43] = 35.0
+    table["MAG_GAAP_i"][3:43] = 99.0  # which is declared
+    write_catalogue(path, table)
+    found = make_sources(read(config, path), "T", config.survey, config.selection)
+    assert found.repeated == f"40 of {len(found.table) - 1} rows have exactly the magnitude in g 35.0"
 
 
 def test_an_extinction_that_is_none_costs_its_band(tmp_path: Path, table: Table) -> None:
@@ -277,7 +287,7 @@ def test_right_ascension_from_minus_180_is_the_same_place(tmp_path: Path) -> Non
 # Catalogues that are not what they should be -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", ["n/a", "nan", True, 1 + 2j])
+@pytest.mark.parametrize("value", ["n/a", "nan", True, 1 + 2j, -99.0, 1e30])
 def test_an_offset_that_is_no_number_is_named(tmp_path: Path, table: Table, value: object) -> None:
     config, path = make_config(tmp_path), tmp_path / "a_cat.fits"
     write_catalogue(path, table, {"R": value})  # type: ignore[dict-item]
@@ -341,7 +351,7 @@ def test_a_column_without_a_number_a_row_is_named(
         (2.0**53 + np.arange(20.0), r"as float64, 9007199254740992 among them, .* exact to 2\^53 alone: write them"),
         ((2.0**24 + np.arange(20.0)).astype(np.float32), r"as float32, 16777216 among them, .* exact to 2\^24 alone"),
         (np.arange(20) + 0.5, r"as float64, 0\.5 among them"),
-        (np.where(np.arange(20) == 3, np.nan, np.arange(20.0)), r"as float64, nan among them"),
+        (np.where(np.arange(20) == 3, np.inf, np.arange(20.0)), r"as float64, inf among them"),
     ],
 )
 def test_identifiers_that_a_float_has_rounded_are_refused(
@@ -355,6 +365,24 @@ def test_identifiers_that_a_float_has_rounded_are_refused(
 def test_identifiers_that_are_whole_as_floats_are_written_as_such(tmp_path: Path, table: Table) -> None:
     table["ID"] = np.arange(20.0) + 7
     assert set(ingest(tmp_path, table)["object_id"].to_pylist()) <= {str(number) for number in range(7, 27)}
+
+
+@pytest.mark.parametrize("how", ["blank", "nan", "tnull"])
+def test_a_row_without_an_identifier_costs_itself_alone(tmp_path: Path, table: Table, how: str) -> None:
+    nameless = np.isin(np.arange(20), (3, 4, 19))  # the last is too faint to be selected
+    if how == "blank":
+        table["ID"] = np.where(nameless, "   ", table["ID"])
+    elif how == "nan":
+        table["ID"] = np.where(nameless, np.nan, np.arange(20.0) + 7)
+    else:
+        table["ID"] = MaskedColumn(np.arange(20) + 7, mask=nameless, fill_value=-1)
+    sources, rejected = ingest_and_reject(tmp_path, table)
+    assert rejected.tolist() == [3, 4]
+    selected = np.flatnonzero((table["MAG_AUTO"] + 0.03 - 0.1 < 20) & ~nameless)
+    names = [str(table["ID"][row]).removesuffix(".0") for row in selected]
+    assert sorted(sources["object_id"].to_pylist()) == sorted(names)
+    # A list of bright galaxies has none of them, either.
+    assert len(ingest(tmp_path, table, bright_ids=frozenset({"", names[0]}))) == 1
 
 
 def test_whole_numbers_that_are_tnull_are_missing_and_meet_no_cut(tmp_path: Path, table: Table) -> None:

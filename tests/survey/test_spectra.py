@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from astropy.io import fits
 from astropy.table import Table
 from tiny_survey import make_config
 
@@ -60,3 +61,24 @@ def test_errors_name_file_column_and_setting(gama: Path) -> None:
         read(make_config(gama, crossmatch={"min_quality": 9}))
     with pytest.raises(SurveyFileError, match=r"other\.fits is missing"):
         read(make_config(gama, crossmatch={"file": "other.fits"}))
+
+
+def test_a_quality_that_is_tnull_is_none(gama: Path) -> None:
+    path = gama / "survey" / "gkvScienceCatv02.fits"
+    with fits.open(path) as units:
+        columns = [
+            fits.Column("NQ", "J", array=[99, 2, 3, 4, 4, 4], null=99) if column.name == "NQ" else column
+            for column in units[1].columns
+        ]
+        fits.BinTableHDU.from_columns(columns).writeto(path, overwrite=True)
+    assert read(make_config(gama))["ra"].to_pylist() == [182.0]
+
+
+@pytest.mark.parametrize(("column", "value"), [("Z", "0.3"), ("NQ", "A"), ("duplicate", "0"), ("RAcen", "12:00")])
+def test_text_where_numbers_are_due_is_refused(gama: Path, column: str, value: str) -> None:
+    path = gama / "survey" / "gkvScienceCatv02.fits"
+    table = Table.read(path)
+    table[column] = [value] * len(table)
+    table.write(path, overwrite=True)
+    with pytest.raises(SurveyFileError, match=rf"column {column} \(crossmatch\..* holds <U.*, not a number a row"):
+        read(make_config(gama))

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import Table
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny_survey import make_catalogue, write_catalogue
@@ -183,3 +184,38 @@ def test_sums_that_are_not_stated_are_not_asked_for(
 def test_a_column_that_is_not_there_is_named_with_its_setting(path: Path) -> None:
     with pytest.raises(SurveyFileError, match=r"t_cat\.fits lacks the column MAG_W1 \(survey\.columns\.mag\)"):
         read_table(str(path), {"ID": "x", "MAG_W1": "survey.columns.mag"})
+
+
+def test_the_nearest_names_are_told_of_a_column_that_is_not_there(path: Path) -> None:
+    with pytest.raises(SurveyFileError, match=r"lacks the column id \(survey\.columns\.object_id; nearest: ID\)"):
+        read_table(str(path), {"id": "survey.columns.object_id"})
+
+
+def test_text_in_latin_1_or_utf_8_is_read(tmp_path: Path) -> None:
+    """FITS knows ASCII alone, and people write what they like."""
+    names = ["XY001", "XY002"]
+    for number, raw in enumerate((b"\xe9\xe8", "é".encode())):
+        location = tmp_path / f"{number}.fits"
+        Table({"ID": names, "MAG": [1.0, 2.0]}).write(location)
+        location.write_bytes(location.read_bytes().replace(b"XY", raw))
+        expected = [name.replace("XY", raw.decode("latin-1" if number == 0 else "utf-8")) for name in names]
+        assert read_table(str(location), {"ID": "x", "MAG": "y"}).columns["ID"].tolist() == expected
+
+
+def test_a_second_table_of_the_same_columns_is_refused(path: Path, tmp_path: Path) -> None:
+    with fits.open(path) as units:
+        fits.HDUList([units[0].copy(), units[1].copy(), units[1].copy()]).writeto(tmp_path / "two.fits")
+    with pytest.raises(SurveyFileError, match=r"two.fits has further tables of the same columns, number 2: join them"):
+        read_table(str(tmp_path / "two.fits"), COLUMNS)
+
+
+def test_a_frame_that_cannot_be_read_is_told_by_the_file(path: Path, tmp_path: Path) -> None:
+    with fits.open(path) as units:
+        units[1].header["RADESYS"] = ("ICRS", "with a comment")
+        for key in ("DATASUM", "CHECKSUM"):
+            units[1].header.remove(key, ignore_missing=True)
+        units.writeto(tmp_path / "frame.fits")
+    content = (tmp_path / "frame.fits").read_bytes()
+    (tmp_path / "frame.fits").write_bytes(content.replace(b"RADESYS = 'ICRS", b"RADESYS = \0ICRS"))
+    with pytest.raises(SurveyFileError, match=r"frame.fits is no valid FITS table: .*RADESYS.*; fetch it again"):
+        read_table(str(tmp_path / "frame.fits"), COLUMNS)

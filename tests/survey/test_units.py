@@ -1,5 +1,7 @@
 """Units of FITS tables: whatever the spelling, the same angle; what is no magnitude is refused with the remedy."""
 
+import warnings
+
 import numpy as np
 import pytest
 from astropy import units
@@ -46,6 +48,29 @@ def test_float32_positions_are_not_converted_in_float32() -> None:
     found = convert_to_degrees(values, "rad", column="")
     assert found.dtype == np.float64
     assert found[0] == float(values[0]) * 180 / np.pi
+
+
+@pytest.mark.parametrize(
+    ("spelt", "unit"),
+    [
+        ("microJy", "uJy"),
+        ("MicroJansky", "uJy"),
+        ("\u03bcJy", "uJy"),
+        ("\u00b5Jy", "uJy"),
+        ("nanoJy", "nJy"),
+        ("milliJanskies", "mJy"),
+        ("nanomaggies", "nmgy"),
+        ("jansky", "Jy"),
+    ],
+)
+def test_fluxes_however_they_are_spelt(spelt: str, unit: str) -> None:
+    assert parse_unit(spelt) == units.Unit(unit)
+
+
+def test_what_astropy_warns_of_is_read_in_silence() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert parse_unit("erg/s/cm2/Hz") == units.erg / units.s / units.cm**2 / units.Hz
 
 
 def test_no_rows_stay_no_rows() -> None:

@@ -49,6 +49,19 @@ def test_the_grid_holds_bands_of_every_size() -> None:
     assert grid.shape == (64, 90)
 
 
+@pytest.mark.parametrize(("off", "passes"), [(0.0, True), (0.09, True), (-0.09, True), (0.11, False), (-0.3, False)])
+def test_bands_may_lie_a_tenth_of_a_pixel_off(off: float, passes: bool) -> None:
+    bands = {"g": shift(0, 0), "r": shift(2, 3 + off)}
+    if passes:
+        grid = align_bands(bands, pixel_scale=PIXEL_SCALE, tolerance=0.1)
+        np.testing.assert_allclose(grid.residuals["r"], [0, off], atol=1e-6)
+        return
+    with pytest.raises(
+        SurveyFileError, match=rf"lies up to {abs(off):.2f} pixels off .* survey\.band_tolerance = 0\.1"
+    ):
+        align_bands(bands, pixel_scale=PIXEL_SCALE, tolerance=0.1)
+
+
 def test_what_a_shift_to_whole_pixels_leaves_is_told() -> None:
     grid = align_bands({"g": shift(0, 0), "r": shift(2.3, -1.4)}, pixel_scale=PIXEL_SCALE)
     assert grid.offsets == {"g": (0, 1), "r": (2, 0)}

@@ -93,8 +93,12 @@ def test_a_column_of_another_type_is_refused(tmp_path: Path) -> None:
         (
             MAG | {"unit": "Vega", "ab_offsets": {"g": 0.0, "r": 0.0}},
             {"m_g": "mag(AB)"},
-            "unit = 'Vega' says otherwise",
+            "unit = 'Vega' says otherwise: set unit = 'AB'",
         ),
+        (MAG, {"m_g": "Vega mag"}, "unit = 'AB' says otherwise: set unit = 'Vega'"),
+        (MAG, {"e_g": "mag(ST)"}, "unit = 'AB' says otherwise: convert it to AB"),
+        (MAG, {"m_g": "STmag"}, "convert it to AB"),
+        (MAG, {"m_g": "mmag"}, "and magnitudes are wanted"),
     ],
 )
 def test_a_unit_of_the_file_that_says_otherwise_is_refused(
@@ -107,6 +111,11 @@ def test_a_unit_of_the_file_that_says_otherwise_is_refused(
 @pytest.mark.parametrize("unit", ["", "whatever", "dimensionless", "1"])
 def test_a_unit_that_says_nothing_is_passed_over(tmp_path: Path, unit: str) -> None:
     assert check(tmp_path, FLUX, make_columns(), {"f_g": unit}).bands == ("g", "r")
+    assert check(tmp_path, MAG, make_columns(), {"m_g": unit}).bands == ("g", "r")
+
+
+@pytest.mark.parametrize("unit", ["mag", "ABmag", "mag(AB)", "AB mag", "mag (AB)", "AB", "magnitude"])
+def test_a_unit_of_magnitudes_is_taken_however_it_is_spelt(tmp_path: Path, unit: str) -> None:
     assert check(tmp_path, MAG, make_columns(), {"m_g": unit}).bands == ("g", "r")
 
 
@@ -204,3 +213,27 @@ def test_the_sample_is_taken_from_the_whole_table(tmp_path: Path) -> None:
     survey = make_survey({"name": "x", "bands": ["g", "r"], "identifier": "id", "photometry": MAG})
     found = check_columns(open_survey_table(str(tmp_path), survey), survey, rows=30)
     assert found.counts["rows"] == 30
+
+
+@pytest.mark.parametrize(
+    ("text", "told"), [(">24.1", "'>24.1' is none"), ("2.1D+01", "'2.1D.01' is none"), ("21.5", "written as text")]
+)
+def test_text_for_numbers_is_told_by_its_value(tmp_path: Path, text: str, told: str) -> None:
+    columns = make_columns(m_g=["20.5", "nan"] + [text] * (ROWS - 2))
+    with pytest.raises(ConfigError, match=rf"m_g .* is string, and numbers are wanted \(.*{told}\): correct the table"):
+        check(tmp_path, MAG, columns)
+
+
+def test_thousandths_of_a_magnitude_are_refused_with_the_factor(tmp_path: Path) -> None:
+    columns = make_columns()
+    with pytest.raises(ConfigError, match=r"'mmag', and magnitudes are wanted: multiply it by 0.001 in the table"):
+        check(tmp_path, MAG, columns | {"m_g": 1000 * columns["m_g"]}, {"m_g": "mmag"})
+
+
+def test_bands_in_different_units_are_refused_together(tmp_path: Path) -> None:
+    """The unit of the survey's file is that of all bands: set to one of them it would be wrong for the other."""
+    units = {"f_g": "uJy", "f_r": "nJy"}
+    for unit in ("nJy", "uJy"):
+        with pytest.raises(ConfigError, match=r"in several units \(f_g in 'uJy', f_r in 'nJy'\): convert them to one"):
+            check(tmp_path, FLUX | {"unit": unit}, make_columns(), units)
+    check(tmp_path, FLUX, make_columns(), {"f_g": "nJy", "f_r": "nJy"})

@@ -462,3 +462,26 @@ def test_a_table_can_be_read_for_its_redshifts_alone() -> None:
     found = convert(table.drop_columns(["id"]), nameless, positions=True)
     assert found.table["object_id"].to_pylist() == [None, None]
     assert (found.counts["duplicates"], found.counts["no_position"]) == (0, 1)
+
+
+def test_late_fractions_of_a_csv_file_are_numbers_and_bits_of_a_cut_stay_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("photoz.tables.text._HEAD_BYTES", 64)
+    rows = ["id,f,e,flags", *(f"{i},23,1,{i % 2}" for i in range(30)), "30,22.5,0.5,0"]
+    (tmp_path / "t.csv").write_text("\n".join(rows) + "\n")
+    survey = make({"kind": "mag", "unit": "AB", "column": "f", "error": "e"}, cuts=["(flags & 1) == 0"])
+    table = open_survey_table(str(tmp_path / "t.csv"), survey)
+    found = pa.concat_tables(batch.table for part in table.parts for batch in read_sources(table, part, survey))
+    assert found["object_id"].to_pylist() == [str(i) for i in range(0, 31, 2)]
+    magnitudes = -2.5 * np.log10(found["flux_g"].to_numpy() / 3631e9)
+    np.testing.assert_allclose(magnitudes, [23.0] * 15 + [22.5], rtol=1e-6)
+
+
+def test_blanks_are_no_identifier() -> None:
+    table = pa.table({"id": ["a", "  ", "", None], "f": [20.0] * 4})
+    survey = make({"kind": "mag", "unit": "AB", "column": "f"})
+    found = convert(table, survey)
+    assert (found.table["object_id"].to_pylist(), found.counts["no_identifier"]) == (["a"], 3)
+    kept = convert(table, survey, nameless=True)
+    assert (kept.table["object_id"].to_pylist(), kept.counts["no_identifier"]) == (["a", None, None, None], 0)

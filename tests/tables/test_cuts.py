@@ -94,3 +94,17 @@ def test_a_cut_without_columns_is_refused() -> None:
 def test_bits_as_python_has_them(values: list[int], mask: int) -> None:
     found = apply_cut(f"(m & {mask}) == 0", {"m": pa.array(values, pa.int64())})
     assert found.to_pylist() == [value & mask == 0 for value in values]
+
+
+def test_numbers_of_more_than_64_bits_and_columns_that_are_not_there_are_refused() -> None:
+    columns = {"f": pa.array([2**64 - 1], pa.uint64())}
+    assert apply_cut(f"f == {2**64 - 1}", columns).to_pylist() == [True]
+    with pytest.raises(ConfigError, match=rf"holds '{2**64}', which is not allowed"):
+        apply_cut(f"f < {2**64}", columns)
+    with pytest.raises(ConfigError, match="asks for the column 'g', which is not there"):
+        apply_cut("g > 1", columns)
+
+
+def test_a_list_alone_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"has \[1, 2\] alone|has '\[1, 2\]' alone: write column in \[1, 2\]"):
+        apply_cut("x > 0 and [1, 2]", COLUMNS)

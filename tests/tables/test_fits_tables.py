@@ -295,3 +295,48 @@ def test_a_damaged_packed_column_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.fits").write_bytes(content[: place + 20] + b"\xff" * 8 + content[place + 28 :])
     with pytest.raises(TableError, match="is damaged: column ID"):
         read_all(open_table(str(tmp_path / "t.fits")))
+
+
+def test_a_card_that_makes_no_sense_is_told_by_its_file_when_the_rows_are_read(path: Path) -> None:
+    """astropy parses a card when it is asked for: that of the sum not before the rows are held against it."""
+    content = path.read_bytes()
+    place = content.index(b"DATASUM = '", 2880) + 10
+    path.write_bytes(content[:place] + b"\0" + content[place + 1 :])
+    with pytest.raises(TableError, match=r"is damaged: its header makes no sense .*DATASUM.*; fetch it again"):
+        read_all(open_table(str(path)), ["ID"])
+
+
+def test_a_text_whose_shape_has_one_axis_is_one_text(tmp_path: Path) -> None:
+    hdu = fits.BinTableHDU.from_columns([fits.Column("ID", "4A", array=np.array(["0012", "ab"]))])
+    hdu.header["TDIM1"] = "(4)"
+    hdu.writeto(tmp_path / "t.fits")
+    assert read_all(open_table(str(tmp_path / "t.fits"))).to_pydict() == {"ID": ["0012", "ab"]}
+
+
+def write_tables(path: Path, *tables: dict[str, list[float]]) -> str:
+    return write_units(
+        path,
+        *(
+            fits.BinTableHDU.from_columns([fits.Column(name, "D", array=values) for name, values in table.items()])
+            for table in tables
+        ),
+    )
+
+
+@pytest.mark.parametrize("name", ["t.fits", "t.fits.gz"])
+def test_rows_of_a_second_table_of_the_same_columns_are_not_left_out(tmp_path: Path, name: str) -> None:
+    """A file of a camera has a table a detector: of all but the first every row would be lost."""
+    location = write_tables(tmp_path / name, {"x": [1.0]}, {"y": [2.0]}, {"x": [3.0]})
+    with pytest.raises(TableError, match=r"has further tables of the columns of table 1: 3 .*Join them.*hdu = \"1\""):
+        read_all(open_table(location))  # of a packed file, whose end is far, when it has been read
+    # The remedy, followed.
+    assert [read_all(open_table(location, hdu=hdu))["x"].to_pylist() for hdu in ("1", "3")] == [[1.0], [3.0]]
+
+
+def test_other_tables_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    location = write_tables(tmp_path / "t.fits", {"info": [1.0]}, {"x": [2.0]})
+    assert open_table(location).schema.names == ["info"]
+    assert "table 1 (no name) is read; there are others, 2 (no name), one of which hdu may name" in caplog.text
+    caplog.clear()
+    assert read_all(open_table(location, hdu="2"))["x"].to_pylist() == [2.0]
+    assert not caplog.records

@@ -35,6 +35,14 @@ def write_parquet(path: Path, **columns: Any) -> None:
 # Parquet
 
 
+def test_a_web_page_is_told_as_one(tmp_path: Path) -> None:
+    """What a server sends in place of a table, under the table's name."""
+    for name in ("t.csv", "t.fits", "t.parquet"):
+        (tmp_path / name).write_text("\n<!DOCTYPE html><html><body>404, a,b</body></html>\n")
+        with pytest.raises(TableError, match=r"is a web page \(fetch it again\)"):
+            open_table(str(tmp_path / name))
+
+
 def test_a_parquet_file_gives_the_named_columns_in_their_order(tmp_path: Path) -> None:
     write_parquet(tmp_path / "a.parquet", id=[BIG, 2], x=[1.5, None], y=["a", "b"])
     table = open_table(str(tmp_path / "a.parquet"))
@@ -100,6 +108,13 @@ def test_identifiers_that_are_digits_in_one_file_and_text_in_another_are_text(tm
     write_parquet(tmp_path / "a.parquet", id=[BIG])
     write_parquet(tmp_path / "b.parquet", id=["J12"])
     assert read_all(open_table(str(tmp_path))).column("id").to_pylist() == [str(BIG), "J12"]
+
+
+def test_identifiers_with_and_without_a_sign_stay_exact_in_any_number_of_files(tmp_path: Path) -> None:
+    kinds = {"a": pa.int64(), "b": pa.uint64(), "c": pa.int64(), "d": pa.int8()}
+    for name, kind in kinds.items():
+        write_parquet(tmp_path / f"{name}.parquet", id=pa.array([BIG if kind.bit_width == 64 else 7], kind))
+    assert [int(value) for value in read_all(open_table(str(tmp_path)))["id"].to_pylist()] == [BIG, BIG, BIG, 7]
 
 
 def test_types_that_have_nothing_in_common_are_refused_with_both_files(tmp_path: Path) -> None:
@@ -365,6 +380,17 @@ def test_votable_as_astropy_writes_it(tmp_path: Path, form: str) -> None:
         open_table(str(tmp_path / "a.xml"), hdu="x")
 
 
+def test_a_votable_that_is_written_anew_is_read_anew(tmp_path: Path) -> None:
+    """As in a notebook, whose process has read the earlier one; an open table reads what is there now."""
+    location = str(tmp_path / "a.xml")
+    for values in ([1.5, 2.5], [3.5, 4.5]):
+        AstropyTable({"x": values}).write(location, format="votable", overwrite=True)
+        table = open_table(location)
+        assert read_all(table)["x"].to_pylist() == values
+    AstropyTable({"x": [5.5, 6.5]}).write(location, format="votable", overwrite=True)
+    assert read_all(table)["x"].to_pylist() == [5.5, 6.5]
+
+
 # All
 
 
@@ -377,12 +403,26 @@ def test_votable_as_astropy_writes_it(tmp_path: Path, form: str) -> None:
         ("a.csv", b"PK\x03\x04 of a zip file", "is zip"),
         ("a", b"anything", "is of no format that is known"),
         ("a.fits", b"\x1f\x8b broken gzip", "is empty|is no FITS|cannot be read"),
+        ("a.xml", b'<VOTABLE version="1.4"><RESOURCE><TABLE></RESOURCE>', "is no valid VOTable .*fetch it again"),
+        ("a.ecsv", b"# %ECSV 1.0\n# ---\n# datatype: [{name: a\na\n1\n", "is no valid ECSV: its header makes no sense"),
+        ("a.ecsv", b"# %ECSV 1.0\n# ---\n# nothing: 1\na\n1\n", "is no valid ECSV: its header makes no sense"),
+        ("a.ecsv", b"#", "has no columns"),
+        ("a.ecsv", b"# %ECSV 1.0\n# ---\n# datatype: []\n", "has no columns"),
+        ("a.xml", b'<VOTABLE version="1.4"><RESOURCE><TABLE/></RESOURCE></VOTABLE>', "has no columns"),
+        ("a.csv", b"a,b\n" + b'"' + b"x" * 200_000 + b"\n", "cannot be read"),
+        ("a.csv.gz", gzip.compress(b"a,b\n" + b"1,2\n" * 9000)[:-40] + bytes(32), "cannot be read"),
     ],
 )
 def test_what_is_no_table_is_refused(tmp_path: Path, name: str, content: bytes, problem: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(TableError, match=problem):
         open_table(str(tmp_path / name))
+
+
+def test_parquet_without_columns_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({}), tmp_path / "a.parquet")
+    with pytest.raises(TableError, match="has no columns"):
+        open_table(str(tmp_path / "a.parquet"))
 
 
 def test_nothing_there_is_said(tmp_path: Path) -> None:
@@ -399,3 +439,35 @@ def test_a_table_in_a_store_is_read_as_on_disk() -> None:
     with fsspec.open("memory://tables/a.parquet", "wb") as file:
         pq.write_table(pa.table({"x": range(1000)}), file, row_group_size=100)
     assert read_all(open_table("memory://tables/a.parquet")).column("x").to_pylist() == list(range(1000))
+
+
+def test_text_that_is_none_is_told_as_damage(tmp_path: Path) -> None:
+    """A byte has changed in a Parquet file, whose text Arrow does not look at."""
+    values = [f"galaxy-{row}" for row in range(9)]
+    pq.write_table(pa.table({"id": values}), tmp_path / "t.parquet", use_dictionary=False, compression="none")
+    content = (tmp_path / "t.parquet").read_bytes()
+    (tmp_path / "t.parquet").write_bytes(content.replace(b"galaxy-4", b"gal\x80xy-4", 1))
+    table = open_table(str(tmp_path / "t.parquet"))
+    with pytest.raises(TableError, match=r"t\.parquet' cannot be read .*UTF8"):
+        list(table.read(table.parts[0], ["id"]))
+
+
+VOTABLE = """<?xml version="1.0"?><VOTABLE version="1.3"><RESOURCE type="results">
+<INFO name="QUERY_STATUS" value="{first}">{text}</INFO>{table}<INFO name="QUERY_STATUS" value="{last}"/></RESOURCE>
+</VOTABLE>"""
+VOTABLE_ROWS = '<TABLE><FIELD name="x" datatype="int"/><DATA><TABLEDATA><TR><TD>7</TD></TR></TABLEDATA></DATA></TABLE>'
+
+
+def test_rows_that_a_service_left_out_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for last, told in (("OK", False), ("OVERFLOW", True)):
+        location = tmp_path / f"{last}.xml"
+        location.write_text(VOTABLE.format(first="OK", text="", table=VOTABLE_ROWS, last=last))
+        assert read_all(open_table(str(location)))["x"].to_pylist() == [7]
+        assert ("its query has more rows, which it left out (OVERFLOW)" in caplog.text) == told
+
+
+def test_the_error_of_a_service_is_told_in_its_words(tmp_path: Path) -> None:
+    location = tmp_path / "t.xml"
+    location.write_text(VOTABLE.format(first="ERROR", text="no such column: zspec", table="", last="OK"))
+    with pytest.raises(TableError, match="holds the error of a service and no table: 'no such column: zspec'; ask"):
+        open_table(str(location))

@@ -128,6 +128,33 @@ def test_legacy_dr10(tmp_path: Path) -> None:
     assert counts["not_observed_g"] == 1
 
 
+def test_legacy_dr10_tractor(tmp_path: Path) -> None:
+    columns = [
+        fits.Column("release", "I", array=np.array([10000, 10000], np.int16)),
+        fits.Column("brickid", "J", array=np.array([1, 1], np.int32)),
+        fits.Column("brickname", "8A", array=np.array(["0001m002", "0001m002"])),
+        fits.Column("objid", "J", array=np.array([0, 1], np.int32)),
+        fits.Column("brick_primary", "L", array=np.array([True, False])),
+        fits.Column("ra", "D", unit="deg", array=np.array([0.1, 0.2])),
+        fits.Column("dec", "D", unit="deg", array=np.array([0.1, 0.2])),
+    ]
+    for band in ("g", "r", "i", "z", "w1", "w2"):
+        columns.append(fits.Column(f"flux_{band}", "E", unit="nanomaggy", array=np.array([2.0, 3.0], np.float32)))
+        ivar = np.array([4.0, 4.0], np.float32)
+        columns.append(fits.Column(f"flux_ivar_{band}", "E", unit="1/nanomaggy^2", array=ivar))
+        columns.append(fits.Column(f"mw_transmission_{band}", "E", array=np.array([0.5, 1.0], np.float32)))
+    fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "tractor.fits")
+    # Of the sweeps only the case of the columns differs, and the message says where they are.
+    with pytest.raises(ConfigError, match="take the survey legacy_dr10_tractor, whose columns it has"):
+        read(tmp_path / "tractor.fits", "legacy_dr10")
+    table, counts = read(tmp_path / "tractor.fits", "legacy_dr10_tractor")
+    # What lies beyond the brick's border is its neighbour's.
+    assert (table["object_id"].to_pylist(), counts["cut"]) == (["10000-1-0"], 1)
+    np.testing.assert_allclose(get(table, "flux_W1"), [4 * 3631], rtol=1e-6)
+    np.testing.assert_allclose(get(table, "fluxerr_g"), [3631], rtol=1e-6)
+    assert load_survey("legacy_dr10").name == load_survey("legacy_dr10_tractor").name
+
+
 def test_hsc_pdr3(tmp_path: Path) -> None:
     names = ["object_id", "ra", "dec", *(f"{b}_{name}" for b in "grizy" for name in ("cmodel_mag", "cmodel_magerr"))]
     names += [f"a_{band}" for band in "grizy"]

@@ -30,7 +30,16 @@ def extinction(**values: Any) -> dict[str, Any]:
 
 
 def test_every_survey_that_comes_along_loads_and_says_where_its_facts_are_from() -> None:
-    assert list_surveys() == ["des_y6_gold", "hsc_pdr3", "kids_dr4", "legacy_dr10", "plain", "rubin_dp1", "sdss"]
+    assert list_surveys() == [
+        "des_y6_gold",
+        "hsc_pdr3",
+        "kids_dr4",
+        "legacy_dr10",
+        "legacy_dr10_tractor",
+        "plain",
+        "rubin_dp1",
+        "sdss",
+    ]
     for name in list_surveys():
         assert load_survey(name).source
 
@@ -81,6 +90,13 @@ def test_columns_by_band() -> None:
         (photometry(kind="flux", unit="counts"), "zeropoint goes with unit = 'counts'"),
         (photometry(zeropoint=25.0), "zeropoint goes with unit = 'counts'"),
         (photometry(kind="flux", unit="nJy", limit="LIM_{band}"), "are of magnitudes"),
+        (photometry(kind="flux", unit="counts", zeropoint=-2000.0), "zeropoint = -2000.0 mag: give one of -100 to 100"),
+        (photometry(unit="Vega", ab_offsets={"g": 0.1, "r": float("nan")}), "ab_offsets = nan mag"),
+        (photometry(limit_sigma=float("nan")), "softening and limit_sigma must be positive and finite"),
+        (
+            extinction(kind="ebv", column="EBV", coefficients={"g": 3.0, "r": float("inf")}),
+            r"of \['r'\] must be 0 or more",
+        ),
         (extinction(kind="ebv", column="EBV", coefficients={"g": 3.0}), r"coefficients lacks the bands \['r'\]"),
         (extinction(kind="A_b"), "give both or neither"),
         (extinction(kind="transmission", column="MW"), "one column for all bands"),
@@ -101,3 +117,19 @@ def test_reddening_in_place_of_extinction_is_refused_with_the_remedy(column: str
 @pytest.mark.parametrize("column", ["A_{band}", "EXTINCTION_{BAND}", "a_{lower}_sfd_corr", "ext_sfd_{band}"])
 def test_extinctions_are_taken(column: str) -> None:
     assert make_survey(extinction(kind="A_b", column=column)).extinction.column == column
+
+
+def test_a_byte_order_mark_is_no_part_of_it(tmp_path: Path) -> None:
+    content = b"\xef\xbb\xbf" + (b'name = "x"\nbands = ["g"]\nidentifier = "id"\n[photometry]\nkind = "mag"\n')
+    (tmp_path / "x.toml").write_bytes(content + b'column = "g"\n')
+    assert load_survey(str(tmp_path / "x.toml")).bands == ("g",)
+
+
+@pytest.mark.parametrize(
+    ("named", "shared"),
+    [({"columns": {"g": "m_r"}}, "m_r"), ({"error": "m_{band}"}, "m_g"), ({"errors": {"g": "e_r"}}, "e_r")],
+)
+def test_no_column_is_read_for_two_things(named: dict[str, Any], shared: str) -> None:
+    photometry = {"kind": "mag", "column": "m_{band}", "error": "e_{band}"} | named
+    with pytest.raises(ConfigError, match=rf"photometry reads \['{shared}'.* more than once: name a column of its own"):
+        make_survey({"name": "x", "bands": ["g", "r"], "identifier": "id", "photometry": photometry})

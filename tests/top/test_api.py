@@ -14,6 +14,7 @@ from made_tables import Sky
 import photoz
 from photoz.errors import ConfigError, EstimatorError, TableError, TrainingError
 from photoz.schema import LEVELS, Flag
+from photoz.tables.load import make_survey
 
 BANDS = "griz"
 
@@ -55,6 +56,14 @@ def test_five_lines(dense: photoz.Model) -> None:
     ensemble = result.to_qp()
     assert ensemble.npdf == 100
     np.testing.assert_allclose(ensemble.cdf(result.quantiles[:, len(LEVELS) // 2][:, None])[:, 0], 0.5, atol=0.06)
+
+
+@pytest.mark.parametrize("kind", [dict, AstropyTable])
+def test_no_rows_have_no_densities(dense: photoz.Model, kind: Any) -> None:
+    result = photoz.estimate(dense, kind({name: np.asarray(values)[:0] for name, values in make_columns(3, 2).items()}))
+    assert result.quantiles.shape == (0, len(LEVELS))
+    assert result.pdf([0.1, 0.2]).shape == (0, 2)
+    assert len(result.table) == 0
 
 
 def test_one_galaxy_is_drawn(dense: photoz.Model) -> None:
@@ -130,6 +139,15 @@ def test_files_by_their_location(model: photoz.Model, tmp_path: Path) -> None:
     np.testing.assert_array_equal(photoz.estimate(of_file, location).z_phot, photoz.estimate(model, columns).z_phot)
 
 
+def test_locations_may_be_paths(model: photoz.Model, tmp_path: Path) -> None:
+    columns = make_columns(100, 5) | {"object_id": [f"{row}" for row in range(100)]}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    model.save(tmp_path / "model")
+    result = photoz.estimate(photoz.load(tmp_path / "model"), tmp_path / "t.parquet")
+    np.testing.assert_array_equal(result.z_phot, photoz.estimate(model, columns).z_phot)
+    assert photoz.fit(tmp_path / "t.parquet", bands=BANDS, estimator="knn").bands == tuple(BANDS)
+
+
 def test_a_survey_of_its_own() -> None:
     columns = make_columns(300, 1)
     nanomaggies = {f"FLUX_{band.upper()}": columns[f"flux_{band}"] / 3631 for band in "griz"}
@@ -182,3 +200,131 @@ def test_redshifts_are_never_below_0() -> None:
 def test_galaxies_beyond_z_max_are_left_out() -> None:
     fitted = photoz.fit(make_columns(400, 1), bands=BANDS, estimator="knn", z_max=0.3)
     assert photoz.estimate(fitted, make_columns(200, 2)).z_phot.max() <= 0.3
+
+
+def test_rows_without_identifier_or_position_come_out_all_the_same(model: photoz.Model, caplog, tmp_path: Path) -> None:
+    columns = make_columns(6, 5, redshifts=False)
+    place = {"ra": [10.0, np.nan, 20.0, 400.0, 30.0, 40.0], "dec": [0.0, 0.0, -999.0, 0.0, 90.0, np.inf]}
+    table = pa.table(columns | place | {"object_id": ["a", None, "", "d", "e", " "]})
+    result = photoz.estimate(model, table)
+    assert result.arrow["object_id"].to_pylist() == ["a", None, None, "d", "e", None]
+    np.testing.assert_array_equal(result.z_phot, photoz.estimate(model, columns).z_phot)
+    assert np.isnan(result.arrow["ra"].to_numpy()).tolist() == [False, True, True, True, False, True]
+    pq.write_table(table, tmp_path / "t.parquet")
+    assert len(photoz.estimate(model, str(tmp_path / "t.parquet"))) == 3
+    assert "rows that are set aside: no_identifier 3" in caplog.text
+
+
+def test_columns_that_nobody_asks_for_may_hold_anything(model: photoz.Model, caplog) -> None:
+    columns = make_columns(4, 5, redshifts=False)
+    expected = photoz.estimate(model, columns).z_phot
+    swapped = {name: np.asarray(values).astype(">f8") for name, values in columns.items() if name != "name"}
+    odd = {"shape": np.ones(4) * 1j, "spectrum": np.ones((4, 3)), "notes": np.array([1, "a", None, b"b"], object)}
+    np.testing.assert_array_equal(photoz.estimate(model, swapped | odd).z_phot, expected)
+    frame = pd.DataFrame(columns)
+    frame["notes"], frame[7] = odd["notes"], 1.0
+    np.testing.assert_array_equal(photoz.estimate(model, frame).z_phot, expected)
+    # Nobody has looked at them.
+    assert "notes" not in caplog.text
+    with pytest.raises(ConfigError, match=r"lacks 1 of the columns.*flux_g"):
+        photoz.estimate(model, columns | {"flux_g": odd["spectrum"]})
+    with pytest.raises(TableError, match="all of one length"):
+        photoz.estimate(model, columns | {"flux_g": np.ones(3)})
+
+
+class Unread:
+    """A column of a table that is far away: whoever reads it gets nothing."""
+
+    def __len__(self) -> int:
+        return 4
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        raise AssertionError("read, and nobody asks for it")
+
+
+class Stream:
+    """A table of some library that Arrow alone knows how to read."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table = table
+
+    def __arrow_c_stream__(self, schema: Any = None) -> Any:
+        return self.table.__arrow_c_stream__(schema)
+
+
+def test_of_a_wide_table_only_what_is_asked_for_is_read(model: photoz.Model, caplog) -> None:
+    columns = make_columns(4, 5, redshifts=False)
+    expected = photoz.estimate(model, columns).z_phot
+    ragged = [[1.0], [2.0, 3.0], [], [4.0]]
+    spectra = {"spectrum": ragged, "lines": [{"w": 1.0}] * 4, "wide": [[1.0] * 500] * 4}
+    wide = pa.table(columns | spectra)
+    for table in (wide, Stream(wide), columns | {"spectrum": ragged, "far": Unread()}, wide.to_pandas()):
+        np.testing.assert_array_equal(photoz.estimate(model, table).z_phot, expected)
+    twice = wide.append_column("name", wide["name"])
+    np.testing.assert_array_equal(photoz.estimate(model, twice).z_phot, expected)
+    assert caplog.text == ""
+    with pytest.raises(TableError, match="several columns of the name 'flux_g': rename"):
+        photoz.estimate(model, twice.append_column("flux_g", twice["flux_r"]))
+    train = pa.table(make_columns(100, 1) | {"spectrum": [[1.0]] * 100})
+    assert photoz.fit(train, bands=BANDS, estimator="knn").bands == tuple(BANDS)
+
+
+def test_fluxes_in_another_unit_are_told(model: photoz.Model, caplog) -> None:
+    columns = make_columns(40, 5, redshifts=False)
+    photoz.estimate(model, columns)
+    assert caplog.text == ""
+    dim = columns | {"flux_g": columns["flux_g"] / 3631}
+    photoz.estimate(model, dim)
+    assert "the table: the median magnitude of band g is 3" in caplog.text
+    bright = make_columns(100, 5)
+    with pytest.raises(TrainingError, match=r"the bands \['r'\] have no flux in any of the 100 galaxies"):
+        photoz.fit(bright | {"flux_r": bright["flux_r"] * 1e9}, bands=BANDS, estimator="knn")
+    assert "most values of band r are outside 5 to 40 mag and left out: is its unit right?" in caplog.text
+
+
+def test_bands_that_a_table_lacks_may_be_accepted(model: photoz.Model, tmp_path: Path) -> None:
+    columns = make_columns(4, 5, redshifts=False) | {"object_id": ["a", "b", "c", "d"]}
+    missing = columns | {"flux_z": np.full(4, np.nan)}
+    few = {name: values for name, values in columns.items() if not name.endswith("_z")}
+    pq.write_table(pa.table(few), tmp_path / "t.parquet")
+    for table in (few, str(tmp_path / "t.parquet")):
+        with pytest.raises(ConfigError, match=r"lacks 2 of the columns.*flux_z"):
+            photoz.estimate(model, table)
+        result = photoz.estimate(model, table, absent_bands="accept")
+        assert (result.flags & Flag.BAND_NOT_OBSERVED != 0).all()
+        np.testing.assert_array_equal(result.z_phot, photoz.estimate(model, missing).z_phot)
+    with pytest.raises(ConfigError, match="lacks 4 of the columns"):
+        photoz.estimate(model, {"object_id": ["a"]}, absent_bands="accept")
+
+
+def test_columns_of_objects_of_a_polars_frame_are_left_alone(model: photoz.Model) -> None:
+    polars = pytest.importorskip("polars")
+    columns = make_columns(4, 5, redshifts=False)
+    frame = polars.DataFrame(columns).with_columns(polars.Series("things", [{1}, {2}, {3}, {4}], dtype=polars.Object))
+    np.testing.assert_array_equal(photoz.estimate(model, frame).z_phot, photoz.estimate(model, columns).z_phot)
+
+
+def test_what_only_a_fit_or_a_file_needs_is_not_asked_of_rows_to_estimate() -> None:
+    """Neither a redshift, which is what is wanted, nor the columns of cuts, which are not applied to rows in memory."""
+    survey = make_survey(
+        {
+            "name": "mine",
+            "bands": list(BANDS),
+            "identifier": "name",
+            "z_spec": "z_spec",
+            "z_quality": "nq",
+            "z_quality_least": 3,
+            "cuts": ["bad == 0"],
+            "photometry": {"kind": "flux", "unit": "nJy", "column": "flux_{band}", "error": "fluxerr_{band}"},
+        }
+    )
+    train = make_columns(100, 1) | {"nq": np.full(100, 4), "bad": np.zeros(100)}
+    fitted = photoz.fit(train, survey=survey, estimator="knn")
+    assert len(photoz.estimate(fitted, make_columns(4, 5, redshifts=False))) == 4
+
+
+def test_a_table_without_rows(model: photoz.Model, tmp_path: Path) -> None:
+    empty = pa.table(make_columns(4, 5, redshifts=False)).slice(0, 0)
+    assert len(photoz.estimate(model, empty)) == 0
+    pq.write_table(empty.append_column("object_id", pa.array([], pa.string())), tmp_path / "t.parquet")
+    assert len(photoz.estimate(model, str(tmp_path / "t.parquet"))) == 0

@@ -144,3 +144,21 @@ def test_a_pixel_of_its_own_is_no_constant() -> None:
     cutouts = np.ones((1, 1, 1, 1), np.float32)
     blank_unexposed(cutouts)
     assert cutouts[0, 0, 0, 0] == 1
+
+
+@pytest.mark.parametrize("value", [-999.0, -32768.0, 65535.0, 1e-3])
+def test_a_block_of_one_value_is_no_sky(value: float) -> None:
+    """A sentinel of whoever made the coadd, in a corner or as a strip; noise and slopes hold no value so long."""
+    rng = np.random.default_rng(1)
+    cutouts = rng.normal(0, 1, (2, 4, SIZE, SIZE)).astype(np.float32)
+    cutouts[0, 3] = 1 + np.arange(SIZE)[:, None]
+    cutouts[1, 3] = 1 + np.arange(SIZE)
+    kept = cutouts.copy()
+    blank_unexposed(cutouts)
+    np.testing.assert_array_equal(cutouts, kept)
+    for part in ((0, 0, slice(None), slice(0, 2)), (0, 1, slice(10, 12), slice(3, 19)), (1, 2, slice(20), slice(20))):
+        cutouts[part], kept[part] = value, np.nan
+    # Too little to tell from a saturated star.
+    cutouts[1, 0, :15, :15] = kept[1, 0, :15, :15] = value
+    blank_unexposed(cutouts)
+    np.testing.assert_array_equal(cutouts, kept)

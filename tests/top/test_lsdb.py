@@ -20,7 +20,7 @@ from photoz.errors import ConfigError, EstimatorError
 from photoz.estimators.photometric.base import Sample
 from photoz.estimators.photometric.knn import KnnEstimator
 from photoz.inference import estimate_rows
-from photoz.lsdb import estimate
+from photoz.lsdb import estimate, estimate_frame
 from photoz.schema import LEVELS, PDF_COLUMNS, QUANTILES_TYPE, Flag
 from photoz.settings.inference import Inference
 from photoz.tables import convert
@@ -98,6 +98,24 @@ def test_nothing_is_read_before_it_is_computed_and_the_model_is_loaded_once(
         result.compute()
     assert sum(estimated) == COUNT
     assert len(loaded) == 1
+
+
+def test_a_model_that_was_fitted_anew_in_its_place_is_the_one_that_estimates(
+    frame: pd.DataFrame, survey: Any, tmp_path: Path
+) -> None:
+    """As in a notebook, whose process has loaded the earlier one."""
+    sample = convert(pa.Table.from_pandas(frame), survey, BANDS).table
+    fluxes, errors = (
+        np.stack([sample[f"{name}_{band}"].to_numpy() for band in BANDS], axis=1) for name in ("flux", "fluxerr")
+    )
+    found = []
+    for low, high in ((0.1, 0.2), (0.6, 0.7)):
+        redshifts = np.linspace(low, high, len(sample))
+        KnnEstimator.fit(Sample(BANDS, fluxes, errors, redshifts)).save(str(tmp_path))
+        rows = estimate_frame(frame, str(tmp_path), survey, Inference(), ["number"])
+        found.append(float(np.nanmedian(rows["z_phot"].to_numpy(np.float64, na_value=np.nan))))
+    assert 0.1 < found[0] < 0.2
+    assert 0.6 < found[1] < 0.7
 
 
 def test_what_comes_out_is_a_catalogue_of_lsdb(catalog: lsdb.Catalog, survey: Any, model: str, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import errno
 import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 
 import fsspec
@@ -14,6 +15,7 @@ from photoz.errors import PhotozError, StorageFullError
 from photoz.storage import (
     StorageOptions,
     compute_checksum,
+    describe_refusal,
     exists,
     find_filesystem,
     find_options,
@@ -52,6 +54,15 @@ def test_a_failed_write_leaves_the_old_file(tmp_path) -> None:
     with fsspec.open(file, "rb") as stream:
         assert stream.read() == b"old"
     assert [name.rpartition("/")[2] for name in list_folder(join(str(tmp_path), "a"))] == ["b.bin"]
+
+
+def test_a_folder_is_not_written_into_in_place_of_a_file(tmp_path) -> None:
+    """Moved onto a folder, the file would lie in it under a name of its own."""
+    (tmp_path / "ok").mkdir()
+    with pytest.raises(IsADirectoryError, match="ok"), open_atomic(str(tmp_path / "ok")) as file:
+        file.write(b"x")
+    assert list(tmp_path.iterdir()) == [tmp_path / "ok"]
+    assert list((tmp_path / "ok").iterdir()) == []
 
 
 def test_json_round_trip_and_damage(folder: str) -> None:
@@ -93,6 +104,21 @@ def test_a_full_disk_is_named(number: int) -> None:
 def test_other_errors_are_not_taken_for_a_full_disk() -> None:
     with pytest.raises(PermissionError), name_full_disk("/data/tiles"):
         raise PermissionError(errno.EACCES, "no")
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "make room"),
+        (OSError(errno.EROFS, "Read-only file system"), "may be read and written to"),
+        (PermissionError("Forbidden"), "may be read and written to"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "x"), "shorter name"),
+        (OSError(errno.EFBIG, "File too large"), "ulimit -f"),
+        (TimeoutError(), "TimeoutError: run again"),
+    ],
+)
+def test_what_a_disk_refuses_has_a_remedy(error: OSError, remedy: str) -> None:
+    assert remedy in describe_refusal(error)
 
 
 @pytest.fixture
@@ -146,3 +172,19 @@ def test_a_file_is_opened_as_bytes_or_text(folder: str, content: str) -> None:
         assert file.read() == content.encode()
     with open_file(join(folder, "a b#c[1].txt"), "rt") as file:
         assert file.read() == content.replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize(
+    ("location", "told"),
+    [("foo://a/b", "is of no store that fsspec knows"), ("ftp+nothing://a", "is of no store that fsspec knows")],
+)
+def test_a_store_that_nobody_knows_is_refused(location: str, told: str) -> None:
+    with pytest.raises(PhotozError, match=told):
+        find_filesystem(location)
+
+
+def test_a_store_whose_client_is_not_installed_is_refused_with_its_name() -> None:
+    if find_spec("gcsfs"):
+        pytest.skip("gcsfs is installed")
+    with pytest.raises(PhotozError, match="'gs://a/b' cannot be opened: Please install gcsfs"):
+        find_filesystem("gs://a/b")

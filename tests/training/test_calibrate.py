@@ -8,8 +8,9 @@ import pytest
 from tiny_catalogues import BANDS, make_sky, write_training_set
 
 from photoz.errors import TrainingError
+from photoz.photometry import derive_magnitudes
 from photoz.training.recalibrate import calibrate_estimator, read_galaxies
-from photoz.training.set import read_magnitudes
+from photoz.training.set import read_photometry
 
 SPLITS = np.array(["train", "valid", "calib", "test"])
 
@@ -23,10 +24,10 @@ class Reader:
     asks: bool = True
     given: list = field(default_factory=list)
 
-    def calibrate(self, galaxies, magnitudes, *, seed: int) -> "Reader":
+    def calibrate(self, galaxies, fluxes, *, seed: int) -> "Reader":
         """Read both, or neither."""
         if self.asks:
-            self.given = [list(galaxies), list(magnitudes), seed]
+            self.given = [list(galaxies), list(fluxes), seed]
         return self
 
 
@@ -64,8 +65,9 @@ def test_an_estimator_without_images_reads_no_cutout(training: str) -> None:
         list(read_galaxies(Reader(image_bands=("r",)), training, "train"))
 
 
-def test_magnitudes_are_of_the_training_split_alone(training: str, sky) -> None:
-    magnitudes_NF = np.concatenate([each.magnitudes_NF for each in read_magnitudes(training, "train", BANDS)])
+def test_fluxes_are_of_the_training_split_alone(training: str, sky) -> None:
+    found = [derive_magnitudes(*pair) for pair in read_photometry(training, "train", BANDS)]
+    magnitudes_NF = np.concatenate([each.magnitudes_NF for each in found])
     assert magnitudes_NF.shape == (20, len(BANDS))
     np.testing.assert_allclose(magnitudes_NF[:, BANDS.index("r")], sky.mag[:20], rtol=1e-6)
     assert np.isnan(magnitudes_NF[:, BANDS.index("u")]).all()
@@ -73,9 +75,9 @@ def test_magnitudes_are_of_the_training_split_alone(training: str, sky) -> None:
 
 def test_recalibration_is_of_calib_and_distance_of_train(training: str, sky) -> None:
     reader = calibrate_estimator(Reader(), training, seed=7)
-    galaxies, magnitudes, seed = reader.given
+    galaxies, fluxes, seed = reader.given
     np.testing.assert_allclose(np.concatenate([z for _, z in galaxies]), sky.z_spec[40:60], rtol=1e-6)
-    assert sum(map(len, magnitudes)) == 20
+    assert sum(len(fluxes_NF) for fluxes_NF, _ in fluxes) == 20
     assert seed == 7
 
 

@@ -12,10 +12,8 @@ from photoz.estimators.networks.layout import InputLayout
 from photoz.estimators.networks.network import Head
 from photoz.estimators.networks.recalibrate import fit_recalibration, measure_pits
 from photoz.pdf import compute_ks, compute_pit
-from photoz.photometry import MagnitudeScaling
 
 BANDS = ("g", "r", "i", "H")
-SCALING = MagnitudeScaling(np.full(4, 20.0), np.ones(4), np.zeros(3))
 
 
 def make_estimator(image_bands: tuple[str, ...] = ()) -> HybridEstimator:
@@ -25,10 +23,10 @@ def make_estimator(image_bands: tuple[str, ...] = ()) -> HybridEstimator:
     kind = HybridEstimator if image_bands else PhotometryEstimator
     network = kind.make_network(layout)
     with torch.no_grad():
-        network.members.weight.zero_()
-        network.members.bias.copy_(torch.tensor([0.0, 0.0, 0.0, np.log(0.5)]))
+        network.members.weights[-1].zero_()
+        network.members.biases[-1].copy_(torch.tensor([0.0, 0.0, 0.0, np.log(0.5)]))
         network.target_scale.copy_(torch.tensor([0.25, 0.1]))
-    return kind(layout, SCALING, network, device=torch.device("cpu"))
+    return kind(layout, from_magnitudes.make_preparation(kind, BANDS), network, device=torch.device("cpu"))
 
 
 def make_galaxies(count: int, *, images: int = 0, seed: int = 0) -> tuple[Inputs, np.ndarray]:

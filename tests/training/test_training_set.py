@@ -17,6 +17,7 @@ from cluster.training.set import build_training_set, plan_set
 from photoz.catalogue.hats import MARGIN, list_partitions, locate_partition, read_partition
 from photoz.cutouts import extract_cutouts
 from photoz.errors import TrainingError
+from photoz.estimators.networks.preparation import PaperPreparation
 from photoz.inputs import make_inputs
 from photoz.schema import make_training_schema
 from photoz.settings import config_to_dict
@@ -24,7 +25,8 @@ from photoz.settings.config import Config, convert_config
 from photoz.storage import list_folder
 from photoz.survey.spectra import read_redshifts
 from photoz.tiles import open_tile
-from photoz.training.set import _compute_key, compute_set_hash, fit_magnitude_scaling, plan_matching, read_split
+from photoz.training.photometric import read_sample
+from photoz.training.set import _compute_key, compute_set_hash, plan_matching, read_split
 
 ARCSEC = 1 / 3600
 
@@ -157,10 +159,12 @@ def test_scaling_and_columns_come_from_the_training_split(ready_survey: ReadySur
     config = adapt(ready_survey.config, tmp_path)
     write_spectra(config, spectra_of(read_sources(config)))
     build_training_set(config)
-    scaling = fit_magnitude_scaling(config.locations.training, config.survey.bands)
+    sample = read_sample(config.locations.training, config.survey.bands)
     table = read_set(config)
     training = table.filter(pa.compute.equal(table["split"], "train"))
     magnitudes_NF = make_inputs(training, config.survey.bands).magnitudes.magnitudes_NF.astype(np.float64)
+    np.testing.assert_array_equal(sample.magnitudes.magnitudes_NF, magnitudes_NF)
+    scaling = PaperPreparation.fit(sample).scaling
     np.testing.assert_allclose(scaling.mean_F, np.nanmean(magnitudes_NF, axis=0))
     np.testing.assert_allclose(scaling.differences, np.nanmean(np.diff(magnitudes_NF, axis=1), axis=0))
     assert {tuple(part.column_names) for part in read_split(config.locations.training, "valid", ["z_spec"])} == {

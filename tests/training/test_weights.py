@@ -1,25 +1,25 @@
-"""Weights of the training galaxies: bootstrap samples that depend on object and seed alone, and a smooth n(z)."""
+"""Weights of the training galaxies: parts that depend on object and seed alone, and a smooth n(z)."""
 
 import numpy as np
 
-from photoz.training.weights import Smoothing, draw_bootstrap
+from photoz.training.weights import Smoothing, leave_out_parts
 
 NAMES = [f"galaxy {number}" for number in range(20_000)]
 
 
-def test_bootstrap_counts_are_poisson_and_differ_between_members() -> None:
-    weight_NK = draw_bootstrap(NAMES, seed=1, members=3)
-    np.testing.assert_allclose(weight_NK.mean(axis=0), 1.0, atol=0.02)
-    np.testing.assert_allclose(weight_NK.var(axis=0), 1.0, atol=0.04)
-    np.testing.assert_allclose((weight_NK == 0).mean(axis=0), np.exp(-1), atol=0.01)
-    assert np.abs(np.corrcoef(weight_NK.T) - np.eye(3)).max() < 0.03
+def test_each_member_is_trained_without_a_part_of_its_own() -> None:
+    weight_NK = leave_out_parts(NAMES, seed=1, members=5)
+    assert ((weight_NK == 0).sum(axis=1) == 1).all()
+    np.testing.assert_allclose((weight_NK == 0).mean(axis=0), 0.2, atol=0.01)
+    assert set(np.unique(weight_NK).tolist()) == {0.0, 1.25}
+    assert weight_NK.dtype == np.float32
 
 
-def test_bootstrap_depends_on_object_and_seed_alone() -> None:
-    some = draw_bootstrap(NAMES[:50], seed=1, members=2)
-    np.testing.assert_array_equal(draw_bootstrap(NAMES[49::-1], seed=1, members=2)[::-1], some)
-    assert not np.array_equal(draw_bootstrap(NAMES[:50], seed=2, members=2), some)
-    assert (draw_bootstrap(NAMES[:50], seed=1, members=1) == 1).all()
+def test_the_part_depends_on_object_and_seed_alone() -> None:
+    some = leave_out_parts(NAMES[:50], seed=1, members=2)
+    np.testing.assert_array_equal(leave_out_parts(NAMES[49::-1], seed=1, members=2)[::-1], some)
+    assert not np.array_equal(leave_out_parts(NAMES[:50], seed=2, members=2), some)
+    assert (leave_out_parts(NAMES[:50], seed=1, members=1) == 1).all()
 
 
 def test_smoothing_weighs_a_spike_down() -> None:

@@ -1,8 +1,9 @@
-"""An ensemble of mixture-density networks: the batched network and its fit."""
+"""An ensemble of small networks, which mlp and the networks of images and magnitudes share, and one of mixtures."""
 
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,8 +61,63 @@ class EnsembleRecipe:
     most_steps: int = 20_000
 
 
-class MixtureEnsemble(nn.Module):
+class Ensemble(nn.Module):
     """K networks of the same shape evaluated together by batched matrix products.
+
+    Parameters
+    ----------
+    inputs : int
+        Numbers that each member reads.
+    hidden : tuple of int
+        Units of the hidden layers.
+    outputs : int
+        Numbers that each member gives.
+    members : int
+    dropout : float
+        Fraction of the hidden units that a training step leaves out.
+    """
+
+    def __init__(
+        self, inputs: int, hidden: tuple[int, ...], outputs: int, *, members: int, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.dropout = dropout
+        shapes = list(pairwise((inputs, *hidden, outputs)))
+        # One tensor for all members: a loop over them would make as many small products in place of a batched one.
+        self.weights = nn.ParameterList([torch.empty(members, *shape) for shape in shapes])
+        self.biases = nn.ParameterList([torch.zeros(members, 1, shape[1]) for shape in shapes])
+        self._initialise()
+
+    @torch.no_grad()
+    def _initialise(self) -> None:
+        """He's initialisation, small in the last layer."""
+        for weight in self.weights:
+            nn.init.normal_(weight, std=math.sqrt(2.0 / weight.shape[1]))
+        self.weights[-1].mul_(0.3)
+
+    def forward(self, features: Tensor) -> Any:
+        """Return what each member gives, (K, N, P), of features (K, N, I) or (N, I)."""
+        values = features if features.dim() == 3 else features.expand(len(self.biases[0]), -1, -1)
+        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            # In place only where no gradient is asked for: SiLU's needs its input.
+            values = nn.functional.silu(torch.baddbmm(bias, values, weight), inplace=not torch.is_grad_enabled())
+            if self.dropout:
+                values = nn.functional.dropout(values, self.dropout, self.training)
+        return torch.baddbmm(self.biases[-1], values, self.weights[-1])
+
+
+@torch.no_grad()
+def spread_components(bias: Tensor, components: int) -> None:
+    """Set the biases, (..., P), of which the last 2 C give centres and widths of C Gaussians, so that they cover z.
+
+    Centres are spread over the targets; the widths start at exp(-0.7), half of the targets' spread.
+    """
+    bias[..., -2 * components : -components] = torch.linspace(-1.5, 1.5, components)
+    bias[..., -components:] = -0.7
+
+
+class MixtureEnsemble(Ensemble):
+    """An ensemble whose members give a mixture of Gaussians each.
 
     Parameters
     ----------
@@ -71,39 +127,15 @@ class MixtureEnsemble(nn.Module):
     """
 
     def __init__(self, inputs: int, recipe: EnsembleRecipe) -> None:
-        super().__init__()
-        self.members = recipe.members
-        self.components = recipe.components
-        self.dropout = recipe.dropout
         # A weight, a centre and a width for each Gaussian.
-        sizes = (inputs, *recipe.hidden, 3 * recipe.components)
-        shapes = list(pairwise(sizes))
-        # One tensor for all members: a loop over them would make as many small products in place of a batched one.
-        self.weights = nn.ParameterList([torch.empty(recipe.members, *shape) for shape in shapes])
-        self.biases = nn.ParameterList([torch.zeros(recipe.members, 1, shape[1]) for shape in shapes])
-        self._initialise()
-
-    @torch.no_grad()
-    def _initialise(self) -> None:
-        """He's initialisation, small in the last layer, whose components start spread over the targets."""
-        for weight in self.weights:
-            nn.init.normal_(weight, std=math.sqrt(2.0 / weight.shape[1]))
-        self.weights[-1].mul_(0.3)
-        count = self.components
-        # The widths, on the next line, start at exp(-0.7), half of the targets' spread.
-        self.biases[-1][:, :, count : 2 * count] = torch.linspace(-1.5, 1.5, count)
-        self.biases[-1][:, :, 2 * count :] = -0.7
+        outputs = 3 * recipe.components
+        super().__init__(inputs, recipe.hidden, outputs, members=recipe.members, dropout=recipe.dropout)
+        self.members = recipe.members
+        spread_components(self.biases[-1], recipe.components)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return log weights, centres and log widths, (K, N, C) each, of features (K, N, I) or (N, I)."""
-        values = features if features.dim() == 3 else features.expand(len(self.biases[0]), -1, -1)
-        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            # In place only where no gradient is asked for: SiLU's needs its input.
-            values = nn.functional.silu(torch.baddbmm(bias, values, weight), inplace=not torch.is_grad_enabled())
-            if self.dropout:
-                values = nn.functional.dropout(values, self.dropout, self.training)
-        values = torch.baddbmm(self.biases[-1], values, self.weights[-1])
-        logits, centres, logs = values.chunk(3, dim=2)
+        logits, centres, logs = super().forward(features).chunk(3, dim=2)
         # Without a lower limit a component can settle on one training galaxy with a width of 0 and a likelihood without
         # bound.
         return torch.log_softmax(logits, dim=2), centres, logs.clamp(_LOWEST, _HIGHEST)

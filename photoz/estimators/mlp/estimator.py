@@ -3,15 +3,14 @@
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
+from photoz.estimators.averaging import average_weights
 from photoz.estimators.base import Inputs, Pdfs, split_rows
 from photoz.estimators.density import find_local_median
 from photoz.estimators.distance import TrainingDistance
@@ -33,7 +32,7 @@ from photoz.estimators.mlp.unseen import (
     fit_recalibration,
 )
 from photoz.estimators.photometric.base import Parts, PhotometricEstimator, Sample
-from photoz.estimators.photometric.features import FluxFeatures
+from photoz.estimators.photometric.features import FluxFeatures, count_features, select_distinct
 from photoz.estimators.smoothing import compute_smoothing_weights
 from photoz.estimators.tensors import choose_device, put_weights, take_weights
 from photoz.pdf.quantiles import make_coordinates
@@ -110,8 +109,7 @@ class MlpEstimator(PhotometricEstimator[MlpModel]):
 
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            # F magnitudes, F - 1 colours, F errors and F masks: `FluxFeatures`.
-            network = MixtureEnsemble(4 * len(sample.bands) - 1, recipe).to(choose_device())
+            network = MixtureEnsemble(count_features(len(sample.bands)), recipe).to(choose_device())
             targets_N = ((y_N - target[0]) / target[1]).astype(np.float32)
             fit_ensemble(network, draw, targets_N, recipe=recipe, fold_N=fold_N, weights_N=weights_N)
         model = EnsembleModel(features, network.eval(), *target)
@@ -126,7 +124,7 @@ class MlpEstimator(PhotometricEstimator[MlpModel]):
     def _make_model(cls, parts: Parts) -> MlpModel:
         # JSON gives a list back for the tuple.
         recipe = EnsembleRecipe(**{**parts.settings, "hidden": tuple(parts.settings["hidden"])})
-        network = MixtureEnsemble(4 * len(parts.bands) - 1, recipe).to(choose_device()).eval()
+        network = MixtureEnsemble(count_features(len(parts.bands)), recipe).to(choose_device()).eval()
         put_weights(network, parts.arrays)
         target = map(float, parts.arrays["target"])
         ensemble = EnsembleModel(FluxFeatures.from_arrays(parts.arrays), network, *target)
@@ -215,12 +213,6 @@ class MlpEstimator(PhotometricEstimator[MlpModel]):
         return pdf_NZ
 
 
-def select_distinct(features_NC: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Take the middle band's magnitude and the colours: with all magnitudes, a colour would count twice."""
-    bands = (features_NC.shape[1] + 1) // 4
-    return np.ascontiguousarray(features_NC[:, [bands // 2, *range(bands, 2 * bands - 1)]])
-
-
 def fit_ensemble(
     network: MixtureEnsemble,
     draw: Callable[[], npt.NDArray[np.float32]],
@@ -257,8 +249,7 @@ def fit_ensemble(
     # Counted by all galaxies, a fifth more than a member sees in an epoch: 40 epochs by count are 50 of its own.
     steps = min(max(recipe.epochs * (len(targets) // size), recipe.least_steps), recipe.most_steps)
     optimizer, schedule = _make_optimizer(network, recipe, steps)
-    average = AveragedModel(network, multi_avg_fn=partial(_move, most=recipe.average))
-    average.update_parameters(network)  # the first copies
+    average = average_weights(network, recipe.average)
     network.train()
     progress = Progress(logger, "mlp: step", steps)
     for step in range(steps):
@@ -294,11 +285,3 @@ def _make_optimizer(
         optimizer, recipe.learning_rate, total_steps=steps, pct_start=0.1, anneal_strategy="cos"
     )
     return optimizer, schedule
-
-
-@torch.no_grad()
-def _move(averages: list[Tensor], parameters: list[Tensor], count: Tensor | int, *, most: float) -> None:
-    """Move running averages towards the parameters: the sooner, the fewer steps are in them."""
-    # With the full decay from the start the first weights, which are random, would count for hundreds of steps.
-    done = int(count)
-    torch._foreach_lerp_(averages, parameters, 1.0 - min(most, done / (9 + done)))

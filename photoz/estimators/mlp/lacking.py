@@ -1,18 +1,31 @@
 """Take bands away from training galaxies, so that a network learns what to say of galaxies that lack them.
 
-In fluxes, before features are made of them, each galaxy once an epoch, and in a survey's patterns. The networks
-drop inputs of each step on their device (`.networks.dropping`), images too, beside the galaxies as they are.
+In fluxes, before features are made of them, each galaxy once an epoch, and in a survey's patterns. The networks of
+images and magnitudes drop inputs at each step (`.networks.dropping`), images too, beside the galaxies as they are.
 """
 
 from dataclasses import replace
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from photoz.estimators.photometric.base import Sample
-from photoz.photometry import find_detected
+from photoz.photometry import Floats, find_detected
 
 Mask = npt.NDArray[np.bool_]
+
+
+class HasFluxes(Protocol):
+    """A dataclass with fluxes and errors of N galaxies in F bands [nJy], as those of `Sample`."""
+
+    @property
+    def fluxes_NF(self) -> Floats: ...
+    @property
+    def errors_NF(self) -> Floats: ...
+
+
+P = TypeVar("P", bound=HasFluxes)
 
 _FAINT = 3.0  # signal to noise
 
@@ -59,12 +72,12 @@ def choose_lost(count: int, bands: int, rng: np.random.Generator) -> Mask:
     return lost_NF
 
 
-def choose_dark(sample: Sample, fraction: float, rng: np.random.Generator) -> Mask:
+def choose_dark(sample: HasFluxes, fraction: float, rng: np.random.Generator) -> Mask:
     """Choose a random fraction of the detections of a signal-to-noise ratio below 3, to be taken for not detected.
 
     Parameters
     ----------
-    sample : Sample
+    sample : Sample, or anything that has fluxes
     fraction : float
         In 0..1.
     rng : numpy.random.Generator
@@ -78,29 +91,31 @@ def choose_dark(sample: Sample, fraction: float, rng: np.random.Generator) -> Ma
     return np.asarray(faint_NF & (rng.random(faint_NF.shape) < fraction))
 
 
-def remove_bands(sample: Sample, lost_NF: Mask) -> Sample:
+def remove_bands(sample: P, lost_NF: Mask) -> P:
     """Take bands from galaxies as if they had not been observed, unless a galaxy would have no detection left."""
-    return _put(sample, np.nan, _spare(sample, lost_NF))
+    return put_fluxes(sample, np.nan, _spare(sample, lost_NF))
 
 
-def darken_bands(sample: Sample, dark_NF: Mask) -> Sample:
+def darken_bands(sample: P, dark_NF: Mask) -> P:
     """Take fluxes from galaxies as if nothing had been detected there, unless a galaxy would have no detection left.
 
     They become 0 with an error that is not known, as a survey writes them that tells no limits.
     """
-    return _put(sample, 0.0, _spare(sample, dark_NF))
+    return put_fluxes(sample, 0.0, _spare(sample, dark_NF))
 
 
-def _spare(sample: Sample, chosen_NF: Mask) -> Mask:
+def _spare(sample: HasFluxes, chosen_NF: Mask) -> Mask:
     """Return what is chosen, but for galaxies that have no detection elsewhere."""
     detected_NF = find_detected(sample.fluxes_NF, sample.errors_NF)
     kept_N1 = (detected_NF & ~chosen_NF).any(axis=1, keepdims=True)
     return np.asarray(chosen_NF & kept_N1)
 
 
-def _put(sample: Sample, flux: float, chosen_NF: Mask) -> Sample:
-    return replace(
-        sample,
+def put_fluxes(sample: P, flux: float, chosen_NF: Mask) -> P:
+    """Return the galaxies with one flux [nJy] in place of those chosen, whose errors are then not known."""
+    changed: Any = sample  # a dataclass, which a Protocol cannot say
+    return replace(  # type: ignore[no-any-return]
+        changed,
         fluxes_NF=np.where(chosen_NF, flux, sample.fluxes_NF),
         errors_NF=np.where(chosen_NF, np.nan, sample.errors_NF),
     )

@@ -17,12 +17,11 @@ from photoz.estimators.folder import MANIFEST, WEIGHTS, Arrays, read_arrays, rea
 from photoz.estimators.networks.layout import InputLayout
 from photoz.estimators.networks.network import Head
 from photoz.estimators.networks.objectives import Objective
+from photoz.estimators.networks.preparation import Preparation
 from photoz.estimators.tensors import PREFIX, choose_device, put_weights, take_weights
-from photoz.photometry import MagnitudeScaling
 from photoz.survey.settings import Survey
 from photoz.training.settings import Network, Training
 
-FORMAT_VERSION = 2
 # Asked for at loading, so that an old manifest is refused by name and not by a KeyError somewhere within.
 _KEYS = ("bands", "image_bands", "cutout_size", "pixel_scale", "head", "unimaged", "scaling")
 
@@ -37,8 +36,8 @@ class NetworkEstimator(ABC):
     ----------
     layout : InputLayout
         Bands and cutouts that the network reads, and what it gives.
-    scaling : MagnitudeScaling
-        Of the training galaxies.
+    preparation : Preparation
+        Of what it is given, fitted to the training galaxies.
     network : torch.nn.Module
         Trained; it is put in evaluation mode.
     record : mapping
@@ -48,7 +47,7 @@ class NetworkEstimator(ABC):
     """
 
     layout: InputLayout
-    scaling: MagnitudeScaling
+    preparation: Any
     network: nn.Module
     record: Mapping[str, Any] = field(default_factory=dict)
     device: torch.device = field(default_factory=choose_device)
@@ -57,8 +56,10 @@ class NetworkEstimator(ABC):
     name: ClassVar[str]
     """Of the method, as in the manifest."""
     reads_images: ClassVar[bool] = True
-    fills: ClassVar[bool] = False
-    """Whether in training missing magnitudes are filled from neighbouring bands; else they are NaN."""
+    PREPARATION: ClassVar[type[Preparation]]
+    """How its inputs are prepared, in training and in estimating."""
+    FORMAT_VERSION: ClassVar[int] = 2
+    """Of the saved folder; a network counts it up when what it keeps there changes."""
 
     def __post_init__(self) -> None:
         # In evaluation mode, else dropout and batch statistics would make each estimate depend on chance and on its
@@ -118,7 +119,9 @@ class NetworkEstimator(ABC):
             pixel_scale=survey.pixel_scale,
             head=cls.make_head(settings.network),
             # Of the survey, for the network without images too: VIKING's bands are missing together whoever reads them.
-            unimaged=tuple(band for band in survey.bands if band not in survey.image_bands),
+            unimaged=tuple(
+                band for band in survey.bands if band not in survey.image_bands or band in survey.partial_bands
+            ),
         )
 
     @classmethod
@@ -134,7 +137,7 @@ class NetworkEstimator(ABC):
     def calibrate(
         self,
         galaxies: Iterable[tuple[Inputs, npt.NDArray[np.floating]]],
-        magnitudes: Iterable[npt.NDArray[np.floating]],
+        fluxes: Iterable[tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]],
         *,
         seed: int,
     ) -> Self:
@@ -144,8 +147,8 @@ class NetworkEstimator(ABC):
         ----------
         galaxies : iterable of (Inputs, ndarray of shape (N,))
             Inputs and redshifts of galaxies that the network has not seen.
-        magnitudes : iterable of ndarray of float, shape (N, F)
-            [mag(AB)] of the training galaxies, NaN where there is none.
+        fluxes : iterable of (ndarray of float, shape (N, F); the same)
+            [nJy] fluxes and errors of the training galaxies, NaN where there is none.
         seed : int
         """
         return self
@@ -165,12 +168,12 @@ class NetworkEstimator(ABC):
     def save(self, location: str) -> None:
         """Write ``weights.safetensors`` and, last, ``manifest.json`` into a folder (a path or any fsspec URL)."""
         manifest = {
-            "format_version": FORMAT_VERSION,
+            "format_version": self.FORMAT_VERSION,
             "estimator": self.name,
             # Spread out and not as a section: `bands` and `image_bands` stand where every other estimator's manifest
             # has them.
             **self.layout.to_dict(),
-            "scaling": self.scaling.to_dict(),
+            "scaling": self.preparation.to_dict(),
             "target": "ln(1 + z)",
             "versions": {package: version(package) for package in ("photoz", "torch", "numpy")},
             "record": dict(self.record),
@@ -187,8 +190,8 @@ class NetworkEstimator(ABC):
             There is no estimator, its format is another version's, or its weights do not fit its manifest.
         """
         manifest: Any = read_manifest(location)
-        _check_manifest(manifest, location)
-        layout, scaling = InputLayout.from_dict(manifest), MagnitudeScaling.from_dict(manifest["scaling"])
+        _check_manifest(manifest, location, cls.name, cls.FORMAT_VERSION)
+        layout, preparation = InputLayout.from_dict(manifest), cls.PREPARATION.from_dict(manifest["scaling"])
         try:
             arrays = read_arrays(location, WEIGHTS)
         except FileNotFoundError as error:
@@ -197,7 +200,7 @@ class NetworkEstimator(ABC):
         network = put_weights(cls.make_network(layout), arrays)
         others = {key: value for key, value in arrays.items() if not key.startswith(PREFIX)}
         # The record only says where it comes from: an estimator works without one.
-        return cls(layout, scaling, network, manifest.get("record", {})).with_arrays(others)
+        return cls(layout, preparation, network, manifest.get("record", {})).with_arrays(others)
 
 
 def check_shapes(inputs: Inputs, layout: InputLayout) -> None:
@@ -225,12 +228,12 @@ def check_shapes(inputs: Inputs, layout: InputLayout) -> None:
         )
 
 
-def _check_manifest(manifest: Mapping[str, object], location: str) -> None:
+def _check_manifest(manifest: Mapping[str, object], location: str, name: str, version: int) -> None:
     found = manifest.get("format_version")
-    if found != FORMAT_VERSION:
+    if found != version:
         raise EstimatorError(
-            f"{location!r} is in format version {found!r}, this photoz reads {FORMAT_VERSION}: train the estimator "
-            f"again, or use the photoz that wrote it ({manifest.get('versions')})"
+            f"{location!r} is in format version {found!r}, this photoz reads {version} of {name!r}: train the "
+            f"estimator again, or use the photoz that wrote it ({manifest.get('versions')})"
         )
     missing = [key for key in _KEYS if key not in manifest]
     if missing:

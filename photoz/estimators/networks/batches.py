@@ -1,6 +1,7 @@
 """From galaxies with known redshifts to the tensors of a training step."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -8,9 +9,7 @@ import torch
 from torch import Tensor
 
 from photoz.estimators.base import Inputs
-from photoz.estimators.networks.masks import Photometry
-from photoz.estimators.networks.scaling import scale_cutouts
-from photoz.photometry import MagnitudeScaling
+from photoz.estimators.networks.preparation import Preparation
 
 TURNS = 8
 """Flips and quarter turns of a square: the dihedral group of order 8."""
@@ -18,23 +17,19 @@ TURNS = 8
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Tensors of N galaxies on the device of the network.
+    """N galaxies, on the device of the network.
 
     Parameters
     ----------
-    photometry : Photometry
-        Standardised magnitudes.
-    images_NBYX : Tensor of float32, shape (N, B, Y, X), or None
-        Scaled to 0..1, channels last.
-    seen_NB : Tensor of bool, shape (N, B), or None
-        Image bands that hold a finite pixel.
+    photometry, images_NBYX, seen_NB
+        As in `photoz.estimators.networks.preparation.View`.
     target_N : Tensor of float32, shape (N,)
         ln(1 + z_spec).
     weight_NK : Tensor of float32, shape (N, K), or None
         Weight of each galaxy in the loss of each member; None: 1.
     """
 
-    photometry: Photometry
+    photometry: Any
     images_NBYX: Tensor | None
     seen_NB: Tensor | None
     target_N: Tensor
@@ -48,9 +43,8 @@ def prepare_batch(
     inputs: Inputs,
     z_spec_N: npt.NDArray[np.floating],
     *,
-    scaling: MagnitudeScaling,
+    preparation: Preparation,
     device: torch.device,
-    fill: bool = False,
     weight_NK: npt.NDArray[np.float32] | None = None,
 ) -> Batch:
     """Prepare galaxies exactly as the estimator does.
@@ -60,28 +54,15 @@ def prepare_batch(
     inputs : Inputs
         N galaxies.
     z_spec_N : ndarray of float, shape (N,)
-    scaling : MagnitudeScaling
-        Of the training galaxies.
+    preparation : Preparation
+        The estimator's.
     device : torch.device
-    fill : bool
-        Fill missing magnitudes from neighbouring bands, for the paper's network; each galaxy must have one.
     weight_NK : ndarray of float32, shape (N, K), optional
     """
-    images_NBYX = seen_NB = None
-    if inputs.cutouts_NBYX is not None:
-        cutouts_NBYX = np.require(inputs.cutouts_NBYX, requirements=["C", "W"])  # torch warns about read-only arrays
-        tensor_NBYX = torch.from_numpy(cutouts_NBYX).to(device)
-        images_NBYX, seen_NB = scale_cutouts(tensor_NBYX)
-    photometry = Photometry.prepare(inputs.magnitudes, scaling, device)
-    if fill:
-        # Here and not in the network: the paper's network takes magnitudes as numbers, and has no input that says one
-        # was filled.
-        filled_NF = torch.from_numpy(scaling.apply(inputs.magnitudes.magnitudes_NF)).to(device)
-        photometry = replace(photometry, values_NF=filled_NF)
     # In float64 until the logarithm is taken, and float32 only as the network sees it.
     target_N = torch.from_numpy(np.log1p(np.asarray(z_spec_N, dtype=np.float64)).astype(np.float32)).to(device)
     weights = None if weight_NK is None else torch.from_numpy(weight_NK).to(device)
-    return Batch(photometry, images_NBYX, seen_NB, target_N, weights)
+    return Batch(*preparation.show(inputs, device), target_N, weights)
 
 
 def turn_images(images_NBYX: Tensor, turn: int) -> Tensor:
@@ -90,6 +71,34 @@ def turn_images(images_NBYX: Tensor, turn: int) -> Tensor:
     # pixels.
     flipped_NBYX = images_NBYX.flip(3) if turn >= TURNS // 2 else images_NBYX
     return torch.rot90(flipped_NBYX, turn % 4, (2, 3))
+
+
+def shift_images(images_NBYX: Tensor, generator: torch.Generator) -> Tensor:
+    """Shift each image by up to half a pixel along both axes, drawn evenly; what lies between is interpolated.
+
+    A cutout is centred on the pixel nearest to its galaxy, which so lies up to half a pixel off.
+
+    Parameters
+    ----------
+    images_NBYX : Tensor, shape (N, B, Y, X)
+    generator : torch.Generator
+        On the CPU.
+    """
+    for axis in (2, 3):
+        shift_N = (torch.rand(len(images_NBYX), generator=generator) - 0.5).to(images_NBYX.device)
+        before, after = _move_both_ways(images_NBYX, axis)
+        beside_NBYX = torch.where(shift_N[:, None, None, None] < 0, before, after)
+        images_NBYX = torch.lerp(images_NBYX, beside_NBYX, shift_N.abs()[:, None, None, None])
+    return images_NBYX
+
+
+def _move_both_ways(images_NBYX: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """Move images by a pixel back and forth along an axis; pixels beyond the edge are those on it."""
+    size = images_NBYX.shape[axis]
+    first, last = images_NBYX.narrow(axis, 0, 1), images_NBYX.narrow(axis, size - 1, 1)
+    # Two views of one copy: index_select, which takes each pixel by its number, took a sixth of a training step.
+    edged = torch.cat([first, images_NBYX, last], dim=axis)
+    return edged.narrow(axis, 0, size), edged.narrow(axis, 2, size)
 
 
 def augment(images_NBYX: Tensor, generator: torch.Generator) -> Tensor:

@@ -11,17 +11,20 @@ from torch import Tensor
 
 from photoz.estimators.base import Estimates, Inputs, Pdfs, Precision, split_rows
 from photoz.estimators.density import Density, find_local_median
+from photoz.estimators.distance import TrainingDistance
 from photoz.estimators.folder import Arrays
 from photoz.estimators.networks.base import NetworkEstimator, check_shapes
-from photoz.estimators.networks.colours import ColourDistance
 from photoz.estimators.networks.layout import InputLayout
-from photoz.estimators.networks.model import MaskedModel, View
+from photoz.estimators.networks.model import MaskedModel
 from photoz.estimators.networks.network import Head, MaskedNetwork
 from photoz.estimators.networks.objectives import MaskedObjective
 from photoz.estimators.networks.packed import pack_network
+from photoz.estimators.networks.preparation import FluxPreparation, Preparation, View
 from photoz.estimators.networks.recalibrate import fit_recalibration
+from photoz.estimators.photometric.features import select_distinct
 from photoz.pdf.quantiles import make_coordinates
 from photoz.pdf.recalibration import Recalibration
+from photoz.photometry import find_detected
 from photoz.schema import Flag
 from photoz.telemetry import timed
 from photoz.training.settings import Network, Training
@@ -32,17 +35,17 @@ REACH = 0.08
 
 @dataclass(frozen=True, eq=False)
 class HybridEstimator(NetworkEstimator):
-    """Redshifts and p(z) from cutouts and magnitudes by the combined network, or from magnitudes alone.
+    """Redshifts and p(z) from cutouts and fluxes by the combined network, or from fluxes alone.
 
     It does without whatever is missing: single bands, the image or some of its bands, all magnitudes.
 
     Parameters
     ----------
-    layout, scaling, network, record, device
+    layout, preparation, network, record, device
         As in `NetworkEstimator`.
     recalibration : Recalibration
         Of p(z), fitted to galaxies that the network was not trained on.
-    distance : ColourDistance or None
+    distance : TrainingDistance or None
         From the training galaxies; None: not measured.
     with_pdf : bool
         False: redshifts alone.
@@ -50,13 +53,17 @@ class HybridEstimator(NetworkEstimator):
         The network as `prepare` lays it out; None: it runs as it is, and weights that change are seen.
     """
 
+    preparation: FluxPreparation
     network: MaskedNetwork
     recalibration: Recalibration = field(default_factory=Recalibration.identity)
-    distance: ColourDistance | None = None
+    distance: TrainingDistance | None = None
     with_pdf: bool = True
     packed: MaskedNetwork | None = None
 
     name: ClassVar[str] = "hybrid"
+    PREPARATION: ClassVar[type[Preparation]] = FluxPreparation
+    # 4: a lean image branch, images over their noise; 3 had the paper's, 2 read magnitudes.
+    FORMAT_VERSION: ClassVar[int] = 4
 
     @property
     def gives_pdf(self) -> bool:
@@ -74,7 +81,7 @@ class HybridEstimator(NetworkEstimator):
     @property
     def model(self) -> MaskedModel:
         """From inputs to densities."""
-        return MaskedModel(self.layout, self.scaling, self.packed or self.network, self.device)
+        return MaskedModel(self.layout, self.preparation, self.packed or self.network, self.device)
 
     @classmethod
     def make_head(cls, settings: Network) -> Head:
@@ -85,9 +92,7 @@ class HybridEstimator(NetworkEstimator):
     @classmethod
     def make_network(cls, layout: InputLayout, target_scale: tuple[float, float] = (0.0, 1.0)) -> MaskedNetwork:
         """Build the network with fresh weights, channels last in memory, knowing the scale of its targets."""
-        network = MaskedNetwork(
-            len(layout.bands), image_bands=len(layout.image_bands), cutout_size=layout.cutout_size, head=layout.head
-        )
+        network = MaskedNetwork(len(layout.bands), image_bands=len(layout.image_bands), head=layout.head)
         # Into the buffer, which is saved: a network that is loaded has it from its weights, whatever this is told.
         network.target_scale.copy_(torch.tensor(target_scale))
         return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
@@ -100,7 +105,7 @@ class HybridEstimator(NetworkEstimator):
     def calibrate(
         self,
         galaxies: Iterable[tuple[Inputs, npt.NDArray[np.floating]]],
-        magnitudes: Iterable[npt.NDArray[np.floating]],
+        fluxes: Iterable[tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]],
         *,
         seed: int,
     ) -> Self:
@@ -108,13 +113,18 @@ class HybridEstimator(NetworkEstimator):
 
         Parameters
         ----------
-        galaxies, magnitudes, seed
+        galaxies, fluxes, seed
             As in `NetworkEstimator.calibrate`; an estimator without densities is returned as it is.
         """
         # A point has nothing to recalibrate, and the distance is reported with p(z) alone.
         if not self.gives_pdf:
             return self
-        distance = ColourDistance.fit(np.concatenate(list(magnitudes)), self.scaling, seed=seed)
+        fluxes_NF, errors_NF = (np.concatenate(values) for values in zip(*fluxes, strict=True))
+        # As mlp has it: a missing magnitude is filled, so that a missing band alone takes no galaxy away. One with an
+        # image alone would have all filled, and be the mean galaxy.
+        some_N = find_detected(fluxes_NF, errors_NF).any(axis=1)
+        features_NC = select_distinct(self.preparation.features.apply(fluxes_NF[some_N], errors_NF[some_N]))
+        distance = TrainingDistance.fit(features_NC, seed=seed)
         return replace(self, recalibration=fit_recalibration(self.model, galaxies), distance=distance)
 
     def estimate(self, inputs: Inputs, *, batch_size: int = 256) -> Estimates:
@@ -158,7 +168,8 @@ class HybridEstimator(NetworkEstimator):
                 view = model.show(inputs)
             with timed("forward"):
                 points_NK, density = model.read(model.run(view))
-                z_N = torch.expm1(self._find_points(points_NK, density)).cpu().numpy()
+                # Not below 0, where no training galaxy is (`crossmatch.min_redshift`).
+                z_N = torch.expm1(self._find_points(points_NK, density)).clamp(min=0).cpu().numpy()
             # By the pixels that were seen and not by the flags alone: a cutout may be there and hold nothing finite.
             image_N = np.zeros(len(inputs), dtype=bool) if view.seen_NB is None else _any(view.seen_NB)
             failed_N = ~(inputs.detected_N | image_N) | ~np.isfinite(z_N)
@@ -169,7 +180,7 @@ class HybridEstimator(NetworkEstimator):
             pdf = None
             if density is not None and self.with_pdf:
                 with timed("pdf"):
-                    distance_N = self._measure_distance(inputs)
+                    distance_N = self.measure_distance(inputs)
                     quantiles_NQ = self._find_quantiles(inputs, view, density)
                 # In redshift, as the column is, and not in ln(1 + z).
                 z_NK = torch.expm1(points_NK)
@@ -202,10 +213,13 @@ class HybridEstimator(NetworkEstimator):
         centre, spread = self.network.target_scale
         return torch.expm1(centre + spread * y_NQ).cpu().numpy()
 
-    def _measure_distance(self, inputs: Inputs) -> npt.NDArray[np.float32]:
+    def measure_distance(self, inputs: Inputs) -> npt.NDArray[np.float32]:
+        """Measure the distance from the training galaxies, shape (N,); NaN where nothing was detected."""
         if self.distance is None:
             return np.full(len(inputs), np.nan, dtype=np.float32)
-        return self.distance.measure(inputs.magnitudes.magnitudes_NF)
+        features_NC = self.preparation.features.apply(inputs.fluxes_NF, inputs.errors_NF)
+        distance_N = self.distance.measure(select_distinct(features_NC))
+        return np.where(inputs.detected_N, distance_N, np.float32(np.nan))
 
     def to_arrays(self) -> Arrays:
         """Return what is saved beside the weights: recalibration and distance."""
@@ -214,12 +228,13 @@ class HybridEstimator(NetworkEstimator):
 
     def with_arrays(self, arrays: Arrays) -> Self:
         """Return the estimator with the recalibration and the distance that the arrays of `to_arrays` hold."""
-        distance = ColourDistance.from_arrays(arrays, self.scaling)
+        # A network with a point head has neither p(z) nor a distance.
+        distance = TrainingDistance.from_arrays(arrays) if "coverage_points" in arrays else None
         return replace(self, recalibration=Recalibration.from_arrays(arrays), distance=distance)
 
 
 class PhotometryEstimator(HybridEstimator):
-    """The same network without images: from magnitudes alone."""
+    """The same network without images: from fluxes and their errors alone."""
 
     name: ClassVar[str] = "photometry"
     reads_images: ClassVar[bool] = False

@@ -21,8 +21,8 @@ class InputLayout:
     head : Head or None
         None: the paper's network, which gives a point and takes no masks.
     unimaged : tuple of str
-        Bands of which the survey has no images, whether or not the network reads images: what is likely to be missing
-        together.
+        Bands of which the survey has no images, or whose images may not cover a tile, whether or not the network reads
+        images: what is likely to be missing together.
     """
 
     bands: tuple[str, ...]
@@ -35,12 +35,16 @@ class InputLayout:
     @property
     def members(self) -> int:
         """Networks that are trained side by side, each on galaxies weighed for itself."""
-        # One member means no bootstrap: `draw_bootstrap` then gives every galaxy the weight 1.
+        # One member is trained on all galaxies: `photoz.training.weights.leave_out_parts` gives each the weight 1.
         return 1 if self.head is None else self.head.members
 
     def find_unimaged(self) -> list[bool]:
-        """Tell for each band whether the survey has no images of it."""
+        """Tell for each band whether it is one of ``unimaged``."""
         return [band in self.unimaged for band in self.bands]
+
+    def find_partial(self) -> list[bool]:
+        """Tell for each image band whether it may be missing together with others."""
+        return [band in self.unimaged for band in self.image_bands]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for a manifest."""

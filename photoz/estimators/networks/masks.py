@@ -1,104 +1,53 @@
-"""What the networks are told of a galaxy: magnitudes, and bits for what is missing. In torch, on their device."""
+"""What the networks are told of a galaxy: the features of its fluxes, as mlp reads them, and bits for its image."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from photoz.photometry import Magnitudes, MagnitudeScaling
-
-
-@dataclass(frozen=True, eq=False)
-class Filling:
-    """How missing magnitudes are filled from neighbouring bands, on a device; see `fill_missing_magnitudes`.
-
-    Parameters
-    ----------
-    spread_F, offset_F : Tensor of float32, shape (F,)
-        A standardised magnitude times the spread plus the offset is the galaxy's level, which all bands share but for
-        its colours.
-    """
-
-    spread_F: Tensor
-    offset_F: Tensor
-
-    @classmethod
-    def make(cls, scaling: MagnitudeScaling, device: torch.device) -> Self:
-        """Derive it from the scaling."""
-        # The same rule as `photoz.photometry.fill_missing_magnitudes`, once more in torch: bands are dropped on the
-        # device, at each step, and have to be filled there.
-        steps_F = np.concatenate([[0.0], np.cumsum(scaling.differences)])
-        values = (scaling.std_F, scaling.mean_F - steps_F)
-        return cls(*(torch.from_numpy(value.astype(np.float32)).to(device) for value in values))
-
-    def fill(self, values_NF: Tensor) -> Tensor:
-        """Fill standardised magnitudes; 0, the training galaxies' mean, in a row that has none."""
-        level_NF = values_NF * self.spread_F + self.offset_F
-        left_NF, right_NF = _carry(level_NF), _carry(level_NF.flip(1)).flip(1)
-        left_NF, right_NF = (
-            torch.where(left_NF.isnan(), right_NF, left_NF),
-            torch.where(right_NF.isnan(), left_NF, right_NF),
-        )
-        filled_NF = ((left_NF + right_NF) / 2 - self.offset_F) / self.spread_F
-        # Measured values are not sent through the levels and back, which would round them.
-        return torch.where(values_NF.isnan(), filled_NF, values_NF).nan_to_num(nan=0.0)
-
-
-def _carry(values_NF: Tensor) -> Tensor:
-    """Replace each NaN by the last value before it in its row."""
-    columns_F = torch.arange(values_NF.shape[1], device=values_NF.device)
-    # A NaN that none stands before finds column 0, itself a NaN then: it stays one.
-    return values_NF.gather(1, torch.where(values_NF.isnan(), 0, columns_F).cummax(dim=1).values)
+from photoz.estimators.mlp.lacking import Mask, put_fluxes
+from photoz.estimators.photometric.features import FluxFeatures
+from photoz.photometry import Floats, find_detected
 
 
 @dataclass(frozen=True, eq=False)
 class Photometry:
-    """Magnitudes of N galaxies, standardised.
+    """Fluxes of N galaxies, in memory: what is dropped at a training step is dropped before features are made.
 
     Parameters
     ----------
-    values_NF : Tensor of float32, shape (N, F)
-        NaN where there is none.
-    not_detected_NF : Tensor of bool, shape (N, F)
-        The band was observed and nothing was detected; any other NaN was not observed.
-    filling : Filling
+    fluxes_NF, errors_NF : ndarray of float, shape (N, F)
+        [nJy] NaN as in `photoz.estimators.base.Inputs`.
+    features : FluxFeatures
+        What a network reads of them.
     """
 
-    values_NF: Tensor
-    not_detected_NF: Tensor
-    filling: Filling
+    fluxes_NF: Floats
+    errors_NF: Floats
+    features: FluxFeatures
 
-    @classmethod
-    def prepare(
-        cls,
-        magnitudes: Magnitudes,
-        scaling: MagnitudeScaling,
-        device: torch.device,
-    ) -> Self:
-        """Standardise magnitudes.
+    def __len__(self) -> int:
+        return len(self.fluxes_NF)
 
-        Parameters
-        ----------
-        magnitudes : Magnitudes
-            Of the galaxies.
-        scaling : MagnitudeScaling
-            Of the training galaxies.
-        device : torch.device
-        """
-        values_NF = torch.from_numpy(scaling.standardise(magnitudes.magnitudes_NF)).to(device)
-        unseen_NF = torch.from_numpy(np.ascontiguousarray(magnitudes.not_detected_NF)).to(device)
-        return cls(values_NF, unseen_NF, Filling.make(scaling, device))
+    @cached_property
+    def detected_NF(self) -> Mask:
+        """Where something was detected: elsewhere there is no magnitude."""
+        return find_detected(self.fluxes_NF, self.errors_NF)
 
-    def drop(self, dropped_NF: Tensor) -> Self:
+    def drop(self, dropped_NF: Mask) -> Self:
         """Return the same galaxies as if some of their bands had not been observed."""
-        values_NF = torch.where(dropped_NF, torch.nan, self.values_NF)
-        # A band that was not observed cannot have gone undetected.
-        return replace(self, values_NF=values_NF, not_detected_NF=self.not_detected_NF & ~dropped_NF)
+        return put_fluxes(self, np.nan, dropped_NF)
+
+    def make_features(self) -> npt.NDArray[np.float32]:
+        """Make the features, shape (N, 4 F - 1)."""
+        return self.features.apply(self.fluxes_NF, self.errors_NF)
 
 
-def encode(photometry: Photometry, seen_NB: Tensor | None) -> Tensor:
+def encode(photometry: Photometry, seen_NB: Tensor | None, device: torch.device) -> Tensor:
     """Make the features of `photoz.estimators.networks.network.MaskedNetwork`.
 
     Parameters
@@ -106,21 +55,20 @@ def encode(photometry: Photometry, seen_NB: Tensor | None) -> Tensor:
     photometry : Photometry
     seen_NB : Tensor of bool, shape (N, B), or None
         Image bands that hold a pixel; None for a network without images.
+    device : torch.device
+        Of the network.
 
     Returns
     -------
-    Tensor of float32, shape (N, 3 F) or (N, 3 F + 1 + B)
-        Magnitudes (missing ones filled, which is better than 0: docs/benchmarks/pdf.md), a bit for each that is
-        missing, a bit for each of these that was observed and not detected, a bit for an image, a bit for each of its
-        bands.
+    Tensor of float32, shape (N, 4 F - 1) or (N, 4 F - 1 + 1 + B)
+        Those of the fluxes, a bit for an image, a bit for each of its bands.
     """
-    missing_NF = photometry.values_NF.isnan()
-    # A bit of not detected beside a magnitude contradicts it, and is left out.
-    parts = [photometry.filling.fill(photometry.values_NF), missing_NF, photometry.not_detected_NF & missing_NF]
-    if seen_NB is not None:
-        # `MaskedNetwork.present` counts on this place: the bit for an image first, then its bands.
-        parts += [seen_NB.any(dim=1, keepdim=True), seen_NB]
-    return torch.cat([part.to(photometry.values_NF.dtype) for part in parts], dim=1)
+    features_NC = torch.from_numpy(photometry.make_features()).to(device)
+    if seen_NB is None:
+        return features_NC
+    # `MaskedNetwork.present` counts on this place: the bit for an image first, then its bands.
+    bits = [seen_NB.any(dim=1, keepdim=True), seen_NB]
+    return torch.cat([features_NC, *(bit.to(features_NC) for bit in bits)], dim=1)
 
 
 def number_patterns(missing_NF: Tensor, seen_NB: Tensor | None, unimaged_F: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 """From inputs to densities, by a network that is told what is missing: `MaskedModel`."""
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,22 +10,9 @@ from torch import Tensor
 from photoz.estimators.base import Inputs
 from photoz.estimators.density import Density, mix_bins, mix_gaussians
 from photoz.estimators.networks.layout import InputLayout
-from photoz.estimators.networks.masks import Photometry, encode, number_patterns
+from photoz.estimators.networks.masks import encode, number_patterns
 from photoz.estimators.networks.network import MaskedNetwork
-from photoz.estimators.networks.scaling import scale_cutouts
-from photoz.estimators.tensors import to_tensor
-from photoz.photometry import MagnitudeScaling
-from photoz.schema import NO_IMAGE, Flag
-
-_BANDWISE = int(Flag.EMPTY_CUTOUT)  # says that some band is empty; which, the pixels tell
-
-
-class View(NamedTuple):
-    """What a network is shown of N galaxies, on its device."""
-
-    photometry: Photometry
-    images_NBYX: Tensor | None
-    seen_NB: Tensor | None
+from photoz.estimators.networks.preparation import FluxPreparation, View
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +22,7 @@ class MaskedModel:
     Parameters
     ----------
     layout : InputLayout
-    scaling : MagnitudeScaling
+    preparation : FluxPreparation
     network : MaskedNetwork
         As it was trained, or as `photoz.estimators.networks.packed` lays it out.
     device : torch.device
@@ -44,26 +30,20 @@ class MaskedModel:
     """
 
     layout: InputLayout
-    scaling: MagnitudeScaling
+    preparation: FluxPreparation
     network: MaskedNetwork
     device: torch.device
 
     def show(self, inputs: Inputs) -> View:
         """Prepare what the network is shown: an image that the flags deny is emptied."""
-        photometry = Photometry.prepare(inputs.magnitudes, self.scaling, self.device)
-        if inputs.cutouts_NBYX is None or not self.layout.image_bands:
-            return View(photometry, None, None)
-        cutouts_NBYX = to_tensor(inputs.cutouts_NBYX, self.device)
-        there_N = torch.from_numpy((inputs.flags_N & (int(NO_IMAGE) & ~_BANDWISE)) == 0).to(self.device)
-        images_NBYX, seen_NB = scale_cutouts(cutouts_NBYX)
-        # Emptied and not taken out, so that a row without an image changes no other row's value.
-        images_NBYX[~there_N] = 0.0
-        return View(photometry, images_NBYX, seen_NB & there_N.unsqueeze(1))
+        # A network without images may be given some: they are not looked at.
+        bare = inputs if self.layout.image_bands else replace(inputs, cutouts_NBYX=None)
+        return self.preparation.show(bare, self.device)
 
     def run(self, *views: View) -> Tensor:
         """Run the network; further views of the same galaxies, one after another, share the image branch's work."""
         # Only the first view's image is run: the others must be of the same pixels.
-        features_MF = torch.cat([encode(view.photometry, view.seen_NB) for view in views])
+        features_MF = torch.cat([encode(view.photometry, view.seen_NB, self.device) for view in views])
         raw_MKP: Tensor = self.network(features_MF, views[0].images_NBYX)
         return raw_MKP.float()
 
@@ -89,7 +69,7 @@ class MaskedModel:
 
     def number_view(self, view: View) -> npt.NDArray[np.int64]:
         """Number what a view lacks of each galaxy; see `photoz.estimators.networks.masks.number_patterns`."""
-        unimaged_F = torch.tensor(self.layout.find_unimaged(), device=self.device)
         # Of the view and not of the inputs: in a fit of the recalibration, bands have been dropped from it.
-        missing_NF = ~torch.isfinite(view.photometry.values_NF)
-        return number_patterns(missing_NF, view.seen_NB, unimaged_F).cpu().numpy()
+        missing_NF = torch.from_numpy(~view.photometry.detected_NF)
+        seen_NB = None if view.seen_NB is None else view.seen_NB.cpu()
+        return number_patterns(missing_NF, seen_NB, torch.tensor(self.layout.find_unimaged())).numpy()

@@ -1,6 +1,7 @@
-"""The combined network: an Inception branch on images, a plain branch on magnitudes, joined.
+"""The combined networks: an Inception branch on images, a plain branch on magnitudes, joined.
 
-`HybridNetwork` is the paper's; `MaskedNetwork` has the same branches, takes masks of what is missing and gives p(z).
+`HybridNetwork` is the paper's; `MaskedNetwork` is mlp's ensemble beside a lean image branch (`.lean`), takes masks of
+what is missing and gives p(z).
 
 References
 ----------
@@ -17,10 +18,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from photoz.estimators.mlp.ensemble import Ensemble, spread_components
+from photoz.estimators.networks.convolution import Convolution
+from photoz.estimators.networks.lean import LeanBranch
+from photoz.estimators.photometric.features import count_features
+
 PHOTOMETRY_FEATURES = 64
 INCEPTION_CHANNELS = 256
 INCEPTION_MODULES = 4
-MEMBER_WIDTH = 64
+LATENTS = 64
+"""Numbers that the image branch gives to the members."""
+HIDDEN = (256, 256, 128)
+"""Units of the members' layers: those of mlp (docs/benchmarks/mlp-levers.md)."""
 
 
 def average_pool_same(images_NCYX: Tensor, kernel: int, stride: int) -> Tensor:
@@ -48,19 +57,6 @@ def max_pool_same(images_NCYX: Tensor) -> Tensor:
     """Max-pool 2 x 2 at stride 1 with TensorFlow's "same" padding: the one pixel of padding lies after the image."""
     # torch pads on both sides: what the pixel before the image made is cut off.
     return functional.max_pool2d(images_NCYX, 2, 1, padding=1)[..., 1:, 1:]
-
-
-class Convolution(nn.Module):
-    """A convolution of stride 1 with "same" padding, and ReLU."""
-
-    def __init__(self, channels_in: int, channels_out: int, kernel: int) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2)
-
-    def forward(self, images_NCYX: Tensor) -> Tensor:
-        """Return (N, channels_out, Y, X)."""
-        # In place, since no gradient needs what the convolution gave: ReLU's asks for its own output.
-        return functional.relu(self.convolution(images_NCYX), inplace=True)
 
 
 class Inception(nn.Module):
@@ -138,50 +134,11 @@ class PhotometryBranch(nn.Module):
 
 
 class Join(nn.Linear):
-    """The dense layer that reads the features of both branches, those of the image first.
+    """The dense layer that reads the features of both branches, those of the image first."""
 
-    Where rows may lack an image it multiplies with each part apart, so that an image that serves several rows is
-    multiplied once.
-    """
-
-    def forward(self, photometry_MP: Tensor, image_NP: Tensor | None = None, seen_M1: Tensor | None = None) -> Tensor:
-        """Return (M, outputs).
-
-        Parameters
-        ----------
-        photometry_MP : Tensor, shape (M, P)
-        image_NP : Tensor, shape (N, P'), or None
-            None: no image branch.
-        seen_M1 : Tensor of bool, shape (M, 1), or None
-            As in `add_image`.
-        """
-        if image_NP is None:
-            return super().forward(photometry_MP)
-        if seen_M1 is None:  # one product trains faster, where each image serves one row
-            return super().forward(torch.cat([image_NP, photometry_MP], dim=1))
-        # One split, whose gradient is put together once; two slices would each fill a gradient of the whole.
-        own_JP, rest_JP = self.weight.split_with_sizes([image_NP.shape[1], photometry_MP.shape[1]], dim=1)
-        from_image_NJ = functional.linear(image_NP, own_JP)
-        return add_image(functional.linear(photometry_MP, rest_JP, self.bias), from_image_NJ, seen_M1)
-
-
-def add_image(from_photometry_MJ: Tensor, from_image_NJ: Tensor, seen_M1: Tensor | None) -> Tensor:
-    """Add what comes from the images to what comes from the magnitudes.
-
-    Parameters
-    ----------
-    from_photometry_MJ : Tensor, shape (M, J)
-    from_image_NJ : Tensor, shape (N, J)
-        M is a multiple of N: each image serves M / N rows, one after N others.
-    seen_M1 : Tensor of bool, shape (M, 1), or None
-        Nothing is added where it is False, whatever the pixels are; None: everywhere.
-    """
-    # An empty batch has no image and no row: 0 // 1, not 0 // 0.
-    shares = len(from_photometry_MJ) // max(len(from_image_NJ), 1)
-    from_image_MJ = from_image_NJ.repeat(shares, 1) if shares > 1 else from_image_NJ
-    if seen_M1 is not None:  # a row without an image gets nothing from it, whatever its pixels are
-        from_image_MJ = torch.where(seen_M1, from_image_MJ, 0.0)
-    return from_photometry_MJ + from_image_MJ
+    def forward(self, photometry_NP: Tensor, image_NP: Tensor | None = None) -> Tensor:
+        """Return (N, outputs); without an image branch the photometry's features are all."""
+        return super().forward(photometry_NP if image_NP is None else torch.cat([image_NP, photometry_NP], dim=1))
 
 
 class HybridNetwork(nn.Module):
@@ -226,13 +183,13 @@ class Head:
     kind : str
         "mixture" (of Gaussians), "binned" (a density constant within bins) or "point" (no density).
     members : int
-        Small networks that share all but the last layers; their spread is the model's own uncertainty.
+        Small networks that share what is made of the image; their spread is the model's own uncertainty.
     parts : int
         Gaussians or bins a member.
     """
 
     kind: str = "mixture"
-    members: int = 4
+    members: int = 5
     parts: int = 5
 
     @property
@@ -241,39 +198,15 @@ class Head:
         return 1 + {"mixture": 3 * self.parts, "binned": self.parts, "point": 0}[self.kind]
 
 
-class Members(nn.Module):
-    """K small networks side by side, evaluated by one matrix product a layer: (N, `inputs`) in, (N, K, P) out."""
-
-    def __init__(self, inputs: int, head: Head) -> None:
-        super().__init__()
-        self.hidden = nn.Linear(inputs, head.members * MEMBER_WIDTH)
-        self.weight = nn.Parameter(torch.empty(head.members, MEMBER_WIDTH, head.outputs))
-        self.bias = nn.Parameter(torch.zeros(head.members, 1, head.outputs))
-        nn.init.normal_(self.weight, std=0.3 * math.sqrt(2.0 / MEMBER_WIDTH))
-        if head.kind == "mixture":  # components start spread over the targets
-            with torch.no_grad():
-                # Column 0 is the point, then weights, centres and widths. The widths start at exp(-0.7), half of the
-                # targets' spread.
-                self.bias[:, :, 1 + head.parts : 1 + 2 * head.parts] = torch.linspace(-1.5, 1.5, head.parts)
-                self.bias[:, :, 1 + 2 * head.parts :] = -0.7
-
-    def forward(self, latents_NJ: Tensor) -> Tensor:
-        """Return (N, K, P)."""
-        members = len(self.weight)
-        # One wide layer cut into members: each reads the same latents, and no other member's units.
-        hidden_KNH = functional.relu(self.hidden(latents_NJ)).view(-1, members, MEMBER_WIDTH).transpose(0, 1)
-        return torch.baddbmm(self.bias, hidden_KNH, self.weight).transpose(0, 1)
-
-
 class MaskedNetwork(nn.Module):
-    """The paper's two branches with masks of what is missing, and members that give a density each.
+    """The members of mlp's kind, which read the features of the fluxes and what the image branch makes of the image.
 
     Parameters
     ----------
     bands : int
-        Number of magnitudes.
-    image_bands, cutout_size : int
-        As in `HybridNetwork`.
+        Number of bands of the fluxes.
+    image_bands : int
+        With 0 the network has no image branch.
     head : Head
 
     Notes
@@ -283,16 +216,19 @@ class MaskedNetwork(nn.Module):
 
     target_scale: Tensor
 
-    def __init__(self, bands: int, *, image_bands: int = 0, cutout_size: int = 0, head: Head | None = None) -> None:
+    def __init__(self, bands: int, *, image_bands: int = 0, head: Head | None = None) -> None:
         super().__init__()
         self.head = head or Head()
-        self.present = 3 * bands  # column of the features that tells whether there is an image
-        self.photometry = PhotometryBranch(3 * bands + (1 + image_bands if image_bands else 0))
-        self.image = ImageBranch(image_bands, cutout_size) if image_bands else None
-        width = PHOTOMETRY_FEATURES + (self.image.features if self.image else 0)
-        self.join = nn.Sequential(Join(width, 1024), nn.ReLU())
+        self.present = count_features(bands)  # column of the features that tells whether there is an image
+        self.image = LeanBranch(2 * image_bands) if image_bands else None
+        self.latents = nn.Sequential(nn.Linear(self.image.features, LATENTS), nn.SiLU()) if self.image else None
         self.apply(_initialise)
-        self.members = Members(1024, self.head)
+        if self.image is not None:
+            self.image.begin_as_identity()
+        inputs = self.present + (1 + image_bands + LATENTS if image_bands else 0)
+        self.members = Ensemble(inputs, HIDDEN, self.head.outputs, members=self.head.members)
+        if self.head.kind == "mixture":
+            spread_components(self.members.biases[-1], self.head.parts)
         # A buffer, for it is no weight and yet has to be saved, moved and sent to workers with them.
         self.register_buffer("target_scale", torch.tensor([0.0, 1.0]))
 
@@ -303,15 +239,27 @@ class MaskedNetwork(nn.Module):
         ----------
         features_MF : Tensor, shape (M, F)
             From `.masks.encode`. M is a multiple of N: each image serves M / N rows, one after N others, which lets
-            the same galaxies be seen with other things missing for the price of the join.
-        images_NBYX : Tensor, shape (N, B, Y, X), or None
-            Not looked at where the features say that there is no image.
+            the same galaxies be seen with other things missing for the price of the members.
+        images_NBYX : Tensor, shape (N, 2 B, Y, X), or None
+            Of any size, from `.images.compress_cutouts`. Not looked at where the features say that there is no image.
         """
-        image_NP = None if self.image is None else self.image(images_NBYX)
-        seen_M1 = None if self.image is None else features_MF[:, self.present : self.present + 1] > 0
-        latents_MJ = self.join[1:](self.join[0](self.photometry(features_MF), image_NP, seen_M1))
-        with torch.autocast(latents_MJ.device.type, enabled=False):  # bf16 would round redshifts to 1 %
-            return self.members(latents_MJ.float())  # type: ignore[no-any-return]
+        read_MF = features_MF
+        if self.image is not None and self.latents is not None:
+            seen_M1 = features_MF[:, self.present : self.present + 1] > 0
+            latents_NJ = self.latents(self.image(images_NBYX))
+            read_MF = torch.cat([features_MF, share_images(latents_NJ, seen_M1)], dim=1)
+        with torch.autocast(read_MF.device.type, enabled=False):  # bf16 would round redshifts to 1 %
+            return self.members(read_MF.float()).transpose(0, 1)  # type: ignore[no-any-return]
+
+
+def share_images(latents_NJ: Tensor, seen_M1: Tensor) -> Tensor:
+    """Give each row what comes from its image, shape (M, J); 0 where ``seen_M1`` is False, whatever the pixels are.
+
+    M is a multiple of N: each image serves M / N rows, one after N others.
+    """
+    # An empty batch has no image and no row: 0 // 1, not 0 // 0.
+    shares = len(seen_M1) // max(len(latents_NJ), 1)
+    return torch.where(seen_M1, latents_NJ.repeat(shares, 1), 0.0)
 
 
 def _initialise(module: nn.Module) -> None:

@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from photoz.estimators.density import compute_binned_loss, compute_mixture_loss
-from photoz.estimators.networks.batches import Batch, augment
+from photoz.estimators.mlp.lacking import Mask
+from photoz.estimators.networks.batches import Batch, augment, shift_images
 from photoz.estimators.networks.dropping import drop_image_bands, drop_inputs
 from photoz.estimators.networks.layout import InputLayout
 from photoz.estimators.networks.masks import encode
@@ -54,8 +56,7 @@ class PaperObjective:
 
     def _estimate(self, network: nn.Module, batch: Batch, images_NBYX: Tensor | None) -> Tensor:
         with autocast(batch, self.settings.schedule.precision):
-            # No missing magnitude gets here: they were filled when the batch was made (`NetworkEstimator.fills`).
-            estimate_N: Tensor = network(batch.photometry.values_NF, images_NBYX)
+            estimate_N: Tensor = network(batch.photometry, images_NBYX)
         # Before the loss: its delta of 1e-4 is far below what bfloat16 tells apart.
         return estimate_N.float()
 
@@ -79,22 +80,28 @@ class MaskedObjective:
         settings, images_NBYX, seen_NB = self.settings, batch.images_NBYX, batch.seen_NB
         if images_NBYX is not None and seen_NB is not None:
             images_NBYX = augment(images_NBYX, generator)
+            images_NBYX = shift_images(images_NBYX, generator)
             # From the whole galaxies too, which share the branch's work with the poorer ones: one image serves both.
             images_NBYX, seen_NB = drop_image_bands(
-                images_NBYX, seen_NB, chance=settings.dropped.image_band, generator=generator
+                images_NBYX,
+                seen_NB,
+                chance=settings.dropped.image_band,
+                generator=generator,
+                together_B=torch.tensor(self.layout.find_partial(), device=seen_NB.device),
             )
-        unimaged_F = torch.tensor(self.layout.find_unimaged(), device=batch.target_N.device)
+        unimaged_F = np.array(self.layout.find_unimaged(), dtype=bool)
         observed = batch.photometry
         if batch.seen_NB is not None and seen_NB is not None:
             # A survey that has no image in a band has no magnitude there either; only the poorer view is told so.
             observed = observed.drop(self._find_unobserved(batch.seen_NB & ~seen_NB))
         poorer = drop_inputs(observed, seen_NB, settings=settings.dropped, unimaged_F=unimaged_F, generator=generator)
         # Whole galaxies first: `chunk` below takes the losses apart by that.
-        features_MF = torch.cat([encode(batch.photometry, seen_NB), encode(*poorer)])
+        device = batch.target_N.device
+        features_MF = torch.cat([encode(batch.photometry, seen_NB, device), encode(*poorer, device)])
         raw_MKP = self._run(network, batch, features_MF, images_NBYX)
         losses_MK = self._measure(network, raw_MKP, batch.target_N.repeat(2))
         if batch.weight_NK is not None:
-            # Both views of a galaxy have its weight: a bootstrap sample holds the galaxy or does not.
+            # Both views of a galaxy have its weight: a member is trained without the galaxy or with it.
             losses_MK = losses_MK * batch.weight_NK.repeat(2, 1)
         whole, dropped = losses_MK.chunk(2)
         weight = settings.dropped.weight
@@ -102,17 +109,18 @@ class MaskedObjective:
 
     def assess(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """See `Objective`."""
-        raw_NKP = self._run(network, batch, encode(batch.photometry, batch.seen_NB), batch.images_NBYX)
+        features_NF = encode(batch.photometry, batch.seen_NB, batch.target_N.device)
+        raw_NKP = self._run(network, batch, features_NF, batch.images_NBYX)
         scale = get_masked(network).target_scale
         # The history's SMAD is of this mean of the members' points; `estimate` gives the local median of the density.
         estimate_N = scale[0] + scale[1] * raw_NKP[..., 0].mean(dim=1)
         return estimate_N, self._measure(network, raw_NKP, batch.target_N).mean(dim=1)
 
-    def _find_unobserved(self, dropped_NB: Tensor) -> Tensor:
+    def _find_unobserved(self, dropped_NB: Tensor) -> Mask:
         """Find the magnitudes of image bands that were dropped, shape (N, F): the band may not have been observed."""
         place_B = [self.layout.bands.index(band) for band in self.layout.image_bands]
-        unobserved_NF = torch.zeros(len(dropped_NB), len(self.layout.bands), dtype=torch.bool, device=dropped_NB.device)
-        unobserved_NF[:, place_B] = dropped_NB
+        unobserved_NF = np.zeros((len(dropped_NB), len(self.layout.bands)), dtype=bool)
+        unobserved_NF[:, place_B] = dropped_NB.cpu().numpy()
         return unobserved_NF
 
     def _run(self, network: nn.Module, batch: Batch, features_MF: Tensor, images_NBYX: Tensor | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""The combined network laid out for inference: `pack_network`.
+"""The combined networks laid out for inference: `pack_network`.
 
 Same weights, same sums, fewer passes over memory: ReLU within the convolution that it follows, two 1x1 convolutions
 that read the same map as one, weights held in the order that the processor's kernels read, the largest maps made of a
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from photoz.estimators.base import Precision
-from photoz.estimators.networks.network import HybridNetwork, MaskedNetwork, add_image
+from photoz.estimators.networks.network import HybridNetwork, MaskedNetwork
 
 _OPERATORS = (
     "_reorder_convolution_weight",
@@ -36,8 +36,8 @@ class PackedConvolution(nn.Module):
 
     Parameters
     ----------
-    parts : `photoz.estimators.networks.network.Convolution`
-        Of stride 1 with "same" padding.
+    parts : `photoz.estimators.networks.convolution.Convolution`, or torch.nn.Conv2d
+        Of one kernel and stride, with half a kernel of padding.
     dtype : torch.dtype
         Of weights, inputs and outputs.
     """
@@ -45,7 +45,8 @@ class PackedConvolution(nn.Module):
     def __init__(self, *parts: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
         # Side by side in the output channels: the same map is read once for all parts.
-        layers: list[Any] = [part.convolution for part in parts]
+        layers: list[Any] = [getattr(part, "convolution", part) for part in parts]
+        self.stride = list(layers[0].stride)
         weight = torch.cat([layer.weight.detach() for layer in layers]).to(dtype, memory_format=torch.channels_last)
         self.padding = [weight.shape[-1] // 2] * 2
         self.bias = torch.cat([layer.bias.detach() for layer in layers if layer.bias is not None]).to(dtype)
@@ -53,17 +54,45 @@ class PackedConvolution(nn.Module):
         self.weight = weight
         if self.onednn:
             maps = [1, weight.shape[1], _TYPICAL_SIDE, _TYPICAL_SIDE]
-            self.weight = torch.ops.mkldnn._reorder_convolution_weight(weight, self.padding, [1, 1], [1, 1], 1, maps)
-
-    def forward(self, images_NCYX: Tensor) -> Tensor:
-        """Return (N, channels of all parts, Y, X)."""
-        images_NCYX = images_NCYX.to(self.bias.dtype)
-        if self.onednn:
-            made_NCYX: Tensor = torch.ops.mkldnn._convolution_pointwise(
-                images_NCYX, self.weight, self.bias, self.padding, [1, 1], [1, 1], 1, "relu", [], ""
+            self.weight = torch.ops.mkldnn._reorder_convolution_weight(
+                weight, self.padding, self.stride, [1, 1], 1, maps
             )
-            return made_NCYX
-        return functional.relu(functional.conv2d(images_NCYX, self.weight, self.bias, padding=self.padding), True)
+
+    def forward(self, images_NCYX: Tensor, added_NCYX: Tensor | None = None) -> Tensor:
+        """Return (N, channels of all parts, Y, X); another map may be added before ReLU."""
+        images_NCYX = images_NCYX.to(self.bias.dtype)
+        if not self.onednn:
+            made_NCYX = functional.conv2d(images_NCYX, self.weight, self.bias, self.stride, self.padding)
+            return functional.relu(made_NCYX if added_NCYX is None else made_NCYX + added_NCYX, True)
+        how = (self.weight, self.bias, self.padding, self.stride, [1, 1], 1)
+        if added_NCYX is None:
+            return torch.ops.mkldnn._convolution_pointwise(images_NCYX, *how, "relu", [], "")  # type: ignore[no-any-return]
+        return torch.ops.mkldnn._convolution_pointwise.binary(  # type: ignore[no-any-return]
+            images_NCYX, added_NCYX, *how, "add", 1.0, "relu", [], ""
+        )
+
+
+class PackedLinear(nn.Module):
+    """A dense layer whose products are of another type, and whose outputs are float32."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, *, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype, self.bias = dtype, None if bias is None else bias.detach()
+        self.weight = weight.detach().to(dtype)
+        self.onednn = _has_onednn(self.weight)
+        if self.onednn:
+            self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight.contiguous())
+
+    def forward(self, values_NP: Tensor) -> Tensor:
+        """Return (N, outputs), float32."""
+        values_NP = values_NP.to(self.dtype)
+        if self.onednn:
+            made_NJ: Tensor = torch.ops.mkldnn._linear_pointwise(values_NP, self.weight, None, "none", [], "").float()
+        else:
+            made_NJ = functional.linear(values_NP, self.weight).float()
+        if self.bias is not None:
+            made_NJ = made_NJ + self.bias
+        return made_NJ
 
 
 class PackedJoin(nn.Module):
@@ -71,29 +100,15 @@ class PackedJoin(nn.Module):
 
     def __init__(self, layer: nn.Linear, width: int, *, dtype: torch.dtype) -> None:
         super().__init__()
-        self.dtype = dtype
         # The magnitudes' part stays float32: autocast, which rounds it too, moves redshifts by up to 4.2e-3, this by
         # 1.3e-4 (docs/benchmarks/forward.md).
         self.bias, self.rest = layer.bias.detach(), layer.weight.detach()[:, width:].contiguous()
-        self.weight = layer.weight.detach()[:, :width].to(dtype)
-        self.onednn = _has_onednn(self.weight)
-        if self.onednn:
-            self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight.contiguous())
+        self.own = PackedLinear(layer.weight[:, :width], None, dtype=dtype)
 
-    def forward(self, photometry_MP: Tensor, image_NP: Tensor, seen_M1: Tensor | None = None) -> Tensor:
-        """Return (M, outputs), float32.
-
-        Parameters
-        ----------
-        photometry_MP, image_NP, seen_M1
-            As in `.network.Join`.
-        """
-        image_NP = image_NP.to(self.dtype)
-        if self.onednn:
-            from_image_NJ = torch.ops.mkldnn._linear_pointwise(image_NP, self.weight, None, "none", [], "")
-        else:
-            from_image_NJ = functional.linear(image_NP, self.weight)
-        return add_image(functional.linear(photometry_MP, self.rest, self.bias), from_image_NJ.float(), seen_M1)
+    def forward(self, photometry_NP: Tensor, image_NP: Tensor) -> Tensor:
+        """Return (N, outputs), float32."""
+        joined_NJ: Tensor = self.own(image_NP) + functional.linear(photometry_NP, self.rest, self.bias)
+        return joined_NJ
 
 
 class PackedInception(nn.Module):
@@ -137,6 +152,26 @@ class PackedImageBranch(nn.Module):
         return flat_NP
 
 
+class PackedResidual(nn.Module):
+    """A `.lean.Residual` block: what is added, and ReLU, within the second convolution."""
+
+    def __init__(self, block: Any, *, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.first, self.second = (PackedConvolution(part, dtype=dtype) for part in (block.first, block.second))
+
+    def forward(self, maps_NCYX: Tensor) -> Tensor:
+        """Return (N, channels, Y, X)."""
+        made_NCYX: Tensor = self.second(self.first(maps_NCYX), maps_NCYX)
+        return made_NCYX
+
+
+def pack_lean(branch: Any, *, dtype: torch.dtype) -> nn.Module:
+    """Replace the layers of a `.lean.LeanBranch` by packed ones, in place."""
+    branch.stem, branch.down = (PackedConvolution(part, dtype=dtype) for part in (branch.stem, branch.down))
+    branch.shallow, branch.deep = (PackedResidual(part, dtype=dtype) for part in (branch.shallow, branch.deep))
+    return branch  # type: ignore[no-any-return]
+
+
 def max_pool_neighbours(images_NCYX: Tensor) -> Tensor:
     """Compute `.network.max_pool_same` faster, without gradients: the greater of two, twice."""
     across_NCYX = torch.empty_like(images_NCYX)
@@ -156,7 +191,7 @@ def pack_network(network: N, precision: Precision) -> N:
     network : HybridNetwork or MaskedNetwork
         In evaluation mode.
     precision : {"float32", "bfloat16"}
-        Of the image branch and the layer that joins the branches, which are nearly all of the work. Weights of bfloat16
+        Of the image branch and the dense layer that reads it, which are nearly all of the work. Weights of bfloat16
         have 8 significant bits; sums are float32 in both.
     """
     # Layers are replaced within the copy; the network itself stays as it is, for training and for saving.
@@ -165,9 +200,14 @@ def pack_network(network: N, precision: Precision) -> N:
     if image is None:  # nothing that is worth it
         return packed
     dtype = getattr(torch, precision)
-    packed.register_module("image", PackedImageBranch(image, dtype=dtype))
-    join: Any = packed.join[0]
-    packed.join[0] = PackedJoin(join, image.features, dtype=dtype)
+    if isinstance(packed, HybridNetwork):
+        packed.register_module("image", PackedImageBranch(image, dtype=dtype))
+        join: Any = packed.join[0]
+        packed.join[0] = PackedJoin(join, image.features, dtype=dtype)
+    else:
+        pack_lean(image, dtype=dtype)
+        latents: Any = packed.latents
+        latents[0] = PackedLinear(latents[0].weight, latents[0].bias, dtype=dtype)
     return packed
 
 

@@ -14,8 +14,7 @@ from photoz.estimators.networks.layout import InputLayout
 from photoz.estimators.networks.network import HybridNetwork
 from photoz.estimators.networks.objectives import PaperObjective
 from photoz.estimators.networks.packed import pack_network
-from photoz.estimators.networks.scaling import scale_cutouts
-from photoz.estimators.tensors import to_tensor
+from photoz.estimators.networks.preparation import PaperPreparation, Preparation
 from photoz.schema import NO_IMAGE, Flag
 from photoz.telemetry import timed
 from photoz.training.settings import Training
@@ -23,8 +22,13 @@ from photoz.training.settings import Training
 PAPERS_SCHEDULE = {
     "batch_size": 32,
     "learning_rate": 1e-3,
+    "shape": "exponential",
     "decay": 0.9,
     "decay_steps": 10_000,
+    "weight_decay": 0.0,
+    "average": 0.0,
+    "greatest_gradient": 0.0,
+    # Keras' default; torch's is 1e-8. With a delta of 1e-4 gradients are so small that it matters.
     "adam_epsilon": 1e-7,
     "patience": 10,
 }
@@ -38,17 +42,18 @@ class PaperEstimator(NetworkEstimator):
 
     Parameters
     ----------
-    layout, scaling, network, record, device
+    layout, preparation, network, record, device
         As in `NetworkEstimator`.
     packed : HybridNetwork or None
         The network as `prepare` lays it out; None: it runs as it is, and weights that change are seen.
     """
 
+    preparation: PaperPreparation
     network: HybridNetwork
     packed: HybridNetwork | None = None
 
     name: ClassVar[str] = "hybrid-paper"
-    fills: ClassVar[bool] = True
+    PREPARATION: ClassVar[type[Preparation]] = PaperPreparation
 
     def prepare(self, precision: Precision) -> Self:
         """Return an estimator of the same weights that runs faster; see `photoz.estimators.networks.packed`."""
@@ -106,21 +111,20 @@ class PaperEstimator(NetworkEstimator):
         for rows in split_rows(len(inputs), batch_size):
             if usable_N[rows].any():
                 z_N[rows] = self._estimate_batch(inputs.take(rows))
+        z_N = np.maximum(z_N, np.float32(0))  # no training galaxy is below (`crossmatch.min_redshift`)
         failed_N = ~usable_N | ~np.isfinite(z_N)
         z_N[failed_N] = np.nan
         return Estimates(z_N, inputs.flags_N | np.where(failed_N, np.int32(Flag.ESTIMATE_FAILED), np.int32(0)))
 
     def _estimate_batch(self, inputs: Inputs) -> npt.NDArray[np.float32]:
-        assert inputs.cutouts_NBYX is not None  # `check_shapes` has looked
         with torch.inference_mode():
             with timed("prepare"):
                 # A row without any magnitude becomes the mean galaxy, which keeps its batch finite; its estimate is
                 # thrown away.
-                features_NF = np.nan_to_num(self.scaling.apply(inputs.magnitudes.magnitudes_NF), nan=0.0)
-                cutouts_NBYX = to_tensor(inputs.cutouts_NBYX, self.device)
-                images_NBYX, seen_NB = scale_cutouts(cutouts_NBYX)
+                features_NF, images_NBYX, seen_NB = self.preparation.show(inputs, self.device)
+                assert seen_NB is not None  # `check_shapes` has looked for the cutouts
             with timed("forward"):
-                y_N = (self.packed or self.network)(torch.from_numpy(features_NF).to(self.device), images_NBYX)
+                y_N = (self.packed or self.network)(features_NF, images_NBYX)
                 # The paper's network was never told that a band may be missing: its estimate of an empty one would look
                 # like any other.
                 z_N = torch.where(seen_NB.all(dim=1), torch.expm1(y_N.float()), torch.nan)

@@ -12,7 +12,10 @@ import numpy.typing as npt
 import torch
 
 from photoz.estimators.base import Inputs, split_rows
-from photoz.estimators.networks.model import MaskedModel, View
+from photoz.estimators.networks.dropping import empty_bands
+from photoz.estimators.networks.layout import InputLayout
+from photoz.estimators.networks.model import MaskedModel
+from photoz.estimators.networks.preparation import View
 from photoz.pdf.quantiles import make_coordinates
 from photoz.pdf.recalibration import Recalibration
 
@@ -77,36 +80,46 @@ def _list_views(model: MaskedModel, inputs: Inputs) -> Iterator[list[View]]:
     of the image branch.
     """
     whole = model.show(inputs)
-    rows, bands = whole.photometry.values_NF.shape
-    one_FF = torch.eye(bands, dtype=torch.bool, device=model.device)
-    choices = [torch.zeros_like(one_FF[0]), *one_FF]
-    unimaged = torch.tensor(model.layout.find_unimaged(), device=model.device)
+    rows, bands = whole.photometry.fluxes_NF.shape
+    one_FF = np.eye(bands, dtype=bool)
+    choices = [np.zeros_like(one_FF[0]), *one_FF]
+    unimaged = np.array(model.layout.find_unimaged(), dtype=bool)
     if unimaged.any():
         choices.append(unimaged)
-    dropped = [choice.expand(rows, bands) for choice in choices]
+    dropped = [np.broadcast_to(choice, (rows, bands)) for choice in choices]
     if bands > 2:
         # Pairs that change from galaxy to galaxy without a draw, so that the recalibration needs no seed.
-        number = torch.arange(rows, device=model.device)
+        number = np.arange(rows)
         dropped.append(one_FF[number % bands] | one_FF[(number * 5 + 2) % bands])
     views = [whole._replace(photometry=whole.photometry.drop(each)) for each in dropped]
     if whole.seen_NB is None or whole.images_NBYX is None:
         yield views
         return
-    # The pixels stay: the join takes nothing from an image that is not seen, whatever it holds.
+    # The pixels stay: the members get nothing from an image that is not seen, whatever it holds.
     views += [view._replace(seen_NB=torch.zeros_like(whole.seen_NB)) for view in views]
-    views.append(whole._replace(photometry=whole.photometry.drop(torch.ones_like(dropped[0]))))
+    views.append(whole._replace(photometry=whole.photometry.drop(np.ones_like(dropped[0]))))
     yield views
     # With one image band, "without this band" is "without the image", which is among the views already.
     if len(model.layout.image_bands) < 2:
         return
-    for place, band in enumerate(model.layout.image_bands):
-        keep_B = torch.arange(len(model.layout.image_bands), device=model.device) != place
-        images_NBYX, seen_NB = whole.images_NBYX * keep_B[:, None, None], whole.seen_NB & keep_B
+    for lost in _list_lost(model.layout):
+        keep_B = torch.tensor([band not in lost for band in model.layout.image_bands], device=model.device)
+        seen_NB = whole.seen_NB & keep_B
+        images_NBYX = empty_bands(whole.images_NBYX, keep_B.expand_as(seen_NB))
         # Other views than those above, since the image branch has to run again for each image without a band.
-        poorer = whole.photometry.drop(one_FF[model.layout.bands.index(band)].expand(rows, bands))
+        lost_F = np.array([band in lost for band in model.layout.bands])
+        poorer = whole.photometry.drop(np.broadcast_to(lost_F, (rows, bands)))
         yield [View(each, images_NBYX, seen_NB) for each in (whole.photometry, poorer)]
+
+
+def _list_lost(layout: InputLayout) -> list[tuple[str, ...]]:
+    """List the image bands that an image may lack: each alone, and those that are missing together."""
+    partial = tuple(band for band, may in zip(layout.image_bands, layout.find_partial(), strict=True) if may)
+    each: list[tuple[str, ...]] = [(band,) for band in layout.image_bands]
+    # All of them would be no image.
+    return [*each, partial] if 1 < len(partial) < len(layout.image_bands) else each
 
 
 def _hide(magnitudes_NF: npt.NDArray[np.floating], view: View) -> npt.NDArray[np.floating]:
     """Return the magnitudes that a view shows, NaN for the others."""
-    return np.where(torch.isfinite(view.photometry.values_NF).cpu().numpy(), magnitudes_NF, np.nan)
+    return np.where(view.photometry.detected_NF, magnitudes_NF, np.nan)

@@ -22,6 +22,9 @@ from photoz.storage import join
 LEAST_ROWS = 20
 """Fewer training galaxies than this are refused: a method that holds some of them back would have nothing left."""
 
+_MAY_BE_NONE = frozenset({"between", "least_steps"})
+"""Whole numbers of settings that mean something as 0: no mixtures of templates, and no least number of steps."""
+
 M = TypeVar("M")
 """What a method computes with, made of what is saved."""
 
@@ -144,6 +147,23 @@ class Parts:
     record: Mapping[str, Any] = field(default_factory=dict)
 
 
+def is_like(value: Any, usual: Any) -> bool:
+    """Tell whether a setting's value is of the kind of its default: numbers 0 or more, whole ones 1 or more.
+
+    >>> is_like([5, 8], (7,)), is_like(3, (7,)), is_like(0, 7), is_like(0.5, 7), is_like(1, 0.5), is_like("a", 0.5)
+    (True, False, False, False, True, False)
+    """
+    if isinstance(usual, list | tuple):
+        return isinstance(value, list | tuple) and len(value) > 0 and all(is_like(each, usual[0]) for each in value)
+    if isinstance(usual, bool | str):
+        return isinstance(value, type(usual))
+    if isinstance(usual, int):
+        return isinstance(value, int) and not isinstance(value, bool) and value >= min(usual, 1)
+    if isinstance(usual, float):
+        return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < np.inf
+    return True
+
+
 @dataclass(frozen=True, eq=False)
 class PhotometricEstimator(ABC, Generic[M]):
     """Base of the estimators that read fluxes and their errors, and no images.
@@ -234,12 +254,19 @@ class PhotometricEstimator(ABC, Generic[M]):
         Raises
         ------
         TrainingError
-            The sample cannot be learnt from (see `Sample.check`), or a setting is unknown.
+            The sample cannot be learnt from (see `Sample.check`), or a setting is unknown or of another kind than its
+            default.
         """
         # A misspelt setting would else be passed over, and the default taken in silence.
         unknown = set(settings) - set(cls.DEFAULTS)
         if unknown:
             raise TrainingError(f"{cls.name} has no settings {sorted(unknown)}; it has {sorted(cls.DEFAULTS)}")
+        for name, value in settings.items():
+            none = type(value) is int and value == 0 and name in _MAY_BE_NONE
+            if not none and not is_like(value, cls.DEFAULTS[name]):
+                raise TrainingError(
+                    f"{cls.name}: {name} = {value!r} is nothing that it can be; by default it is {cls.DEFAULTS[name]!r}"
+                )
         usable = sample.check()
         parts = cls._fit(usable, {**cls.DEFAULTS, **settings}, seed)
         record: dict[str, Any] = {"seed": seed, "training_rows": len(usable), "training_set": usable.compute_digest()}

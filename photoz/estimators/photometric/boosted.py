@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping
-from importlib import import_module
 from itertools import combinations
 from typing import Any, ClassVar
 
@@ -11,6 +10,7 @@ import numpy as np
 from photoz.errors import EstimatorError
 from photoz.estimators.photometric.base import Parts, PhotometricEstimator, Sample
 from photoz.estimators.photometric.knn import count_threads
+from photoz.optional import needs
 from photoz.photometry import Floats, fill_missing_magnitudes, fit_band_differences
 from photoz.telemetry import Progress
 
@@ -25,13 +25,12 @@ def import_lightgbm() -> Any:
 
     Raises
     ------
-    EstimatorError
+    MissingPackageError
         It is not installed.
     """
-    try:
-        return import_module("lightgbm")
-    except ImportError as error:
-        raise EstimatorError(f"the boosted estimator needs LightGBM: pip install lightgbm ({error})") from error
+    with needs("the boosted estimator", "lightgbm"):
+        import lightgbm
+    return lightgbm
 
 
 def make_tree_features(magnitudes_NF: Floats, errors_NF: Floats, differences: Floats) -> Floats:

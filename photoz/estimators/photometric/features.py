@@ -121,13 +121,28 @@ class FluxFeatures:
         return np.column_stack([filled_NF, colours, np.nan_to_num(logs_NF, nan=0.0), missing_NF])
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Return the arrays to save."""
+        """Return the arrays to save; `to_dict` has them as lists."""
         return dict(zip(_KEYS, (self.softening_F, self.differences, self.mean_C, self.spread_C), strict=True))
 
+    def to_dict(self) -> dict[str, list[float]]:
+        """Return plain lists, for a manifest."""
+        return {key: values.tolist() for key, values in self.to_arrays().items()}
+
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
-        """Rebuild what `to_arrays` returned."""
+    def from_arrays(cls, arrays: Mapping[str, Any]) -> Self:
+        """Rebuild what `to_arrays` or `to_dict` returned."""
         return cls(*(np.asarray(arrays[key], dtype=np.float64) for key in _KEYS))
+
+
+def count_features(bands: int) -> int:
+    """Return how many features so many bands give: F magnitudes, F - 1 colours, F errors and F masks."""
+    return 4 * bands - 1
+
+
+def select_distinct(features_NC: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Take the middle band's magnitude and the colours: with all magnitudes, a colour would count twice."""
+    bands = (features_NC.shape[1] + 1) // 4
+    return np.ascontiguousarray(features_NC[:, [bands // 2, *range(bands, 2 * bands - 1)]])
 
 
 def _pair(fluxes_NF: Floats, errors_NF: Floats) -> tuple[Floats, Floats]:

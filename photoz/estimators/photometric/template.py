@@ -19,6 +19,7 @@ from scipy.optimize import minimize
 from photoz.errors import EstimatorError, TrainingError
 from photoz.estimators.base import Inputs, split_rows
 from photoz.estimators.photometric.base import Parts, PhotometricEstimator, Sample
+from photoz.optional import needs
 from photoz.photometry import POGSON, Floats, fill_missing_magnitudes, fit_band_differences
 
 RESPONSES = {
@@ -48,15 +49,11 @@ def load_package(name: str) -> Any:
 
     Raises
     ------
-    EstimatorError
+    MissingPackageError
         It is not installed.
     """
-    try:
+    with needs("the template estimator", "desc-bpz and kcorrect"):
         return import_module(name)
-    except ImportError as error:
-        raise EstimatorError(
-            f"the template estimator needs desc-bpz and kcorrect: pip install desc-bpz kcorrect ({error})"
-        ) from error
 
 
 @lru_cache(maxsize=1)

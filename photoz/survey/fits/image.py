@@ -1,22 +1,36 @@
 """The image in a FITS file: found among others and inspected by its header alone."""
 
+import re
 from dataclasses import dataclass
 from typing import IO, Any, Literal
 
 from astropy.io import fits
 
 from photoz.errors import SurveyFileError
-from photoz.survey.fits.file import base_name, is_unpacked, open_bytes, open_fits, stamp_file, use_fits
+from photoz.survey.fits.file import (
+    base_name,
+    is_unpacked,
+    open_bytes,
+    open_fits,
+    refuse_damaged,
+    stamp_file,
+    use_fits,
+)
 
-ImageKind = Literal["image", "mask", "weight"]
+ImageKind = Literal["image", "mask", "weight", "variance"]
 _EXTENSION_NAMES = {
     "image": {"SCI", "SCIENCE", "IMAGE"},
     "mask": {"MSK", "MASK", "DQ", "FLAG", "FLAGS"},
-    "weight": {"WGT", "WHT", "WEIGHT", "IVAR"},
+    "weight": {"WGT", "WHT", "WEIGHT", "IVAR", "INVVAR"},
+    "variance": {"VAR", "VARIANCE"},
     # Known so that none of them is taken for the image of a file whose image has no name.
-    "something else": {"VAR", "VARIANCE", "ERR", "ERROR", "SIGMA", "RMS", "EXP", "EXPTIME", "PSF"},
-}
+    "something else": {
+        "ERR", "ERROR", "SIGMA", "RMS", "STD", "NOISE", "EXP", "EXPTIME", "NEXP", "COVERAGE", "PSF", "MODEL", "SKY",
+        "BKG", "BACKGROUND",
+    },
+}  # fmt: skip
 """EXTNAME of what DES, HSC, HST and SWarp write beside each other."""
+_SETTINGS = {"image": "image_hdu", "mask": "mask_hdu", "weight": "weight_hdu", "variance": "weight_hdu"}
 
 
 @dataclass(frozen=True)
@@ -39,6 +53,8 @@ class ImageInfo:
         The unit's own checksums as the file states them.
     compressed : bool
         Tile-compressed (fpacked).
+    primary : str
+        The file's primary header, as ``header``; "" where the image stands there itself.
     """
 
     location: str
@@ -49,6 +65,7 @@ class ImageInfo:
     datasum: str | None
     checksum: str | None
     compressed: bool
+    primary: str = ""
 
     @property
     def name(self) -> str:
@@ -59,28 +76,39 @@ class ImageInfo:
         """Return the header as astropy's object."""
         return fits.Header.fromstring(self.header, sep="\n")
 
+    def parse_primary(self) -> fits.Header:
+        """Return the file's primary header, if another than the image's, as astropy's object."""
+        return fits.Header.fromstring(self.primary, sep="\n")
 
-def inspect_image(location: str, kind: ImageKind = "image") -> ImageInfo:
+
+def inspect_image(location: str, kind: ImageKind = "image", hdu: str = "", *, whole: bool = True) -> ImageInfo:
     """Find the image in a FITS file and check that the file is as long as its header promises.
 
     Parameters
     ----------
     location : str
         Path or URL.
-    kind : "image", "mask" or "weight"
-        Which of several images is wanted: the first whose EXTNAME says that it is one (``SCI``, ``MSK``, ``WGT``, ...),
-        or else the first that has no name that says it is another.
+    kind : "image", "mask", "weight" or "variance"
+        Which of several images is wanted: the first whose EXTNAME says that it is one (``SCI``, ``MSK``, ``WGT``, with
+        a number behind it or without), or else the first without a name, or else the only one whose name does not say
+        that it is another.
+    hdu : str
+        Its number or EXTNAME, where that is known; "": found by ``kind``.
+    whole : bool
+        Look whether the file is as long as it should be.
 
     Raises
     ------
     SurveyFileError
-        The file is missing, is not FITS, holds no two-dimensional image, several of which none is of this kind, or is
-        truncated.
+        The file is missing, is not FITS, holds no two-dimensional image, not the one that ``hdu`` names, several of
+        which none is of this kind, or is truncated.
     """
     # As it lies in the file: the checksums and byte positions of a packed image are those of the table that holds it.
     with open_bytes(location) as file, use_fits(file, location, disable_image_compression=True) as units:
-        hdu = _choose_unit(units, kind, base_name(location))
-        unit = units[hdu]
+        number = _choose_unit(units, kind, hdu, base_name(location))
+        unit = units[number]
+        with refuse_damaged(f"{base_name(location)} has a header that makes no sense"):
+            primary = units[0].header.tostring(sep="\n") if number else ""
         compressed = _is_compressed(unit)
         places = unit.fileinfo()
         # Of the unit as the file has it: `FileDigest` tells by them which of the bytes that pass are header and which
@@ -89,18 +117,21 @@ def inspect_image(location: str, kind: ImageKind = "image") -> ImageInfo:
         sums = (unit.header.get("DATASUM"), unit.header.get("CHECKSUM"))
         header = unit.header.copy()
         # Some writers do not fill up the last block, of which no pixel is.
-        _check_length(file, location, places["datLoc"] + unit.size, spans[2])
+        if whole:
+            _check_length(file, location, places["datLoc"] + unit.size, spans[2])
     if compressed:
         # Only now as the image that it stands for, whose NAXIS1 and NAXIS2 are not those of the table.
         with open_fits(location) as units:
-            header = units[hdu].header.copy()
-    # FITS gives the fastest axis first, NumPy last.
-    shape = (int(header["NAXIS2"]), int(header["NAXIS1"]))
-    return ImageInfo(location, header.tostring(sep="\n"), shape, hdu, spans, *sums, compressed)
+            header = units[number].header.copy()
+    # Cards that astropy cannot parse it gives back as they are, and refuses to write.
+    with refuse_damaged(f"{base_name(location)} has a header that makes no sense"):
+        # FITS gives the fastest axis first, NumPy last.
+        shape = (int(header["NAXIS2"]), int(header["NAXIS1"]))
+        return ImageInfo(location, header.tostring(sep="\n"), shape, number, spans, *sums, compressed, primary)
 
 
-def _choose_unit(units: fits.HDUList, kind: ImageKind, name: str) -> int:
-    """Return the index of the image of this kind."""
+def _choose_unit(units: fits.HDUList, kind: ImageKind, hdu: str, name: str) -> int:
+    """Return the index of the image that is called so, or else of the first of this kind."""
     names = {
         index: str(unit.header.get("EXTNAME", "")).strip().upper()
         for index, unit in enumerate(units)
@@ -108,18 +139,40 @@ def _choose_unit(units: fits.HDUList, kind: ImageKind, name: str) -> int:
         if _is_compressed(unit) or (unit.is_image and unit.header.get("NAXIS", 0) == 2)
     }
     if not names:
-        raise SurveyFileError(f"{name} holds no two-dimensional image: is it the right file?")
-    others = set().union(*(_EXTENSION_NAMES[other] for other in _EXTENSION_NAMES if other != kind))
-    named = [index for index, extension in names.items() if extension in _EXTENSION_NAMES[kind]]
-    unnamed = [index for index, extension in names.items() if extension not in others]
+        cubes = [str(index) for index, unit in enumerate(units) if unit.is_image and unit.header.get("NAXIS", 0) > 2]
+        told = f" (extension {cubes[0]} has more axes: save one plane of it)" if cubes else ""
+        raise SurveyFileError(f"{name} holds no two-dimensional image{told}: is it the right file?")
+    if hdu:
+        return _find_named(names, kind, hdu, name)
     # The only image there is was named by the settings, whatever its extension is called.
-    choice = [*named, *unnamed] if len(names) > 1 else list(names)
+    choice = _choose_among(names, kind) if len(names) > 1 else list(names)
     if not choice:
         raise SurveyFileError(
-            f"{name} holds several images, in the extensions {list(names.values())}, of which none is the {kind}: keep "
-            f"it in a file of its own, or name its extension {sorted(_EXTENSION_NAMES[kind])[0]} (EXTNAME)"
+            f"{name} holds several images, in the extensions {list(names.values())}, of which none is the {kind}: set "
+            f"survey.{_SETTINGS[kind]}, or name its extension {sorted(_EXTENSION_NAMES[kind])[0]} (EXTNAME)"
         )
     return choice[0]
+
+
+def _choose_among(names: dict[int, str], kind: ImageKind) -> list[int]:
+    """Return the images that may be of a kind, the likeliest first; none where several may be and nothing tells."""
+    # Of several chips or exposures the number follows: SCI_1, MASK-2.
+    plain = {index: re.sub(r"[\s_.,-]*\d+$", "", extension) for index, extension in names.items()}
+    others = set().union(*(_EXTENSION_NAMES[other] for other in _EXTENSION_NAMES if other != kind))
+    named = [index for index, extension in plain.items() if extension in _EXTENSION_NAMES[kind]]
+    # What astropy calls a packed image whose name it was not given.
+    nameless = [index for index, extension in plain.items() if extension in ("", "COMPRESSED_IMAGE")]
+    odd = [index for index, extension in plain.items() if extension not in others and index not in nameless]
+    # Two of which neither name is known may be image and background, in either order.
+    return [*named, *nameless] or (odd if len(odd) == 1 else [])
+
+
+def _find_named(names: dict[int, str], kind: ImageKind, hdu: str, name: str) -> int:
+    found = [index for index, extension in names.items() if hdu.strip().upper() in (str(index), extension)]
+    if not found:
+        held = ", ".join(f"{index} ({extension or 'no name'})" for index, extension in names.items())
+        raise SurveyFileError(f"{name} has no image {hdu!r}, which survey.{_SETTINGS[kind]} asks for, but {held}")
+    return found[0]
 
 
 def _check_length(file: IO[bytes], location: str, end: int, promised: int) -> None:

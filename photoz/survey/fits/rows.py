@@ -36,6 +36,11 @@ class RowReader:
         self._digest = FileDigest(info)
         self._header = info.parse_header()
 
+    @property
+    def row(self) -> int:
+        """Number of the row that is read next."""
+        return self._row
+
     def __enter__(self) -> Self:
         # Opened here and not in the constructor, so that a reader that is never entered leaves no file open.
         self._file = open_bytes(self.info.location)
@@ -65,7 +70,10 @@ class RowReader:
         stop = min(self._row + count, self.info.shape[0])
         rows = self._decompress(stop) if self.info.compressed else self._read_plain(stop)
         self._row = stop
-        return rows
+        if "BSOFTEN" not in self._header:
+            return rows
+        with refuse_damaged(f"{self.info.name} has a header that makes no sense"):
+            return _undo_asinh(rows, float(self._header["BSOFTEN"]), float(self._header["BOFFSET"]))
 
     def finish(self) -> str:
         """Read what follows the image, compare the checksums, and return the file's SHA-256.
@@ -86,7 +94,8 @@ class RowReader:
         data = read_exactly(self._file, (stop - self._row) * columns * dtype.itemsize, self.info.name)
         self._digest.update(data)
         # A view of the bytes and not a copy; it is copied once, into the stripe, in float32 and native order.
-        return _scale_rows(np.frombuffer(data, dtype).reshape(-1, columns), self._header)
+        with refuse_damaged(f"{self.info.name} has a header that makes no sense"):
+            return _scale_rows(np.frombuffer(data, dtype).reshape(-1, columns), self._header)
 
     def _decompress(self, stop: int) -> npt.NDArray[Any]:
         with refuse_damaged(f"{self.info.name} cannot be decompressed in rows {self._row} to {stop}"):
@@ -96,9 +105,21 @@ class RowReader:
         return rows
 
 
+def _undo_asinh(rows: npt.NDArray[Any], softening: float, offset: float) -> npt.NDArray[Any]:
+    """Turn the pixels of Pan-STARRS' stacks, which are asinh of fluxes, into fluxes.
+
+    References
+    ----------
+    Waters et al. 2020, ApJS 251, 4; the archive's page on stack images, which tells to look for these keywords.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # of pixels that are not finite
+        return np.asarray(offset + 2 * softening * np.sinh(rows * (np.log(10) / 2.5)))
+
+
 def _scale_rows(rows: npt.NDArray[Any], header: fits.Header) -> npt.NDArray[Any]:
     scale, zero, blank = float(header.get("BSCALE", 1)), float(header.get("BZERO", 0)), header.get("BLANK")
     # Not multiplied by 1: whole numbers would become float64 for nothing, a mask of bytes at eight times the memory.
-    scaled = rows if (scale, zero) == (1, 0) else rows * scale + zero
+    with np.errstate(over="ignore", invalid="ignore"):  # of pixels that are not finite
+        scaled = rows if (scale, zero) == (1, 0) else rows * scale + zero
     # BLANK means something for integers alone (FITS Standard 4.0, section 4.4.2.5), and is a value before scaling.
     return scaled if rows.dtype.kind == "f" or blank is None else np.where(rows == blank, np.nan, scaled)

@@ -5,14 +5,13 @@ SExtractor too: MAG_AUTO and FLUX_RADIUS mean the same here. Pure functions of a
 """
 
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import binary_dilation, gaussian_filter
 
-from photoz.errors import ConfigError
+from photoz.optional import needs
 
 Floats = npt.NDArray[np.float64]
 
@@ -72,12 +71,11 @@ class SkyImage:
 
 
 def load_sep() -> Any:
-    """Import sep, an optional dependency; raises `ConfigError` that says how to install it."""
-    try:
-        # Not at the head of this module: who reads a survey that has a catalogue does without it.
-        return import_module("sep")
-    except ImportError as error:
-        raise ConfigError("measuring a frame needs the library sep: pip install 'photoz[frame]'") from error
+    """Import sep, an optional dependency; raises `MissingPackageError` that says how to install it."""
+    # Not at the head of this module: who reads a survey that has a catalogue does without it.
+    with needs("measuring a frame", "sep", extra="frame"):
+        import sep
+    return sep
 
 
 def subtract_background(image: npt.NDArray[Any], box: int) -> SkyImage:

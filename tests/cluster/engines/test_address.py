@@ -5,11 +5,11 @@ import time
 from pathlib import Path
 
 import pytest
+from ingested import choose
 from tiny_survey import make_config
 
 from cluster.engines import address as addresses
 from cluster.engines.address import PATIENCE, check_address
-from cluster.engines.choose import choose_engine
 from photoz.errors import ConfigError
 
 
@@ -48,13 +48,13 @@ def test_other_forms_are_the_librarys(form: str) -> None:
 @pytest.mark.parametrize("engine", ["ray", "dask"])
 def test_the_engines_ask_first(closed_port: int, engine: str, tmp_path: Path) -> None:
     settings = {"name": engine, "address": f"127.0.0.1:{closed_port}"}
-    spread = choose_engine(make_config(tmp_path, engine=settings))
+    spread = choose(make_config(tmp_path, engine=settings))
     with pytest.raises(ConfigError, match=r"engine\.address names"), spread.join():
         pass
 
 
 def test_the_environment_is_named(closed_port: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{closed_port}")
-    engine = choose_engine(make_config(tmp_path, engine={"name": "ray"}))
+    engine = choose(make_config(tmp_path, engine={"name": "ray"}))
     with pytest.raises(ConfigError, match="the environment variable RAY_ADDRESS names"), engine.join():
         pass

@@ -1,5 +1,6 @@
 """The Dask engine: outcomes of tasks and stages, and how many tasks its scheduler knows of, on one small cluster."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -55,6 +56,21 @@ def test_a_stage_that_raises_costs_its_own_task(engine: DaskEngine) -> None:
 
 def test_no_tasks_have_no_outcomes(engine: DaskEngine) -> None:
     assert list(engine.run(Attempt(divide, engine.storage), [])) == [Lost(0)]
+
+
+def test_its_own_workers_keep_memory_have_one_thread_a_library_and_do_not_spin(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MALLOC_ARENA_MAX", "MALLOC_TRIM_THRESHOLD_", "GOMP_SPINCOUNT"]
+    for name in names:  # Dask leaves them in this process, too
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    engine = DaskEngine(EngineSettings(name="dask", workers=1), StorageOptions({}))
+    outcomes = engine.run(Attempt(read_variable, engine.storage), names)
+    found = {each.result for each in outcomes if isinstance(each, Success)}
+    assert found == set(zip(names, ["1", "1", "1", "2000000000", "2000"], strict=True))
+
+
+def read_variable(name: str) -> tuple[str, str | None]:
+    return name, os.environ.get(name)
 
 
 def test_the_client_that_was_joined_is_lent_and_not_closed(engine: DaskEngine, client: Client) -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 from conftest import ReadySurvey
+from ingested import choose
 from runs import change
 from tiny_survey import make_config
 
-from cluster.engines.choose import choose_engine, open_engine
+from cluster.engines.choose import open_engine
 from cluster.engines.dask import _call_attempt, count_lost
 from cluster.engines.ray import check_resources
 from cluster.engines.retries import insist
@@ -34,7 +35,7 @@ def square(task: tuple[int, str], *, run: str = "tiny") -> dict[str, object]:
 def test_what_is_bound_to_the_function_is_used(tmp_path) -> None:
     config = make_config(tmp_path, engine={"name": "serial"})
     tasks = [(2, "two"), (3, "three")]
-    results = list(run_tasks(partial(square, run="bound"), tasks, choose_engine(config), label="numbers"))
+    results = list(run_tasks(partial(square, run="bound"), tasks, choose(config), label="numbers"))
     assert results == [
         {"name": "two", "square": 4, "run": "bound", "rows": 2},
         {"name": "three", "square": 9, "run": "bound", "rows": 3},
@@ -45,9 +46,9 @@ def test_what_is_bound_to_the_function_is_used(tmp_path) -> None:
 @pytest.mark.parametrize("engine", ["ray", "dask"])
 def test_engines_give_what_serial_gives(tmp_path, ray_cluster: None, engine: str) -> None:
     tasks = [(number, str(number)) for number in range(7)]
-    serial = choose_engine(make_config(tmp_path, engine={"name": "serial"}))
+    serial = choose(make_config(tmp_path, engine={"name": "serial"}))
     expected = list(run_tasks(square, tasks, serial, label="numbers"))
-    found = run_tasks(square, tasks, choose_engine(make_config(tmp_path, engine={"name": engine})), label="numbers")
+    found = run_tasks(square, tasks, choose(make_config(tmp_path, engine={"name": engine})), label="numbers")
     assert sorted(found, key=lambda row: row["square"]) == expected
 
 
@@ -65,7 +66,7 @@ def die_once(marker: str) -> dict[str, object]:
 def test_what_is_run_again_for_a_lost_worker_is_counted(tmp_path, ray_cluster: None, engine: str) -> None:
     config = make_config(tmp_path, engine={"name": engine, "workers": 1})
     again = Counter[str]()
-    found = run_tasks(die_once, [str(tmp_path / "marker")], choose_engine(config), label="tasks", again=again)
+    found = run_tasks(die_once, [str(tmp_path / "marker")], choose(config), label="tasks", again=again)
     assert list(found) == [{"rows": 1}]
     assert again == Counter(reruns=1)
 
@@ -74,7 +75,7 @@ def test_what_is_run_again_for_a_lost_worker_is_counted(tmp_path, ray_cluster: N
 def test_other_work_of_a_dask_cluster_does_not_count(tmp_path) -> None:
     config = make_config(tmp_path, engine={"name": "dask", "workers": 1})
     started = time.time()
-    with open_engine(config) as joined:
+    with open_engine(config.engine, config.storage_options) as joined:
         assert list(run_tasks(die_once, [str(tmp_path / "marker")], joined, label="tasks")) == [{"rows": 1}]
         with joined.lend_dask() as client:
             assert client is not None
@@ -111,12 +112,16 @@ def trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     return config
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["serial", "ray", "dask"])
 def test_what_raises_is_tried_again_after_the_others(trouble: Config, ray_cluster: None, engine: str, caplog) -> None:
     config, again = change(trouble, engine__name=engine), Counter[str]()
     raising = partial(raise_at_first, config.locations.tiles)
     tasks = [("twice", 2), ("never", 0), ("once", 1)]
-    with open_engine(config) as joined, caplog.at_level("INFO"):  # Dask sets the level of handlers
+    with (
+        open_engine(config.engine, config.storage_options) as joined,
+        caplog.at_level("INFO"),
+    ):  # Dask sets the level of handlers
         found = list(run_tasks(raising, tasks, joined, label="tasks", again=again))
     assert [(row["name"], row["begun"]) for row in found] == [("never", 1), ("once", 2), ("twice", 3)]
     assert again == Counter(retried=3)
@@ -125,11 +130,12 @@ def test_what_raises_is_tried_again_after_the_others(trouble: Config, ray_cluste
     assert "3 retried" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["serial", "ray", "dask"])
 def test_what_raises_to_the_last_ends_the_run(trouble: Config, ray_cluster: None, engine: str) -> None:
     config = change(trouble, engine__name=engine)
     raising = partial(raise_at_first, config.locations.tiles)
-    with open_engine(config) as joined:
+    with open_engine(config.engine, config.storage_options) as joined:
         with pytest.raises(Exception, match="Service Unavailable"):
             list(run_tasks(raising, [("always", 9)], joined, label="tasks"))
         assert len(list(Path(config.locations.tiles).iterdir())) == 3
@@ -141,18 +147,18 @@ def test_what_raises_to_the_last_ends_the_run(trouble: Config, ray_cluster: None
 def test_what_is_raised_on_purpose_is_not_tried_again(trouble: Config, ray_cluster: None, engine: str) -> None:
     config = change(trouble, engine__name=engine)
     with pytest.raises(Exception, match="one is damaged"):
-        list(run_tasks(partial(refuse, config.locations.tiles), ["one"], choose_engine(config), label="tasks"))
+        list(run_tasks(partial(refuse, config.locations.tiles), ["one"], choose(config), label="tasks"))
 
 
 @pytest.mark.parametrize("engine", ["serial", "ray", "dask"])
 def test_nothing_to_do_is_no_error(tmp_path, ray_cluster: None, engine: str) -> None:
-    nobody = choose_engine(make_config(tmp_path, engine={"name": engine}))
+    nobody = choose(make_config(tmp_path, engine={"name": engine}))
     assert list(run_tasks(square, [], nobody, label="numbers")) == []
 
 
 def test_an_engine_that_there_is_not_is_named_with_those_that_there_are(tmp_path) -> None:
     with pytest.raises(ConfigError, match=r"engine\.name = 'spark' is no engine: choose one of serial, ray, dask"):
-        choose_engine(make_config(tmp_path, engine={"name": "spark"}))
+        choose(make_config(tmp_path, engine={"name": "spark"}))
 
 
 class Action:
@@ -197,7 +203,7 @@ def test_missing_gpus_are_named() -> None:
 
 def test_progress_is_logged_with_rate_and_time_left(ready_survey: ReadySurvey, caplog) -> None:
     with caplog.at_level("INFO"):
-        list(run_tasks(square, [(10, "ten")], choose_engine(ready_survey.config), label="numbers"))
+        list(run_tasks(square, [(10, "ten")], choose(ready_survey.config), label="numbers"))
     assert "1/1 numbers, 10 galaxies" in caplog.text
     assert "left" in caplog.text
 

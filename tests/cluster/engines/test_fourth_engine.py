@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 from conftest import ReadySurvey
+from ingested import choose
 from runs import assert_same_rows, change, read_all
 
-from cluster.engines.choose import ENGINES, choose_engine
+from cluster.engines.choose import ENGINES
 from cluster.inference.run import infer_catalogue
 from photoz.errors import ConfigError
 
@@ -32,5 +33,5 @@ def test_a_fourth_engine_gives_the_same_catalogue(
 
 def test_an_unknown_engine_is_refused_with_the_names_of_all(ready_survey: ReadySurvey, processes: str) -> None:
     with pytest.raises(ConfigError, match=r"'spark' is no engine: choose one of serial, ray, dask, processes"):
-        choose_engine(change(ready_survey.config, engine__name="spark"))
-    assert choose_engine(change(ready_survey.config, engine__name=processes)).settings.name == processes
+        choose(change(ready_survey.config, engine__name="spark"))
+    assert choose(change(ready_survey.config, engine__name=processes)).settings.name == processes

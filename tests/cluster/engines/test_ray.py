@@ -1,6 +1,9 @@
 """The Ray engine where it differs from the others: what is refused before it waits, and one task with its own needs."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +19,7 @@ def make_engine(**settings: object) -> RayEngine:
 
 
 def make_needs(**changes: object) -> Needs:
-    values = {"cpus": 1.0, "gpus": 0.0, "retries": 0, "variables": {}, "check": lambda _: None}
+    values = {"cpus": 1.0, "gpus": 0.0, "retries": 0, "check": lambda _: None}
     return Needs(**{**values, **changes})  # type: ignore[arg-type]
 
 
@@ -72,14 +75,15 @@ def divide(task: int) -> int:
 
 def test_one_task_alone_has_its_environment_and_raises_our_errors_as_they_are(ray_cluster: None) -> None:
     engine = make_engine()
-    found = engine.run_alone(read_environment, make_needs(variables={"OMP_NUM_THREADS": "3"}))
-    assert found == ("3", "1", True)
+    found = engine.run_alone(read_environment, make_needs())
+    assert found == ("1", "2000", True)
     with pytest.raises(CatalogueError, match=r"^damaged$"):
         engine.run_alone(refuse, make_needs())
 
 
 def read_environment() -> tuple[str | None, str | None, bool]:
-    return os.environ.get("OMP_NUM_THREADS"), os.environ.get("MALLOC_ARENA_MAX"), os.getpid() != os.getppid()
+    own = (os.environ.get(name) for name in ("MALLOC_ARENA_MAX", "GOMP_SPINCOUNT"))
+    return (*own, os.getpid() != os.getppid())
 
 
 def refuse() -> None:
@@ -91,3 +95,35 @@ def test_needs_are_checked_against_the_cluster_or_what_it_may_grow_to(ray_cluste
     make_engine(most_cpus=64.0, most_gpus=2.0).run_alone(str, make_needs(check=seen.append))
     assert seen == [{"CPU": 64.0, "GPU": 2.0}]
     assert find_resources(EngineSettings())["CPU"] == 4.0  # those of the tests' cluster
+
+
+JOIN = """
+import os
+from cluster.engines.ray import RayEngine
+from photoz.errors import ConfigError
+from photoz.settings.engine import EngineSettings
+from photoz.storage import StorageOptions
+
+engine = RayEngine(EngineSettings(name="ray"), StorageOptions({}))
+try:
+    with engine.join():
+        print("joined")
+except ConfigError as error:
+    print(error)
+"""
+
+
+@pytest.mark.slow
+def test_a_folder_whose_name_is_too_long_for_sockets_is_told_and_the_remedy_helps(tmp_path: Path) -> None:
+    folder = tmp_path / ("x" * 60) / ("y" * 60)
+    folder.mkdir(parents=True)
+    environment = {name: value for name, value in os.environ.items() if name not in ("RAY_ADDRESS", "RAY_TMPDIR")}
+
+    def join(**variables: str) -> str:
+        command, changed = [sys.executable, "-c", JOIN], environment | {"TMPDIR": str(folder)} | variables
+        return subprocess.run(command, capture_output=True, text=True, env=changed, timeout=120, check=True).stdout
+
+    told = join()
+    assert "the environment variable TMPDIR names: a socket's path may have no more than 107 characters" in told
+    assert "set RAY_TMPDIR=/tmp" in told
+    assert join(RAY_TMPDIR="/tmp") == "joined\n"

@@ -121,7 +121,7 @@ def test_a_stage_that_raises_costs_its_own_task(engine: SerialEngine, stage: str
 
 
 def test_a_single_large_task_runs_in_this_process(engine: SerialEngine) -> None:
-    needs = Needs(cpus=1e6, gpus=8, retries=0, variables={}, check=lambda _: pytest.fail("there is no cluster to ask"))
+    needs = Needs(cpus=1e6, gpus=8, retries=0, check=lambda _: pytest.fail("there is no cluster to ask"))
     assert engine.run_alone(threading.get_ident, needs) == threading.get_ident()
 
 

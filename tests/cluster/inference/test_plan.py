@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 from conftest import ReadySurvey
+from ingested import choose
 from runs import change
 
 from cluster.engines.base import Engine
-from cluster.engines.choose import choose_engine
 from cluster.inference.plan import Plan, compute_key, find_remaining, plan_run
 from cluster.inference.stages import make_stages
 from cluster.ledger import locate_output
@@ -31,7 +31,7 @@ def plan(config: Config) -> Plan:
 
 @pytest.fixture
 def engine(config: Config) -> Engine:
-    return choose_engine(config)
+    return choose(config)
 
 
 @pytest.fixture
@@ -86,3 +86,12 @@ def test_tiles_count_only_where_they_are_read(plan: Plan, partitions: list[Parti
 def test_an_output_of_another_run_is_refused_before_any_work(config: Config, plan: Plan) -> None:
     with pytest.raises(CatalogueError, match="holds another run"):
         plan_run(change(config, run__name="other"))
+
+
+def test_what_remains_is_in_the_order_in_which_it_was_listed(
+    plan: Plan, partitions: list[Partition], engine: Engine
+) -> None:
+    """Along the sky, on which a pixel of a finer order may come before one of a coarser."""
+    make_stages(plan)(partitions[0])
+    fine, coarse = Partition(order=8, pixel=0), Partition(order=2, pixel=1)
+    assert find_remaining(plan, [fine, partitions[0], coarse], engine) == [fine, coarse]

@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 from bright_sample import make_sources, write_sources
 from conftest import save_untrained
+from ingested import choose
 from runs import change, read_all
 from tiny_survey import BANDS, make_config
 
 from cluster.audit import audit_catalogue
-from cluster.engines.choose import choose_engine
 from cluster.engines.tasks import run_tasks
 from cluster.inference.run import infer_catalogue
 from photoz.catalogue.hats import PRIMARY, finish_catalogue, list_partitions, locate_partition, read_partition
@@ -55,6 +55,7 @@ def assert_sound(config: Config) -> None:
     assert audit_catalogue(config).clean
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["catalogue/dataset/_metadata", "catalogue/partition_info.csv", "margin"])
 @pytest.mark.parametrize("damage", ["removed", "cut"])
 def test_damaged_metadata_and_margins_are_made_again(config: Config, name: str, damage: str) -> None:
@@ -89,6 +90,7 @@ def test_another_width_of_the_margin_is_published(config: Config) -> None:
     assert_sound(config)
 
 
+@pytest.mark.slow
 def test_work_that_fails_after_inference_on_ray_is_not_lost(config: Config, ray_cluster: None) -> None:
     """Ray Data may lose what raises in inference, where a further pass does it; a margin must not go missing so."""
     config = change(config, engine__name="ray", engine__retries=0, sources__margin_arcsec=ARCSEC / 3)
@@ -96,7 +98,7 @@ def test_work_that_fails_after_inference_on_ray_is_not_lost(config: Config, ray_
         record.unlink()
     assert count_done(config) > 0
     with pytest.raises(Exception, match="no such square"):
-        list(run_tasks(refuse, [1, 2, 3], choose_engine(config), label="squares"))
+        list(run_tasks(refuse, [1, 2, 3], choose(config), label="squares"))
 
 
 def refuse(task: int) -> dict[str, int]:

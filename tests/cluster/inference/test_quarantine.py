@@ -265,6 +265,7 @@ def test_partitions_that_never_work_end_the_run_with_an_error(
 SPREAD = [pytest.param(name, marks=pytest.mark.slow) for name in ("dask", "ray")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["serial", *SPREAD])
 def test_an_error_in_the_program_is_tried_once_and_ends_the_run_in_one_line(
     survey: ManyPartitions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, engine: str
@@ -323,6 +324,7 @@ ENGINES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("engine", "workers", "estimators"), ENGINES)
 def test_every_engine_and_an_interrupted_run_give_the_same_rows(
     survey: ManyPartitions, serial: pa.Table, request: pytest.FixtureRequest, tmp_path, monkeypatch: pytest.MonkeyPatch,

@@ -14,15 +14,12 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 from conftest import save_untrained
-from ingested import find_survey
+from ingested import check, find_survey, partition
 
-from cluster.engines.choose import choose_engine
 from cluster.inference.run import infer_catalogue
-from cluster.partitioning import partition_sources
 from photoz.catalogue.hats import list_partitions, read_partition
 from photoz.cutouts import extract_cutouts
 from photoz.errors import EstimatorError
-from photoz.ingest.check import check_survey
 from photoz.ingest.tile import ingest_tile
 from photoz.inputs import read_fluxes
 from photoz.photometry import derive_magnitudes
@@ -64,9 +61,9 @@ def real_survey(tmp_path_factory: pytest.TempPathFactory) -> RealSurvey:
     sources = measure_frame(images, frame, survey)
     written = write_frame(images, sources, frame, survey, folder=config.locations.survey)
     tiles = find_survey(config)
-    check_survey(config, tiles)
+    check(config)
     assert [ingest_tile(config, tile).problem for tile in tiles] == [""]
-    partition_sources(config, choose_engine(config))
+    partition(config)
     save_untrained(config, "hybrid")
     infer_catalogue(config)
     sources, catalogue = (read_all(place) for place in (config.locations.sources, config.locations.catalogue))
@@ -154,6 +151,21 @@ def test_cutouts_are_centred_on_their_sources(real_survey: RealSurvey) -> None:
     # Two pixels of 0.2 arcsec; a lopsided galaxy's centre of light may lie further from its brightest pixel.
     assert len(whole) > 10
     assert (np.hypot(*peaks.T) <= 2.0).mean() > 0.8
+
+
+def test_nine_bands_show_the_same_sky(real_survey: RealSurvey) -> None:
+    config, sources = real_survey.config, real_survey.sources
+    bright = sources.filter(pa.compute.less(sources["mag_auto"], 20.5))
+    tile = open_tile(config.locations.tiles, bright["tile"][0].as_py())
+    assert tile.bands == ("u", "g", "r", "i", "Z", "Y", "J", "H", "Ks")
+    cutouts, flags = extract_cutouts(tile, bright["ra"].to_numpy(), bright["dec"].to_numpy(), 36, bands=tile.bands)
+    whole = cutouts[flags & Flag.PARTIAL_CUTOUT == 0]
+    middle = whole[:, :, 12:25, 12:25].sum(axis=(2, 3))
+    edge = np.concatenate([whole[:, :, :6], whole[:, :, -6:]], axis=2).reshape(*whole.shape[:2], -1)
+    # In every band the source is brighter than the sky around it; u is faint.
+    above = middle - 169 * np.median(edge, axis=2) > 0
+    assert above[:, 1:].mean() > 0.95
+    assert above[:, 0].mean() > 0.7
 
 
 def test_resampling_keeps_the_flux_of_stars(real_survey: RealSurvey) -> None:

@@ -1,0 +1,1 @@
+"""Any table to redshifts: its sources staged and partitioned, or read where they lie."""

@@ -1,0 +1,328 @@
+"""Tables in memory as people have them: no rows, one row, arrays of any layout, values that are missing or wild."""
+
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from astropy import units
+from astropy.io import fits
+from astropy.table import QTable
+from astropy.table import Table as AstropyTable
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from made_tables import Sky
+
+import photoz
+from photoz.errors import ConfigError, PhotozError, TableError, TrainingError
+from photoz.schema import Flag
+from photoz.tables.load import make_survey
+
+BANDS = ("g", "r", "i", "z")
+BIG = [2**63 - 1 - row for row in range(3)]
+
+wild = st.sampled_from([0.0, -1.0, np.inf, -np.inf, np.nan, 1e30, -1e30, 1e-30, 3000.0, 5.0])
+
+
+def make_columns(count: int, seed: int = 2, *, redshifts: bool = False) -> dict[str, Any]:
+    sky = Sky(",".join(BANDS), count, seed)
+    columns: dict[str, Any] = {}
+    for band in BANDS:
+        columns |= {f"flux_{band}": sky.flux[band], f"fluxerr_{band}": sky.error[band]}
+    return columns | ({"z_spec": sky.z} if redshifts else {})
+
+
+@pytest.fixture(scope="module")
+def model() -> photoz.Model:
+    return photoz.fit(make_columns(300, 1, redshifts=True), bands=BANDS, estimator="knn")
+
+
+def change(columns: dict[str, Any], how: Callable[[np.ndarray], Any]) -> dict[str, Any]:
+    return {name: how(np.asarray(values)) for name, values in columns.items()}
+
+
+@pytest.mark.parametrize("kind", [dict, pa.table, pd.DataFrame, AstropyTable])
+def test_no_rows_give_no_rows(model: photoz.Model, kind: Callable[[Any], Any]) -> None:
+    result = photoz.estimate(model, kind(change(make_columns(3), lambda values: values[:0])))
+    assert len(result) == len(result.table) == 0
+    assert result.z_phot.shape == result.flags.shape == (0,)
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "fits"])
+def test_a_file_without_rows_gives_none_and_its_columns(model: photoz.Model, tmp_path: Path, ending: str) -> None:
+    location = str(tmp_path / f"t.{ending}")
+    columns = make_columns(3) | {"object_id": np.array(["a", "b", "c"])}
+    nothing = change(columns, lambda values: values[:0])
+    if ending == "parquet":
+        pq.write_table(pa.table(nothing), location)
+    elif ending == "csv":
+        Path(location).write_text(",".join(nothing) + "\n")
+    else:
+        AstropyTable(nothing).write(location)
+    result = photoz.estimate(model, location)
+    assert len(result) == 0
+    assert result.arrow.schema.equals(photoz.estimate(model, columns).arrow.schema)
+
+
+def test_a_row_alone_is_estimated_as_among_others(model: photoz.Model) -> None:
+    columns = make_columns(40)
+    whole = photoz.estimate(model, columns).z_phot
+    for row in (0, 17, 39):
+        alone = photoz.estimate(model, change(columns, lambda values, row=row: values[row : row + 1]))
+        assert alone.z_phot.tolist() == [whole[row]]
+
+
+def test_the_size_of_batches_and_the_order_of_rows_change_nothing(model: photoz.Model) -> None:
+    columns = make_columns(40)
+    whole = photoz.estimate(model, columns).z_phot
+    np.testing.assert_array_equal(photoz.estimate(model, columns, batch_size=7).z_phot, whole)
+    order = np.random.default_rng(0).permutation(40)
+    turned = photoz.estimate(model, change(columns, lambda values: values[order]))
+    np.testing.assert_array_equal(turned.z_phot, whole[order])
+
+
+LAYOUTS: dict[str, Callable[[np.ndarray], Any]] = {
+    "every second of twice as many": lambda values: np.repeat(values, 2)[::2],
+    "backwards": lambda values: values[::-1].copy()[::-1],
+    "a column of a matrix": lambda values: np.stack([values, values], axis=1)[:, 0],
+    "big-endian": lambda values: values.astype(values.dtype.newbyteorder(">")),
+    "read-only": lambda values: np.frombuffer(values.tobytes(), values.dtype),
+    "lists": lambda values: values.tolist(),
+    "objects": lambda values: values.astype(object),
+    "pandas": pd.Series,
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_how_an_array_lies_in_memory_does_not_matter(model: photoz.Model, layout: str) -> None:
+    columns = make_columns(20)
+    result = photoz.estimate(model, change(columns, LAYOUTS[layout]))
+    np.testing.assert_array_equal(result.z_phot, photoz.estimate(model, columns).z_phot)
+
+
+def test_columns_of_a_fits_file_are_taken_as_they_come(model: photoz.Model, tmp_path: Path) -> None:
+    columns = make_columns(20)
+    AstropyTable(columns).write(tmp_path / "t.fits")
+    records = fits.getdata(tmp_path / "t.fits")
+    result = photoz.estimate(model, {name: records[name] for name in records.names})
+    np.testing.assert_array_equal(result.z_phot, photoz.estimate(model, columns).z_phot)
+
+
+def test_a_masked_value_is_none_whatever_lies_beneath(model: photoz.Model) -> None:
+    """A mask of numpy's own in a mapping, too: else the value beneath would pass for a measurement."""
+    columns = make_columns(6)
+    missing = columns | {"flux_g": np.where(np.arange(6) == 2, np.nan, columns["flux_g"])}
+    masked = columns | {
+        "flux_g": np.ma.masked_array(np.where(np.arange(6) == 2, 1e4, columns["flux_g"]), np.arange(6) == 2)
+    }
+    expected, found = (photoz.estimate(model, each) for each in (missing, masked))
+    assert found.flags[2] & Flag.BAND_NOT_OBSERVED
+    np.testing.assert_array_equal(found.z_phot, expected.z_phot)
+    np.testing.assert_array_equal(found.flags, expected.flags)
+    # A mask that hides nothing, as numpy makes it of none.
+    bare = photoz.estimate(model, columns | {"flux_g": np.ma.masked_array(columns["flux_g"])})
+    np.testing.assert_array_equal(bare.z_phot, photoz.estimate(model, columns).z_phot)
+
+
+def test_other_columns_are_not_looked_at(model: photoz.Model) -> None:
+    columns = make_columns(5)
+    others = {"spectrum": np.ones((5, 30)), "note": ["ü"] * 5, "flux_of_no_band": np.full(5, np.nan)}
+    result = photoz.estimate(model, others | columns)
+    np.testing.assert_array_equal(result.z_phot, photoz.estimate(model, columns).z_phot)
+    assert "note" not in result.arrow.column_names
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["Größe", "星系 1", "a\tb"], ["Größe", "星系 1", "a\tb"]),
+        (BIG, [str(number) for number in BIG]),
+        (np.array(BIG, np.uint64), [str(number) for number in BIG]),
+        ([1.0, 2.0, 3.0], ["1", "2", "3"]),
+        (np.array([b"001", b"002", b"003"]), ["001", "002", "003"]),
+    ],
+)
+def test_identifiers_come_back_exact(model: photoz.Model, names: Any, expected: list[str]) -> None:
+    result = photoz.estimate(model, make_columns(3) | {"object_id": names})
+    assert result.arrow["object_id"].to_pylist() == expected
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(wild, min_size=8, max_size=8), min_size=1, max_size=6))
+def test_whatever_stands_there_every_row_comes_out_with_a_redshift_or_a_reason(
+    model: photoz.Model, rows: list[list[float]]
+) -> None:
+    values = np.array(rows).T
+    columns = dict(zip([f"{kind}_{band}" for band in BANDS for kind in ("flux", "fluxerr")], values, strict=True))
+    result = photoz.estimate(model, columns)
+    assert len(result) == len(rows)
+    failed = (result.flags & Flag.ESTIMATE_FAILED) != 0
+    np.testing.assert_array_equal(np.isnan(result.z_phot), failed)
+    assert (result.z_phot[~failed] >= 0).all()
+    # Without a detection in any band there is nothing to estimate from, and with one there is.
+    np.testing.assert_array_equal(failed, (result.flags & Flag.NO_PHOTOMETRY) != 0)
+    observed = np.isfinite(values[::2]) & (np.abs(values[::2]) < 1e29)
+    np.testing.assert_array_equal((result.flags & Flag.BAND_NOT_OBSERVED) != 0, ~observed.all(axis=0))
+
+
+@pytest.mark.parametrize("place", [(np.nan, 1.0), (10.0, np.nan), (10.0, 91.0), (np.inf, 1.0)])
+def test_a_row_without_a_position_is_estimated_all_the_same(place: tuple[float, float]) -> None:
+    """Who hands over rows wants these rows back; where one lies matters to files of a sky, not to its redshift."""
+    photometry = {"kind": "flux", "unit": "nJy", "column": "flux_{band}", "error": "fluxerr_{band}"}
+    values = {"name": "placed", "bands": list(BANDS), "identifier": "id", "ra": "ra", "dec": "dec"}
+    survey = make_survey(values | {"photometry": photometry, "z_spec": "z_spec", "optional": ["z_spec"]})
+    train = make_columns(100, 1, redshifts=True) | {"id": np.arange(100), "ra": np.ones(100), "dec": np.ones(100)}
+    fitted = photoz.fit(train, survey=survey, estimator="knn")
+    placed = make_columns(3) | {"id": np.arange(3), "ra": np.full(3, 10.0), "dec": np.full(3, 1.0)}
+    lost = placed | {"ra": np.array([10.0, place[0], 10.0]), "dec": np.array([1.0, place[1], 1.0])}
+    result = photoz.estimate(fitted, lost)
+    np.testing.assert_array_equal(result.z_phot, photoz.estimate(fitted, placed).z_phot)
+    assert np.isnan(result.arrow["ra"].to_numpy()).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("columns", "error", "told"),
+    [
+        ({"flux_g": [1.0, 2.0], "flux_r": [1.0]}, TableError, r"\{'flux_g': 2, 'flux_r': 1\}.*all of one length"),
+        ({"flux_g": 1.0}, TableError, "give an array of each"),
+        ({name: ["bright"] for name in make_columns(1)}, ConfigError, "is string, and numbers are wanted"),
+        ({}, ConfigError, "lacks 4 of the columns"),
+    ],
+)
+def test_a_mapping_that_is_no_table_is_refused(
+    model: photoz.Model, columns: dict[str, Any], error: type[PhotozError], told: str
+) -> None:
+    with pytest.raises(error, match=told):
+        photoz.estimate(model, columns)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "told"),
+    [
+        ({"estimator": "knm"}, ConfigError, "knn"),
+        ({"estimator": "hybrid"}, ConfigError, r"'hybrid' is trained on images.*photoz train"),
+        ({"neighbors": 3}, TrainingError, r"knn has no settings \['neighbors'\]; it has \["),
+        ({"valid_fraction": 1.0}, ConfigError, r"valid_fraction = 1\.0 must be at least 0 and below 1"),
+        ({"valid_fraction": -0.1}, ConfigError, r"valid_fraction = -0\.1"),
+        ({"z_max": 0.01}, TrainingError, r"no galaxy has a redshift \(.*'beyond_z_max': 100.*\): correct"),
+        ({"survey": "des_y6"}, ConfigError, "did you mean 'des_y6_gold'"),
+        ({"bands": "grK"}, ConfigError, "K"),
+    ],
+)
+def test_a_fit_that_cannot_be_is_refused_with_the_remedy(
+    options: dict[str, Any], error: type[PhotozError], told: str
+) -> None:
+    with pytest.raises(error, match=told):
+        photoz.fit(make_columns(100, redshifts=True), **({"bands": BANDS, "estimator": "knn"} | options))
+
+
+def test_all_galaxies_may_be_learnt_from() -> None:
+    fitted = photoz.fit(make_columns(100, redshifts=True), bands=BANDS, estimator="knn", valid_fraction=0.0)
+    assert fitted.accuracy == {"rows": 0, "smad": None, "r2": None}
+
+
+def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PhotozError, match=str(tmp_path)):
+        photoz.load(str(tmp_path))
+
+
+def test_identifiers_of_an_astropy_table_that_are_objects_are_not_numbered_anew(model: photoz.Model) -> None:
+    names = np.array(["b-2", "a-1"], object)
+    result = photoz.estimate(
+        model, AstropyTable(make_columns(2) | {"object_id": names, "things": np.array([{}, 1], object)})
+    )
+    assert result.arrow["object_id"].to_pylist() == ["b-2", "a-1"]
+    assert "things" not in result.arrow.column_names
+
+
+def test_units_that_a_table_in_memory_states_count(model: photoz.Model) -> None:
+    """As those of a file: a flux in mJy is a millionth of what it would be in nJy, and no less plausible a number."""
+    columns = make_columns(5)
+    places = {"ra": np.linspace(10, 11, 5), "dec": np.linspace(-5, -4, 5)}
+    right = {name: values * (units.nJy if name.startswith("flux") else 1) for name, values in columns.items()}
+    turned = {name: (values * units.deg).to(units.rad) for name, values in places.items()}
+    expected = photoz.estimate(model, columns)
+    for table in (right | turned, QTable(right | turned)):
+        result = photoz.estimate(model, table)
+        np.testing.assert_array_equal(result.z_phot, expected.z_phot)
+        np.testing.assert_allclose(result.arrow["ra"].to_numpy(), places["ra"])
+    wrong = right | {"flux_g": right["flux_g"].to(units.mJy)}
+    for table in (wrong, QTable(wrong), AstropyTable(QTable(wrong))):
+        with pytest.raises(ConfigError, match=r"fluxes in several units \(flux_g in 'mJy', flux_r in 'nJy'"):
+            photoz.estimate(model, table)
+
+
+def test_units_of_a_file_that_a_notebook_names_count(model: photoz.Model, tmp_path: Path) -> None:
+    table = AstropyTable(make_columns(5, redshifts=True) | {"object_id": np.arange(5)})
+    table["flux_g"].unit = "uJy"
+    table.write(tmp_path / "t.fits")
+    with pytest.raises(ConfigError, match="set unit = 'uJy'"):
+        photoz.estimate(model, str(tmp_path / "t.fits"))
+    with pytest.raises(ConfigError, match="set unit = 'uJy'"):
+        photoz.fit(str(tmp_path / "t.fits"), BANDS, estimator="knn")
+
+
+@pytest.mark.parametrize("kind", [dict, pd.DataFrame, AstropyTable])
+@pytest.mark.parametrize("names", [[2**70, 2**70 + 1], ["a", 2], [(1, 2), "b"]])
+def test_identifiers_that_cannot_be_taken_are_refused_and_not_numbered_anew(
+    model: photoz.Model, kind: Callable[[Any], Any], names: list[Any]
+) -> None:
+    """They would come back as 0, 1, 2, which are some other galaxies."""
+    table = kind(make_columns(2) | {"object_id": np.array(names, object)})
+    with pytest.raises(TableError, match="column object_id cannot be read: give whole numbers of 64 bits or text"):
+        photoz.estimate(model, table)
+
+
+def test_a_flux_that_many_rows_share_is_told_by_value(model: photoz.Model, caplog: pytest.LogCaptureFixture) -> None:
+    """A sentinel that nobody has named; a table of distinct fluxes has none."""
+    columns = make_columns(300, 1, redshifts=True)
+    photoz.estimate(model, columns)
+    photoz.fit(columns, BANDS, estimator="knn")
+    assert "have exactly" not in caplog.text
+    columns["flux_r"] = np.where(np.arange(300) % 10 == 0, -999.0, columns["flux_r"])
+    for work in (lambda: photoz.estimate(model, columns), lambda: photoz.fit(columns, BANDS, estimator="knn")):
+        caplog.clear()
+        work()
+        assert "30 of 300 rows have exactly the flux [nJy] in r -999.0: name the value in" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [dict, pd.DataFrame, pa.table])
+def test_uuids_are_identifiers_as_everybody_writes_them(model: photoz.Model, kind: Any, tmp_path: Path) -> None:
+    names = [uuid.UUID(int=2**127 + 3**60 * row) for row in range(3)]
+    columns = make_columns(3)
+    table = kind(columns | {"object_id": np.array(names, object) if kind is not pa.table else pa.array(names)})
+    assert photoz.estimate(model, table).arrow["object_id"].to_pylist() == [str(name) for name in names]
+    pq.write_table(pa.table(columns | {"object_id": pa.array(names)}), tmp_path / "t.parquet")
+    found = photoz.estimate(model, str(tmp_path / "t.parquet"))
+    assert found.arrow["object_id"].to_pylist() == [str(name) for name in names]
+
+
+def test_columns_of_one_name_are_refused(model: photoz.Model, tmp_path: Path) -> None:
+    table = pa.table(make_columns(3) | {"object_id": ["a", "b", "c"]})
+    table = table.append_column("flux_g", table["flux_r"])
+    pq.write_table(table, tmp_path / "t.parquet")
+    for place in (table, str(tmp_path / "t.parquet")):
+        with pytest.raises(TableError, match="several columns of the name 'flux_g': rename all but one"):
+            photoz.estimate(model, place)
+
+
+def test_runs_of_values_are_read(model: photoz.Model) -> None:
+    columns = make_columns(3)
+    runs = pa.RunEndEncodedArray.from_arrays(pa.array([1, 2, 3], pa.int32()), pa.array(columns["flux_g"]))
+    result = photoz.estimate(model, pa.table(columns).set_column(0, "flux_g", runs))
+    np.testing.assert_array_equal(result.z_phot, photoz.estimate(model, columns).z_phot)
+
+
+def test_a_series_is_no_table(model: photoz.Model) -> None:
+    with pytest.raises(TableError, match="a Series is no table of columns"):
+        photoz.estimate(model, pd.Series([1.0, 2.0], name="flux_g"))
+
+
+def test_a_seed_below_0_is_refused() -> None:
+    with pytest.raises(ConfigError, match="seed = -1: give a whole number of 0 or more"):
+        photoz.fit(make_columns(50) | {"z_spec": np.linspace(0.1, 0.9, 50)}, "griz", estimator="knn", seed=-1)
