@@ -142,20 +142,27 @@ def check_output(location: str, owner: Mapping[str, str]) -> None:
         The folder holds another run's catalogue, or files of something else.
     """
     file = locate_in_run(location, "owner.json")
-    if exists(file):
-        found = read_json(file)
-        if found != owner:
-            raise CatalogueError(
-                f"{location!r} holds another run ({found}, this is {dict(owner)}): set locations.catalogue to another "
-                "folder, or remove that one"
-            )
-    elif list_folder(location):
+    if not exists(file) and _is_new(location):
+        # Before any other file, so that a run which dies at once leaves a folder known as its own.
+        write_json(file, dict(owner))
+    # Asked anew: another process may have begun this run since.
+    if not exists(file):
         raise CatalogueError(
             f"{location!r} holds files that are no photoz run: set locations.catalogue to an empty or new folder"
         )
-    else:
-        # Before any other file, so that a run which dies at once leaves a folder known as its own.
-        write_json(file, dict(owner))
+    found = read_json(file)
+    if found != owner:
+        raise CatalogueError(
+            f"{location!r} holds another run ({found}, this is {dict(owner)}): set locations.catalogue to another "
+            "folder, or remove that one"
+        )
+
+
+def _is_new(location: str) -> bool:
+    """Tell whether an output is empty, but for what another process that begins this run just now has there."""
+    run = locate_in_run(location).rstrip("/")
+    # Not by one listing of all that lies beneath: a folder that is somebody else's may hold any number of files.
+    return set(list_folder(location)) <= {run} and all("owner.json" in name for name in list_folder(run))
 
 
 def describe_weights(location: str) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """What must be done: keys that change with what rows depend on and with nothing else, and files that are not ours."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -119,6 +121,20 @@ def test_an_output_belongs_to_one_run(tmp_path: Path) -> None:
     check_output(location, OWNER)
     with pytest.raises(CatalogueError, match=r"holds another run .*: set locations.catalogue to another folder"):
         check_output(location, OWNER | {"estimator": "knn"})
+
+
+def test_runs_that_begin_at_once_find_their_own_folder(tmp_path: Path) -> None:
+    for place in range(50):
+        location, start = str(tmp_path / str(place)), threading.Barrier(4)
+
+        def begin(location: str = location, start: threading.Barrier = start) -> None:
+            start.wait()
+            check_output(location, OWNER)
+            (Path(locate_in_run(location)) / f"{threading.get_ident()}.json").write_text("{}")
+
+        with ThreadPoolExecutor(4) as threads:
+            for begun in [threads.submit(begin) for _ in range(4)]:
+                begun.result()
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
