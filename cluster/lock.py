@@ -132,11 +132,15 @@ class Lock:
 
     def take(self, *, wait: bool) -> None:
         """Take the lock, from a run that died where need be, and keep it fresh."""
+        told = False
         while not self._create(self.location):
             holder = _read(self.location)
             if holder is None or not _is_alive(self.location, holder):
                 self._take_over(holder)
             elif wait:
+                if not told:
+                    logger.info("waiting for process %s on %s (%s)", holder.process, holder.host, self.location)
+                told = True
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
             else:
                 join_in = ", or work beside it with --set inference.join=true" if self._own.run_key else ""

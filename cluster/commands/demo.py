@@ -1,6 +1,6 @@
 """Simulate a small survey and run its steps, from survey files to a photo-z catalogue and report.
 
-simulate -> ingest -> train (combined and photometry-only) -> infer (submitted to Ray) -> evaluate
+simulate -> ingest -> train (combined and photometry-only, side by side) -> infer (submitted to Ray) -> evaluate
 
     photoz demo [--config FILE] [--set section.key=value ...] [--dry-run]
 """
@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +26,7 @@ SCRIPTS = {
     "infer": "infer_dr4.py",
     "evaluate": "evaluate_dr4.py",
 }
+_SECONDS_BETWEEN_LOOKS = 0.05
 logger = logging.getLogger("photoz.demo")
 
 
@@ -48,14 +49,15 @@ class Step:
 
 
 STEPS = (
-    Step("simulate"),
-    Step("ingest"),
-    Step("train"),
-    Step("train", TRAIN_PHOTOMETRY),
-    Step("infer", submitted=True),
-    Step("infer", PHOTOMETRY),
-    Step("evaluate"),
+    (Step("simulate"),),
+    (Step("ingest"),),
+    # Side by side on a core each: on two, these small batches are no faster.
+    (Step("train"), Step("train", TRAIN_PHOTOMETRY)),
+    (Step("infer", submitted=True),),
+    (Step("infer", PHOTOMETRY),),
+    (Step("evaluate"),),
 )
+"""In order; those of one group run side by side."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,28 +68,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Run the steps on a Ray head of their own; the first that fails ends the demo."""
     start_log("", verbose=options.verbose)
-    lines = [write_line(step, options) for step in STEPS]
     if options.dry_run:
-        print("\n".join(" ".join(line) for line in lines))
+        print("\n".join(" ".join(write_line(step, options)) for group in STEPS for step in group))
         return 0
     from cluster.local import start_head
 
-    folder = Path(options.script).resolve().parents[1] if options.script else Path.cwd()
     # Ray's processes outlive who started them: a demo that was told to end would leave a cluster running.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with start_head() as head:
-        for step, line in zip(STEPS, lines, strict=True):
-            start = time.monotonic()
+        for group in STEPS:
+            failed = run_together(group, options, head.environment)
+            if failed:
+                print(f"error: {failed}; its messages are above", file=sys.stderr)
+                return 1
+    return 0
+
+
+def run_together(group: Sequence[Step], options: argparse.Namespace, environment: Mapping[str, str]) -> str:
+    """Run steps side by side; tell which failed first, if one does, which ends the others."""
+    folder = Path(options.script).resolve().parents[1] if options.script else Path.cwd()
+    start, running = time.monotonic(), {}
+    try:
+        for step in group:
+            line = write_line(step, options)
             logger.info("%s", " ".join(line))
             # A process each, as a user starts them: no step sees what another has set.
             cwd = folder if step.submitted else None
-            done = subprocess.run(find_program(line, folder), env=head.environment, cwd=cwd, check=False)
-            if done.returncode:
-                told = f"error: {' '.join(line)} ended with status {done.returncode}; its messages are above"
-                print(told, file=sys.stderr)
-                return 1
-            logger.info("%s took %.0f s", step.command, time.monotonic() - start)
-    return 0
+            running[subprocess.Popen(find_program(line, folder), env=environment, cwd=cwd)] = line
+        while running:
+            for process in [process for process in running if process.poll() is not None]:
+                line = running.pop(process)
+                if process.returncode:
+                    return f"{' '.join(line)} ended with status {process.returncode}"
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+    finally:
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.wait()
+    logger.info("%s took %.0f s", group[0].command, time.monotonic() - start)
+    return ""
 
 
 def write_line(step: Step, options: argparse.Namespace) -> list[str]:

@@ -76,7 +76,7 @@ def train_estimator(config: Config) -> str:
     layout = kind.make_layout(config.survey, config.training)
     key = compute_training_key(config.training, layout, seed=config.run.seed, set_hash=set_hash)
     # Asked before Ray is started, which takes longer than the answer.
-    if is_trained(location, key, overwrite=config.training.overwrite):
+    if is_trained(location, key, version=kind.FORMAT_VERSION, overwrite=config.training.overwrite):
         logger.info("%s is trained already with these settings on this training set", location)
         return location
     check_training_set(config.training, count_splits(config.locations.training))
@@ -174,7 +174,8 @@ def train_worker(told: dict[str, Any]) -> None:
     while not state.is_finished(max_epochs=settings.max_epochs, patience=settings.patience):
         record = _run_epoch(plan, state.epoch + 1, learner)
         state = state.add(record, learner.kept)
-        _log_first("%s", record.describe(settings.max_epochs))
+        # By name: two trainings may run beside each other and write into one log.
+        _log_first("%s: %s", config.training.estimator, record.describe(settings.max_epochs))
         _report(state, learner)
 
 

@@ -61,7 +61,8 @@ def train_photometric(config: Config) -> str:
     set_hash = compute_set_hash(config.locations.training)
     key = compute_photometric_key(config.training, config.survey.bands, seed=config.run.seed, set_hash=set_hash)
     # Asked before the engine joins its cluster, which takes longer than the answer.
-    if is_trained(location, key, overwrite=config.training.overwrite):
+    kind: Any = load_class(config.training.estimator)
+    if is_trained(location, key, version=kind.FORMAT_VERSION, overwrite=config.training.overwrite):
         logger.info("%s is trained already with these settings on this training set", location)
         return location
     settings = config.training.spreading

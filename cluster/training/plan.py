@@ -164,7 +164,7 @@ def compute_training_key(settings: Training, layout: InputLayout, *, seed: int, 
     return compute_key(parts)
 
 
-def is_trained(location: str, key: str, *, overwrite: bool) -> bool:
+def is_trained(location: str, key: str, *, version: int, overwrite: bool) -> bool:
     """Tell whether a folder holds the estimator of this training.
 
     Parameters
@@ -173,6 +173,8 @@ def is_trained(location: str, key: str, *, overwrite: bool) -> bool:
         Folder of the estimator.
     key : str
         Hash of what the training depends on.
+    version : int
+        Format of folders that the estimator reads.
     overwrite : bool
         Let it hold another, which will be replaced.
 
@@ -184,14 +186,19 @@ def is_trained(location: str, key: str, *, overwrite: bool) -> bool:
     # Weights without a manifest are those of a training that died while it wrote them.
     if not exists(join(location, MANIFEST)):
         return False
-    record = read_manifest(location).get("record")
-    if isinstance(record, dict) and record.get("key") == key:
+    manifest = read_manifest(location)
+    record, found = manifest.get("record"), manifest.get("format_version")
+    # The same settings, but a folder that this version cannot read, is none.
+    if found == version and isinstance(record, dict) and record.get("key") == key:
         return True
     if overwrite:
         logger.info("%s holds another training and will be replaced", location)
         return False
+    other = "with other settings or on another training set"
+    if found != version:
+        other = f"by another version of photoz (format {found}, this one reads {version})"
     raise EstimatorError(
-        f"{location!r} holds an estimator trained with other settings or on another training set: give "
+        f"{location!r} holds an estimator trained {other}: give "
         "--set training.overwrite=true to replace it, another locations.models, or remove the folder"
     )
 

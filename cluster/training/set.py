@@ -6,6 +6,7 @@ from functools import partial
 
 from cluster.engines.choose import choose_engine
 from cluster.engines.tasks import run_tasks
+from cluster.lock import hold_lock
 from photoz.errors import TrainingError
 from photoz.settings.config import Config
 from photoz.sources import check_source_columns, list_source_partitions
@@ -70,7 +71,7 @@ def build_training_set(config: Config) -> SetSummary:
     """Match the source catalogue with the spectroscopic table, cut the cutouts and write the training set.
 
     Parts that are there and were made from the same settings, sources, spectra and tiles are kept; parts of partitions
-    that are no longer there are removed.
+    that are no longer there are removed. Waits for another job that is at the same training set.
 
     Returns
     -------
@@ -82,6 +83,12 @@ def build_training_set(config: Config) -> SetSummary:
     TrainingError
         No galaxy with a usable image has a redshift.
     """
+    # Two trainings may begin at once on one set: the second finds it made.
+    with hold_lock(config.locations.training, wait=True):
+        return _bring_up_to_date(config)
+
+
+def _bring_up_to_date(config: Config) -> SetSummary:
     # Read once, here: each task is given the spectra around its partition and no others.
     spectra = read_redshifts(config.locations.survey, config.crossmatch)
     matching, training = plan_set(config), config.locations.training

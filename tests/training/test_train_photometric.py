@@ -2,6 +2,7 @@
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from conftest import ReadySurvey
 from runs import assert_same_rows, change, read_all
 
 from cluster.inference.run import infer_catalogue
+from cluster.lock import hold_lock
 from cluster.training.networks import train_estimator
 from cluster.training.photometric import check_task, compute_photometric_key, use_threads
 from cluster.training.set import build_training_set
@@ -97,6 +99,28 @@ def test_the_same_fit_is_not_repeated_and_another_not_overwritten(trained_on: Co
         train_estimator(other)
     train_estimator(change(other, training__overwrite=True))
     assert json.loads(manifest.read_text())["settings"]["neighbours"] == 3
+
+
+def test_a_folder_in_another_format_does_not_pass_for_trained(trained_on: Config, tmp_path: Path) -> None:
+    config = change(trained_on, training__estimator="knn", locations__models=str(tmp_path))
+    manifest = Path(train_estimator(config)) / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format_version": 0}))
+    with pytest.raises(EstimatorError, match=r"another version of photoz \(format 0, .*training\.overwrite=true"):
+        train_estimator(config)
+    load_estimator(train_estimator(change(config, training__overwrite=True)))
+
+
+def test_trainings_that_begin_at_once_make_one_training_set(trained_on: Config, tmp_path: Path, caplog) -> None:
+    config = change(trained_on, locations__training=str(tmp_path))
+    with ThreadPoolExecutor(1) as thread:
+        with hold_lock(str(tmp_path)), caplog.at_level("INFO"):
+            waiting = thread.submit(build_training_set, config)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=2)
+            assert [file.name for file in tmp_path.iterdir()] == ["lock.json"]
+        assert waiting.result().rows
+    assert f"waiting for process {os.getpid()}" in caplog.text
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["set", "set.json"]
 
 
 def test_key_holds_what_the_fit_depends_on(trained_on: Config) -> None:
