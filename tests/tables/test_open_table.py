@@ -61,7 +61,7 @@ def test_the_name_may_be_any_where_the_content_is_parquet(tmp_path: Path) -> Non
         (pa.array(["a", None]).dictionary_encode(), "string", ["a", None]),
         (pa.array(["a", None], pa.large_string()), "string", ["a", None]),
         (pa.array(["a", None], pa.string_view()), "string", ["a", None]),
-        (pa.array([1.5, None], pa.float16()), "float", [1.5, None]),
+        (pa.array([np.float16(1.5), None], pa.float16()), "float", [1.5, None]),
         (pa.array([1, None], pa.decimal128(9, 0)), "decimal128(9, 0)", [1, None]),
         (pa.array([2**64 - 1, None], pa.uint64()), "uint64", [2**64 - 1, None]),
         (pa.array([b"a", None], pa.large_binary()), "binary", [b"a", None]),
