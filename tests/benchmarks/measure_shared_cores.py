@@ -22,6 +22,8 @@ from pathlib import Path
 
 CORES = len(os.sched_getaffinity(0))
 PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE"}
+SHORT = {"GOMP_SPINCOUNT": "2000"}
+"""What every job sets (`cluster.waiting`)."""
 SPINNING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """Taken out of the environment first, so that "as it is" is torch's own default."""
 
@@ -38,6 +40,7 @@ class Way:
 
 WAYS = (
     Way(f"{CORES} threads, as they are", 1, CORES, {}),
+    Way(f"{CORES} threads, as photoz has them", 1, CORES, SHORT),
     Way(f"{CORES} threads, passive", 1, CORES, PASSIVE),
     Way(f"{CORES} threads, KMP_BLOCKTIME=0", 1, CORES, {"KMP_BLOCKTIME": "0"}),
     Way(f"{CORES} threads, passive and KMP_BLOCKTIME=0", 1, CORES, PASSIVE | {"KMP_BLOCKTIME": "0"}),
