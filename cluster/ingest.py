@@ -12,7 +12,7 @@ from cluster.engines.choose import open_engine
 from cluster.engines.retries import insist
 from cluster.engines.tasks import run_tasks
 from cluster.lock import Lock, hold_lock
-from cluster.partitioning import partition_sources
+from cluster.partitioning.sources import partition_sources
 from photoz.ingest.bright import read_bright_ids
 from photoz.ingest.check import check_survey
 from photoz.ingest.footprints import read_footprints

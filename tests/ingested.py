@@ -6,7 +6,7 @@ from typing import Any
 
 from cluster.engines.base import Engine
 from cluster.engines.choose import choose_engine
-from cluster.partitioning import partition_sources
+from cluster.partitioning.sources import partition_sources
 from photoz.ingest.check import check_survey
 from photoz.ingest.outcome import TileOutcome
 from photoz.ingest.report import report_ingest

@@ -14,7 +14,7 @@ from cluster.engines.base import Engine
 from cluster.engines.retries import insist
 from cluster.engines.tasks import run_tasks
 from cluster.lock import hold_lock
-from cluster.partitioning import partition_sources
+from cluster.partitioning.sources import partition_sources
 from cluster.tables.repeated import check_repeated
 from cluster.tables.target import Target, drop_parts, make_target_schema, name_part
 from photoz.ingest.staging import StagedRecord, read_staged, staged_location, staging_location, write_staged

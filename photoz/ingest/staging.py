@@ -1,6 +1,7 @@
 """Staged sources: a tile's selected rows and what is known of them, in a file each until they are partitioned."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 
 import pyarrow as pa
@@ -88,6 +89,28 @@ def read_staged(location: str) -> Staged | None:
         if is_store_trouble(error):
             raise
         return None
+
+
+def read_staged_rows(files: Sequence[str], schema: pa.Schema) -> pa.Table:
+    """Read all rows of some files of staged rows.
+
+    Raises
+    ------
+    CatalogueError
+        One is damaged.
+    OSError
+        The disk or store does not answer.
+    """
+    tables = []
+    for location in files:
+        try:
+            with open_file(location) as file:
+                tables.append(pq.read_table(file).cast(schema))
+        except (OSError, pa.ArrowException) as error:
+            if is_store_trouble(error):
+                raise
+            raise CatalogueError(f"{location} is damaged ({error}): remove it and run the job again") from error
+    return pa.concat_tables(tables)
 
 
 def read_staged_schema(sources: str) -> pa.Schema:

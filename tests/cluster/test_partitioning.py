@@ -8,12 +8,15 @@ from pathlib import Path
 import dask
 import pytest
 from astropy.table import Table
+from hats.io.validation import is_valid_catalog
 from ingested import ingest_every, partition
-from runs import read_all
+from runs import assert_same_rows, read_all
 
 from cluster.ingest import ingest_alone
+from photoz.catalogue.hats import list_partitions
 from photoz.errors import CatalogueError
 from photoz.settings.config import Config
+from photoz.storage import remove
 from photoz.tiles import list_tiles
 from tests.tiny_survey import make_config, write_catalogue, write_survey
 
@@ -25,6 +28,29 @@ def test_files_that_were_only_touched_give_the_same_catalogue(tmp_path: Path) ->
     for file in (tmp_path / "survey").iterdir():
         os.utime(file, (1, 1))
     assert ingest_and_partition(config) == first
+
+
+@pytest.mark.parametrize("margin_arcsec", [0.0, 10.0])
+def test_few_rows_and_many_make_one_catalogue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, margin_arcsec: float
+) -> None:
+    """Few are partitioned in memory, many by hats-import."""
+    write_survey(tmp_path, ("180.0_-0.5", "180.1_-0.5"))
+    settings = {"rows_per_partition": 40, "highest_order": 9, "margin_arcsec": margin_arcsec}
+    config = make_config(tmp_path, engine={"name": "serial"}, sources=settings)
+    ingest_every(config)
+    found = []
+    for most in (500_000, 0):
+        monkeypatch.setattr("cluster.partitioning.sources._FEW_ROWS", most)
+        remove(config.locations.sources)
+        partition(config)
+        tables = [f"{config.locations.sources}/{name}" for name in ("catalogue", "margin")[: 1 + (margin_arcsec > 0)]]
+        found.append([(list_partitions(table), read_all(table).sort_by("object_id")) for table in tables])
+        assert is_valid_catalog(config.locations.sources, strict=True)
+    assert len(found[0][0][0]) > 1
+    for (parts, rows), (expected_parts, expected_rows) in zip(*found, strict=True):
+        assert parts == expected_parts
+        assert_same_rows(rows, expected_rows)
 
 
 def test_a_dask_scheduler_of_the_environment_is_not_joined_for_local_work(tmp_path: Path) -> None:
