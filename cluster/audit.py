@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from functools import partial
 
+from cluster.engines.base import Engine
 from cluster.engines.choose import open_engine
 from cluster.engines.tasks import run_tasks
 from photoz.audit import (
@@ -20,13 +21,15 @@ from photoz.settings.config import Config
 from photoz.storage import remove, write_json
 
 
-def audit_catalogue(config: Config, *, keep_repeated: bool = False) -> AuditReport:
+def audit_catalogue(config: Config, engine: Engine | None = None, *, keep_repeated: bool = False) -> AuditReport:
     """Prove or refute that the photo-z catalogue holds every source once, in its place, unchanged.
 
     Parameters
     ----------
     config : Config
         ``locations.catalogue`` is audited against ``locations.sources`` on ``engine``.
+    engine : Engine, optional
+        Whose cluster has been joined; by default the settings' own is for the time of this.
     keep_repeated : bool
         Whether an id may come more than once if it does so in the sources; so it may with ``table.duplicates`` "keep".
 
@@ -49,16 +52,16 @@ def audit_catalogue(config: Config, *, keep_repeated: bool = False) -> AuditRepo
     try:
         # One cluster for both passes. A bucket needs the hashes of all partitions, so the first is through before the
         # second begins.
-        with open_engine(config.engine, config.storage_options) as engine:
+        with open_engine(config.engine, config.storage_options, engine) as joined:
             audit = partial(audit_partition, catalogue, sources)
-            results = list(run_tasks(audit, tasks, engine, label="partitions audited"))
+            results = list(run_tasks(audit, tasks, joined, label="partitions audited"))
             keep = keep_repeated or config.table.duplicates == "keep"
             compare = partial(audit_ids, catalogue, sources, keep=keep)
             # As many as were found or expected, not as many as the sources say they are: a table that is read where it
             # lies does not say.
             rows = sum(max(each.rows, each.sources or 0) for each in results)
             of_ids = plan_buckets(spill, rows, config.engine.memory_gib) if spill else []
-            found = [each for some in run_tasks(compare, of_ids, engine, label="buckets of ids") for each in some]
+            found = [each for some in run_tasks(compare, of_ids, joined, label="buckets of ids") for each in some]
     finally:
         # Also after an error: the hashes lie in the catalogue's own run folder, where nobody else would remove them.
         if spill:

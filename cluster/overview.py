@@ -15,7 +15,7 @@ from photoz.sources import list_source_partitions
 from photoz.storage import join
 
 
-def describe_catalogue(config: Config) -> Overview:
+def describe_catalogue(config: Config, engine: Engine | None = None) -> Overview:
     """Describe the photo-z catalogue without spectroscopic redshifts.
 
     Parameters
@@ -23,6 +23,8 @@ def describe_catalogue(config: Config) -> Overview:
     config : Config
         ``locations.catalogue`` is read on ``engine``, and once through ``locations.sources`` where the estimator has
         recorded the photometry of its training sample.
+    engine : Engine, optional
+        Whose cluster has been joined; by default the settings' own is for the time of this.
 
     Returns
     -------
@@ -37,11 +39,11 @@ def describe_catalogue(config: Config) -> Overview:
     locations = config.locations
     plan = plan_overview(locations.catalogue)
     model = read_model(locations.catalogue, join(locations.models, config.inference.estimator))
-    with open_engine(config.engine, config.storage_options) as engine:
+    with open_engine(config.engine, config.storage_options, engine) as joined:
         sums = CatalogueSums()
-        for part in run_tasks(partial(sum_partition, plan), plan.partitions, engine, label="partitions described"):
+        for part in run_tasks(partial(sum_partition, plan), plan.partitions, joined, label="partitions described"):
             sums = sums.add(part)
-        counts, problem = _count_sources(locations.sources, model, engine)
+        counts, problem = _count_sources(locations.sources, model, joined)
     return Overview(plan, sums, model, counts, problem, read_past_run(locations.catalogue))
 
 

@@ -43,7 +43,20 @@ def choose_engine(settings: EngineSettings, options: "StorageOptions") -> "Engin
 
 
 @contextmanager
-def open_engine(settings: EngineSettings, options: "StorageOptions") -> "Iterator[Engine]":
-    """Choose the engine, and keep its cluster for all that the block does."""
+def open_engine(
+    settings: EngineSettings, options: "StorageOptions", joined: "Engine | None" = None
+) -> "Iterator[Engine]":
+    """Choose the engine, and keep its cluster for all that the block does.
+
+    Parameters
+    ----------
+    settings : EngineSettings
+    options : StorageOptions
+    joined : Engine, optional
+        Whose cluster has been joined, and is used in place of another: of Dask each would start workers of its own.
+    """
+    if joined is not None:
+        yield joined
+        return
     with choose_engine(settings, options).join() as engine:
         yield engine

@@ -25,6 +25,8 @@ from cluster.engines.base import (
 from photoz.settings.engine import EngineSettings
 
 _ENVIRONMENT = "distributed.nanny.pre-spawn-environ"  # of Dask's settings
+MOST_TASKS, TASKS_A_CORE = 2000, 10
+"""Of Dask, or for each core where that is more; of further ones some share one, since each costs the driver 1.5 ms."""
 # Of 10,000 tasks the driver grew by 116 MiB when Dask held all, by 19 when it held a thousand (docs/scaling.md).
 _LEAST_HELD, _GROUP = 1000, 200  # tasks that Dask's scheduler knows of at one time, and that go to it together
 
@@ -45,13 +47,16 @@ class DaskEngine(Engine):
         """Call ``attempt(task)`` on the workers."""
         started = time.time()
         with self.lend_dask() as client:
-            for _, future in map_dask(client, _call_attempt, tasks, attempt=attempt):
+            most = max(MOST_TASKS, TASKS_A_CORE * sum(client.ncores().values()))
+            size = max(1, -(-len(tasks) // most))
+            groups = [tasks[first : first + size] for first in range(0, len(tasks), size)]
+            for _, future in map_dask(client, _call_attempts, groups, attempt=attempt):
                 # Raises what `Attempt` takes for fatal, and KilledWorker of a task that has lost too many: either ends
                 # the run.
-                yield future.result()
+                yield from future.result()
                 # A worker keeps a result until its future is released, so each is as soon as it has been read.
                 future.release()
-            yield Lost(count_lost(client, _call_attempt, since=started))
+            yield Lost(count_lost(client, _call_attempts, since=started))
 
     def run_stages(self, stages: Stages[Task, Result], tasks: Sequence[Task]) -> Iterator[Outcome[Result, Task]]:
         """Run the stages on the workers; a task whose workers were lost too often fails like one that raised."""
@@ -108,8 +113,8 @@ def _connect(settings: EngineSettings) -> Iterator[Client]:
 
 # A function of its own for each kind of work: Dask's keys begin with its name, by which `count_lost` tells the work
 # apart.
-def _call_attempt(task: Task, *, attempt: Attempt[Task, Result]) -> Success[Result] | Failure[Task]:
-    return attempt(task)
+def _call_attempts(tasks: Sequence[Task], *, attempt: Attempt[Task, Result]) -> list[Success[Result] | Failure[Task]]:
+    return [attempt(task) for task in tasks]
 
 
 def _call_stages(task: Task, *, stages: Stages[Task, Result]) -> Result:

@@ -35,12 +35,14 @@ logger = logging.getLogger(__name__)
 _PROBLEMS_LOGGED = 5  # of a partition; all stand in run/failures.parquet
 
 
-def infer_catalogue(config: Config) -> RunRecord:
+def infer_catalogue(config: Config, engine: Engine | None = None) -> RunRecord:
     """Estimate every source of the source catalogue and write the photo-z catalogue.
 
     Parameters
     ----------
     config : Config
+    engine : Engine, optional
+        Whose cluster has been joined; by default the settings' own is for the time of this.
 
     Returns
     -------
@@ -60,9 +62,8 @@ def infer_catalogue(config: Config) -> RunRecord:
     folder, join_in = locate_in_run(config.locations.catalogue), config.inference.join
     with ExitStack() as stack:
         # The engine before the lock: who helps another run needs it while that one has the lock.
-        run = Inference(
-            plan, partitions, stack.enter_context(open_engine(config.engine, config.storage_options)), RunTelemetry()
-        )
+        joined = stack.enter_context(open_engine(config.engine, config.storage_options, engine))
+        run = Inference(plan, partitions, joined, RunTelemetry())
         stack.enter_context(run.telemetry.keep_telling())
         if join_in:
             help_holder(run, find_holder(folder))

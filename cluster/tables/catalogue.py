@@ -55,7 +55,7 @@ def estimate_catalogue(config: Config, target: Target) -> Catalogue:
     check_output(config.locations.catalogue, name_owner(config.run, config.inference, target.survey.name))
     with open_engine(config.engine, config.storage_options) as engine:
         counts = prepare_sources(config, target, engine)
-        record = infer_catalogue(config)
-        audit = audit_catalogue(config, keep_repeated=target.survey.duplicates == "keep")
-        page = write_overview(config, describe_catalogue(config))
+        record = infer_catalogue(config, engine)
+        audit = audit_catalogue(config, engine, keep_repeated=target.survey.duplicates == "keep")
+        page = write_overview(config, describe_catalogue(config, engine))
     return Catalogue(record, audit, counts, page)

@@ -7,7 +7,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 from cluster.engines.base import Attempt, Failure, Lost, Stages, Success
-from cluster.engines.dask import DaskEngine, _call_attempt, count_lost, map_dask
+from cluster.engines.dask import DaskEngine, _call_attempts, count_lost, map_dask
 from photoz.settings.engine import EngineSettings
 from photoz.storage import StorageOptions
 
@@ -97,5 +97,22 @@ def test_the_scheduler_never_holds_all_tasks(client: Client, monkeypatch: pytest
     assert most <= 10 + 3
 
 
+def test_outcomes_come_from_tasks_that_share_one_of_dask(
+    engine: DaskEngine, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cluster.engines.dask.MOST_TASKS", 2)
+    monkeypatch.setattr("cluster.engines.dask.TASKS_A_CORE", 1)
+    sent: list[int] = []
+    original = client.map
+    monkeypatch.setattr(
+        client, "map", lambda f, group, **more: sent.extend(map(len, group)) or original(f, group, **more)
+    )
+    outcomes = list(engine.run(Attempt(divide, engine.storage), [1, 2, 0, 4, 5]))
+    assert sent == [3, 2]
+    assert sorted(outcome.result for outcome in outcomes if isinstance(outcome, Success)) == [12, 15, 30, 60]
+    assert [outcome.task for outcome in outcomes if isinstance(outcome, Failure)] == [0]
+    assert list(engine.run(Attempt(divide, engine.storage), [])) == [Lost(0)]
+
+
 def test_nothing_was_lost_where_no_worker_was(client: Client) -> None:
-    assert count_lost(client, _call_attempt, since=0.0) == 0
+    assert count_lost(client, _call_attempts, since=0.0) == 0

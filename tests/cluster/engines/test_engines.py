@@ -16,7 +16,7 @@ from runs import change
 from tiny_survey import make_config
 
 from cluster.engines.choose import open_engine
-from cluster.engines.dask import _call_attempt, count_lost
+from cluster.engines.dask import _call_attempts, count_lost
 from cluster.engines.ray import check_resources
 from cluster.engines.retries import insist
 from cluster.engines.tasks import run_tasks
@@ -79,9 +79,9 @@ def test_other_work_of_a_dask_cluster_does_not_count(tmp_path) -> None:
         assert list(run_tasks(die_once, [str(tmp_path / "marker")], joined, label="tasks")) == [{"rows": 1}]
         with joined.lend_dask() as client:
             assert client is not None
-            assert count_lost(client, _call_attempt, since=started) == 1
+            assert count_lost(client, _call_attempts, since=started) == 1
             assert count_lost(client, die_once, since=started) == 0
-            assert count_lost(client, _call_attempt, since=time.time()) == 0
+            assert count_lost(client, _call_attempts, since=time.time()) == 0
 
 
 def raise_at_first(folder: str, task: tuple[str, int]) -> dict[str, object]:
