@@ -28,7 +28,8 @@ from photoz.tables.check import warn_of_scale
 from photoz.tables.columns import find_bands
 from photoz.tables.load import describe_survey, make_survey
 from photoz.tables.memory import name_kind, open_memory, take_columns
-from photoz.training.table import SURVEY, choose_class, fit_galaxies, gather_galaxies, read_record
+from photoz.training.recorded import SURVEY, read_record
+from photoz.training.table import choose_class, fit_galaxies, gather_galaxies
 from photoz.views import SET_ASIDE, make_schema
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@
 
 import ctypes
 import logging
+import sys
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -39,13 +40,15 @@ class Needs(Protocol):
 
 def prepare_estimator(location: str, settings: Inference) -> Estimator:
     """Load an estimator for the precision, threads and outputs that the settings say, in this process."""
-    # Here: who reads, and has only the rest of this module to do with, need not hold torch's 200 MB.
-    import torch
-
     keep_memory()
-    # The same everywhere, since the last digits of a float32 sum depend on it (`Inference.threads`).
-    torch.set_num_threads(settings.threads)
-    estimator = load_estimator(location).prepare(settings.precision)
+    estimator = load_estimator(location)
+    # Asked for after it is loaded: an estimator without torch, as knn, need not hold its 200 MB.
+    if "torch" in sys.modules:
+        import torch
+
+        # The same everywhere, since the last digits of a float32 sum depend on it (`Inference.threads`).
+        torch.set_num_threads(settings.threads)
+    estimator = estimator.prepare(settings.precision)
     return estimator if settings.pdf else estimator.without_pdf()
 
 

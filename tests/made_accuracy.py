@@ -7,7 +7,8 @@ from photoz.catalogue.hats import Partition
 from photoz.evaluate.calibration import Calibration, Calibrations
 from photoz.evaluate.evaluation import Accuracy, CatalogueAccuracy
 from photoz.evaluate.galaxies import Galaxies
-from photoz.evaluate.scan import Z_EDGES, Scan, SkyMap
+from photoz.evaluate.scan import Z_EDGES, Scan
+from photoz.evaluate.skymap import SkyMap
 from photoz.metrics import compute_binned, compute_metrics, compute_paired_difference
 from photoz.schema import Flag
 

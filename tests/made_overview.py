@@ -7,7 +7,7 @@ from scipy.stats import norm
 
 from photoz.catalogue.hats import Partition
 from photoz.catalogue.records import PastRun
-from photoz.evaluate.scan import SkyMap
+from photoz.evaluate.skymap import SkyMap
 from photoz.overview.examples import Examples
 from photoz.overview.overview import Model, Overview
 from photoz.overview.partition import Plan

@@ -18,7 +18,7 @@ from photoz.tables import Table, TableSurvey, check_columns, choose_columns, loa
 from photoz.tables.columns import find_bands
 from photoz.tables.load import make_survey
 from photoz.tables.settings import TableInput
-from photoz.training.table import SURVEY, read_record
+from photoz.training.recorded import SURVEY, read_record
 from photoz.views import list_read_bands, make_table_schema
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import poisson
+from scipy.special import pdtr
 
 from photoz.pdf.curves import Curves
 
@@ -21,7 +21,7 @@ _LOWEST, _HIGHEST = -1.0, 12.0  # of a z_phot that is counted in its own cell
 # 22 bits of a share and 31 of a count of galaxies make the 53 of a float64; 2.4e-7 is far below any error of n(z).
 _GRAIN = 2.0**22
 # At 11 the cumulative probability is 1 to 1e-9, so a galaxy counts at most 12 times.
-_POISSON_CDF = poisson.cdf(np.arange(12), 1.0)
+_POISSON_CDF = pdtr(np.arange(12), 1.0)
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

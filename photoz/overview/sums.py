@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from photoz.estimators.base import split_rows
-from photoz.evaluate.scan import SkyMap
+from photoz.evaluate.skymap import SkyMap
 from photoz.nz.distribution import compute_shares
 from photoz.overview.examples import Examples, find_candidates
 from photoz.pdf import decode_quantiles

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from photoz.metrics import FloatArray
 from photoz.overview.examples import Examples
@@ -73,8 +73,8 @@ def _draw_share(axes: Axes, counts_LB: Counts, edges: FloatArray, *, most: int) 
     centre, measured, outside = centre[drawn], measured[drawn], outside[drawn]
     share = outside / measured
     # Jeffreys' prior; at no and at all galaxies the interval's end is the share itself.
-    low = np.where(outside == 0, 0.0, beta.ppf(0.16, outside + 0.5, measured - outside + 0.5))
-    high = np.where(outside == measured, 1.0, beta.ppf(0.84, outside + 0.5, measured - outside + 0.5))
+    low = np.where(outside == 0, 0.0, betaincinv(outside + 0.5, measured - outside + 0.5, 0.16))
+    high = np.where(outside == measured, 1.0, betaincinv(outside + 0.5, measured - outside + 0.5, 0.84))
     errors = 100 * np.maximum(np.stack([share - low, high - share]), 0)
     axes.errorbar(centre, 100 * share, errors, fmt=MARKERS[0], markersize=3.5, color=COLOURS[0], linewidth=1.0)
     axes.set_ylim(0, max(1.0, 1.12 * float(100 * high.max())))
@@ -149,6 +149,8 @@ def _draw_range(axes: Axes, edges: FloatArray, training: Counts, target: Counts,
     axes.set_xlim(edges[max(0, first - 2)], edges[min(len(edges) - 1, last + 3)])
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(5))
+    # Of many small panels, where each tick takes as long to draw as a curve.
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _to_density(counts: Counts) -> FloatArray:
@@ -234,6 +236,8 @@ def plot_examples(shown: Examples, titles: Sequence[str]) -> Figure:
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.yaxis.set_major_locator(MaxNLocator(3))
+        # As in `_draw_range`.
+        axes.minorticks_off()
     for axes in panels[max(1, len(shown)) :]:
         axes.set_axis_off()
     for axes in panels[-_COLUMNS:]:

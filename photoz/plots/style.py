@@ -132,17 +132,28 @@ def render_png(figure: Figure, *, dpi: int = PNG_DPI, colours: int | None = None
     bytes
     """
     buffer = io.BytesIO()
+    # The ground is opaque, so nothing is lost with alpha.
+    image = _draw(figure, dpi).convert("RGB")
+    if colours is not None:
+        # Without dithering, which would speckle areas of one colour. By the greatest error, which is a tenth of median
+        # cut's, in half the time.
+        image = image.quantize(colours, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    image.save(buffer, "png", dpi=(dpi, dpi))
+    return buffer.getvalue()
+
+
+def _draw(figure: Figure, dpi: int) -> Image.Image:
+    """Draw a figure once; matplotlib's own `print_figure` draws it a second time, for its layout alone."""
+    before = figure.dpi
     with mpl.rc_context(_style()):
-        # A canvas of its own: figures are made without pyplot, whose global list would keep each of them in memory.
-        FigureCanvasAgg(figure).print_figure(buffer, format="png", dpi=dpi, metadata={"Software": None})
-    return buffer.getvalue() if colours is None else _reduce_colours(buffer, colours)
-
-
-def _reduce_colours(png: io.BytesIO, colours: int) -> bytes:
-    reduced = io.BytesIO()
-    # Without dithering, which would speckle areas of one colour. The ground is opaque, so nothing is lost with alpha.
-    Image.open(png).convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(reduced, "png", optimize=True)
-    return reduced.getvalue()
+        try:
+            figure.dpi = dpi
+            # A canvas of its own: figures are made without pyplot, whose global list would keep each in memory.
+            canvas = FigureCanvasAgg(figure)
+            canvas.draw()  # type: ignore[no-untyped-call]
+            return Image.fromarray(np.asarray(canvas.buffer_rgba()))  # type: ignore[no-untyped-call]
+        finally:
+            figure.dpi = before
 
 
 def render_pdf(figure: Figure) -> bytes:

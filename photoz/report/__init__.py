@@ -1,6 +1,8 @@
-"""The accuracy report: one self-contained HTML page, its figures as files, and the figures of merit as JSON and CSV."""
+"""The accuracy report: one self-contained HTML page, its figures as files, and the figures of merit as JSON and CSV.
 
-from photoz.report.tables import format_metrics, format_table
-from photoz.report.writer import write_report
+Names are imported when they are used: one page need not hold what others show.
+"""
 
-__all__ = ["format_metrics", "format_table", "write_report"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

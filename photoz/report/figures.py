@@ -1,11 +1,9 @@
 """The figures of a report, in its order, with their captions."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from photoz.evaluate.evaluation import Accuracy
 from photoz.evaluate.galaxies import Galaxies
@@ -27,24 +25,11 @@ from photoz.plots import (
     plot_sky,
 )
 from photoz.plots.style import Z_PHOT, Z_SPEC
+from photoz.report.plates import Plate
 
 Histories = Mapping[str, Sequence[Mapping[str, Any]]]
 # With a fourth, panels would be less than two inches wide.
 _COLUMNS = 3  # estimators side by side in a figure
-
-
-@dataclass(frozen=True, eq=False)
-class Plate:
-    """A figure of the report: the name of its file, its heading, its caption and the figure itself.
-
-    ``photograph`` tells that it holds images, whose colours a page on dark ground must leave alone.
-    """
-
-    name: str
-    title: str
-    caption: str
-    figure: Figure
-    photograph: bool = False
 
 
 def draw_plates(accuracy: Accuracy, colour: tuple[str, str], histories: Histories) -> Iterator[Plate]:

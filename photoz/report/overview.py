@@ -16,9 +16,9 @@ from photoz.report.overview_tables import (
     make_run_rows,
     summarize_overview,
 )
-from photoz.report.page import Picture, format_settings
+from photoz.report.plates import Picture, write_bytes, write_plate
+from photoz.report.provenance import format_settings
 from photoz.report.template import render_template
-from photoz.report.writer import write_bytes, write_plate
 from photoz.settings.config import Config
 from photoz.storage import join, write_json
 

@@ -4,15 +4,15 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from photoz.evaluate.scan import SkyMap
+from photoz.evaluate.skymap import SkyMap
 from photoz.nz.distribution import Floats
 from photoz.overview.examples import Examples
 from photoz.overview.overview import Overview
 from photoz.overview.sums import CatalogueSums, Kind
 from photoz.plots.catalogue import SkyCounts, plot_sky, plot_sky_share
 from photoz.plots.overview import plot_examples, plot_outside, plot_ranges, plot_stack
-from photoz.report.figures import Plate
 from photoz.report.overview_tables import make_titles
+from photoz.report.plates import Plate
 
 _LEAST_IN_CELL = 50  # mean galaxies a cell of the map of the share outside, so that it shows no noise of a few per cent
 

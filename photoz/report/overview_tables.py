@@ -13,7 +13,7 @@ from photoz.overview.overview import Overview
 from photoz.overview.sums import DISTANCE_EDGES, Z_EDGES, CatalogueSums, Counts, Kind
 from photoz.ranges import MAGNITUDE_EDGES, list_quantities
 from photoz.report.flags import MEANINGS
-from photoz.report.page import list_versions
+from photoz.report.provenance import list_versions
 from photoz.schema import LEVELS, Flag
 
 _PER_MAGNITUDE = 4  # bins of `MAGNITUDE_EDGES`

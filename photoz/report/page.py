@@ -1,11 +1,7 @@
 """The HTML page: what the template is given."""
 
-import importlib.metadata
 import math
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
-
-import msgspec
+from collections.abc import Sequence
 
 from photoz.catalogue.records import read_past_run
 from photoz.evaluate.calibration import Calibration
@@ -14,32 +10,18 @@ from photoz.evaluate.settings import Evaluation
 from photoz.evaluate.systematics import LEAST_TILES
 from photoz.metrics import Metrics
 from photoz.report.flags import MEANINGS
+from photoz.report.numbers import format_measurement
+from photoz.report.plates import Picture
+from photoz.report.provenance import format_settings, list_versions
 from photoz.report.published import PUBLISHED
 from photoz.report.selection import SelectionRows
 from photoz.report.shown import ShownRow
-from photoz.report.tables import BY_COLOUR, FURTHER, PAPER, describe_statistics, format_measurement
+from photoz.report.tables import BY_COLOUR, FURTHER, PAPER, describe_statistics
 from photoz.report.template import render_template
 from photoz.schema import Flag
 from photoz.settings import config_to_dict
 from photoz.settings.config import Config
 from photoz.training.settings import Crossmatch
-
-_LIBRARIES = ("photoz", "numpy", "pyarrow", "matplotlib", "hats")
-
-
-class Picture(NamedTuple):
-    """A figure as the page shows it; ``source`` is a data URI, width and height its proportions.
-
-    ``photograph``: its colours are left alone on dark ground.
-    """
-
-    name: str
-    title: str
-    caption: str
-    source: str
-    width: int
-    height: int
-    photograph: bool = False
 
 
 def render_page(
@@ -225,14 +207,3 @@ def _make_method_rows(resamples: int, seed: int) -> list[tuple[str, str]]:
         ("Versions", list_versions()),
         ("Errors", f"bootstrap, {resamples} samples, seed {seed}"),
     ]
-
-
-def list_versions() -> str:
-    """List the versions of photoz and of what a page is made with."""
-    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _LIBRARIES)
-
-
-def format_settings(settings: Mapping[str, object]) -> str:
-    """Format resolved settings as JSON, without storage options, which may hold addresses that are nobody's."""
-    shown = {name: value for name, value in settings.items() if name != "storage"}
-    return msgspec.json.format(msgspec.json.encode(shown), indent=2).decode()

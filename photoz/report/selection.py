@@ -9,8 +9,9 @@ import numpy as np
 from photoz.evaluate.systematics import DistanceCut, Systematics, Trend
 from photoz.metrics import FloatArray
 from photoz.plots.selection import plot_conditions, plot_distance_cut
-from photoz.report.figures import Plate, make_file_name
-from photoz.report.tables import format_measurement
+from photoz.report.figures import make_file_name
+from photoz.report.numbers import format_measurement
+from photoz.report.plates import Plate
 
 Measured = Mapping[str, Systematics]
 

@@ -9,7 +9,7 @@ import numpy as np
 from photoz.evaluate.examples import ShownGalaxies
 from photoz.metrics import compute_dz
 from photoz.plots.galaxies import plot_galaxies
-from photoz.report.figures import Plate
+from photoz.report.plates import Plate
 from photoz.schema import Flag
 
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from photoz.evaluate.calibration import Calibration
 from photoz.evaluate.evaluation import Accuracy
-from photoz.metrics import STATISTICS, Measurement, Metrics
+from photoz.metrics import STATISTICS, Metrics
+from photoz.report.numbers import format_measurement
 
 Row = dict[str, str | int | float | None]
 """Of ``metrics.csv``, by column."""
@@ -36,32 +37,6 @@ _PLAIN = {
     "outlier_fraction_005": "|dz| > 0.05",
     "outlier_fraction_015": "|dz| > 0.15",
 }
-
-
-def format_measurement(name: str, measurement: Measurement) -> str:
-    """Format a figure with its error to two significant digits of the error, outlier fractions in percent.
-
-    >>> format_measurement("smad", Measurement(0.015612, 0.00012))
-    '0.01561 ± 0.00012'
-    >>> format_measurement("outlier_fraction_005", Measurement(0.0331, 0.0013))
-    '3.31 ± 0.13 %'
-    >>> format_measurement("smad", Measurement(float("nan"), float("nan")))
-    '–'
-    """
-    # By names' beginnings here and below: `STATISTICS` names figures so, and has no field for how one is written.
-    percent = name.startswith("outlier")
-    value, error = (100 * part if percent else part for part in measurement)
-    if not math.isfinite(value):
-        return "–"
-    # A bias without its sign says nothing; scatter and shares have none.
-    signed = "+" if name.startswith(("bias", "mean")) else ""
-    digits = _count_digits(value, error)
-    # The page sets its figures with a true minus sign, not a hyphen.
-    shown = f"{value:{signed}.{digits}f}".replace("-", "−")
-    # An error of 0 comes of samples that are all alike; "± 0" would claim certainty.
-    if math.isfinite(error) and error > 0:
-        shown += f" ± {error:.{digits}f}"
-    return shown + (" %" if percent else "")
 
 
 def format_table(accuracy: Accuracy) -> str:
@@ -142,15 +117,6 @@ def _make_row(label: str, place: tuple[str, float | None, float | None, float | 
     for name in STATISTICS:
         row[name], row[f"{name}_error"] = metrics[name]
     return row
-
-
-def _count_digits(value: float, error: float) -> int:
-    # Without an error, three digits of the value.
-    scale = error if math.isfinite(error) and error > 0 else abs(value) / 100
-    if scale == 0:
-        return 2
-    # At most eight: estimates that are all but exact have errors of a long row of zeros.
-    return min(8, max(0, 1 - math.floor(math.log10(scale))))
 
 
 def _pad(cell: str, width: int, column: int) -> str:

@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from photoz.metrics import Measurement
-from photoz.report.tables import format_measurement
+from photoz.report.numbers import format_measurement
 
 _SUBSCRIPT = re.compile("([zσ])_(phot|spec|IQR)")
 

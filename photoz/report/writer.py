@@ -9,20 +9,17 @@ from photoz.errors import PhotozError
 from photoz.evaluate.evaluation import Accuracy
 from photoz.evaluate.examples import read_shown
 from photoz.evaluate.systematics import measure_systematics
-from photoz.plots import render_pdf, render_png
-from photoz.report.figures import Plate, draw_plates
-from photoz.report.page import Picture, render_page
+from photoz.report.figures import draw_plates
+from photoz.report.page import render_page
+from photoz.report.plates import write_bytes, write_plate
 from photoz.report.selection import draw_selection, make_selection_rows
 from photoz.report.shown import draw_shown, make_shown_rows
 from photoz.report.summary import make_summary
 from photoz.report.tables import format_metrics
-from photoz.report.template import encode_png
 from photoz.settings.config import Config
-from photoz.storage import join, list_folder, open_atomic, read_json, write_json
+from photoz.storage import join, list_folder, read_json, write_json
 
 logger = logging.getLogger(__name__)
-
-_COLOURS = 256  # of a figure; those of photographs are left as they are
 
 Histories = dict[str, Sequence[Mapping[str, Any]]]
 
@@ -92,36 +89,3 @@ def read_histories(training: str) -> Histories:
         if isinstance(epochs, list) and epochs and all(isinstance(epoch, dict) for epoch in epochs):
             histories[name] = epochs
     return histories
-
-
-def write_plate(folder: str, plate: Plate, *, as_pdf: bool) -> Picture:
-    """Write a figure's files.
-
-    Parameters
-    ----------
-    folder : str
-        Of the figures.
-    plate : Plate
-    as_pdf : bool
-        Write it as PDF beside the PNG.
-
-    Returns
-    -------
-    Picture
-        The PNG, to stand in the page.
-    """
-    # A page of ten estimators would else pass what a mail or a browser's memory takes.
-    image = render_png(plate.figure, colours=None if plate.photograph else _COLOURS)
-    # Only their ratio counts: the browser keeps the place while the image loads.
-    width, height = (round(100 * inches) for inches in plate.figure.get_size_inches())
-    write_bytes(join(folder, f"{plate.name}.png"), image)
-    if as_pdf:
-        write_bytes(join(folder, f"{plate.name}.pdf"), render_pdf(plate.figure))
-    source = encode_png(image)
-    return Picture(plate.name, plate.title, plate.caption, source, width, height, photograph=plate.photograph)
-
-
-def write_bytes(location: str, content: bytes) -> None:
-    """Write a file in one step."""
-    with open_atomic(location) as file:
-        file.write(content)

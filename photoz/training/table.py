@@ -11,7 +11,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from photoz.errors import ConfigError, TableError, TrainingError
-from photoz.estimators import Estimator
 from photoz.estimators.folder import MANIFEST
 from photoz.estimators.photometric.base import PhotometricEstimator, Sample
 from photoz.estimators.registry import check_estimators, list_fitted, load_class
@@ -24,12 +23,10 @@ from photoz.tables.identifiers import REPEATED_REMEDY, count_duplicates
 from photoz.tables.load import describe_survey
 from photoz.training.crossmatch import assign_splits
 from photoz.training.photometric import measure_estimator, use_threads
+from photoz.training.recorded import SURVEY
 from photoz.training.settings import Fit
 
 logger = logging.getLogger(__name__)
-
-SURVEY = "survey"
-"""In a manifest's record: what the columns of the table meant that the estimator was fitted to."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,12 +107,6 @@ def fit_table(settings: Fit) -> Fitted:
     remove(join(settings.model, MANIFEST))
     estimator.save(settings.model)
     return Fitted(estimator, galaxies.counts)
-
-
-def read_record(estimator: Estimator) -> Mapping[str, Any]:
-    """Return what an estimator that was fitted records of its fit; nothing for networks, which record it elsewhere."""
-    record: Mapping[str, Any] = getattr(getattr(estimator, "parts", None), "record", {})
-    return record
 
 
 def choose_class(name: str) -> Any:
@@ -213,7 +204,7 @@ def _check_galaxies(galaxies: Galaxies, duplicates: str) -> None:
 
 
 def fit_galaxies(
-    kind: Any, galaxies: Galaxies, *, seed: int, valid_fraction: float, settings: Mapping[str, Any], threads: int = 1
+    kind: Any, galaxies: Galaxies, *, seed: int, valid_fraction: float, settings: Mapping[str, Any], threads: int = 2
 ) -> PhotometricEstimator[Any]:
     """Fit to all galaxies but some, and measure the accuracy on these.
 

@@ -20,8 +20,9 @@ from photoz.evaluate.galaxies import Galaxies, read_test_galaxies
 from photoz.evaluate.scan import scan_catalogue
 from photoz.metrics import STATISTICS, Measurement
 from photoz.report import format_metrics, format_table, write_report
+from photoz.report.numbers import format_measurement
 from photoz.report.published import PUBLISHED
-from photoz.report.tables import format_measurement, list_rows
+from photoz.report.tables import list_rows
 from photoz.settings.config import Config
 
 ROOT = Path(__file__).parents[2]

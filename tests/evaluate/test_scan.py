@@ -13,7 +13,8 @@ from tiny_catalogues import make_estimates, make_sky, write_photoz
 from photoz.catalogue.hats import PRIMARY, list_partitions, locate_partition
 from photoz.errors import CatalogueError
 from photoz.evaluate.galaxies import Galaxies
-from photoz.evaluate.scan import SkyMap, scan_catalogue
+from photoz.evaluate.scan import scan_catalogue
+from photoz.evaluate.skymap import SkyMap
 
 PIXELS = st.lists(st.integers(0, 12 * 4**29 - 1), min_size=1, max_size=60)
 

@@ -50,7 +50,13 @@ def test_help_and_dry_run_import_nothing_heavy(calls: str) -> None:
 
 # What each stage of inference runs in holds this for as long as it lives, beside its data, in every worker.
 READING = {"astropy", "zarr", "hats", "matplotlib", "pandas", "scipy.stats"}
+# What the engines, and the work of others, bring with them: a table is estimated without.
+OF_OTHERS = {"torch", "ray", "dask", "distributed", "hats_import", "zarr", "scipy.stats"}
 TOO_MUCH = {
+    "cluster.tables.catalogue": OF_OTHERS,
+    "cluster.tables.plain": {*OF_OTHERS, "hats", "matplotlib"},
+    "photoz.report.live": {*OF_OTHERS, "hats", "matplotlib"},
+    "photoz.report.overview": OF_OTHERS,
     "cluster.inference.stages": {*READING, "torch", "ray", "dask"},
     "photoz.inference": {*READING, "torch"},
     "photoz.estimators.networks.hybrid": READING,

@@ -5,8 +5,9 @@ from made_accuracy import make_accuracy
 from matplotlib.figure import Figure
 
 from photoz.plots import Sample
-from photoz.report.figures import Plate, _draw_calibration, _draw_catalogue, _draw_redshifts, label_quantities
+from photoz.report.figures import _draw_calibration, _draw_catalogue, _draw_redshifts, label_quantities
 from photoz.report.figures import make_file_name as name_file
+from photoz.report.plates import Plate
 
 
 def make_samples(*labels: str) -> list[Sample]:

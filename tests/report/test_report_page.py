@@ -8,7 +8,8 @@ from tiny_catalogues import make_config
 
 from photoz.evaluate.settings import Evaluation
 from photoz.metrics import Measurement
-from photoz.report.page import Picture, describe_sample, render_page
+from photoz.report.page import describe_sample, render_page
+from photoz.report.plates import Picture
 from photoz.report.selection import SelectionRows
 from photoz.report.template import encode_png, format_cell, format_maths
 from photoz.training.settings import Crossmatch

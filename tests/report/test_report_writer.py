@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from photoz.report.figures import Plate
-from photoz.report.writer import read_histories, write_plate
+from photoz.report.plates import Plate, write_plate
+from photoz.report.writer import read_histories
 
 EPOCHS = [{"epoch": 1, "valid_loss": 2.0}, {"epoch": 2, "valid_loss": 1.0}]
 

@@ -16,8 +16,9 @@ from photoz.estimators import load_estimator
 from photoz.estimators.registry import list_fitted
 from photoz.settings import convert_settings
 from photoz.tables import load_survey, open_survey_table
+from photoz.training.recorded import read_record
 from photoz.training.settings import Fit
-from photoz.training.table import choose_class, fit_galaxies, fit_table, gather_galaxies, read_galaxies, read_record
+from photoz.training.table import choose_class, fit_galaxies, fit_table, gather_galaxies, read_galaxies
 
 BANDS = ("u", "g", "r", "i", "z", "y")
 SKY = Sky(",".join(BANDS), 200, seed=4)
