@@ -10,6 +10,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -94,9 +95,13 @@ def write_hashes(location: str, *sides: HashArray) -> None:
         Hashes that are kept apart: of the same number of sides in every file of a folder.
     """
     ordered = [np.sort(side) for side in sides]
-    # The bounds in front let a bucket's task seek to its stretch. Without them each task would read every file whole.
-    bounds = [np.append(np.searchsorted(side, _bin_starts()), len(side)) for side in ordered]
-    with open_atomic(location) as file:
+    # The bounds in front let a bucket's task seek to its stretch. Without them each task would read every file whole,
+    # as it does those of few identifiers: of a hundred thousand partitions the bounds would take more than a gigabyte.
+    bins = BINS if max(map(len, sides)) > BINS else 1
+    bounds = [np.append(np.searchsorted(side, _find_starts(bins)), len(side)) for side in ordered]
+    # Read by this run alone, and removed at its end.
+    with open_atomic(location, lasting=False) as file:
+        file.write(bins.to_bytes(8, "little"))
         for array in (*(bound.astype("<i8") for bound in bounds), *(side.astype("<u8") for side in ordered)):
             file.write(array.tobytes())
 
@@ -156,18 +161,30 @@ def _find_among(values: HashArray, ordered: HashArray) -> npt.NDArray[np.bool_]:
 
 def _read_stretch(name: str, task: BucketTask, sides: int) -> list[HashArray]:
     with open_file(name) as file:
+        bins = int.from_bytes(file.read(8), "little")
         # A row of bounds for each side, the end after the starts, 8 bytes a number.
-        header = np.frombuffer(file.read(8 * sides * (BINS + 1)), dtype="<i8").reshape(sides, -1)
+        header = np.frombuffer(file.read(8 * sides * (bins + 1)), dtype="<i8").reshape(sides, -1)
         # The last bound of a side is its length, and so tells where the next begins.
-        starts = header.nbytes + 8 * np.concatenate([[0], np.cumsum(header[:-1, -1])])
+        starts = 8 + header.nbytes + 8 * np.concatenate([[0], np.cumsum(header[:-1, -1])])
+        first, last = (task.start, task.stop) if bins == BINS else (0, 1)
         stretches = []
         for start, bounds in zip(starts.tolist(), header, strict=True):
-            low, high = int(bounds[task.start]), int(bounds[task.stop])
+            low, high = int(bounds[first]), int(bounds[last])
             file.seek(start + 8 * low)
-            stretches.append(np.frombuffer(file.read(8 * (high - low)), dtype="<u8").astype(np.uint64))
+            stretches.append(_cut(np.frombuffer(file.read(8 * (high - low)), dtype="<u8").astype(np.uint64), task))
     return stretches
 
 
-def _bin_starts() -> HashArray:
+def _cut(ordered: HashArray, task: BucketTask) -> HashArray:
+    """Take the hashes of a bucket from sorted ones."""
+    starts = _find_starts(BINS)
+    low = int(np.searchsorted(ordered, starts[task.start]))
+    high = int(np.searchsorted(ordered, starts[task.stop])) if task.stop < BINS else len(ordered)
+    return ordered[low:high]
+
+
+@cache
+def _find_starts(bins: int) -> HashArray:
+    """Find where each of some equal stretches of hash values begins."""
     # Python's integers: 2^64 fits none of numpy's, and floats hold 53 of the 64 bits.
-    return np.array([(number << 64) // BINS for number in range(BINS)], dtype=np.uint64)
+    return np.array([(number << 64) // bins for number in range(bins)], dtype=np.uint64)

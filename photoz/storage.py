@@ -255,13 +255,16 @@ def move(filesystem: Any, source: str, target: str) -> None:
 
 
 @contextmanager
-def open_atomic(location: str) -> Iterator[IO[bytes]]:
+def open_atomic(location: str, *, lasting: bool = True) -> Iterator[IO[bytes]]:
     """Open a file for writing that appears under its name only when the block ends without an error.
 
     Parameters
     ----------
     location : str
         File to write; an existing one is replaced in one step.
+    lasting : bool
+        Whether it must survive a crash of the machine, for which a local disk makes each file wait some milliseconds;
+        not what the same run reads again and removes.
 
     Yields
     ------
@@ -289,7 +292,8 @@ def open_atomic(location: str) -> Iterator[IO[bytes]]:
         yield file
         if local:
             file.flush()
-            os.fsync(file.fileno())  # or the name may survive a crash of the machine, and the content not
+            if lasting:
+                os.fsync(file.fileno())  # or the name may survive a crash of the machine, and the content not
         file.close()  # a full disk may show only here
         if local:
             # A rename within one folder, which a local disk does in one step.

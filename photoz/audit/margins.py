@@ -16,7 +16,7 @@ from photoz.audit.columns import find_duplicates, find_unequal_rows, read_rows
 from photoz.audit.findings import Finding, make_finding
 from photoz.audit.plan import AuditTask
 from photoz.catalogue.hats import MARGIN, Partition, locate_partition, locate_primary
-from photoz.catalogue.neighbours import compute_ring
+from photoz.catalogue.neighbours import compute_ring, find_within
 from photoz.errors import CatalogueError
 from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER
 from photoz.storage import exists, join
@@ -88,7 +88,7 @@ def _read_ring(location: str, task: AuditTask) -> tuple[pa.Table, list[Partition
 def _read_near(location: str, neighbour: Partition, ring: np.ndarray, task: AuditTask) -> list[pa.Table]:
     # The one column first: most neighbours have few rows near the border, or none.
     column = read_rows(location, neighbour, columns=[HEALPIX_COLUMN])[HEALPIX_COLUMN].to_numpy()
-    near = np.flatnonzero(np.isin(column >> 2 * (HEALPIX_ORDER - task.margin_order), ring))
+    near = find_within(column, ring, task.margin_order)
     if not len(near):
         return []
     rows = read_rows(location, neighbour)

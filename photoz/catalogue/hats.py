@@ -153,29 +153,23 @@ def read_partition(location: str, partition: Partition, *, columns: Sequence[str
         # Opened by photoz.storage, with the run's options: pyarrow, given a name, would open it with its own file
         # system.
         with open_file(file_name) as file:
-            return pq.read_table(file, columns=list(columns) if columns is not None else None)
+            # Not `pq.read_table`, which sets up a dataset: of a few rows it takes twice the processor time.
+            parquet = pq.ParquetFile(file)
+            names = parquet.schema_arrow.names if columns is None else list(columns)
+            missing = [name for name in names if name not in parquet.schema_arrow.names]
+            if not missing:
+                # In the order that was asked for; it comes in that of the file.
+                return parquet.read(columns=names).select(names)
     except FileNotFoundError as error:
         raise CatalogueError(
             f"partition {partition.name} has no file {file_name}: run the job that makes it again"
         ) from error
-    except (pa.ArrowInvalid, OSError) as error:
-        # Looked for only now, since each footer that is read is a request more of a store.
-        if missing := _find_missing(file_name, columns or ()):
-            raise CatalogueError(
-                f"{file_name} lacks the columns {missing}: it is of another kind or version than what reads it; give "
-                "another location, or remove the file and run the job that makes it again"
-            ) from error
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise CatalogueError(f"cannot read {file_name} ({error}): remove it and run the job again") from error
-
-
-def _find_missing(file_name: str, columns: Sequence[str]) -> list[str]:
-    """Find the columns that a file lacks; none of a file that cannot be read."""
-    try:
-        with open_file(file_name) as file:
-            names = pq.read_schema(file).names
-    except (pa.ArrowException, OSError, UnicodeDecodeError):
-        return []
-    return [name for name in columns if name not in names]
+    raise CatalogueError(
+        f"{file_name} lacks the columns {missing}: it is of another kind or version than what reads it; give "
+        "another location, or remove the file and run the job that makes it again"
+    )
 
 
 def write_partition(primary: str, partition: Partition, table: pa.Table) -> tuple[int, str]:

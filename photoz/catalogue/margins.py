@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from photoz.catalogue.hats import MARGIN, PRIMARY, Partition, read_partition, write_table
-from photoz.catalogue.neighbours import Owners, compute_ring, find_margin_order
-from photoz.schema import HEALPIX_COLUMN, HEALPIX_ORDER
+from photoz.catalogue.neighbours import Owners, compute_ring, find_margin_order, find_within
+from photoz.schema import HEALPIX_COLUMN
 from photoz.storage import join
 
 _LEVELS = 2  # a square is so many orders above its pixels
@@ -85,8 +84,7 @@ def _find_near(
     """Return a partition's rows in each ring around another pixel, where there are any."""
     # The one column first: many a partition has no row near the border.
     column = read_partition(primary, partition, columns=[HEALPIX_COLUMN])[HEALPIX_COLUMN].to_numpy()
-    small_N = column >> 2 * (HEALPIX_ORDER - order)
-    chosen = {pixel: np.flatnonzero(np.isin(small_N, ring)) for pixel, ring in rings.items()}
+    chosen = {pixel: find_within(column, ring, order) for pixel, ring in rings.items()}
     if not any(map(len, chosen.values())):
         return []
     # Whole only now, of the few partitions that have rows to give away.

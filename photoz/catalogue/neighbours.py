@@ -45,6 +45,29 @@ def compute_ring(partition: Partition, margin_order: int) -> IntArray:
     return np.unique(np.asarray(ring, dtype=np.int64))
 
 
+def find_within(healpix_N: IntArray, ring: IntArray, ring_order: int) -> IntArray:
+    """Find the rows that lie in a ring.
+
+    Parameters
+    ----------
+    healpix_N : ndarray of int64, shape (N,)
+        Pixels of order 29 (NESTED) of the rows.
+    ring : ndarray of int64, shape (ring,)
+        From `compute_ring`.
+    ring_order : int
+        HEALPix order of its pixels.
+
+    Returns
+    -------
+    ndarray of int64
+        Their places among the rows, in order.
+    """
+    small_N = healpix_N >> 2 * (HEALPIX_ORDER - ring_order)
+    # Looked up in the ring, which is sorted; `np.isin` would sort both, and a ring has thousands of pixels.
+    place_N = np.minimum(np.searchsorted(ring, small_N), len(ring) - 1)
+    return np.flatnonzero(ring[place_N] == small_N)
+
+
 class Owners:
     """Which partition holds which part of the sky.
 

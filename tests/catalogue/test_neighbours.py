@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from photoz.audit.checks import compute_healpix
 from photoz.catalogue.hats import Partition
-from photoz.catalogue.neighbours import Owners, compute_ring, find_margin_order
+from photoz.catalogue.neighbours import Owners, compute_ring, find_margin_order, find_within
 from photoz.errors import ConfigError
 from photoz.schema import HEALPIX_ORDER
 
@@ -95,3 +95,10 @@ def test_a_margin_wider_than_its_pixel_is_refused_with_the_settings() -> None:
         compute_ring(Partition(order=6, pixel=7), 5)
     # Of its own order the ring is the pixels around it: seven where three base pixels meet, else eight.
     assert {len(compute_ring(Partition(order=3, pixel=pixel), 3)) for pixel in range(12 * 4**3)} <= {7, 8}
+
+
+@given(st.lists(st.integers(0, 2 * 4**4 - 1), max_size=40), st.integers(0, 12 * 4**2 - 1))
+def test_rows_are_found_within_the_ring(pixels: list[int], number: int) -> None:
+    ring = compute_ring(Partition(2, number), 4)
+    healpix = (np.array(pixels, dtype=np.int64) << 2 * (HEALPIX_ORDER - 4)) + 5
+    assert find_within(healpix, ring, 4).tolist() == [place for place, pixel in enumerate(pixels) if pixel in ring]

@@ -1,5 +1,7 @@
 """Hashes of identifiers, left by parts and compared a bucket at a time."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -35,6 +37,21 @@ def test_buckets_hold_every_hash_once(
             pair for bucket in read for pair in zip(bucket.hashes[side], bucket.places[side].tolist(), strict=True)
         }
         assert found == expected
+
+
+@pytest.mark.parametrize("buckets", [1, 3, 100])
+def test_parts_of_many_and_of_few_rows_are_read_alike(tmp_path: Path, buckets: int) -> None:
+    """Only those of many have the bounds of all stretches in front."""
+    sizes = {"few": 3, "many": 5 * BINS, "none": 0}
+    for name, size in sizes.items():
+        write_hashes(str(tmp_path / f"{name}.ids"), hash_ids(f"{name} {n}" for n in range(size)), hash_ids([]))
+    assert (tmp_path / "few.ids").stat().st_size < 100
+    read = [read_bucket(task, ["all", "nothing"]) for task in plan_buckets(str(tmp_path), buckets * 2**30 // 201, 1.0)]
+    assert len(read) == buckets
+    for place, (name, size) in enumerate(sorted(sizes.items())):
+        found = np.concatenate([bucket.hashes["all"][bucket.places["all"] == place] for bucket in read])
+        assert found.tolist() == sorted(hash_ids(f"{name} {n}" for n in range(size)).tolist())
+    assert not any(len(bucket.hashes["nothing"]) for bucket in read)
 
 
 def test_hashes_are_those_of_every_machine() -> None:
