@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from photoz.estimators.networks.batches import shift_images
-from photoz.estimators.networks.images import LIMIT, SCALE, compress_cutouts, measure_noise
+from photoz.estimators.networks.images import LIMIT, SCALE, compress_cutouts, compute_asinh, measure_noise
 
 
 def make_cutouts(count: int = 20, *, noise: float = 3.0, core: float = 1e4, seed: int = 0) -> np.ndarray:
@@ -34,6 +34,18 @@ def test_pixels_are_the_inverse_hyperbolic_sine_of_the_signal_to_noise() -> None
     assert (images_NCYX[:, 2:] == 1).all()
     assert seen_NB.all()
     assert images_NCYX.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_asinh_is_that_of_numpy_to_the_last_digits() -> None:
+    values = np.concatenate([np.logspace(-20, 6, 2000), -np.logspace(-20, 6, 2000)]).astype(np.float32)
+    found = compute_asinh(torch.from_numpy(values)).numpy()
+    np.testing.assert_allclose(found, np.arcsinh(values.astype(np.float64)), rtol=2.5e-7)
+
+
+def test_asinh_of_what_is_no_signal_to_noise() -> None:
+    values = torch.tensor([0.0, torch.inf, -torch.inf, 3e38, -1e30, torch.nan])
+    found = compute_asinh(values)
+    torch.testing.assert_close(found, SCALE * LIMIT * torch.tensor([0.0, 1, -1, 1, -1, torch.nan]), equal_nan=True)
 
 
 def test_no_core_is_saturated() -> None:

@@ -4,6 +4,8 @@ The paper's network has its images stretched band by band (`photoz.estimators.ne
 colours from them and cuts the core off.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -14,6 +16,7 @@ SCALE = 4.0
 LIMIT = 4.0
 """Pixels lie within it, a signal to noise of 4 million: what is beyond is a defect and must not drive a network."""
 _ROWS = 3  # of which one serves to measure the noise: a third of the pixels tell it to 5 %
+_MOST = math.sinh(LIMIT * SCALE)
 _TO_SIGMA = 1.4826 / 2**0.5  # from the median absolute difference of two pixels to the spread of one, if normal
 
 
@@ -39,10 +42,26 @@ def compress_cutouts(cutouts_NBYX: Tensor) -> tuple[Tensor, Tensor]:
     noise_NB = measure_noise(cutouts_NBYX)
     # Over infinity a band without noise is 0; over 0 it would be NaN, and so would the whole galaxy.
     scale_NB = torch.where(noise_NB > 0, noise_NB, torch.inf)
-    values_NBYX = torch.asinh(cutouts_NBYX / scale_NB[:, :, None, None]).div_(SCALE).clamp_(-LIMIT, LIMIT)
+    values_NBYX = compute_asinh(cutouts_NBYX / scale_NB[:, :, None, None]).div_(SCALE).clamp_(-LIMIT, LIMIT)
     images_NCYX[:, :bands] = torch.where(finite_NBYX, values_NBYX, 0.0)
     images_NCYX[:, bands:] = finite_NBYX
     return images_NCYX, finite_NBYX.flatten(2).any(dim=2)
+
+
+def compute_asinh(values: Tensor) -> Tensor:
+    """Compute asinh of values of any shape, of those beyond sinh(LIMIT x SCALE) that of this limit; NaN stays.
+
+    On a CPU torch's own takes one number at a time, 117 µs of the 160 that a galaxy took here; this takes 20.
+
+    References
+    ----------
+    asinh |x| = log1p(|x| + x^2 / (1 + sqrt(1 + x^2))), which loses no digit near 0.
+    """
+    # Limited first, or the square of a defect would be infinite.
+    size = values.abs().clamp_(max=_MOST)
+    square = size * size
+    size.add_(square / (square + 1.0).sqrt_().add_(1.0)).log1p_()
+    return size.copysign_(values)
 
 
 def measure_noise(cutouts_NBYX: Tensor) -> Tensor:
