@@ -179,8 +179,9 @@ class Fit(JobSettings, frozen=True, kw_only=True):
     """Of the galaxies, chosen by their identifiers, that are not learnt from, and that accuracy is measured on."""
     z_max: float | None = None
     """Galaxies beyond it are left out; by default none is."""
-    threads: Whole = 1
-    """The last digits of a sum depend on their number; with one, a seed gives the same model on every machine."""
+    threads: Whole = 2
+    """The last digits of a sum may depend on their number: as long as it stays, a seed gives the same model on every
+    machine, whatever processors it has."""
     overwrite: bool = False
     """Replace another model in the folder."""
 
