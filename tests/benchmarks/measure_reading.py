@@ -18,6 +18,8 @@ from unittest.mock import patch
 import numpy as np
 import pyarrow as pa
 import zarr
+from bright_sample import make_magnitudes
+from from_magnitudes import make_columns
 from range_server import serve_ranges
 from tiny_survey import make_wcs
 
@@ -104,6 +106,7 @@ def make_rows(folder: Path, bands: tuple[str, ...], partition: Partition) -> pa.
     placed, schema = make_sources(folder), make_source_schema(bands)
     rng, count = np.random.default_rng(2), len(placed)
     columns = {name: placed[name] for name in placed.column_names}
+    columns |= make_columns(bands, make_magnitudes(rng, count, len(bands)), 0.03)
     columns["object_id"] = [f"galaxy {number:06d}" for number in range(count)]
     for field in schema:
         if field.name not in columns:

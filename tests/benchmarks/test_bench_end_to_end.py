@@ -95,7 +95,7 @@ def list_parts(config: Config) -> list[Partition]:
     return list_partitions(config.locations.sources)
 
 
-@pytest.mark.parametrize(("estimator", "target"), [("hybrid", 0.9), ("photometry", 0.5)])
+@pytest.mark.parametrize(("estimator", "target"), [("hybrid", 0.85), ("photometry", 0.5)])
 @pytest.mark.parametrize("engine", ["serial", "ray", "dask"])
 def test_bench_end_to_end(
     bench_table: Table, surveys: dict[str, Config], tmp_path: Path, request: pytest.FixtureRequest,

@@ -1,5 +1,6 @@
 """From images and a catalogue to redshifts: ours against the script that an astronomer would write."""
 
+import math
 import os
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from photoz.settings.config import Config
 from photoz.tiles import open_tile
 from photoz.tiles.settings import Tiles
 
+OURS, PAPERS = "hybrid", "hybrid-paper"
 SIDE, NAMES = 4096, 6  # [pixel] a twentieth of a KiDS tile, under six names
 WHOLE = Partition(0, 4)
 SCRIPT = Path(__file__).with_name("naive_script.py")
@@ -41,16 +43,17 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
         fits.PrimaryHDU(image, header).writeto(folder / "survey" / f"B0_{band}.fits")
         for number in range(1, NAMES):
             (folder / "survey" / f"B{number}_{band}.fits").symlink_to(f"B0_{band}.fits")
-    save_untrained(config, "hybrid")
+    for name in (OURS, PAPERS):
+        save_untrained(config, name)
     pq.write_table(reading.make_rows(folder / "tiles", config.survey.bands, WHOLE), folder / "rows.parquet")
     return config
 
 
-def run_naive(config: Config) -> tuple[float, np.ndarray]:
+def run_naive(config: Config, estimator: str) -> tuple[float, np.ndarray]:
     folder = Path(config.locations.survey).parent
     variables = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")}
     variables["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-    arguments = [folder / "survey", folder / "rows.parquet", folder / "models/hybrid", config.inference.threads]
+    arguments = [folder / "survey", folder / "rows.parquet", folder / "models" / estimator, config.inference.threads]
     command = [sys.executable, str(SCRIPT), *map(str, arguments), str(folder / "z.npy")]
     done = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
     return float(done.stdout), np.load(folder / "z.npy")
@@ -59,7 +62,7 @@ def run_naive(config: Config) -> tuple[float, np.ndarray]:
 def run_ours(config: Config, precision: str) -> tuple[float, np.ndarray]:
     folder = Path(config.locations.survey).parent
     config = change(config, inference__precision=precision)
-    estimator = prepare_estimator(f"{config.locations.models}/hybrid", config.inference)
+    estimator = prepare_estimator(f"{config.locations.models}/{OURS}", config.inference)
     seconds = []
     for _ in range(3):
         started = time.perf_counter()
@@ -71,13 +74,18 @@ def run_ours(config: Config, precision: str) -> tuple[float, np.ndarray]:
 
 
 def test_bench_naive(bench_table: Table, config: Config) -> None:
-    naive_s, naive_N = run_naive(config)
+    """The script has the paper's network, as the authors published it; with ours it gives what photoz gives."""
+    papers_s, _ = run_naive(config, PAPERS)
+    naive_s, naive_N = run_naive(config, OURS)
     for precision, tolerance in (("float32", 1e-4), ("bfloat16", 3e-3)):
         ours_s, ours_N = run_ours(config, precision)
         np.testing.assert_allclose(ours_N, naive_N, atol=tolerance)
         stage = f"images and catalogue to redshifts, {precision}"
-        rate, reference = len(ours_N) / ours_s, len(naive_N) / naive_s
-        bench_table.add(stage, rate, "galaxies/s", reference=reference, against="FITS, Cutout2D, eager", target=5.0)
+        for network, seconds, target in ((PAPERS, papers_s, 5.0), (OURS, naive_s, math.nan)):
+            bench_table.add(
+                stage, len(ours_N) / ours_s, "galaxies/s", reference=len(naive_N) / seconds,
+                against=f"FITS, Cutout2D, eager {network}", target=target,
+            )  # fmt: skip
     bench_table.note(
         f"The script's images have {SIDE} x {SIDE} pixels, a twentieth of a KiDS tile, and lie in the page "
         "cache, which favours it: it maps them into memory."
