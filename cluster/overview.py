@@ -1,5 +1,6 @@
 """The overview of a catalogue spread over an engine: one task a partition, sums merged as they come."""
 
+from dataclasses import replace
 from functools import partial
 
 from cluster.engines.base import Engine
@@ -41,7 +42,9 @@ def describe_catalogue(config: Config, engine: Engine | None = None) -> Overview
     model = read_model(locations.catalogue, join(locations.models, config.inference.estimator))
     with open_engine(config.engine, config.storage_options, engine) as joined:
         sums = CatalogueSums()
-        for part in run_tasks(partial(sum_partition, plan), plan.partitions, joined, label="partitions described"):
+        # Without the list of all partitions, which would go with each: 3 MB a task where there are 100,000.
+        work = partial(sum_partition, replace(plan, partitions=()))
+        for part in run_tasks(work, plan.partitions, joined, label="partitions described"):
             sums = sums.add(part)
         counts, problem = _count_sources(locations.sources, model, joined)
     return Overview(plan, sums, model, counts, problem, read_past_run(locations.catalogue))

@@ -57,7 +57,12 @@ def write_survey(config: Config, count: int) -> None:
         at = rows.schema.get_field_index(name)
         rows = rows.set_column(at, rows.schema.field(at), [values])
     write_sources(config, rows, order=ORDER)
-    magnitudes_NF = make_magnitudes(rng, 2000, len(BANDS))
+    save_estimator(config)
+
+
+def save_estimator(config: Config) -> None:
+    """Save the cheapest estimator that there is."""
+    magnitudes_NF = make_magnitudes(np.random.default_rng(5), 2000, len(BANDS))
     z_N = 0.3 + 0.05 * (magnitudes_NF[:, 0] - 19).clip(-3, 3)
     KnnEstimator.fit(make_sample(BANDS, magnitudes_NF, 0.03, z_N)).save(f"{config.locations.models}/knn")
 

@@ -1,8 +1,11 @@
 """From a source catalogue, half of it unlike the training sample, to the overview of its redshifts."""
 
+import pickle
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -11,6 +14,8 @@ from made_target import BANDS, make_target, write_sources
 from runs import change, write_toml
 from tiny_catalogues import make_config, make_estimates, make_pdfs, make_sky, write_photoz
 
+from cluster.engines.base import Attempt
+from cluster.engines.serial import SerialEngine
 from cluster.inference.run import infer_catalogue
 from cluster.overview import describe_catalogue
 from photoz.catalogue.hats import (
@@ -44,6 +49,23 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Config:
 @pytest.fixture(scope="module")
 def overview(target: Config) -> Overview:
     return describe_catalogue(target)
+
+
+class Weighing(SerialEngine):
+    """Notes what goes to a worker with each task."""
+
+    sent: ClassVar[list[bytes]] = []
+
+    def run(self, attempt: Attempt[Any, Any], tasks: Sequence[Any]) -> Iterator[Any]:
+        self.sent.append(pickle.dumps(attempt))
+        return super().run(attempt, tasks)
+
+
+def test_no_task_is_given_the_list_of_all_partitions(target: Config, overview: Overview) -> None:
+    engine = Weighing(target.engine, target.storage_options)
+    assert_same(describe_catalogue(target, engine).sums, overview.sums)
+    assert len(engine.sent) == 2
+    assert not any(b"Partition" in sent for sent in engine.sent)
 
 
 def test_what_is_outside_the_training_sample_shows(overview: Overview) -> None:
