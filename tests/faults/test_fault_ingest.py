@@ -111,13 +111,19 @@ def test_killed_at_random_and_run_again(
 def test_killed_while_partitioning(
     survey: ManyPartitions, config: Config, tally: Tally, tmp_path: Path, engine: str
 ) -> None:
-    """Ray runs hats-import as the serial engine does."""
+    """Few rows, which the driver partitions itself, on every engine alike."""
     chance = random.Random(7)
-    log = tmp_path / "run.log"
-    for number in range(1, 4):
+    log, kills, starts = tmp_path / "run.log", 0, 0
+    while kills < 3:
+        starts += 1
         job = start_job(JOB, config, tmp_path, engine)
-        alive = kill_when(job, lambda number=number: count_partitionings(tmp_path) == number, chance.uniform(0.0, 1.0))
-        assert alive, log.read_text()
+        # It takes a few tenths of a second: a run that is through before its kill begins anew.
+        if kill_when(job, lambda: count_partitionings(tmp_path) == starts, chance.uniform(0.0, 0.2)):  # noqa: B023
+            kills += 1
+            continue
+        assert job.returncode == 0, log.read_text()
+        remove(config.locations.sources)
+        assert starts < 12
     assert start_job(JOB, config, tmp_path, engine).wait() == 0, log.read_text()
     check(survey, config, tally, f"ingest, {engine}: killed while partitioning", times=3)
 
