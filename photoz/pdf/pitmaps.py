@@ -16,6 +16,7 @@ EDGE = 1e-6
 """Nearest to 0 or 1 that a level of the raw p(z) comes: beyond it, the tails of a mixture are not what was fitted."""
 
 _KNOTS = np.array([0.005, 0.03, 0.15, 0.5, 0.85, 0.97, 0.995])  # few: each more adds noise
+_PARTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the way from what the raw p(z) says to the knots, tried
 _MODES = 4  # shift, width, skewness and tails
 _NODE_SHARES = np.array([0.05, 0.2, 0.4, 0.6, 0.8, 0.95])  # each node stands for about a fifth of the galaxies
 _NODES = len(_NODE_SHARES)
@@ -55,9 +56,8 @@ class PitMap:
     @classmethod
     def fit(cls, pit_N: Floats, coordinates_NC: Floats) -> "PitMap":
         """Fit to finite PITs; coordinates may be NaN."""
-        ramp_K = 1e-6 * np.arange(len(_KNOTS))  # PITs that are all 0 or 1 would make knots fall together
         # On the scale of normal deviates a map that is nearly right is nearly a straight line, also in the tails.
-        knots_K = np.quantile(ndtri(np.clip(pit_N, EDGE, 1 - EDGE)), _KNOTS) + ramp_K
+        knots_K = _fit_knots(ndtri(np.clip(pit_N, EDGE, 1 - EDGE)))
         normal_G, raw_G = _tabulate(knots_K)
         # What the seven knots leave over is then fitted as a function of magnitude and colour: a small correction of a
         # nearly uniform PIT.
@@ -109,6 +109,38 @@ class PitMap:
         # The correction may make a piece of a steep density negative, and the distribution fall there.
         np.cumsum(np.maximum(pieces_NG, EDGE), axis=1, out=cdf_NG[:, 1:])
         return cdf_NG / cdf_NG[:, -1:], density_NG / (step * cdf_NG[:, -1:])
+
+
+def _fit_knots(deviates_N: Floats) -> Floats:
+    """Fit the knots: quantiles of the PITs, as far from those of a normal distribution as galaxies left out bear out.
+
+    Of 400 galaxies the quantiles alone put the 68 % interval of a p(z) that was right 2 points off, by chance.
+    """
+    fold_N = np.arange(len(deviates_N)) % _FOLDS  # the order of the galaxies says nothing of them
+    scores_P = np.zeros(len(_PARTS))
+    for fold in range(_FOLDS):
+        own_K = _place_knots(deviates_N[fold_N != fold])
+        left_out_N = deviates_N[fold_N == fold]
+        scores_P += [_score_knots(_move_knots(own_K, part), left_out_N) for part in _PARTS]
+    # The first of equals: the raw p(z).
+    return _move_knots(_place_knots(deviates_N), _PARTS[int(np.argmax(scores_P))])
+
+
+def _place_knots(deviates_N: Floats) -> Floats:
+    # PITs that are all 0 or 1 would make knots fall together.
+    return np.asarray(np.quantile(deviates_N, _KNOTS) + 1e-6 * np.arange(len(_KNOTS)))
+
+
+def _move_knots(knots_K: Floats, part: float) -> Floats:
+    return np.asarray(part * knots_K + (1 - part) * ndtri(_KNOTS))
+
+
+def _score_knots(knots_K: Floats, deviates_N: Floats) -> float:
+    """Compute the log likelihood of PITs, as normal deviates, under a map, without constants."""
+    normal_G, raw_G = _tabulate(knots_K)
+    normal_N = np.interp(deviates_N, raw_G, normal_G)
+    slope_N = np.interp(deviates_N, raw_G, np.gradient(normal_G, raw_G))
+    return float((np.log(slope_N) - 0.5 * normal_N**2).sum())
 
 
 def _tabulate(knots_K: Floats) -> tuple[Floats, Floats]:

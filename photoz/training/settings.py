@@ -30,8 +30,8 @@ class Crossmatch(Settings, frozen=True):
     max_redshift: float | None = None
     """Sources whose spectrum lies beyond it are left out of the training set; by default none is."""
     fractions: tuple[float, float, float, float] = (0.70, 0.075, 0.075, 0.15)
-    """Of train, valid (which ends a training), calib (which p(z) is recalibrated on, and nothing else is) and test; a
-    galaxy's split depends on its object_id and ``run.seed`` alone. The paper's are 0.70, 0.15 and 0.15."""
+    """Of train, valid (which ends a training), calib (which, with valid, p(z) is recalibrated on) and test; a galaxy's
+    split depends on its object_id and ``run.seed`` alone. The paper's are 0.70, 0.15 and 0.15."""
 
 
 class Network(Settings, frozen=True):

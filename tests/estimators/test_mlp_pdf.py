@@ -15,16 +15,15 @@ from photoz.estimators.mlp.ensemble import EnsembleRecipe, MixtureEnsemble
 from photoz.estimators.mlp.estimator import MlpEstimator, fit_ensemble
 from photoz.estimators.mlp.lacking import choose_dark, choose_lost, darken_bands, drop_bands
 from photoz.estimators.mlp.unseen import (
-    FOLDS,
     _encode,
     assign_folds,
     code_patterns,
     compute_member_pits,
     compute_unseen_pit,
     find_lacking,
-    find_left_out,
+    find_unseen,
     fit_recalibration,
-    measure_agreement,
+    measure_spread,
 )
 from photoz.estimators.photometric.base import Sample
 from photoz.estimators.photometric.features import FluxFeatures
@@ -146,15 +145,20 @@ def test_galaxies_unlike_those_of_the_training_are_flagged_and_their_members_dis
 
 def test_folds_are_equal_and_follow_the_seed():
     fold_N = assign_folds(103, seed=1)
-    assert sorted(np.bincount(fold_N)) == [20, 20, 21, 21, 21]
+    assert sorted(np.bincount(fold_N)) == [4] * 22 + [5] * 3
     np.testing.assert_array_equal(fold_N, assign_folds(103, seed=1))
-    assert {find_left_out(member) for member in range(FOLDS)} == set(range(FOLDS))
+    unseen_NK = np.stack([find_unseen(fold_N, member) for member in range(5)], axis=1)
+    # Each galaxy is left out by a member, and one of five by a second.
+    assert unseen_NK.any(axis=1).all()
+    assert unseen_NK.sum(axis=1).max() == 2
+    assert (unseen_NK.sum(axis=1) == 2).mean() == pytest.approx(0.2, abs=0.05)
+    assert unseen_NK.mean(axis=0) == pytest.approx(0.24, abs=0.03)
 
 
 def test_member_does_not_see_the_galaxies_it_is_calibrated_on():
     rng = np.random.default_rng(0)
     fold_N = assign_folds(1000, seed=1)
-    targets_N = np.where(fold_N == find_left_out(0), 4.0, 0.0).astype(np.float32)
+    targets_N = np.where(find_unseen(fold_N, 0), 4.0, 0.0).astype(np.float32)
     recipe = EnsembleRecipe(members=2, hidden=(8,), components=1, least_steps=500, epochs=1)
     torch.manual_seed(0)
     network = MixtureEnsemble(3, recipe)
@@ -170,21 +174,34 @@ def test_each_galaxy_is_judged_by_the_member_that_did_not_see_it():
     sample, model = make_sample(60, seed=15), get_fitted()._model.ensemble
     fold_N = assign_folds(60, seed=1)
     pit_N, pit_NK = compute_unseen_pit(model, sample, fold_N), compute_member_pits(model, sample)
+    unseen_NK = np.stack([find_unseen(fold_N, member) for member in range(5)], axis=1)
     for member in range(5):
-        rows = np.flatnonzero(fold_N == find_left_out(member))
+        rows = np.flatnonzero(unseen_NK[:, member] & (unseen_NK.sum(axis=1) == 1))
         ratio_N = norm.ppf(pit_N[rows]) / norm.ppf(pit_NK[rows, member])
         np.testing.assert_allclose(ratio_N, np.median(ratio_N), rtol=1e-3)
         assert 0.7 < np.median(ratio_N) <= 1.0
 
 
-def test_agreement_is_one_for_equal_members_and_less_for_others():
-    rng = np.random.default_rng(0)
-    centre_N, chosen_NK = rng.normal(size=20_000), np.tile([False, True, True, True, True], (20_000, 1))
-    same_NK = np.tile(norm.cdf(centre_N)[:, None], 5)
-    assert measure_agreement(same_NK, chosen_NK) == pytest.approx(1.0)
-    apart_NK = norm.cdf(centre_N[:, None] + rng.normal(0.0, 0.5, (20_000, 5)))
-    due = np.std(norm.ppf(apart_NK.mean(axis=1))) / np.std(norm.ppf(apart_NK))
-    assert measure_agreement(apart_NK, chosen_NK) == pytest.approx(due, abs=0.02)
+@pytest.mark.parametrize("own", [0.0, 0.3, 0.6, 0.9])
+@pytest.mark.parametrize("knows", [1.0, 0.6])
+def test_members_disagree_as_on_galaxies_that_none_has_seen(own, knows):
+    rng, rows = np.random.default_rng(0), 100_000
+    galaxy_N1 = rng.normal(size=(rows, 1))
+    fold_N = assign_folds(rows, seed=1)
+    unseen_NK = np.stack([find_unseen(fold_N, member) for member in range(5)], axis=1)
+    fresh_NK = galaxy_N1 + rng.normal(0.0, own, (rows, 5))
+    # Who has seen a galaxy errs less, and more as others do.
+    seen_NK = knows * galaxy_N1 + rng.normal(0.0, own / 2, (rows, 5))
+    spread = measure_spread(norm.cdf(np.where(unseen_NK, fresh_NK, seen_NK)), unseen_NK)
+    due = np.std(norm.ppf(norm.cdf(fresh_NK).mean(axis=1))) / np.std(fresh_NK)
+    assert spread.compare(5) == pytest.approx(due, abs=0.02)
+    assert spread.one == pytest.approx(1 + own**2, rel=0.03)
+    assert spread.own == pytest.approx(own**2, rel=0.15, abs=0.01)
+
+
+def test_members_without_a_galaxy_in_common_do_not_disagree():
+    pit_NK = np.random.default_rng(0).random((100, 2))
+    assert measure_spread(pit_NK, np.tile([True, False], (100, 1))).compare(2) == 1.0
 
 
 def test_recalibration_moves_the_density_and_not_the_point():

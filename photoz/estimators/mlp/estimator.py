@@ -28,7 +28,7 @@ from photoz.estimators.mlp.unseen import (
     assign_folds,
     code_patterns,
     find_lacking,
-    find_left_out,
+    find_unseen,
     fit_recalibration,
 )
 from photoz.estimators.photometric.base import Parts, PhotometricEstimator, Sample
@@ -71,7 +71,7 @@ class MlpEstimator(PhotometricEstimator[MlpModel]):
     """Networks on asinh magnitudes, colours, errors and missing-band masks, each giving p(ln(1+z)) as a mixture.
 
     The estimate is a median of the mean of the members' densities that far peaks do not pull on; p(z) is that mean,
-    recalibrated. Each member is fitted without a fifth of the galaxies, and the recalibration to what each member says
+    recalibrated. Each member is fitted without a fourth of the galaxies, and the recalibration to what each member says
     of those. Every choice and what it is worth by validation is in
     docs/benchmarks/mlp-levers.md.
 
@@ -222,7 +222,7 @@ def fit_ensemble(
     fold_N: npt.NDArray[np.int64],
     weights_N: npt.NDArray[np.float64] | None = None,
 ) -> None:
-    """Fit all members at once, in place; each sees the rows of all folds but one, in an order of its own.
+    """Fit all members at once, in place; each sees the rows that `find_unseen` leaves it, in an order of its own.
 
     Parameters
     ----------
@@ -246,7 +246,7 @@ def fit_ensemble(
     # At least eight steps an epoch, for small samples too.
     size = max(8, min(recipe.batch_size, least // 8))
     each = least // size
-    # Counted by all galaxies, a fifth more than a member sees in an epoch: 40 epochs by count are 50 of its own.
+    # Counted by all galaxies, a third more than a member sees in an epoch: 40 epochs by count are 53 of its own.
     steps = min(max(recipe.epochs * (len(targets) // size), recipe.least_steps), recipe.most_steps)
     optimizer, schedule = _make_optimizer(network, recipe, steps)
     average = average_weights(network, recipe.average)
@@ -270,9 +270,9 @@ def fit_ensemble(
 
 
 def _list_own_rows(fold_N: npt.NDArray[np.int64], members: int) -> list[Tensor]:
-    """List the rows that each member sees: all but those of one fold."""
+    """List the rows that each member sees: all but about a fourth."""
     # So that the recalibration has galaxies that some member never saw and none is held back from all.
-    return [torch.from_numpy(np.flatnonzero(fold_N != find_left_out(member))) for member in range(members)]
+    return [torch.from_numpy(np.flatnonzero(~find_unseen(fold_N, member))) for member in range(members)]
 
 
 def _make_optimizer(

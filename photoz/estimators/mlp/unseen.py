@@ -30,8 +30,12 @@ logger = logging.getLogger(__name__)
 BLOCK = 2048  # galaxies a forward pass: their activations stay in the cache
 FOLDS = 5
 """Parts of the training galaxies; each member is fitted without one of them."""
+SHARES = 5
+"""Of so many galaxies of a part, one is left out by a second member: of these it is seen how members agree."""
 # A PIT of 0 or 1 has an infinite normal deviate; the recalibration (`photoz.pdf.pitmaps.EDGE`) cuts at the same place.
 _EDGE = 1e-6
+_FAR = 3.0  # deviates
+_MEAN_WITHIN = 0.7971  # mean of min(|x|, 3) of a normal x: sqrt(2 / pi) (1 - exp(-4.5)) + 3 P(|x| > 3)
 _LEAST = 300  # galaxies that a recalibration asks for, for a map of their own
 _BITS = 62  # of a pattern's code, so that those of unknown patterns lie above it in an int64
 _BASE = 0x9E3779B97F4A7C15  # 2**64 over the golden ratio, as Fibonacci hashing multiplies by
@@ -74,15 +78,28 @@ class EnsembleModel:
 
 
 def assign_folds(count: int, seed: int) -> npt.NDArray[np.int64]:
-    """Assign each galaxy to one of `FOLDS` parts of equal size at random, shape (count,)."""
+    """Assign each galaxy to one of ``FOLDS * SHARES`` pieces of equal size at random, shape (count,)."""
     # A stream apart from the fit's, which starts from the seed alone.
-    return np.asarray(np.random.default_rng([seed, FOLDS]).permutation(count) % FOLDS)
+    return np.asarray(np.random.default_rng([seed, FOLDS]).permutation(count) % (FOLDS * SHARES))
 
 
-def find_left_out(member: Any) -> Any:
-    """Return the fold that a member, or each of several, is fitted without."""
-    # With fewer members than folds, some galaxies were seen by all of them and have no PIT.
-    return member % FOLDS
+def find_unseen(fold_N: npt.NDArray[np.int64], member: int) -> npt.NDArray[np.bool_]:
+    """Find the galaxies that a member is fitted without: a part, and the first share of the next one.
+
+    Parameters
+    ----------
+    fold_N : ndarray of int64, shape (N,)
+        Of `assign_folds`.
+    member : int
+        Counted from 0.
+
+    Returns
+    -------
+    ndarray of bool, shape (N,)
+        With fewer members than parts, some galaxies are seen by all of them.
+    """
+    part_N, share_N = np.divmod(fold_N, SHARES)
+    return np.asarray((part_N == member % FOLDS) | ((part_N == (member + 1) % FOLDS) & (share_N == 0)))
 
 
 def fit_recalibration(model: EnsembleModel, sample: Sample, fold_N: npt.NDArray[np.int64], seed: int) -> Recalibration:
@@ -166,8 +183,8 @@ def _encode(lacking_NB: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
 def compute_unseen_pit(model: EnsembleModel, sample: Sample, fold_N: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """Compute PIT as of the ensemble, from the members that were fitted without each galaxy; NaN where none was.
 
-    One member is less sure where to put a galaxy than five, so its PIT spreads more. By how much is seen in the members
-    that were fitted to the galaxy, alone and together: as normal deviates, PITs are scaled by that.
+    One member is less sure where to put a galaxy than five, so its PIT spreads more. By how much is seen in galaxies
+    that two members were fitted without (`measure_spread`): as normal deviates, PITs are scaled by that.
 
     Parameters
     ----------
@@ -182,35 +199,74 @@ def compute_unseen_pit(model: EnsembleModel, sample: Sample, fold_N: npt.NDArray
     ndarray of float64, shape (N,)
     """
     pit_NK = compute_member_pits(model, sample)
-    members = np.arange(pit_NK.shape[1])
-    unseen_NK = fold_N[:, None] == find_left_out(members)
+    members = pit_NK.shape[1]
+    unseen_NK = np.stack([find_unseen(fold_N, member) for member in range(members)], axis=1)
     counts_N = unseen_NK.sum(axis=1)
     with np.errstate(invalid="ignore"):
         # 0 / 0 where no member left the galaxy out: NaN, and no warning for it.
         pit_N = np.where(unseen_NK, pit_NK, 0.0).sum(axis=1) / counts_N
     # Without it the recalibrated p(z) were too wide: 96.0 % of galaxies in the 95 % interval, 95.2 % with it
     # (docs/benchmarks/mlp-levers.md).
-    shrink = measure_agreement(pit_NK, ~unseen_NK)
-    return np.asarray(ndtr(shrink * ndtri(np.clip(pit_N, _EDGE, 1 - _EDGE))))
+    spread = measure_spread(pit_NK, unseen_NK)
+    scale_N = spread.compare(members) / spread.compare(np.maximum(counts_N, 1))
+    return np.asarray(ndtr(scale_N * ndtri(np.clip(pit_N, _EDGE, 1 - _EDGE))))
 
 
-def measure_agreement(pit_NK: npt.NDArray[np.float64], chosen_NK: npt.NDArray[np.bool_]) -> float:
-    """Measure how much less the PIT of the whole ensemble spreads than that of one member, as normal deviates.
+@dataclass(frozen=True)
+class Spread:
+    """How PIT spreads, as normal deviates, of galaxies that members have not seen.
 
-    The variance of the mean of M members is taken as a + b / M. It is measured with one member and with those chosen.
+    Parameters
+    ----------
+    one : float
+        Variance for one member.
+    own : float
+        The part of it that is the member's own, by which members differ.
     """
-    each = int(np.median(chosen_NK.sum(axis=1)))
+
+    one: float
+    own: float
+
+    def compare(self, members: Any) -> Any:
+        """Return by how much the PIT of so many members together spreads less than that of one.
+
+        The mean of M numbers varies by own / M where each varies by ``own``; and the mean of M densities is wider than
+        one of them, by what they lie about their mean.
+        """
+        gone = self.own * (1 - 1 / members)
+        return np.sqrt((self.one - gone) / self.one / (1 + gone))
+
+
+def measure_spread(pit_NK: npt.NDArray[np.float64], unseen_NK: npt.NDArray[np.bool_]) -> Spread:
+    """Measure how PIT spreads, on galaxies that several members have not seen, by these alone and together.
+
+    Members that have seen a galaxy agree on it more than they would: by them p(z) came out too wide, the more, the
+    fewer galaxies there were to fit to.
+
+    Parameters
+    ----------
+    pit_NK : ndarray of float64, shape (N, K)
+    unseen_NK : ndarray of bool, shape (N, K)
+        Whether each member was fitted without the galaxy.
+    """
+    several_N = unseen_NK.sum(axis=1) >= 2
     # With one member there is no ensemble to compare it with.
-    if each < 2:
-        return 1.0
-    # Mean absolute deviates in place of variances: a few PITs at the edge, 4.75 deviates out, would decide a variance.
-    deviates_NK = np.abs(ndtri(np.clip(pit_NK, _EDGE, 1 - _EDGE)))
-    together_N = np.where(chosen_NK, pit_NK, 0.0).sum(axis=1) / np.maximum(chosen_NK.sum(axis=1), 1)
-    alone = deviates_NK[chosen_NK].mean()
-    together = np.abs(ndtri(np.clip(together_N, _EDGE, 1 - _EDGE))).mean()
-    # a + b / M over a + b is 1 - share (1 - 1 / M): solved for the share at M = each, and used at all members below.
-    share = (1 - (together / alone) ** 2) / (1 - 1 / each)  # b / (a + b)
-    return float(np.sqrt(np.clip(1 - share * (1 - 1 / pit_NK.shape[1]), 0.25, 1.0)))
+    if not several_N.any():
+        return Spread(1.0, 0.0)
+    pit_NK, unseen_NK = pit_NK[several_N], unseen_NK[several_N]
+    counts_N = unseen_NK.sum(axis=1)
+    together_N = np.where(unseen_NK, pit_NK, 0.0).sum(axis=1) / counts_N
+    one, together = _measure_variance(pit_NK[unseen_NK]), _measure_variance(together_N)
+    # `Spread.compare` squared is together / one: solved for what is the member's own.
+    gone = (one - together) / (1 + together)
+    return Spread(one, float(np.clip(gone / (1 - 1 / np.median(counts_N)), 0.0, 0.9 * one)))
+
+
+def _measure_variance(pit_M: npt.NDArray[np.float64]) -> float:
+    """Measure the variance of PITs as normal deviates, by their mean absolute value within 3."""
+    # A few outliers would decide a variance, and of these ensembles mend more than of the galaxies between.
+    absolute_M = np.minimum(np.abs(ndtri(np.clip(pit_M, _EDGE, 1 - _EDGE))), _FAR)
+    return float((absolute_M.mean() / _MEAN_WITHIN) ** 2)
 
 
 def compute_member_pits(model: EnsembleModel, sample: Sample) -> npt.NDArray[np.float64]:
