@@ -162,7 +162,9 @@ def _is_new(location: str) -> bool:
     """Tell whether an output is empty, but for what another process that begins this run just now has there."""
     run = locate_in_run(location).rstrip("/")
     # Not by one listing of all that lies beneath: a folder that is somebody else's may hold any number of files.
-    return set(list_folder(location)) <= {run} and all("owner.json" in name for name in list_folder(run))
+    return set(list_folder(location)) <= {run} and all(
+        "owner.json" in name.rpartition("/")[2] for name in list_folder(run)
+    )
 
 
 def describe_weights(location: str) -> dict[str, str]:

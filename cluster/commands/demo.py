@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +28,7 @@ SCRIPTS = {
     "evaluate": "evaluate_dr4.py",
 }
 _SECONDS_BETWEEN_LOOKS = 0.05
+_SECONDS_TO_END = 20.0
 logger = logging.getLogger("photoz.demo")
 
 
@@ -105,7 +107,10 @@ def run_together(group: Sequence[Step], options: argparse.Namespace, environment
         for process in running:
             process.terminate()
         for process in running:
-            process.wait()
+            # One that a store or a disk holds up must not hold up the end of the demo.
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=_SECONDS_TO_END)
+            process.kill()
     logger.info("%s took %.0f s", group[0].command, time.monotonic() - start)
     return ""
 

@@ -28,7 +28,8 @@ _ENVIRONMENT = "distributed.nanny.pre-spawn-environ"  # of Dask's settings
 MOST_TASKS, TASKS_A_CORE = 2000, 10
 """Of Dask, or for each core where that is more; of further ones some share one, since each costs the driver 1.5 ms."""
 # Of 10,000 tasks the driver grew by 116 MiB when Dask held all, by 19 when it held a thousand (docs/scaling.md).
-_LEAST_HELD, _GROUP = 1000, 200  # tasks that Dask's scheduler knows of at one time, and that go to it together
+# Counted in tasks of ours, of which a task of Dask may be several: a worker keeps the results of all of them.
+_LEAST_HELD, _GROUP = 1000, 200  # that Dask's scheduler knows of at one time, and that go to it together
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class DaskEngine(Engine):
             most = max(MOST_TASKS, TASKS_A_CORE * sum(client.ncores().values()))
             size = max(1, -(-len(tasks) // most))
             groups = [tasks[first : first + size] for first in range(0, len(tasks), size)]
-            for _, future in map_dask(client, _call_attempts, groups, attempt=attempt):
+            for _, future in map_dask(client, _call_attempts, groups, size, attempt=attempt):
                 # Raises what `Attempt` takes for fatal, and KilledWorker of a task that has lost too many: either ends
                 # the run.
                 yield from future.result()
@@ -122,7 +123,7 @@ def _call_stages(task: Task, *, stages: Stages[Task, Result]) -> Result:
 
 
 def map_dask(
-    client: Client, function: Callable[..., Any], tasks: Sequence[Task], /, **settings: Any
+    client: Client, function: Callable[..., Any], tasks: Sequence[Task], size: int = 1, /, **settings: Any
 ) -> Iterator[tuple[Task, Any]]:
     """Yield each task with its finished future.
 
@@ -135,14 +136,18 @@ def map_dask(
     function : callable
         Takes the task, and ``settings`` by name.
     tasks : sequence
+    size : int
+        What a task holds of those whose results are kept until they are read.
     **settings
         As of dask's ``Client.map``.
     """
-    most = max(_LEAST_HELD, 10 * sum(client.ncores().values()))
+    # Two a core in any case, or workers would wait for the driver.
+    cores = sum(client.ncores().values())
+    most, step = max(_LEAST_HELD // size, (10 if size == 1 else 2) * cores), max(1, _GROUP // size)
     held: dict[str, Task] = {}
     waiting = as_completed()
-    for first in range(0, len(tasks), _GROUP):
-        group = tasks[first : first + _GROUP]
+    for first in range(0, len(tasks), step):
+        group = tasks[first : first + step]
         # Not pure: keys made from the content would make one future of two equal tasks, and one entry of ``held``.
         futures = client.map(function, group, pure=False, **settings)
         held |= {future.key: task for future, task in zip(futures, group, strict=True)}
@@ -159,7 +164,8 @@ def count_lost(client: Client, function: Callable[..., Any], *, since: float) ->
     """Count the tasks that Dask gave to another worker because the one that had them was lost.
 
     A task counts each time, whether the worker was at it, was about to begin, or held its result. It runs again without
-    our doing, and is none of those that raise. On Ray each stage notes it: `cluster.engines.reruns`.
+    our doing, and is none of those that raise. Several of ours that share one of Dask's count once. On Ray each stage
+    notes it: `cluster.engines.reruns`.
 
     Parameters
     ----------

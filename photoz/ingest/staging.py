@@ -106,7 +106,8 @@ def read_staged_rows(files: Sequence[str], schema: pa.Schema) -> pa.Table:
         try:
             with open_file(location) as file:
                 tables.append(pq.read_table(file).cast(schema))
-        except (OSError, pa.ArrowException) as error:
+        # Other columns than the first file's are a plain ValueError, as most of Arrow's own errors are.
+        except (OSError, ValueError, pa.ArrowException) as error:
             if is_store_trouble(error):
                 raise
             raise CatalogueError(f"{location} is damaged ({error}): remove it and run the job again") from error

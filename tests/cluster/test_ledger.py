@@ -144,6 +144,14 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_the_name_of_a_folder_above_makes_no_folder_new(tmp_path: Path) -> None:
+    location = tmp_path / "owner.json" / "catalogue"
+    (location / "run").mkdir(parents=True)
+    (location / "run" / "thesis.tex").write_text("x")
+    with pytest.raises(CatalogueError, match="holds files that are no photoz run"):
+        check_output(str(location), OWNER)
+
+
 def test_files_that_no_partition_accounts_for_are_listed(tmp_path: Path) -> None:
     location, other = str(tmp_path), Partition(order=4, pixel=20_001)
     for part in (PART, other):

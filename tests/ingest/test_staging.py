@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
+from photoz.errors import CatalogueError
 from photoz.ingest.staging import (
     METADATA_KEY,
     StagedRecord,
     read_extinction,
     read_staged,
+    read_staged_rows,
     staged_location,
     staging_location,
     write_staged,
@@ -63,3 +66,12 @@ def test_no_rows_and_damaged_ones_are_none(tmp_path: Path) -> None:
     pq.write_table(TABLE.replace_schema_metadata({METADATA_KEY: "{"}), tmp_path / "text.parquet")
     assert read_staged(str(tmp_path / "text.parquet")) is None
     assert read_extinction(str(tmp_path), "absent") is None
+
+
+def test_rows_of_other_columns_than_the_first_files_are_refused_by_name(tmp_path: Path) -> None:
+    files = [str(tmp_path / f"{name}.parquet") for name in "ab"]
+    write_staged(TABLE, files[0], RECORD)
+    write_staged(TABLE.append_column("tile", pa.array(["T", "T"])), files[1], RECORD)
+    assert read_staged_rows(files[:1], TABLE.schema).equals(TABLE)
+    with pytest.raises(CatalogueError, match=r"b\.parquet is damaged .*remove it and run the job again"):
+        read_staged_rows(files, TABLE.schema)

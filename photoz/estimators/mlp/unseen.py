@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 BLOCK = 2048  # galaxies a forward pass: their activations stay in the cache
 FOLDS = 5
-"""Parts of the training galaxies; each member is fitted without one of them."""
+"""Parts of the training galaxies; each member is fitted without one of them and a share of the next."""
 SHARES = 5
 """Of so many galaxies of a part, one is left out by a second member: of these it is seen how members agree."""
 # A PIT of 0 or 1 has an infinite normal deviate; the recalibration (`photoz.pdf.pitmaps.EDGE`) cuts at the same place.

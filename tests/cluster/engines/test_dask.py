@@ -79,7 +79,11 @@ def test_the_client_that_was_joined_is_lent_and_not_closed(engine: DaskEngine, c
     assert client.status == "running"
 
 
-def test_the_scheduler_never_holds_all_tasks(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+# Ten a thread of the only worker, and the group that filled it up; two where a task's results are many, and one more.
+@pytest.mark.parametrize(("size", "bound"), [(1, 10 + 3), (4, 2 + 1)])
+def test_the_scheduler_never_holds_all_tasks(
+    client: Client, monkeypatch: pytest.MonkeyPatch, size: int, bound: int
+) -> None:
     monkeypatch.setattr("cluster.engines.dask._LEAST_HELD", 4)
     monkeypatch.setattr("cluster.engines.dask._GROUP", 3)
     submitted: list[int] = []
@@ -88,13 +92,12 @@ def test_the_scheduler_never_holds_all_tasks(client: Client, monkeypatch: pytest
         client, "map", lambda f, group, **more: submitted.append(len(group)) or original(f, group, **more)
     )
     taken, most = 0, 0
-    for task, future in map_dask(client, divide, range(1, 41)):
+    for task, future in map_dask(client, divide, range(1, 41), size):
         most = max(most, sum(submitted) - taken)
         assert future.result() == 60 // task
         taken += 1
     assert taken == sum(submitted) == 40
-    # Ten a thread of the only worker, and the group that filled it up.
-    assert most <= 10 + 3
+    assert most <= bound
 
 
 def test_outcomes_come_from_tasks_that_share_one_of_dask(
