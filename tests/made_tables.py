@@ -9,6 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from astropy.io import fits
+from astropy.io.votable import from_table
+from astropy.table import Table
 from hats.catalog import TableProperties
 from hats.pixel_math import HealpixPixel
 from hats.pixel_math.spatial_index import compute_spatial_index
@@ -131,3 +133,13 @@ def write_hats(folder: Path, table: pa.Table, *, ra: str, dec: str, order: int =
         catalog_name=name, catalog_type="object", total_rows=len(table), ra_column=ra, dec_column=dec
     ).to_properties_file(primary)
     (folder / "collection.properties").write_text(f"obs_collection=made\nhats_primary_table_url={name}\n")
+
+
+def write_votable(path: Path, table: Table, *, form: str = "tabledata") -> None:
+    """Write a VOTable by astropy's Python, over what is there.
+
+    astropy's writer in C, which ``Table.write`` takes, puts a 0 behind the memory of a row whose text has exactly 256,
+    512, 1024, ... characters (astropy/astropy#20419, in 8.0.2 and before): some objects later the process dies, mostly
+    while Python collects garbage.
+    """
+    from_table(table).to_xml(str(path), tabledata_format=form, _debug_python_based_parser=True)

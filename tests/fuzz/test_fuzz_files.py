@@ -15,6 +15,7 @@ from astropy.table import Table
 from fuzzed import go_on
 from hypothesis import strategies as st
 from ingested import ingest
+from made_tables import write_votable
 from tiny_survey import IMAGE_BANDS, TinySurvey, write_survey
 
 import photoz
@@ -39,8 +40,9 @@ def make_files(folder: Path) -> dict[str, bytes]:
     columns = {"object_id": [f"J{row}" for row in range(40)], "z_spec": z, "n": np.arange(40)}
     columns |= {f"mag_{band}": 20 + place * z for place, band in enumerate("gri")}
     table = Table(columns)
-    for name, form in (("csv", "ascii.csv"), ("ecsv", "ascii.ecsv"), ("vot", "votable"), ("fits", "fits")):
+    for name, form in (("csv", "ascii.csv"), ("ecsv", "ascii.ecsv"), ("fits", "fits")):
         table.write(folder / f"t.{name}", format=form)
+    write_votable(folder / "t.vot", table)
     text = fits.TableHDU.from_columns([fits.Column(name, "F12.4", array=z, ascii=True) for name in ("a", "b")])
     text.writeto(folder / "ascii.fits", checksum=True)
     pq.write_table(pa.table(columns), folder / "t.parquet")

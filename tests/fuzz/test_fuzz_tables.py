@@ -15,7 +15,7 @@ import pytest
 from astropy.table import Table as AstropyTable
 from fuzzed import Odd, draw_tables, go_on
 from hypothesis import strategies as st
-from made_tables import write_hats
+from made_tables import write_hats, write_votable
 
 import photoz
 from cluster.audit import audit_catalogue
@@ -66,6 +66,9 @@ def write(folder: Path, odd: Odd, form: str) -> str:
             table[name] = np.ma.MaskedArray(make_plain(values, form), np.asarray(column.is_null()))
     ending = {"votable": "vot", "ecsv": "ecsv"}.get(form, form)
     location = folder / f"t.{ending}"
+    if form == "votable":
+        write_votable(location, table)
+        return str(location)
     table.write(location, format={"csv": "ascii.csv", "ecsv": "ascii.ecsv"}.get(form, form))
     return str(location)
 
