@@ -17,12 +17,14 @@ from photoz.storage import open_file
 from photoz.survey.fits import (
     STALE_REMEDY,
     base_name,
+    holds_sources,
     open_bytes,
     parse_datasum,
     parse_fits,
     quiet_astropy,
     refuse_damaged,
     refuse_missing,
+    tell_alike,
     unpack,
 )
 from photoz.survey.systems import read_frame
@@ -94,8 +96,9 @@ def read_table(location: str, columns: dict[str, str]) -> FitsTable:
     data += bytes(-size % _BLOCK)
     with parse_fits(io.BytesIO(data), location) as units, quiet_astropy():
         with refuse_damaged(f"{name} is no valid FITS table"):
-            unit = _find_table(units, name)
-            _refuse_alike(units, unit, name)
+            index = _find_table(units, name)
+            unit = units[index]
+            _refuse_alike(units, index, name)
             # Before the columns are asked for by name: a damaged header would blame the settings.
             _verify_unit(unit, size, name)
             require_columns(unit.columns.names, columns, name)
@@ -123,7 +126,7 @@ def list_columns(location: str) -> list[str]:
         parse_fits(file, location) as units,
         quiet_astropy(),
     ):
-        return [str(column) for column in _find_table(units, name).columns.names]
+        return [str(column) for column in units[_find_table(units, name)].columns.names]
 
 
 def check_column(table: FitsTable, column: str, setting: str, kinds: str = NUMBERS) -> None:
@@ -146,32 +149,21 @@ def check_column(table: FitsTable, column: str, setting: str, kinds: str = NUMBE
     )
 
 
-def _find_table(units: fits.HDUList, name: str) -> fits.BinTableHDU:
-    for unit in units:
-        # SExtractor's own format begins with the header of the image, as a table of text.
-        if unit.name == "LDAC_IMHEAD":
-            continue
-        # astropy shows a packed image as an image here, so it is not taken for a table.
-        if isinstance(unit, fits.BinTableHDU | fits.TableHDU):
+def _find_table(units: fits.HDUList, name: str) -> int:
+    for i, unit in enumerate(units):
+        # What astropy could not make a table of is none, whatever its header says.
+        if isinstance(unit, fits.BinTableHDU | fits.TableHDU) and holds_sources(unit.header):
             if unit.header.get("ZTABLE", False):
                 raise SurveyFileError(f"{name} holds a table packed by fpack (ZTABLE): unpack it with funpack")
-            return unit
+            return i
     raise SurveyFileError(f"{name} holds no table: is it the right file?")
 
 
-def _refuse_alike(units: fits.HDUList, unit: fits.BinTableHDU, name: str) -> None:
+def _refuse_alike(units: fits.HDUList, index: int, name: str) -> None:
     """Refuse a file of which a later table has the same columns, whose rows nobody would miss."""
-    alike = [
-        index
-        for index, each in enumerate(units)
-        if each is not unit and isinstance(each, fits.BinTableHDU | fits.TableHDU) and each.name != "LDAC_IMHEAD"
-        if each.columns.names == unit.columns.names
-    ]
-    if alike:
-        raise SurveyFileError(
-            f"{name} has further tables of the same columns, number {', '.join(map(str, alike))}: join them in one "
-            "(STILTS tcat)"
-        )
+    others = [(i, each.header) for i, each in enumerate(units) if i > index]
+    if alike := tell_alike(index, units[index].header, others):
+        raise SurveyFileError(f"{name} {alike}")
 
 
 def _verify_unit(unit: fits.BinTableHDU, size: int, name: str) -> None:

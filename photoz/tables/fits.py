@@ -7,7 +7,6 @@ References
 ----------
 .. [1] FITS Standard 4.0 (2016), sections 7.2 (ASCII tables), 7.3 (binary tables) and 10.3 (compressed tables),
    https://fits.gsfc.nasa.gov/fits_standard.html
-.. [2] LDAC, SExtractor's own table format: the header of the image is a table before that of the sources
 """
 
 import logging
@@ -23,7 +22,17 @@ from astropy.io.fits.verify import VerifyError
 
 from photoz.errors import TableError
 from photoz.storage import find_filesystem
-from photoz.survey.fits import STALE_REMEDY, fold_carries, parse_datasum, quiet_astropy, sum_words
+from photoz.survey.fits import (
+    STALE_REMEDY,
+    fold_carries,
+    holds_sources,
+    is_table,
+    name_unit,
+    parse_datasum,
+    quiet_astropy,
+    sum_words,
+    tell_alike,
+)
 from photoz.survey.systems import read_frame
 from photoz.tables.base import Contents, TablePart
 from photoz.tables.fitscolumns import Column, decode_ascii, decode_binary, list_ascii_columns, list_columns
@@ -39,7 +48,6 @@ _PART_BYTES = 256 << 20
 """A part has so many bytes of rows; a table of one part is held against DATASUM while it is read."""
 _SLICE_BYTES = 32 << 20
 """At most so many bytes of rows are decoded at one time."""
-_NOT_SOURCES = ("LDAC_IMHEAD",)
 _MEANINGLESS = (VerifyError, KeyError, TypeError, ValueError, OverflowError)
 """A header may lack cards that every table has, or hold text or huge numbers where whole numbers are due."""
 
@@ -68,14 +76,7 @@ class Unit:
     @property
     def name(self) -> str:
         """EXTNAME, "" where there is none."""
-        return str(self.header.get("EXTNAME", "")).strip()
-
-    @property
-    def is_table(self) -> bool:
-        """Whether it is a table, and no image packed into one."""
-        kind = str(self.header.get("XTENSION", "")).strip()
-        # A3DTABLE is the name that binary tables had before they were of the standard.
-        return kind in ("TABLE", "BINTABLE", "A3DTABLE") and not self.header.get("ZIMAGE", False)
+        return name_unit(self.header)
 
 
 @dataclass(frozen=True)
@@ -144,10 +145,10 @@ def find_table(file: IO[bytes], hdu: str, location: str) -> Unit:
     units: list[Unit] = []
     for unit in _walk(file, location):
         units.append(unit)
-        if unit.is_table and (_is_named(unit, hdu) if hdu else unit.name.upper() not in _NOT_SOURCES):
+        if _is_named(unit, hdu) and is_table(unit.header) if hdu else holds_sources(unit.header):
             return unit
     there = ", ".join(
-        f"{unit.index} ({unit.name or 'no name'}{'' if unit.is_table else ', no table'})" for unit in units
+        f"{unit.index} ({unit.name or 'no name'}{'' if is_table(unit.header) else ', no table'})" for unit in units
     )
     wanted = f"no table {hdu!r}" if hdu else "no table of sources"
     raise TableError(f"{location!r} holds {wanted}; its units are {there}: name one by its number or name")
@@ -172,24 +173,18 @@ def _look_at_others(file: IO[bytes], unit: Unit, location: str) -> None:
     others: list[Unit] = []
     # What is damaged behind a table that is sound costs nobody that table.
     with suppress(TableError, ValueError, VerifyError):
-        others.extend(each for each in _walk(file, location) if each.is_table and each.index > unit.index)
-    others = [each for each in others if each.name.upper() not in _NOT_SOURCES]
-    alike = [each for each in others if _list_names(each) == _list_names(unit)]
-    told = ", ".join(f"{each.index} ({each.name or 'no name'})" for each in alike or others)
+        others.extend(each for each in _walk(file, location) if each.index > unit.index and holds_sources(each.header))
+    alike = tell_alike(unit.index, unit.header, ((each.index, each.header) for each in others))
     if alike:
         raise TableError(
-            f"{location!r} has further tables of the columns of table {unit.index}: {told}. Join them in one (STILTS "
-            f'tcat), or name the one that is meant: hdu = "{unit.index}" in the survey\'s file'
+            f'{location!r} {alike}, or name the one that is meant: hdu = "{unit.index}" in the survey\'s file'
         )
     if others:
         logger.warning(
             "%s: table %d (%s) is read; there are others, %s, one of which hdu may name in the survey's file",
-            location, unit.index, unit.name or "no name", told,
+            location, unit.index, unit.name or "no name",
+            ", ".join(f"{each.index} ({each.name or 'no name'})" for each in others),
         )  # fmt: skip
-
-
-def _list_names(unit: Unit) -> list[str]:
-    return [str(unit.header.get(f"TTYPE{i}", "")) for i in range(1, int(unit.header["TFIELDS"]) + 1)]
 
 
 def _is_named(unit: Unit, hdu: str) -> bool:

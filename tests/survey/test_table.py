@@ -205,7 +205,7 @@ def test_text_in_latin_1_or_utf_8_is_read(tmp_path: Path) -> None:
 def test_a_second_table_of_the_same_columns_is_refused(path: Path, tmp_path: Path) -> None:
     with fits.open(path) as units:
         fits.HDUList([units[0].copy(), units[1].copy(), units[1].copy()]).writeto(tmp_path / "two.fits")
-    with pytest.raises(SurveyFileError, match=r"two.fits has further tables of the same columns, number 2: join them"):
+    with pytest.raises(SurveyFileError, match=r"two.fits has further tables of the columns of table 1: 2 "):
         read_table(str(tmp_path / "two.fits"), COLUMNS)
 
 

@@ -16,6 +16,7 @@ from photoz.survey.fits.file import (
 )
 from photoz.survey.fits.image import ImageInfo, ImageKind, inspect_image
 from photoz.survey.fits.rows import RowReader
+from photoz.survey.fits.tables import holds_sources, is_table, name_unit, tell_alike
 
 __all__ = [
     "BLOCK_BYTES",
@@ -28,7 +29,10 @@ __all__ = [
     "RowReader",
     "base_name",
     "fold_carries",
+    "holds_sources",
     "inspect_image",
+    "is_table",
+    "name_unit",
     "open_bytes",
     "parse_datasum",
     "parse_fits",
@@ -37,5 +41,6 @@ __all__ = [
     "refuse_missing",
     "stamp_file",
     "sum_words",
+    "tell_alike",
     "unpack",
 ]
