@@ -19,6 +19,7 @@ COLOUR_EDGES = np.linspace(-2.0, 6.0, 81)
 LIMITS = (0.01, 0.99)
 """Shares of the training sample below the limits that a target is compared with."""
 
+_LEAST_MARGIN = 1.0  # [mag] beyond any zero point's error: training samples may be of few galaxies, and all alike
 _GRAIN = 1e-4  # [mag] to which quantiles are kept, below any zero point's error
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -221,3 +222,33 @@ def count_ranges(magnitudes_NF: Floats, ranges: Ranges) -> RangeCounts:
             for values_N, quantity in zip(values_NK.T, quantities, strict=True)
         ),
     )
+
+
+def find_outside(magnitudes_NF: Floats, ranges: Ranges) -> npt.NDArray[np.bool_]:
+    """Find galaxies with a magnitude or a colour far from all but few of the training sample's.
+
+    Far is beyond the 1 or the 99 % quantile by more than half of what lies between them (of a normal distribution
+    beyond 4.7 standard deviations), and by more than 1 mag. Fluxes of a band that are in another unit are.
+
+    Parameters
+    ----------
+    magnitudes_NF : ndarray of float, shape (N, F)
+        [mag(AB)] in the order of ``ranges.bands``; what is not finite is missing, and far from nothing.
+    ranges : Ranges
+
+    Returns
+    -------
+    ndarray of bool, shape (N,)
+
+    Examples
+    --------
+    >>> sample = np.array([[20.0, 19.0], [22.0, 20.5]])
+    >>> ranges = Ranges.read(summarize_photometry(sample, ("g", "r")), ("g", "r"))
+    >>> find_outside(np.array([[21.0, 20.0], [21.0, 15.0], [21.0, np.nan]]), ranges).tolist()
+    [False, True, False]
+    """
+    values_NK = compute_quantities(magnitudes_NF)
+    margin_K = np.maximum((ranges.high_K - ranges.low_K) / 2, _LEAST_MARGIN)
+    # A comparison with NaN is false, of what is missing as of a quantity that no training galaxy had.
+    outside_NK = (values_NK < ranges.low_K - margin_K) | (values_NK > ranges.high_K + margin_K)
+    return np.asarray(outside_NK.any(axis=1))

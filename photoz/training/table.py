@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from photoz.errors import ConfigError, TableError, TrainingError
 from photoz.estimators.folder import MANIFEST
-from photoz.estimators.photometric.base import PhotometricEstimator, Sample
+from photoz.estimators.photometric.base import PhotometricEstimator, Sample, is_like, to_plain
 from photoz.estimators.registry import check_estimators, list_fitted, load_class
 from photoz.inputs import read_fluxes
 from photoz.measured import describe_repeated, describe_repeated_fluxes
@@ -233,10 +233,11 @@ def fit_galaxies(
     TrainingError
         The galaxies that are left cannot be learnt from.
     """
-    if not 0 <= valid_fraction < 1:
-        raise ConfigError(f"valid_fraction = {valid_fraction} must be at least 0 and below 1")
-    if seed < 0:
-        raise ConfigError(f"seed = {seed}: give a whole number of 0 or more")
+    seed, valid_fraction = to_plain(seed), to_plain(valid_fraction)
+    if not (is_like(valid_fraction, 0.1) and valid_fraction < 1):
+        raise ConfigError(f"valid_fraction = {valid_fraction!r} must be at least 0 and below 1")
+    if not is_like(seed, 0):
+        raise ConfigError(f"seed = {seed!r}: give a whole number of 0 or more")
     splits = assign_splits(
         galaxies.object_id.to_pylist(), seed=seed, fractions=(1 - valid_fraction, valid_fraction, 0.0, 0.0)
     )

@@ -140,6 +140,35 @@ def test_strange_values_come_out_flagged_or_finite(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("band", range(len(BANDS)))
+def test_a_band_in_another_unit_is_flagged(name, band):
+    """µJy, mJy, or a zero point that is off by 5 mag, in one band of a target; its other rows are as the sample's."""
+    inputs = make_sample(300, seed=12).make_inputs()
+    assert (get_fitted(name).estimate(inputs).flags_N & Flag.OUTSIDE_TRAINING != 0).mean() < 0.04
+    for factor in (1e3, 1e-3, 1e6, 100.0, 0.01):
+        scale_F = np.ones(len(BANDS), dtype=np.float32)
+        scale_F[band] = factor
+        other = replace(inputs, fluxes_NF=inputs.fluxes_NF * scale_F, errors_NF=inputs.errors_NF * scale_F)
+        assert (get_fitted(name).estimate(other).flags_N & Flag.OUTSIDE_TRAINING != 0).mean() > 0.95
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_all_bands_in_another_unit_are_flagged(name):
+    inputs = make_sample(300, seed=12).make_inputs()
+    other = replace(inputs, fluxes_NF=inputs.fluxes_NF * 1e-3, errors_NF=inputs.errors_NF * 1e-3)
+    assert (get_fitted(name).estimate(other).flags_N & Flag.OUTSIDE_TRAINING != 0).mean() > 0.95
+
+
+def test_a_model_that_remembers_no_photometry_flags_nothing():
+    """As one of an earlier photoz, or whose manifest was edited."""
+    estimator = get_fitted("knn")
+    forgetful = replace(estimator, parts=replace(estimator.parts, record={"photometry": "lost"}))
+    inputs = make_sample(30).make_inputs()
+    other = replace(inputs, fluxes_NF=inputs.fluxes_NF * np.array([1, 1, 1, 1, 1e6], dtype=np.float32))
+    assert not forgetful.estimate(other).flags_N.any()
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_no_rows_and_wrong_bands(name):
     none = make_sample(0).make_inputs()
     assert len(get_fitted(name).estimate(none).z_phot_N) == 0
@@ -209,6 +238,21 @@ def test_a_setting_that_is_nothing_it_can_be_is_refused_with_its_default(name: s
     (key,) = settings
     with pytest.raises(TrainingError, match=rf"{name}: {key} = .* is nothing that it can be; by default it is"):
         load_class(name).fit(sample, **settings)
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    """As they come out of a grid of settings; a manifest holds Python's own."""
+    sample = make_sample(60)
+    settings = {"neighbours": np.array([3, 5]), "held_out": np.float32(0.25)}
+    estimator = load_class("knn").fit(sample, seed=1, **settings)
+    estimator.save(f"{tmp_path}/knn")
+    expected = load_class("knn").fit(sample, seed=1, neighbours=[3, 5], held_out=0.25)
+    inputs = sample.make_inputs()
+    np.testing.assert_array_equal(
+        load_estimator(f"{tmp_path}/knn").estimate(inputs).z_phot_N, expected.estimate(inputs).z_phot_N
+    )
+    with pytest.raises(TrainingError, match=r"knn: neighbours = \[0\] is nothing that it can be"):
+        load_class("knn").fit(sample, neighbours=np.array([0]))
 
 
 def test_no_least_number_of_steps_is_a_number():

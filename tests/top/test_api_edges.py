@@ -323,6 +323,27 @@ def test_a_series_is_no_table(model: photoz.Model) -> None:
         photoz.estimate(model, pd.Series([1.0, 2.0], name="flux_g"))
 
 
-def test_a_seed_below_0_is_refused() -> None:
-    with pytest.raises(ConfigError, match="seed = -1: give a whole number of 0 or more"):
-        photoz.fit(make_columns(50) | {"z_spec": np.linspace(0.1, 0.9, 50)}, "griz", estimator="knn", seed=-1)
+@pytest.mark.parametrize("seed", [-1, 1.5, "1", None, True])
+def test_a_seed_that_is_none_is_refused(seed: Any) -> None:
+    with pytest.raises(ConfigError, match=f"seed = {seed!r}: give a whole number of 0 or more"):
+        photoz.fit(make_columns(50, redshifts=True), "griz", estimator="knn", seed=seed)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1, np.nan, "a tenth"])
+def test_a_share_that_is_none_is_refused(share: Any) -> None:
+    with pytest.raises(ConfigError, match=r"valid_fraction = .* must be at least 0 and below 1"):
+        photoz.fit(make_columns(50, redshifts=True), "griz", estimator="knn", valid_fraction=share)
+
+
+def test_numbers_of_numpy_are_taken_as_pythons_own(tmp_path: Path) -> None:
+    columns = make_columns(200, redshifts=True)
+    model = photoz.fit(
+        columns, np.array(BANDS), estimator="knn", seed=np.int64(3), valid_fraction=np.float32(0.25),
+        z_max=np.float32(0.7), neighbours=(np.int64(5), np.int32(9)),
+    )  # fmt: skip
+    model.save(tmp_path / "model")
+    plain = photoz.fit(
+        columns, "griz", estimator="knn", seed=3, valid_fraction=0.25, z_max=float(np.float32(0.7)), neighbours=(5, 9)
+    )
+    expected = photoz.estimate(plain, columns).z_phot
+    np.testing.assert_array_equal(photoz.estimate(photoz.load(tmp_path / "model"), columns).z_phot, expected)

@@ -17,6 +17,7 @@ from photoz.ranges import (
     RangeCounts,
     Ranges,
     count_ranges,
+    find_outside,
     list_quantities,
     summarize_photometry,
 )
@@ -137,3 +138,28 @@ def test_a_fitted_estimator_keeps_the_summary_of_its_training_sample(tmp_path) -
     assert record["training_rows"] == record["photometry"]["rows"] == 1000
     # Read by people, so a histogram is a line.
     assert len(manifest.splitlines()) < 200
+
+
+def test_far_is_half_the_width_beyond_the_limits_and_at_least_a_magnitude() -> None:
+    """Magnitudes of the ladder reach 4.9 mag from 1 to 99 %, so 2.45 beyond; its colours do not vary, so 1."""
+    ranges = read(make_ladder())
+    galaxies = {
+        (20.5, 19.85, 19.5): False,
+        (25.39, 24.74, 24.39): False,
+        (25.41, 24.76, 24.41): True,
+        (15.59, 14.94, 14.59): True,
+        (20.5, 18.86, 18.5): False,
+        (20.5, 18.84, 18.5): True,
+        (20.5, 20.86, 20.5): True,
+        (20.5, np.nan, 12.0): True,
+        (20.5, np.nan, 16.0): False,  # of no neighbouring band is there a colour
+        (np.nan, np.nan, np.nan): False,
+        (np.inf, 19.85, 19.5): False,
+    }
+    assert find_outside(np.array(list(galaxies)), ranges).tolist() == list(galaxies.values())
+
+
+def test_a_band_that_no_training_galaxy_had_makes_nothing_far() -> None:
+    ladder_NF = make_ladder()
+    ladder_NF[:, 1] = np.nan
+    assert not find_outside(np.array([[20.5, 40.0, 19.5]]), read(ladder_NF)).any()

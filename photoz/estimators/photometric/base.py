@@ -15,7 +15,7 @@ from photoz.errors import EstimatorError, TrainingError
 from photoz.estimators.base import Estimates, Inputs, Pdfs, Precision, split_rows
 from photoz.estimators.folder import ARRAYS, read_arrays, read_bytes, read_manifest, write_folder
 from photoz.photometry import Floats, Magnitudes, clean_fluxes, derive_magnitudes
-from photoz.ranges import summarize_photometry
+from photoz.ranges import Ranges, find_outside, summarize_photometry
 from photoz.schema import Flag
 from photoz.storage import join
 
@@ -147,6 +147,19 @@ class Parts:
     record: Mapping[str, Any] = field(default_factory=dict)
 
 
+def to_plain(value: Any) -> Any:
+    """Turn NumPy's numbers, texts and arrays into Python's own, in lists and tuples, too, which a manifest holds.
+
+    >>> to_plain(np.int64(5)), to_plain(np.array([1, 2])), to_plain((np.float32(0.5), "a"))
+    (5, [1, 2], (0.5, 'a'))
+    """
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, list | tuple):
+        return type(value)(to_plain(each) for each in value)
+    return value
+
+
 def is_like(value: Any, usual: Any) -> bool:
     """Tell whether a setting's value is of the kind of its default: numbers 0 or more, whole ones 1 or more.
 
@@ -257,6 +270,7 @@ class PhotometricEstimator(ABC, Generic[M]):
             The sample cannot be learnt from (see `Sample.check`), or a setting is unknown or of another kind than its
             default.
         """
+        settings = {name: to_plain(value) for name, value in settings.items()}
         # A misspelt setting would else be passed over, and the default taken in silence.
         unknown = set(settings) - set(cls.DEFAULTS)
         if unknown:
@@ -311,7 +325,8 @@ class PhotometricEstimator(ABC, Generic[M]):
         -------
         Estimates
             ``z_phot`` is NaN and ``ESTIMATE_FAILED`` set where nothing was detected in any band or the estimate is not
-            finite. With p(z), ``OUTSIDE_TRAINING`` is set where the distance from the training sample is above 1.
+            finite. ``OUTSIDE_TRAINING`` is set, with p(z), where the distance from the training sample is above 1;
+            without, where a magnitude or a colour is far from the sample's (`photoz.ranges.find_outside`).
 
         Raises
         ------
@@ -340,10 +355,17 @@ class PhotometricEstimator(ABC, Generic[M]):
         failed_N = ~np.isfinite(z_N)
         z_N[failed_N] = np.nan
         flags_N = inputs.flags_N | np.where(failed_N, np.int32(Flag.ESTIMATE_FAILED), np.int32(0))
-        if pdf is not None:
-            # NaN, a distance that was not measured, is not above 1 and sets no flag.
-            flags_N = flags_N | np.where(pdf.distance_N > 1, np.int32(Flag.OUTSIDE_TRAINING), np.int32(0))
+        # NaN, a distance that was not measured, is not above 1 and sets no flag.
+        outside_N = self._find_outside(bare) & ~failed_N if pdf is None else pdf.distance_N > 1
+        flags_N = flags_N | np.where(outside_N, np.int32(Flag.OUTSIDE_TRAINING), np.int32(0))
         return Estimates(z_N, flags_N, pdf)
+
+    def _find_outside(self, inputs: Inputs) -> npt.NDArray[np.bool_]:
+        """Find galaxies far from what the record keeps of the training sample; none where it keeps nothing."""
+        ranges = Ranges.read(self.parts.record.get("photometry", {}), self.bands)
+        if ranges is None:
+            return np.zeros(len(inputs), dtype=bool)
+        return find_outside(inputs.magnitudes.magnitudes_NF, ranges)
 
     def _check_shapes(self, inputs: Inputs) -> None:
         for what, values in (("fluxes", inputs.fluxes_NF), ("errors", inputs.errors_NF)):
