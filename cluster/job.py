@@ -21,6 +21,7 @@ import msgspec
 
 from cluster.console import OWN, Console, keep_quiet
 from cluster.engines.choose import check_engine
+from cluster.variables import choose_threads, name_variable
 from cluster.waiting import choose_waiting
 from photoz.errors import ConfigError, PhotozError
 from photoz.estimators.registry import check_estimators
@@ -152,6 +153,8 @@ def run_with_settings(
 def run_told(work: Callable[[], int | None], *, verbose: bool = False) -> int:
     """Do the work; an error of ours, of a disk or of a store is told in one line, and is exit status 2.
 
+    So is an environment variable that a library can make nothing of.
+
     Where nobody reads what is printed any more, as after ``photoz status | head -1``, it ends in silence with the exit
     status of a program that the signal SIGPIPE ended, 141.
     """
@@ -166,12 +169,23 @@ def run_told(work: Callable[[], int | None], *, verbose: bool = False) -> int:
     except _list_told() as error:
         if isinstance(error, BrokenPipeError) and _leave_broken_pipe():
             return _NOBODY_READS
-        # Settings hold no secret by now; what a store's client says may, of a URL that the environment gave it.
-        if verbose:
-            print(hide_secrets(traceback.format_exc()), end="", file=sys.stderr)
-        # 2 is argparse's own status for options that it does not take.
-        print(f"error: {hide_secrets(_describe(error))}", file=sys.stderr)
-        return 2
+        return _tell_error(_describe(error), verbose=verbose)
+    # Of whatever kind a library's error is, when it is what the environment says that it cannot use.
+    except Exception as error:
+        told = name_variable(error)
+        if not told:
+            raise
+        return _tell_error(told, verbose=verbose)
+
+
+def _tell_error(told: str, *, verbose: bool) -> int:
+    """Tell of the error that is being handled; returns the exit status."""
+    # Settings hold no secret by now; what a store's client says may, of a URL that the environment gave it.
+    if verbose:
+        print(hide_secrets(traceback.format_exc()), end="", file=sys.stderr)
+    print(f"error: {hide_secrets(told)}", file=sys.stderr)
+    # argparse's own status for options that it does not take.
+    return 2
 
 
 def open_standard_streams() -> None:
@@ -321,7 +335,7 @@ def _run(
         check_engine(config.engine.name)
         check_estimators([config.training.estimator], "training.estimator")
     # Before torch is there, which reads it once: for what runs in this process and in those that it starts.
-    os.environ.update(choose_waiting())
+    os.environ.update(choose_waiting() | choose_threads())
     logger.debug("settings of %s", options.config)
     if options.dry_run:
         print(msgspec.json.format(msgspec.json.encode(config_to_dict(config)), indent=2).decode())

@@ -1,0 +1,85 @@
+"""Environment variables that libraries can make nothing of: told in one line that names them, or made fit."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cluster.variables import choose_threads
+
+LIBRARIES = {
+    "module": "import os\nCOUNT = int(os.environ.get('TRIED_COUNT', '1'))\n",
+    "helper": "import os\ndef read(name): return float(os.environ[name])\nCOUNT = read('TRIED_COUNT')\n",
+    "deep": "import os\ndef parse(text): return int(text)\nCOUNT = parse(os.environ['TRIED_COUNT'])\n",
+    "another": "COUNT = int('many')\n",
+}
+
+
+def run(work: str, tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    code = f"import sys; from cluster.job import run_told\ndef work():\n    {work}\nsys.exit(run_told(work))"
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    return subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": path} | environment, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["module", "helper", "deep"])
+def test_a_variable_that_a_library_cannot_use_is_named(tmp_path: Path, how: str) -> None:
+    (tmp_path / "tried_library.py").write_text(LIBRARIES[how])
+    done = run("import tried_library", tmp_path, TRIED_COUNT="many")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(
+        "error: the environment variable TRIED_COUNT is 'many', of which tried_library can make nothing (ValueError: "
+    )
+    assert line.endswith("): correct it, or take it away")
+    # The remedy, followed.
+    assert run("import tried_library", tmp_path, TRIED_COUNT="3").returncode == 0
+
+
+def test_another_error_stays_what_it_is(tmp_path: Path) -> None:
+    """A variable of that value is there that the library does not read; or it reads it, and its value is not told."""
+    (tmp_path / "tried_library.py").write_text(LIBRARIES["another"])
+    done = run("import tried_library", tmp_path, TRIED_COUNT="many")
+    assert (done.returncode, "Traceback" in done.stderr) == (1, True)
+    (tmp_path / "tried_library.py").write_text("import os\nos.environ['TRIED_COUNT']\n1 / 0\n")
+    assert "ZeroDivisionError" in run("import tried_library", tmp_path, TRIED_COUNT="many").stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("library", "name", "value"),
+    [
+        ("numexpr", "OMP_NUM_THREADS", "abc"),
+        ("numexpr", "NUMEXPR_NUM_THREADS", "2.5"),
+        ("matplotlib", "MPLBACKEND", "x"),
+    ],
+)
+def test_variables_of_real_libraries(tmp_path: Path, library: str, name: str, value: str) -> None:
+    pytest.importorskip(library)
+    done = run(f"import {library}", tmp_path, **{name: value})
+    assert done.returncode == 2
+    assert f"error: the environment variable {name} is '{value}', of which {library} " in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("environment", "chosen"),
+    [
+        ({}, {}),
+        ({"OMP_NUM_THREADS": "4"}, {}),
+        ({"OMP_NUM_THREADS": "4,2"}, {"NUMEXPR_NUM_THREADS": "4"}),
+        ({"OMP_NUM_THREADS": " 4 , 2"}, {"NUMEXPR_NUM_THREADS": "4"}),
+        ({"OMP_NUM_THREADS": "4,2", "NUMEXPR_NUM_THREADS": "1"}, {}),
+        ({"OMP_NUM_THREADS": "a,b"}, {}),
+    ],
+)
+def test_a_list_for_openmp_is_a_number_for_numexpr(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], chosen: dict[str, str]
+) -> None:
+    for name in ("OMP_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert choose_threads() == chosen
