@@ -20,14 +20,23 @@ _NAMES = {
 }
 _FORMATS = "Parquet, HATS, FITS, CSV, ECSV and VOTable"
 # Formats that people have tables in and that are not read, by their first bytes.
+_MRT = b"Byte-by-byte Description of file"
 _OTHERS = {
     b"\x89HDF": "HDF5",
     b"ARROW1": "Feather",
-    b"PK\x03\x04": "zip",
+    b"PK\x03\x04": "zip, as spreadsheets are, too",
     b"SQLite": "SQLite",
     b"PARE": "encrypted Parquet",
     b"BZh": "bzip2",
     b"(\xb5/\xfd": "zstd",
+    b"\xfd7zXZ": "xz",
+    b"\x93NUMPY": "NumPy's own format",
+    b"Obj\x01": "Avro",
+    b"ORC": "ORC",
+    b"\x80\x04": "a pickle",
+    b"\x80\x05": "a pickle",
+    b"{": "JSON",
+    b"SR\x00\x04": "a file of IDL's save",
     b"\xff\xfe": "text in UTF-16 (save it in UTF-8)",
     b"\xfe\xff": "text in UTF-16 (save it in UTF-8)",
 }
@@ -169,6 +178,9 @@ def find_format(location: str) -> str:
     # What a server sends in place of a file that is not there, or of one that asks for a login.
     if start[:15].lower().startswith((b"<!doctype html", b"<html")):
         other = "a web page (fetch it again)"
+    # Text, which would be taken for CSV by its name.
+    if _MRT in head:
+        other = "a machine-readable table of CDS or AAS (astropy's ascii.mrt and ascii.cds read it: save it as ECSV)"
     name = location.lower().removesuffix(".gz")
     # Text has no first bytes of its own.
     if not other and name.endswith(_NAMES[_TEXT]) and b"\0" not in head:

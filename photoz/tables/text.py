@@ -332,7 +332,9 @@ class _Prefixed(io.RawIOBase):
 def _read_column(array: pa.Array, wanted: pa.Field, location: str) -> pa.Array:
     """Turn text into what the schema says; whole numbers only where they are written as such."""
     if pa.types.is_string(wanted.type):
-        # Nothing between two delimiters is nothing; all else is text.
+        # Blanks that align columns, or follow a comma, are none of an identifier's. Nothing between two delimiters is
+        # nothing; all else is text.
+        array = pc.utf8_trim(array, " \t")
         return pc.if_else(pc.equal(array, ""), pa.scalar(None, pa.string()), array)
     # Arrow has read it as the schema's type by then.
     if not pa.types.is_integer(wanted.type):

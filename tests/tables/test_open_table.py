@@ -1,6 +1,7 @@
 """Any table in: what each format gives, by schema, parts and batches, and what is refused before any work."""
 
 import gzip
+import lzma
 import os
 import pickle
 import subprocess
@@ -425,6 +426,9 @@ def test_a_votable_that_is_written_anew_is_read_anew(tmp_path: Path) -> None:
         ("a.parquet", b"id,x\n1,2\n", "is no Parquet, as its name says"),
         ("a.h5", b"\x89HDF\r\n\x1a\n", "is HDF5"),
         ("a.csv", b"PK\x03\x04 of a zip file", "is zip"),
+        ("a.csv.xz", lzma.compress(b"id,x\n1,2\n"), "is xz"),
+        ("a.csv", b'{"id": [1]}', "is JSON"),
+        ("a.txt", b"Title: A\n===\nByte-by-byte Description of file: t.txt\n", "ascii.mrt and ascii.cds read it: save"),
         ("a", b"anything", "is of no format that is known"),
         ("a.fits", b"\x1f\x8b broken gzip", "is empty|is no FITS|cannot be read"),
         ("a.xml", b'<VOTABLE version="1.4"><RESOURCE><TABLE></RESOURCE>', "is no valid VOTable .*fetch it again"),

@@ -84,7 +84,7 @@ def test_what_stands_for_no_value_is_none_in_any_column_of_numbers(tmp_path: Pat
     assert np.isnan(values[1])
     assert values[[0, 2]].tolist() == [0.5, 2.5]
     # A name may well be "NA", of a field or a person.
-    assert table["name"].to_pylist() == ["a", word, f" {word}"]
+    assert table["name"].to_pylist() == ["a", word, word]
 
 
 @pytest.mark.parametrize(
@@ -166,6 +166,17 @@ def test_rows_are_counted_where_no_column_is_asked_for(tmp_path: Path) -> None:
 def test_columns_may_be_aligned_by_blanks(tmp_path: Path, word: str, pad: Callable[[str, int], str]) -> None:
     content = f"id,x\n1,{pad('0.5', 20)}\n2,{pad(word, 20)}\n"
     assert read(tmp_path / "t.csv", content)["x"].to_pylist() == [0.5, None]
+
+
+@pytest.mark.parametrize("pad", [str.ljust, str.rjust, str.center])
+@pytest.mark.parametrize("delimiter", [",", "|", ";", "\t"])
+def test_blanks_that_align_columns_are_none_of_an_identifiers(
+    tmp_path: Path, pad: Callable[[str, int], str], delimiter: str
+) -> None:
+    """As `J1, 0.5` and astropy's fixed_width have it: padded, it would be found nowhere else."""
+    rows = [("id", "x"), ("J1", "0.5"), ("0012", "0.6"), ("a b", "0.7")]
+    content = "".join(delimiter.join(pad(value, 9) for value in row) + "\n" for row in rows)
+    assert read(tmp_path / "t.csv", content)["id"].to_pylist() == ["J1", "0012", "a b"]
 
 
 def test_comments_among_the_rows_and_behind_them_are_passed_over(tmp_path: Path) -> None:
