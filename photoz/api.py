@@ -16,12 +16,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from photoz.errors import EstimatorError
+from photoz.errors import ConfigError, EstimatorError
 from photoz.estimators import Estimator, load_estimator
+from photoz.estimators.photometric.base import is_like, is_number, to_plain
 from photoz.inference import estimate_table
 from photoz.measured import describe_repeated_fluxes
 from photoz.pdf import CatalogueDensities, compute_pdfs, decode_quantiles, to_qp
 from photoz.schema import LEVELS, QUANTILES, find_algorithm
+from photoz.settings.locations import settle_location
+from photoz.storage import is_file
 from photoz.tables import Converted, TableSurvey, check_columns, choose_columns, convert, load_survey, open_survey_table
 from photoz.tables import read_sources as read_part
 from photoz.tables.check import warn_of_scale
@@ -69,8 +72,17 @@ class Model:
         return accuracy
 
     def save(self, location: str | os.PathLike[str]) -> None:
-        """Write it as a folder, which `load`, ``photoz estimate`` and jobs read."""
-        self.estimator.save(os.fspath(location))
+        """Write it as a folder, which `load`, ``photoz estimate`` and jobs read.
+
+        Raises
+        ------
+        ConfigError
+            The location is a file, or none.
+        """
+        location = _settle(location, "location")
+        if is_file(location):
+            raise ConfigError(f"location = {location!r} is a file: give a folder")
+        self.estimator.save(location)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +158,7 @@ def fit(
     table: Table,
     bands: Sequence[str] | None = None,
     *,
-    survey: str | TableSurvey = "plain",
+    survey: str | os.PathLike[str] | TableSurvey = "plain",
     estimator: str = "mlp",
     z_max: float | None = None,
     valid_fraction: float = 0.1,
@@ -162,8 +174,9 @@ def fit(
         of "plain" ``z_spec`` and, per band, ``mag_<b>`` and ``magerr_<b>`` [mag(AB)] or ``flux_<b>`` and
         ``fluxerr_<b>`` [nJy]. In memory ``object_id`` may be left out.
     bands : sequence of str, optional
-        In order of wavelength ("ugriz" is five bands); by default all of the survey's that the table has.
-    survey : str or TableSurvey
+        In order of wavelength ("ugriz" is five bands, and so is "u,g,r,i,z"); by default all of the survey's that the
+        table has.
+    survey : str, path or TableSurvey
         What the columns mean: a name, the path of a file (docs/tables.md), or what `photoz.tables.load_survey` gave.
     estimator : str
         One that reads photometry alone; "mlp" gives p(z).
@@ -184,13 +197,11 @@ def fit(
     ConfigError, TableError, TrainingError
         The table is not what the survey's file says, or cannot be learnt from.
     """
-    kind = choose_class(estimator)
-    known = load_survey(survey) if isinstance(survey, str) else survey
-    chosen = None if bands is None else tuple(bands)
-    # A path of pathlib's is a location, too.
-    table = os.fspath(table) if isinstance(table, os.PathLike) else table
-    if isinstance(table, str):
-        opened = open_survey_table(table, known)
+    kind, known, chosen, z_max = choose_class(estimator), _find_survey(survey), _list_bands(bands), to_plain(z_max)
+    if not (z_max is None or (is_number(z_max) and z_max > 0)):
+        raise ConfigError(f"z_max = {z_max!r}: give a redshift above 0, or None")
+    if isinstance(table, str | os.PathLike):
+        opened = open_survey_table(_settle(table, "table"), known)
         check_columns(opened, known, chosen, need=("z_spec",))
         names = opened.schema.names
         batches: Iterable[Converted] = (
@@ -217,7 +228,7 @@ def load(location: str | os.PathLike[str]) -> Model:
     EstimatorError
         There is no estimator, or it is one of a survey with images.
     """
-    location = os.fspath(location)
+    location = _settle(location, "location")
     estimator = load_estimator(location)
     record = read_record(estimator)
     if estimator.image_bands:
@@ -255,10 +266,10 @@ def estimate(
     ConfigError, TableError
         The table is not what the model's survey says.
     """
+    _check_arguments(model, batch_size, absent_bands)
     survey = model.survey.without_redshifts()
-    table = os.fspath(table) if isinstance(table, os.PathLike) else table
-    if isinstance(table, str):
-        return _estimate_file(model, survey, table, batch_size, absent_bands)
+    if isinstance(table, str | os.PathLike):
+        return _estimate_file(model, survey, _settle(table, "table"), batch_size, absent_bands)
     # Whatever the survey's file cuts: who hands over rows wants these rows back.
     survey, opened = msgspec.structs.replace(survey, cuts=(), duplicates="keep"), open_memory(table)
     survey, bands = _settle_bands(survey, opened.names, model.bands, absent_bands)
@@ -270,6 +281,44 @@ def estimate(
             logger.warning("%s", said)
     schema = make_schema(arrow.schema, survey, model.bands)
     return Result(_estimate(model, found, schema, batch_size), name_kind(table))
+
+
+def _settle(location: str | os.PathLike[str], what: str) -> str:
+    """Write a location out, as settings do: ``~``, ``$NAME`` and relative paths mean one place everywhere."""
+    settled = settle_location(os.fspath(location), what)
+    # What is joined to it would lie in the folder that this process works in.
+    if not settled:
+        raise ConfigError(f"{what} is empty: give a path or a URL")
+    return settled
+
+
+def _find_survey(survey: str | os.PathLike[str] | TableSurvey) -> TableSurvey:
+    if isinstance(survey, TableSurvey):
+        return survey
+    if isinstance(survey, str | os.PathLike):
+        return load_survey(os.fspath(survey))
+    raise ConfigError(f"survey = {survey!r}: give a name, the path of a file, or what load_survey gave")
+
+
+def _list_bands(bands: Sequence[str] | None) -> tuple[str, ...] | None:
+    if bands is None:
+        return None
+    # As the command has it; no band is called ",".
+    listed = bands.split(",") if isinstance(bands, str) and "," in bands else bands
+    names = tuple(name.strip() if isinstance(name, str) else name for name in listed)
+    if not all(isinstance(name, str) and name for name in names):
+        raise ConfigError(f"bands = {bands!r}: give the names of bands, in order of wavelength")
+    return names
+
+
+def _check_arguments(model: Model, batch_size: int, absent_bands: str) -> None:
+    """Refuse what would make every row fail, each with a line of its own in the log."""
+    if not isinstance(model, Model):
+        raise ConfigError(f"model is a {type(model).__name__}: give what photoz.fit or photoz.load returned")
+    if not is_like(to_plain(batch_size), 1):
+        raise ConfigError(f"batch_size = {batch_size!r}: give a whole number of 1 or more")
+    if absent_bands not in ("refuse", "accept"):
+        raise ConfigError(f"absent_bands = {absent_bands!r}: give 'refuse' or 'accept'")
 
 
 def _estimate_file(model: Model, survey: TableSurvey, location: str, batch_size: int, absent_bands: str) -> Result:

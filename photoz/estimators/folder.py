@@ -61,7 +61,7 @@ def read_manifest(location: str) -> dict[str, object]:
     try:
         with open_file(f"{location}/{MANIFEST}") as file:
             manifest: dict[str, object] = json.loads(file.read())
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise EstimatorError(f"no trained estimator at {location!r}: run jobs/train_dr4.py first") from error
     # json's error, and that of bytes that are no UTF-8, are both of this class.
     except ValueError as error:

@@ -136,10 +136,13 @@ def _choose_bands(survey: TableSurvey, names: list[str], bands: Sequence[str] | 
         # columns.
         wrong = [band for band in bands if survey.bands and band not in survey.bands]
         if wrong or not bands or len(set(bands)) < len(bands):
-            raise ConfigError(
-                f"bands {list(bands)} are asked for, and survey {survey.name} has {list(survey.bands)}: name some of "
-                "these, each once"
+            # Of one that finds its bands in the table there are none to tell.
+            there = (
+                f", and survey {survey.name} has {list(survey.bands)}: name some of these"
+                if survey.bands
+                else ": name some"
             )
+            raise ConfigError(f"bands {list(bands)} are asked for{there}, each once")
         return tuple(bands)
     if survey.bands or not survey.photometry:
         return survey.bands

@@ -18,6 +18,9 @@ from photoz.tables.types import make_column
 
 logger = logging.getLogger(__name__)
 
+_NEEDED = ("identifier", "photometry", "z_spec", "z_quality")
+"""What rows are made of: without a column that a survey's file names for these they would be other ones."""
+
 
 @dataclass(frozen=True)
 class Opened:
@@ -39,13 +42,15 @@ def take_columns(opened: Opened, survey: TableSurvey, bands: Sequence[str] | Non
     """
     numbered = survey.identifiers == ("object_id",) and "object_id" not in opened.names
     there = [*opened.names, "object_id"] if numbered else opened.names
-    wanted = [name for name in choose_columns(survey, there, bands).columns if name in opened.names]
+    needed = choose_columns(survey, there, bands).columns
+    wanted = [name for name in needed if name in opened.names]
     if doubled := [name for name in wanted if opened.names.count(name) > 1]:
         raise TableError(f"the table has several columns of the name {doubled[0]!r}: rename all but one")
     taken = opened.read(list(dict.fromkeys([*wanted, *list_masks(wanted, opened.names)])))
     # Or they would be told as lacking, of a table that has them.
-    if lost := [name for name in survey.identifiers if name in wanted and name not in taken.column_names]:
-        raise TableError(f"column {lost[0]} cannot be read: give whole numbers of 64 bits or text, one a row")
+    if lost := [name for name in wanted if name not in taken.column_names and needed[name].startswith(_NEEDED)]:
+        what = "whole numbers of 64 bits or text" if lost[0] in survey.identifiers else "numbers of 64 bits"
+        raise TableError(f"column {lost[0]} cannot be read, for the reason in the log: give {what}, one a row")
     if not numbered:
         return taken
     return taken.append_column("object_id", pa.array([str(row) for row in range(len(taken))], pa.string()))
@@ -69,7 +74,7 @@ def open_memory(table: Any) -> Opened:
         named = {str(name): name for name in table.columns}
         return Opened(
             [str(name) for name in table.columns],
-            lambda names: _keep_readable({n: partial(pa.array, table[named[n]], from_pandas=True) for n in names}, {}),
+            lambda names: _keep_readable({n: partial(_take_series, table[named[n]]) for n in names}, {}),
         )
     # By itself: columns of objects, which it may have, pass no interface.
     if kind == "polars" and hasattr(table, "__arrow_c_stream__") and hasattr(table, "columns"):
@@ -100,7 +105,9 @@ def _read_stream(reader: pa.RecordBatchReader, names: Sequence[str]) -> pa.Table
 def _open_mapping(table: Mapping[str, Any]) -> Opened:
     lengths = {name: length for name, values in table.items() if (length := _count(values)) is not None}
     if len(lengths) < len(table) or len(set(lengths.values())) > 1:
-        raise TableError(f"the columns have {lengths} values: give an array of each, all of one length")
+        bare = [str(name) for name in table if name not in lengths]
+        told = f"{bare[0]} is no array" if bare else f"the columns have {lengths} values"
+        raise TableError(f"{told}: give an array of each column, all of one length")
     # An array a row, as a spectrum is, is none of the columns that are asked for.
     plain = {str(name): values for name, values in table.items() if getattr(values, "ndim", 1) == 1}
     # Of quantities, as astropy calls numbers with a unit; of another library's object it may be anything.
@@ -138,10 +145,19 @@ def _keep_readable(columns: Mapping[str, Callable[[], pa.Array]], units: Mapping
     return pa.table(list(taken.values()), schema=pa.schema(fields))
 
 
+def _take_series(series: Any) -> pa.Array:
+    # One that holds few values is a kind of its own, which Arrow does not know.
+    values = series.to_numpy() if hasattr(series, "sparse") else series
+    return pa.array(values.astype(np.float64) if values.dtype == np.longdouble else values, from_pandas=True)
+
+
 def _take_column(values: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> pa.Array:
     values = np.asarray(values)
     if values.dtype.kind == "S":
         values = np.char.decode(values, "utf-8")
+    # Of more bytes than Arrow has a type for.
+    if values.dtype == np.longdouble:
+        values = values.astype(np.float64)
     # FITS is big-endian, and Arrow takes the machine's order of bytes alone.
     return pa.array(values.astype(values.dtype.newbyteorder("=")), mask=mask)
 

@@ -111,7 +111,8 @@ def fit_table(settings: Fit) -> Fitted:
 
 def choose_class(name: str) -> Any:
     """Return the class of an estimator that is fitted to photometry alone; raises `ConfigError` for others."""
-    check_estimators([name], "estimator")
+    # Text, whatever a notebook gives.
+    check_estimators([str(name)], "estimator")
     kind: Any = load_class(name)
     if kind.trained != "fitted":
         raise ConfigError(

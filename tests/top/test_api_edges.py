@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from made_tables import Sky
 
 import photoz
-from photoz.errors import ConfigError, PhotozError, TableError, TrainingError
+from photoz.errors import ConfigError, EstimatorError, PhotozError, TableError, TrainingError
 from photoz.schema import Flag
 from photoz.tables.load import make_survey
 
@@ -189,7 +189,7 @@ def test_a_row_without_a_position_is_estimated_all_the_same(place: tuple[float, 
     ("columns", "error", "told"),
     [
         ({"flux_g": [1.0, 2.0], "flux_r": [1.0]}, TableError, r"\{'flux_g': 2, 'flux_r': 1\}.*all of one length"),
-        ({"flux_g": 1.0}, TableError, "give an array of each"),
+        ({"flux_g": 1.0}, TableError, "flux_g is no array: give an array of each"),
         ({name: ["bright"] for name in make_columns(1)}, ConfigError, "is string, and numbers are wanted"),
         ({}, ConfigError, "lacks 4 of the columns"),
     ],
@@ -212,6 +212,20 @@ def test_a_mapping_that_is_no_table_is_refused(
         ({"z_max": 0.01}, TrainingError, r"no galaxy has a redshift \(.*'beyond_z_max': 100.*\): correct"),
         ({"survey": "des_y6"}, ConfigError, "did you mean 'des_y6_gold'"),
         ({"bands": "grK"}, ConfigError, "K"),
+        ({"bands": ""}, ConfigError, r"bands \[\] are asked for: name some, each once"),
+        ({"bands": "gg"}, ConfigError, r"bands \['g', 'g'\] are asked for: name some, each once"),
+        ({"bands": [1, 2]}, ConfigError, r"bands = \[1, 2\]: give the names of bands"),
+        ({"bands": "g,,r"}, ConfigError, r"bands = 'g,,r': give the names of bands"),
+        ({"z_max": "1"}, ConfigError, r"z_max = '1': give a redshift above 0"),
+        ({"z_max": np.nan}, ConfigError, "z_max = nan: give a redshift above 0"),
+        ({"z_max": -1}, ConfigError, "z_max = -1: give a redshift above 0"),
+        ({"survey": 5}, ConfigError, "survey = 5: give a name, the path of a file"),
+        ({"estimator": 5}, ConfigError, "estimator = '5' is no estimator"),
+        ({"estimator": None}, ConfigError, "estimator = 'None' is no estimator"),
+        ({"held_out": 2.0}, TrainingError, r"held_out = 2\.0 is nothing that it can be"),
+        ({"held_out": 1}, TrainingError, r"1 of \d\d galaxies held out leaves none to learn from"),
+        ({"estimator": "boosted", "held_out": 0.999}, TrainingError, r"0\.999 of \d\d galaxies held out leaves none"),
+        ({"estimator": "boosted", "feature_fraction": 1.5}, TrainingError, r"feature_fraction = 1\.5 is nothing"),
     ],
 )
 def test_a_fit_that_cannot_be_is_refused_with_the_remedy(
@@ -219,6 +233,73 @@ def test_a_fit_that_cannot_be_is_refused_with_the_remedy(
 ) -> None:
     with pytest.raises(error, match=told):
         photoz.fit(make_columns(100, redshifts=True), **({"bands": BANDS, "estimator": "knn"} | options))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"batch_size": size}, rf"batch_size = {size!r}: give a whole number of 1 or more")
+        for size in (0, -1, 2.5, "a", None, True)
+    ]
+    + [({"absent_bands": "maybe"}, "absent_bands = 'maybe': give 'refuse' or 'accept'")],
+)
+def test_what_would_make_every_row_fail_is_refused(model: photoz.Model, options: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        photoz.estimate(model, make_columns(3), **options)
+
+
+def test_a_location_is_no_model() -> None:
+    with pytest.raises(ConfigError, match=r"model is a str: give what photoz.fit or photoz.load returned"):
+        photoz.estimate("data/model", make_columns(3))  # type: ignore[arg-type]
+
+
+def test_bands_may_be_written_as_the_command_has_them() -> None:
+    columns = make_columns(100, redshifts=True)
+    assert photoz.fit(columns, "g,r, i,z", estimator="knn").bands == ("g", "r", "i", "z")
+
+
+def test_locations_mean_what_they_mean_in_settings(
+    model: photoz.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A home, a variable and a relative path are one place to a notebook and to the command; none is no place."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SCRATCH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    model.save("~/model")
+    pq.write_table(pa.table(make_columns(9) | {"object_id": range(9)}), tmp_path / "t.parquet")
+    for place in ("~", "$SCRATCH", f"file://{tmp_path}", ".", ""):
+        beside = f"{place}/" if place else ""
+        assert len(photoz.estimate(photoz.load(f"{beside}model"), f"{beside}t.parquet")) == 9
+    for work in (model.save, photoz.load, lambda location: photoz.estimate(model, location)):
+        with pytest.raises(ConfigError, match="is empty: give a path or a URL"):
+            work("")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "t.parquet"]
+
+
+def test_a_file_is_no_folder_of_a_model(model: photoz.Model, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ConfigError, match=r"file' is a file: give a folder"):
+        model.save(tmp_path / "file")
+    with pytest.raises(EstimatorError, match=r"no trained estimator at .*file'"):
+        photoz.load(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("make", [pd.arrays.SparseArray, lambda values: np.asarray(values, np.longdouble)])
+def test_numbers_of_other_kinds_are_read(model: photoz.Model, make: Callable[[Any], Any]) -> None:
+    columns = make_columns(9)
+    other = columns | {"flux_g": make(columns["flux_g"])}
+    for table in (other, pd.DataFrame(other)):
+        np.testing.assert_array_equal(photoz.estimate(model, table).z_phot, photoz.estimate(model, columns).z_phot)
+
+
+@pytest.mark.parametrize("name", ["flux_g", "fluxerr_g", "z_spec"])
+def test_a_column_that_rows_are_made_of_is_not_left_out(name: str) -> None:
+    """Of all bands the table has, a model would be fitted to the others."""
+    columns = make_columns(100, redshifts=True)
+    columns[name] = columns[name].astype(complex)
+    with pytest.raises(TableError, match=f"column {name} cannot be read, for the reason in the log: give numbers"):
+        photoz.fit(columns, estimator="knn")
 
 
 def test_all_galaxies_may_be_learnt_from() -> None:
@@ -274,7 +355,7 @@ def test_identifiers_that_cannot_be_taken_are_refused_and_not_numbered_anew(
 ) -> None:
     """They would come back as 0, 1, 2, which are some other galaxies."""
     table = kind(make_columns(2) | {"object_id": np.array(names, object)})
-    with pytest.raises(TableError, match="column object_id cannot be read: give whole numbers of 64 bits or text"):
+    with pytest.raises(TableError, match=r"column object_id cannot be read, .*: give whole numbers of 64 bits or text"):
         photoz.estimate(model, table)
 
 

@@ -25,6 +25,9 @@ LEAST_ROWS = 20
 _MAY_BE_NONE = frozenset({"between", "least_steps"})
 """Whole numbers of settings that mean something as 0: no mixtures of templates, and no least number of steps."""
 
+_SHARES = ("held_out", "_fraction", "dropout")
+"""How settings end that are a part of something, and at most 1."""
+
 M = TypeVar("M")
 """What a method computes with, made of what is saved."""
 
@@ -71,9 +74,15 @@ class Sample:
         return Inputs(fluxes_NF, errors_NF, None, np.zeros(len(self), dtype=np.int32))
 
     def split(self, fraction: float, seed: int) -> tuple["Sample", "Sample"]:
-        """Return the sample without a random fraction of its rows (at least one), and that fraction."""
+        """Return the sample without a random fraction of its rows (at least one), and that fraction.
+
+        Raises
+        ------
+        TrainingError
+            Nothing would be left.
+        """
         order = np.random.default_rng(seed).permutation(len(self))
-        held = max(1, round(fraction * len(self)))
+        held = count_held(fraction, len(self))
         return self.take(np.sort(order[held:])), self.take(np.sort(order[:held]))
 
     def compute_digest(self) -> str:
@@ -147,6 +156,22 @@ class Parts:
     record: Mapping[str, Any] = field(default_factory=dict)
 
 
+def count_held(fraction: float, rows: int) -> int:
+    """Count the rows that are held out of a sample, at least one.
+
+    Raises
+    ------
+    TrainingError
+        Nothing would be left.
+    """
+    held = max(1, round(fraction * rows))
+    if held >= rows:
+        raise TrainingError(
+            f"{fraction:g} of {rows} galaxies held out leaves none to learn from: give a share well below 1"
+        )
+    return held
+
+
 def to_plain(value: Any) -> Any:
     """Turn NumPy's numbers, texts and arrays into Python's own, in lists and tuples, too, which a manifest holds.
 
@@ -160,6 +185,11 @@ def to_plain(value: Any) -> Any:
     return value
 
 
+def is_number(value: Any) -> bool:
+    """Tell whether a value is one of Python's numbers, of which True is one to Python alone."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def is_like(value: Any, usual: Any) -> bool:
     """Tell whether a setting's value is of the kind of its default: numbers 0 or more, whole ones 1 or more.
 
@@ -171,9 +201,9 @@ def is_like(value: Any, usual: Any) -> bool:
     if isinstance(usual, bool | str):
         return isinstance(value, type(usual))
     if isinstance(usual, int):
-        return isinstance(value, int) and not isinstance(value, bool) and value >= min(usual, 1)
+        return isinstance(value, int) and is_number(value) and value >= min(usual, 1)
     if isinstance(usual, float):
-        return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < np.inf
+        return is_number(value) and 0 <= value < np.inf
     return True
 
 
@@ -271,22 +301,27 @@ class PhotometricEstimator(ABC, Generic[M]):
             default.
         """
         settings = {name: to_plain(value) for name, value in settings.items()}
-        # A misspelt setting would else be passed over, and the default taken in silence.
-        unknown = set(settings) - set(cls.DEFAULTS)
-        if unknown:
-            raise TrainingError(f"{cls.name} has no settings {sorted(unknown)}; it has {sorted(cls.DEFAULTS)}")
-        for name, value in settings.items():
-            none = type(value) is int and value == 0 and name in _MAY_BE_NONE
-            if not none and not is_like(value, cls.DEFAULTS[name]):
-                raise TrainingError(
-                    f"{cls.name}: {name} = {value!r} is nothing that it can be; by default it is {cls.DEFAULTS[name]!r}"
-                )
+        cls._check_settings(settings)
         usable = sample.check()
         parts = cls._fit(usable, {**cls.DEFAULTS, **settings}, seed)
         record: dict[str, Any] = {"seed": seed, "training_rows": len(usable), "training_set": usable.compute_digest()}
         record |= {"z_min": float(usable.z_N.min())}
         record |= {"photometry": summarize_photometry(usable.magnitudes.magnitudes_NF, usable.bands)}
         return cls(replace(parts, record=record))
+
+    @classmethod
+    def _check_settings(cls, settings: Mapping[str, Any]) -> None:
+        # A misspelt setting would else be passed over, and the default taken in silence.
+        unknown = set(settings) - set(cls.DEFAULTS)
+        if unknown:
+            raise TrainingError(f"{cls.name} has no settings {sorted(unknown)}; it has {sorted(cls.DEFAULTS)}")
+        for name, value in settings.items():
+            none = type(value) is int and value == 0 and name in _MAY_BE_NONE
+            above = name.endswith(_SHARES) and is_number(value) and value > 1
+            if above or not (none or is_like(value, cls.DEFAULTS[name])):
+                raise TrainingError(
+                    f"{cls.name}: {name} = {value!r} is nothing that it can be; by default it is {cls.DEFAULTS[name]!r}"
+                )
 
     @classmethod
     @abstractmethod

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from photoz.errors import TrainingError
-from photoz.estimators.photometric.base import Parts, PhotometricEstimator, Sample
+from photoz.estimators.photometric.base import Parts, PhotometricEstimator, Sample, count_held
 from photoz.photometry import Floats, fill_missing_magnitudes, fit_band_differences
 
 SCALINGS = ("minmax", "standard", "robust")
@@ -150,7 +150,7 @@ def _measure_choices(
     """Mean squared error on held-out rows for each choice of features, scaling and number of neighbours."""
     # Each choice costs a tree and a search, so a random part of a large sample decides.
     order = np.random.default_rng(seed).permutation(len(z_N))[: settings["tuning_rows"]]
-    held = max(1, round(settings["held_out"] * len(order)))
+    held = count_held(settings["held_out"], len(order))
     valid, train = order[:held], order[held:]
     # A tree gives index n for neighbours that a small sample does not have, which would be out of range.
     counts = sorted({min(int(k), len(train)) for k in settings["neighbours"]})
