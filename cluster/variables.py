@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from types import FrameType
 
 _OWN = ("photoz", "cluster")
+_DASK = ("dask", "distributed")
 
 
 def name_variable(error: BaseException) -> str:
     """Tell of the environment variable that a library has read and could not use.
 
     It is one whose name stands in the code, or among the values, of a function of the library that the error came
-    through, and whose value stands in the error's words.
+    through, and whose value stands in the error's words. Dask makes settings of all that begin with ``DASK_``.
 
     Parameters
     ----------
@@ -25,19 +26,25 @@ def name_variable(error: BaseException) -> str:
     str
         In one line; "" where there is none.
     """
-    words = " ".join(str(error).split())
-    for frame in _list_frames(error):
-        # Names that a function is given, and those that it has in its code.
-        texts = {text for text in (*frame.f_code.co_consts, *frame.f_locals.values()) if isinstance(text, str)}
-        for name in sorted(texts & os.environ.keys()):
-            value = os.environ[name]
-            if value and re.search(rf"(?<![\w.]){re.escape(value)}(?![\w.])", words):
-                library = str(frame.f_globals.get("__name__", "")).partition(".")[0] or "a library"
-                return (
-                    f"the environment variable {name} is {value!r}, of which {library} can make nothing "
-                    f"({type(error).__name__}: {words}): correct it, or take it away"
-                )
+    for each in _list_chain(error):
+        words = " ".join(str(each).split())
+        for frame in _list_frames(each):
+            library = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+            for name in sorted(_list_read(frame, library) & os.environ.keys()):
+                if _is_told(os.environ[name], words):
+                    return (
+                        f"the environment variable {name} is {os.environ[name]!r}, of which {library or 'a library'} "
+                        f"can make nothing ({type(each).__name__}: {words}): correct it, or take it away"
+                    )
     return ""
+
+
+def _list_chain(error: BaseException) -> Iterator[BaseException]:
+    """List an error and those that it was raised from, which may be another process's."""
+    step: BaseException | None = error
+    while step is not None:
+        yield step
+        step = step.__cause__ or step.__context__
 
 
 def _list_frames(error: BaseException) -> Iterator[FrameType]:
@@ -51,6 +58,17 @@ def _list_frames(error: BaseException) -> Iterator[FrameType]:
         if str(frame.f_globals.get("__name__", "")).partition(".")[0] in _OWN:
             return
         yield frame
+
+
+def _list_read(frame: FrameType, library: str) -> set[str]:
+    """List the names that a function may have read: those in its code, and those that it was given."""
+    texts = {text for text in (*frame.f_code.co_consts, *frame.f_locals.values()) if isinstance(text, str)}
+    return texts | ({name for name in os.environ if name.startswith("DASK_")} if library in _DASK else set())
+
+
+def _is_told(value: str, words: str) -> bool:
+    # As a word: a value of 1 stands in many a message. Names of levels, and the like, are told in capitals.
+    return bool(value) and re.search(rf"(?<![\w.]){re.escape(value)}(?![\w.])", words, re.IGNORECASE) is not None
 
 
 def choose_threads() -> dict[str, str]:

@@ -325,18 +325,19 @@ def _estimate_file(model: Model, survey: TableSurvey, location: str, batch_size:
     table = open_survey_table(location, survey)
     survey, bands = _settle_bands(survey, table.schema.names, model.bands, absent_bands)
     schema = make_schema(table.schema, survey, model.bands)
-    # A file without rows may have no batch, of which nothing could be put together.
-    tables = [_estimate(model, convert(table.schema.empty_table(), survey, bands), schema, batch_size)]
+    tables: list[pa.Table] = []
     aside = Counter[str]()
     for part in table.parts:
         for found in read_part(table, part, survey, bands):
-            if len(tables) == 1:
+            if not tables:
                 warn_of_scale(found, bands, location)
             aside.update({reason: found.counts.get(reason, 0) for reason in SET_ASIDE})
             tables.append(_estimate(model, found, schema, batch_size))
     if told := ", ".join(f"{reason} {count}" for reason, count in aside.items() if count):
         logger.warning("%s: rows that are set aside: %s", location, told)
-    return Result(pa.concat_tables(tables))
+    # A file without rows may have no batch, of which nothing could be put together.
+    none = _estimate(model, convert(table.schema.empty_table(), survey, bands), schema, batch_size)
+    return Result(pa.concat_tables([none, *tables]))
 
 
 def _settle_bands(

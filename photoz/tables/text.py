@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -29,6 +30,8 @@ _MOST_BLANKS = 32
 _DELIMITERS = (",", "\t", ";", "|")
 # Digits as a program writes a number: what else looks like one, 0012, is a name.
 _WHOLE = r"^-?(0|[1-9][0-9]*)$"
+_FOREIGN = re.compile(rb"(?:^|[,;|\t \n\"])\+[.0-9]|[.][0-9]*[dD][+-]?[0-9]")
+"""Numbers as Arrow does not read them: +12.5, as declinations are written, and 1.25D+01, as Fortran writes them."""
 _ECSV_TYPES = {
     "bool": pa.bool_(),
     **{f"{sign}int{bits}": getattr(pa, f"{sign}int{bits}")() for sign in ("", "u") for bits in (8, 16, 32, 64)},
@@ -82,13 +85,17 @@ class TextReader:
         """Stream a file's rows."""
         with open_unpacked(part.location) as file:
             # Of the header alone: the types, for which `describe` reads more, stand in the schema by now.
-            layout = read_layout(file.read(_HEADER_BYTES), part.location)
+            head = file.read(_HEADER_BYTES)
+        layout, foreign = read_layout(head, part.location), _FOREIGN.search(head) is not None
         there = [each for each in schema if each.name in layout.names]
         if not there:
             # Rows are counted by a column, whichever.
             there = [pa.field(layout.names[0], pa.string())]
         # Whole numbers as text first: Arrow takes 0012 for 12.
-        kinds = {each.name: pa.string() if pa.types.is_integer(each.type) else each.type for each in there}
+        by_hand = {
+            each.name: pa.types.is_integer(each.type) or (foreign and pa.types.is_floating(each.type)) for each in there
+        }
+        kinds = {each.name: pa.string() if by_hand[each.name] else each.type for each in there}
         with open_unpacked(part.location) as file, _open_rows(file, layout, kinds) as reader:
             for batch in reader:
                 arrays = [_read_column(batch.column(each.name), each, part.location) for each in there]
@@ -121,6 +128,9 @@ def quote_text(values: pa.Array) -> str:
     if not pa.types.is_string(values.type):
         return ""
     values = pc.drop_null(_remove_no_values(values))
+    # Of no rows nobody knows.
+    if not len(values):
+        return ""
     odd = next((text for text in values.to_pylist() if not _is_number(text)), None)
     return " (they are written as text)" if odd is None else f" ({odd!r} is none)"
 
@@ -256,11 +266,17 @@ def _infer_type(column: pa.ChunkedArray) -> pa.DataType:
         return pa.string()
     for kind in (pa.float64(), pa.bool_()):
         try:
-            values.cast(kind)
+            (_write_plain(values) if kind == pa.float64() else values).cast(kind)
         except pa.ArrowInvalid:
             continue
         return kind
     return pa.string()
+
+
+def _write_plain(values: Any) -> Any:
+    """Write numbers as Arrow reads them: without a plus before them, and with an e for Fortran's d."""
+    plain = pc.replace_substring_regex(values, r"^\+([.0-9])", r"\1")
+    return pc.replace_substring_regex(plain, r"^(-?[0-9]*[.][0-9]*)[dD]([+-]?[0-9]+)$", r"\1e\2")
 
 
 def _remove_no_values(column: Any) -> Any:
@@ -337,9 +353,11 @@ def _read_column(array: pa.Array, wanted: pa.Field, location: str) -> pa.Array:
         array = pc.utf8_trim(array, " \t")
         return pc.if_else(pc.equal(array, ""), pa.scalar(None, pa.string()), array)
     # Arrow has read it as the schema's type by then.
-    if not pa.types.is_integer(wanted.type):
+    if not pa.types.is_string(array.type):
         return array
     values = _remove_no_values(array)
+    if pa.types.is_floating(wanted.type):
+        return _write_plain(values).cast(wanted.type)
     odd = values.filter(pc.invert(pc.match_substring_regex(values, _WHOLE)))
     if len(odd):
         raise TableError(

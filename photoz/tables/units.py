@@ -102,8 +102,8 @@ def _check_unit(table: _Stated, photometry: Photometry, band: str, column: str, 
 def _require_magnitude(unit: units.UnitBase, place: str) -> None:
     if _is_magnitude(unit):
         return
-    # As mmag is, a thousandth of one.
-    if unit.is_equivalent(units.mag):
+    # As mmag is, a thousandth of one; of dex, to which astropy knows a factor, too, nobody knows the zero point.
+    if unit.is_equivalent(units.mag) and unit.to(units.mag) > 0:
         raise ConfigError(f"{place}, and magnitudes are wanted: multiply it by {unit.to(units.mag):g} in the table")
     raise ConfigError(f"{place}, and magnitudes are wanted: set kind = 'flux' and its unit, or another column")
 

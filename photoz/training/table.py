@@ -197,6 +197,11 @@ def _check_galaxies(galaxies: Galaxies, duplicates: str) -> None:
             f"the bands {absent} have no flux in any of the {len(sample)} galaxies with a redshift: leave them out of "
             "the bands that are asked for"
         )
+    if beyond := galaxies.counts.get("redshift_out_of_range", 0):
+        logger.warning(
+            "%d of %d rows have a redshift out of survey.z_min to z_max and are left out: is it a redshift, and no "
+            "velocity or percentage?", beyond, galaxies.counts["rows"],
+        )  # fmt: skip
     if said := describe_repeated(sample.z_N):
         logger.warning("%s: leave out by a cut, or by survey.z_quality, z_min or z_max, what stands for none", said)
     for place, band in enumerate(sample.bands):

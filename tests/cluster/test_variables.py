@@ -65,6 +65,21 @@ def test_variables_of_real_libraries(tmp_path: Path, library: str, name: str, va
 
 
 @pytest.mark.parametrize(
+    ("name", "work"),
+    [
+        ("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "from distributed import Client; Client('tcp://127.0.0.1:9')"),
+        ("DASK_LOGGING__DISTRIBUTED", "import distributed"),
+        ("RAY_TQDM", "import ray.data"),
+    ],
+)
+def test_variables_of_engines(tmp_path: Path, name: str, work: str) -> None:
+    """Of Dask they are settings, read long after it was imported."""
+    done = run(work, tmp_path, **{name: "abc"})
+    assert done.returncode == 2
+    assert f"error: the environment variable {name} is 'abc', of which " in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
     ("environment", "chosen"),
     [
         ({}, {}),

@@ -98,6 +98,7 @@ def test_a_column_of_another_type_is_refused(tmp_path: Path) -> None:
         (MAG, {"m_g": "Vega mag"}, "unit = 'AB' says otherwise: set unit = 'Vega'"),
         (MAG, {"e_g": "mag(ST)"}, "unit = 'AB' says otherwise: convert it to AB"),
         (MAG, {"m_g": "STmag"}, "convert it to AB"),
+        (MAG, {"m_g": "dex"}, "and magnitudes are wanted: set kind"),
         (MAG, {"m_g": "mmag"}, "and magnitudes are wanted"),
     ],
 )

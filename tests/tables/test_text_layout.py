@@ -179,6 +179,27 @@ def test_blanks_that_align_columns_are_none_of_an_identifiers(
     assert read(tmp_path / "t.csv", content)["id"].to_pylist() == ["J1", "0012", "a b"]
 
 
+@pytest.mark.parametrize(
+    ("texts", "values"),
+    [
+        (["+12.5", "-0.25", "+.5"], [12.5, -0.25, 0.5]),  # as declinations are written
+        (["1.25D+01", "-2.5d-1", "1.D0"], [12.5, -0.25, 1.0]),  # by Fortran
+        (["+1.25D+01", "nan", " +3 "], [12.5, None, 3.0]),
+    ],
+)
+def test_numbers_as_other_programs_write_them(tmp_path: Path, texts: list[str], values: list[float | None]) -> None:
+    rows = "".join(f"{i},{text},{text}x\n" for i, text in enumerate(texts))
+    found = read(tmp_path / "t.csv", f"id,x,name\n{rows}")
+    assert found["x"].type == pa.float64()
+    assert found["x"].to_pylist() == values
+    # Text stays as it is.
+    assert found["name"].to_pylist() == [f"{text}x".strip() for text in texts]
+
+
+def test_digits_about_a_d_are_no_number(tmp_path: Path) -> None:
+    assert read(tmp_path / "t.csv", "name,x\n12D05,1.5\n1D1,2.5\n")["name"].to_pylist() == ["12D05", "1D1"]
+
+
 def test_comments_among_the_rows_and_behind_them_are_passed_over(tmp_path: Path) -> None:
     content = "id,x\n1,0.5\n# the second night\n2,0.6\n#\n# 2 rows\n"
     assert read(tmp_path / "t.csv", content).to_pydict() == {"id": [1, 2], "x": [0.5, 0.6]}

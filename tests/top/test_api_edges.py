@@ -1,5 +1,6 @@
 """Tables in memory as people have them: no rows, one row, arrays of any layout, values that are missing or wild."""
 
+import re
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -302,6 +303,26 @@ def test_a_column_that_rows_are_made_of_is_not_left_out(name: str) -> None:
         photoz.fit(columns, estimator="knn")
 
 
+@pytest.mark.parametrize("value", [">24.1", "20.1(3)", "flux_g", "'20.1'"])
+def test_the_value_that_is_no_number_is_told_of_a_file(model: photoz.Model, tmp_path: Path, value: str) -> None:
+    frame = pd.DataFrame(make_columns(9) | {"object_id": range(9)})
+    frame["flux_g"] = [value if row == 5 else f"{flux:.3f}" for row, flux in enumerate(frame["flux_g"])]
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(
+        ConfigError, match=rf"column flux_g is string, and numbers are wanted \({re.escape(repr(value))} is"
+    ):
+        photoz.estimate(model, str(tmp_path / "t.csv"))
+
+
+def test_redshifts_that_are_none_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    """In another unit: those beyond 15 are left out, and the others pass for redshifts."""
+    columns = make_columns(100, redshifts=True)
+    columns["z_spec"] = 40 * columns["z_spec"]
+    count = int((columns["z_spec"] > 15).sum())
+    photoz.fit(columns, "griz", estimator="knn")
+    assert f"{count} of 100 rows have a redshift out of survey.z_min to z_max and are left out" in caplog.text
+
+
 def test_all_galaxies_may_be_learnt_from() -> None:
     fitted = photoz.fit(make_columns(100, redshifts=True), bands=BANDS, estimator="knn", valid_fraction=0.0)
     assert fitted.accuracy == {"rows": 0, "smad": None, "r2": None}
@@ -388,7 +409,7 @@ def test_columns_of_one_name_are_refused(model: photoz.Model, tmp_path: Path) ->
     table = table.append_column("flux_g", table["flux_r"])
     pq.write_table(table, tmp_path / "t.parquet")
     for place in (table, str(tmp_path / "t.parquet")):
-        with pytest.raises(TableError, match="several columns of the name 'flux_g': rename all but one"):
+        with pytest.raises(TableError, match="columns of the name 'flux_g': rename all but one"):
             photoz.estimate(model, place)
 
 
