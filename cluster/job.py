@@ -21,7 +21,7 @@ import msgspec
 
 from cluster.console import OWN, Console, keep_quiet
 from cluster.engines.choose import check_engine
-from cluster.variables import choose_threads, name_variable
+from cluster.variables import choose_threads, name_place, name_variable
 from cluster.waiting import choose_waiting
 from photoz.errors import ConfigError, PhotozError
 from photoz.estimators.registry import check_estimators
@@ -256,7 +256,7 @@ def _describe(error: Exception) -> str:
     # fsspec comes with it, for which help and a dry run do not wait.
     from photoz.storage import describe_refusal
 
-    return describe_refusal(error)
+    return describe_refusal(error) + name_place(error.filename)
 
 
 def start_log(run: str, *, verbose: bool = False) -> Console:

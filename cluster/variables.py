@@ -9,6 +9,7 @@ from types import FrameType
 
 _OWN = ("photoz", "cluster")
 _DASK = ("dask", "distributed")
+_HERE = ("HOME", "PWD", "OLDPWD")
 
 
 def name_variable(error: BaseException) -> str:
@@ -69,6 +70,26 @@ def _list_read(frame: FrameType, library: str) -> set[str]:
 def _is_told(value: str, words: str) -> bool:
     # As a word: a value of 1 stands in many a message. Names of levels, and the like, are told in capitals.
     return bool(value) and re.search(rf"(?<![\w.]){re.escape(value)}(?![\w.])", words, re.IGNORECASE) is not None
+
+
+def name_place(path: object) -> str:
+    """Tell which environment variable names a place that could not be had, as ``TMPDIR`` does; "" where none does.
+
+    >>> os.environ["RAY_TMPDIR"] = "/nowhere/tmp"
+    >>> name_place("/nowhere/tmp/session"), name_place("/archive"), name_place(None)
+    (' (the environment variable RAY_TMPDIR names /nowhere/tmp)', '', '')
+    >>> del os.environ["RAY_TMPDIR"]
+    """
+    text = f"{path}/" if isinstance(path, str) else ""
+    named = {
+        name: value.rstrip("/")
+        for name, value in os.environ.items()
+        # In the home folder and in the working one lies what the user has named himself.
+        if value.startswith("/") and name not in _HERE and text.startswith(value.rstrip("/") + "/")
+    }
+    # The one that says most of it.
+    name = max(named, key=lambda each: len(named[each]), default="")
+    return f" (the environment variable {name} names {named[name]})" if name and named[name] else ""
 
 
 def choose_threads() -> dict[str, str]:

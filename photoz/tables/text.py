@@ -87,6 +87,8 @@ class TextReader:
             # Of the header alone: the types, for which `describe` reads more, stand in the schema by now.
             head = file.read(_HEADER_BYTES)
         layout, foreign = read_layout(head, part.location), _FOREIGN.search(head) is not None
+        # Blanks that align columns, or follow a comma, are none of an identifier's; within quotes they are.
+        trims = b'"' not in head
         there = [each for each in schema if each.name in layout.names]
         if not there:
             # Rows are counted by a column, whichever.
@@ -98,7 +100,7 @@ class TextReader:
         kinds = {each.name: pa.string() if by_hand[each.name] else each.type for each in there}
         with open_unpacked(part.location) as file, _open_rows(file, layout, kinds) as reader:
             for batch in reader:
-                arrays = [_read_column(batch.column(each.name), each, part.location) for each in there]
+                arrays = [_read_column(_trim(batch.column(each.name), trims), each, part.location) for each in there]
                 whole = pa.RecordBatch.from_arrays(arrays, schema=pa.schema(there))
                 # Arrow's batches have the rows of a block of the file, which may be more than are asked for.
                 yield from (whole.slice(start, rows) for start in range(0, len(whole), rows))
@@ -345,12 +347,14 @@ class _Prefixed(io.RawIOBase):
         return before + self._file.read(size - len(before)) if size else before
 
 
+def _trim(array: pa.Array, trims: bool) -> pa.Array:
+    return pc.utf8_trim(array, " \t") if trims and pa.types.is_string(array.type) else array
+
+
 def _read_column(array: pa.Array, wanted: pa.Field, location: str) -> pa.Array:
     """Turn text into what the schema says; whole numbers only where they are written as such."""
     if pa.types.is_string(wanted.type):
-        # Blanks that align columns, or follow a comma, are none of an identifier's. Nothing between two delimiters is
-        # nothing; all else is text.
-        array = pc.utf8_trim(array, " \t")
+        # Nothing between two delimiters is nothing; all else is text.
         return pc.if_else(pc.equal(array, ""), pa.scalar(None, pa.string()), array)
     # Arrow has read it as the schema's type by then.
     if not pa.types.is_string(array.type):

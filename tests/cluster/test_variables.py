@@ -40,6 +40,15 @@ def test_a_variable_that_a_library_cannot_use_is_named(tmp_path: Path, how: str)
     assert run("import tried_library", tmp_path, TRIED_COUNT="3").returncode == 0
 
 
+def test_a_place_that_a_variable_names_is_told_with_it(tmp_path: Path) -> None:
+    done = run("open('/nowhere/tmp/session/log')", tmp_path, TRIED_TMPDIR="/nowhere/tmp", TRIED_ROOT="/nowhere", X="/")
+    assert done.returncode == 2
+    assert done.stderr.endswith(
+        "'/nowhere/tmp/session/log': correct the location (the environment variable TRIED_TMPDIR names /nowhere/tmp)\n"
+    )
+    assert "environment" not in run("open('/nowhere/else')", tmp_path, HOME="/nowhere", PWD="/nowhere").stderr
+
+
 def test_another_error_stays_what_it_is(tmp_path: Path) -> None:
     """A variable of that value is there that the library does not read; or it reads it, and its value is not told."""
     (tmp_path / "tried_library.py").write_text(LIBRARIES["another"])
