@@ -22,6 +22,7 @@ from cluster.engines.base import (
     Success,
     Task,
 )
+from photoz.errors import ConfigError
 from photoz.settings.engine import EngineSettings
 
 _ENVIRONMENT = "distributed.nanny.pre-spawn-environ"  # of Dask's settings
@@ -95,7 +96,7 @@ def _connect(settings: EngineSettings) -> Iterator[Client]:
     # malloc.
     if settings.address:
         check_address(settings.address, "engine.address", "leave it out, and workers of this machine are started")
-        with Client(settings.address) as client:
+        with _join(settings.address) as client:
             yield client
         return
     # These variables are read once, when a process starts, so the nanny must set them before it spawns the worker.
@@ -110,6 +111,13 @@ def _connect(settings: EngineSettings) -> Iterator[Client]:
         if settings.most_workers > settings.workers:
             local.adapt(minimum=settings.workers, maximum=settings.most_workers)
         yield client
+
+
+def _join(address: str) -> Client:
+    try:
+        return Client(address)
+    except ValueError as error:
+        raise ConfigError(f"Dask can make nothing of engine.address = {address!r}: {error}") from error
 
 
 # A function of its own for each kind of work: Dask's keys begin with its name, by which `count_lost` tells the work

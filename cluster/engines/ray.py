@@ -233,14 +233,18 @@ def _start_ray(settings: EngineSettings) -> None:
     # A job that `ray job submit` starts finds the cluster in RAY_ADDRESS; "local" starts a new one and never joins
     # one that happens to run on this machine.
     address = settings.address or os.environ.get("RAY_ADDRESS") or "local"
+    origin = "engine.address" if settings.address else "the environment variable RAY_ADDRESS"
     if address == "local":
         use_own_token()
     else:
         # Ray itself waits for more than nine minutes for a cluster that is gone, and says nothing meanwhile.
-        origin = "engine.address" if settings.address else "the environment variable RAY_ADDRESS"
         check_address(address, origin, "take it away, and a Ray cluster of this machine alone is started")
     try:
         ray.init(address=address, log_to_driver=True, logging_level=logging.WARNING, include_dashboard=None)
+    except ValueError as error:
+        if address == "local":
+            raise
+        raise ConfigError(f"Ray can make nothing of {address!r}, which {origin} names: {error}") from error
     except OSError as error:
         # By its words alone Ray tells this error from others.
         if "AF_UNIX path" not in str(error):

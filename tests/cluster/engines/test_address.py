@@ -58,3 +58,12 @@ def test_the_environment_is_named(closed_port: int, monkeypatch: pytest.MonkeyPa
     engine = choose(make_config(tmp_path, engine={"name": "ray"}))
     with pytest.raises(ConfigError, match="the environment variable RAY_ADDRESS names"), engine.join():
         pass
+
+
+@pytest.mark.parametrize(
+    ("engine", "address"), [("ray", "abc"), ("ray", "a cluster"), ("dask", "abc"), ("dask", "x://y:z")]
+)
+def test_what_is_no_address_is_told_by_its_setting(engine: str, address: str, tmp_path: Path) -> None:
+    spread = choose(make_config(tmp_path, engine={"name": engine, "address": address}))
+    with pytest.raises(ConfigError, match=rf"can make nothing of .*{address}"), spread.join():
+        pass
