@@ -1,5 +1,6 @@
 """World coordinates of a tile's images: checks, and how the bands lie on one pixel grid."""
 
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ LARGEST_OFFSET = 0.25
 """Of a side: bands of one tile differ in size by the dithers' edges, never by more."""
 LARGEST_MISMATCH = 0.5
 """[pixel] how far the pixels of two bands may lie from each other after a shift by whole pixels, at most."""
+_EXPONENT = re.compile(r"^([^=\n]{8}= *[-+]?[0-9]*[.]?[0-9]*)[dD](?=[-+]?[0-9])", re.MULTILINE)
+"""Of a number, 1.8D+02, as IDL and Fortran write it (FITS Standard 4.0, section 4.2.4): astropy.wcs reads 1.8."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def parse_wcs(header: str, *, name: str) -> WCS:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FITSFixedWarning)
             # Two axes whatever the header has: all_pix2world would ask for a third one, such as a frequency's.
-            return WCS(fits.Header.fromstring(header, sep="\n"), naxis=2)
+            return WCS(fits.Header.fromstring(_EXPONENT.sub(r"\1E", header), sep="\n"), naxis=2)
     except (WcsError, ValueError, TypeError, KeyError, MemoryError) as error:
         raise SurveyFileError(f"{name} has a WCS that cannot be used: {error}") from error
 

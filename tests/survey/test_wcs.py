@@ -104,3 +104,22 @@ def test_a_header_without_celestial_axes_and_one_that_contradicts_itself() -> No
         )
     with pytest.raises(SurveyFileError, match=r"y\.fits has a WCS that cannot be used"):
         parse_wcs(fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "GLAT-TAN"}).tostring(sep="\n"), name="y.fits")
+
+
+@pytest.mark.parametrize("letter", ["E", "D", "d"])
+def test_exponents_are_read_as_fortran_and_idl_write_them(letter: str) -> None:
+    """1.8D+02 is 180, where astropy.wcs reads 1.8: a tile at another place of the sky."""
+    header = make_wcs(180.0, -0.5, SHAPE).to_header().tostring(sep="\n")
+    cards = {
+        "CRVAL1": f"1.8{letter}+02",
+        "CRVAL2": f"-5.{letter}-1 / [deg] 12D5",
+        "CDELT1": f"-{SCALE:.12e}".replace("e", letter),
+    }
+    lines = [
+        f"{line[:10]}{cards[line[:8].strip()]}".ljust(80) if line[:8].strip() in cards else line
+        for line in header.split("\n")
+    ]
+    wcs = parse_wcs("\n".join(lines), name="a.fits")
+    np.testing.assert_allclose(wcs.wcs.crval, (180.0, -0.5), rtol=1e-12)
+    np.testing.assert_allclose(wcs.wcs.cdelt, (-SCALE, SCALE), rtol=1e-9)
+    assert list(wcs.wcs.ctype) == ["RA---TAN", "DEC--TAN"]
