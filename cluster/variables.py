@@ -9,7 +9,8 @@ from types import FrameType
 
 _OWN = ("photoz", "cluster")
 _DASK = ("dask", "distributed")
-_HERE = ("HOME", "PWD", "OLDPWD")
+_OF_PARSING = (ValueError, TypeError, LookupError, ImportError, AttributeError)
+_CHOSEN = ("TMP", "TEMP", "CACHE", "CONFIG")
 
 
 def name_variable(error: BaseException) -> str:
@@ -28,6 +29,9 @@ def name_variable(error: BaseException) -> str:
         In one line; "" where there is none.
     """
     for each in _list_chain(error):
+        # A number that a variable also has may stand in the words of any other trouble, of a worker that was lost, say.
+        if not isinstance(each, _OF_PARSING):
+            continue
         words = " ".join(str(each).split())
         for frame in _list_frames(each):
             library = str(frame.f_globals.get("__name__", "")).partition(".")[0]
@@ -84,8 +88,8 @@ def name_place(path: object) -> str:
     named = {
         name: value.rstrip("/")
         for name, value in os.environ.items()
-        # In the home folder and in the working one lies what the user has named himself.
-        if value.startswith("/") and name not in _HERE and text.startswith(value.rstrip("/") + "/")
+        # Of places that programs choose alone: beneath others lies what the user has named himself.
+        if value.startswith("/") and any(part in name for part in _CHOSEN) and text.startswith(value.rstrip("/") + "/")
     }
     # The one that says most of it.
     name = max(named, key=lambda each: len(named[each]), default="")

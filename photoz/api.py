@@ -285,6 +285,8 @@ def estimate(
 
 def _settle(location: str | os.PathLike[str], what: str) -> str:
     """Write a location out, as settings do: ``~``, ``$NAME`` and relative paths mean one place everywhere."""
+    if not isinstance(location, str | os.PathLike) or not isinstance(os.fspath(location), str):
+        raise ConfigError(f"{what} = {location!r}: give a path or a URL")
     settled = settle_location(os.fspath(location), what)
     # What is joined to it would lie in the folder that this process works in.
     if not settled:
@@ -296,7 +298,9 @@ def _find_survey(survey: str | os.PathLike[str] | TableSurvey) -> TableSurvey:
     if isinstance(survey, TableSurvey):
         return survey
     if isinstance(survey, str | os.PathLike):
-        return load_survey(os.fspath(survey))
+        name = os.fspath(survey)
+        # A survey that photoz knows has a name alone.
+        return load_survey(_settle(name, "survey") if set(name) & set("~$/") else name)
     raise ConfigError(f"survey = {survey!r}: give a name, the path of a file, or what load_survey gave")
 
 
@@ -305,6 +309,8 @@ def _list_bands(bands: Sequence[str] | None) -> tuple[str, ...] | None:
         return None
     # As the command has it; no band is called ",".
     listed = bands.split(",") if isinstance(bands, str) and "," in bands else bands
+    if not isinstance(listed, Iterable):
+        raise ConfigError(f"bands = {bands!r}: give the names of bands, in order of wavelength")
     names = tuple(name.strip() if isinstance(name, str) else name for name in listed)
     if not all(isinstance(name, str) and name for name in names):
         raise ConfigError(f"bands = {bands!r}: give the names of bands, in order of wavelength")

@@ -79,9 +79,8 @@ class Rows:
     @property
     def kinds_LN(self) -> Bools:
         """Which galaxies are of each `Kind`, shape (4, N)."""
-        # A catalogue may have the flag and no distance: what was flagged was measured.
+        measured_N = np.isfinite(self.distance_N)
         outside_N = (self.flags_N & Flag.OUTSIDE_TRAINING) != 0
-        measured_N = np.isfinite(self.distance_N) | outside_N
         return np.stack([np.ones(len(self), dtype=np.bool_), np.isfinite(self.z_phot_N), measured_N, outside_N])
 
 

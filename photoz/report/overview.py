@@ -90,6 +90,7 @@ def render_overview(overview: Overview, shown: Examples, pictures: dict[str, Pic
         name=name,
         main=make_main_rows(overview),
         measured=sums.measured,
+        flagged=sums.outside,
         outside=describe_outside(sums),
         problem=overview.problem,
         ranges=make_range_rows(overview),

@@ -98,6 +98,8 @@ def make_main_rows(overview: Overview) -> list[tuple[str, str]]:
 
 def describe_outside(sums: CatalogueSums) -> str:
     """Say how many galaxies are outside the training sample, or that it is not known."""
+    if sums.outside and not sums.measured:
+        return f"{sums.outside:,} galaxies are far from its magnitudes or colours; distances from it were not measured"
     if not sums.measured:
         return "not measured: the catalogue has no distances from the training sample"
     return f"{sums.outside:,} galaxies, {_format_percent(sums.outside, sums.measured)} of those whose distance is known"

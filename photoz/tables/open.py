@@ -25,7 +25,7 @@ _OTHERS = {
     b"\x89HDF": "HDF5",
     b"ARROW1": "Feather",
     b"PK\x03\x04": "zip, as spreadsheets are, too",
-    b"SQLite": "SQLite",
+    b"SQLite format 3\0": "SQLite",
     b"PARE": "encrypted Parquet",
     b"BZh": "bzip2",
     b"(\xb5/\xfd": "zstd",
@@ -174,12 +174,16 @@ def find_format(location: str) -> str:
         return _TEXT
     if start.startswith(b"<VOTABLE") or (start.startswith(b"<?xml") and b"VOTABLE" in head):
         return _VOTABLE
-    other = next((name for magic, name in _OTHERS.items() if head.startswith(magic)), "")
+    # The names of columns may begin as a format's bytes do, ORCID and PARENT_ID, but hold no bytes that are no text.
+    is_text = head.isascii() and b"\0" not in head
+    other = next(
+        (name for magic, name in _OTHERS.items() if head.startswith(magic) and not (is_text and magic.isalnum())), ""
+    )
     # What a server sends in place of a file that is not there, or of one that asks for a login.
     if start[:15].lower().startswith((b"<!doctype html", b"<html")):
         other = "a web page (fetch it again)"
     # Text, which would be taken for CSV by its name.
-    if _MRT in head:
+    if _MRT in head and not head.startswith(b"#"):
         other = "a machine-readable table of CDS or AAS (astropy's ascii.mrt and ascii.cds read it: save it as ECSV)"
     name = location.lower().removesuffix(".gz")
     # Text has no first bytes of its own.

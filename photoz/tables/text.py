@@ -30,8 +30,9 @@ _MOST_BLANKS = 32
 _DELIMITERS = (",", "\t", ";", "|")
 # Digits as a program writes a number: what else looks like one, 0012, is a name.
 _WHOLE = r"^-?(0|[1-9][0-9]*)$"
-_FOREIGN = re.compile(rb"(?:^|[,;|\t \n\"])\+[.0-9]|[.][0-9]*[dD][+-]?[0-9]")
-"""Numbers as Arrow does not read them: +12.5, as declinations are written, and 1.25D+01, as Fortran writes them."""
+_FOREIGN = re.compile(rb"[.][0-9]*[dD][+-]?[0-9]")
+"""Numbers as Arrow does not read them: 1.25D+01, as Fortran writes them."""
+_FORTRAN = r"^([+-]?[0-9]*[.][0-9]*)[dD]([+-]?[0-9]+)$"
 _ECSV_TYPES = {
     "bool": pa.bool_(),
     **{f"{sign}int{bits}": getattr(pa, f"{sign}int{bits}")() for sign in ("", "u") for bits in (8, 16, 32, 64)},
@@ -180,7 +181,7 @@ def read_layout(head: bytes, location: str) -> Layout:
     # A file without rows may have its names in a comment alone.
     delimiter = _choose_delimiter(first or above)
     names = _split(first, delimiter)
-    if not first or any(_is_number(name) for name in names):
+    if not first or any(_is_number(re.sub(_FORTRAN, r"\1e\2", name)) for name in names):
         names, fields = _split(above.lstrip("#").strip(), delimiter), len(names)
         if not above or (first and len(names) != fields):
             raise TableError(
@@ -276,9 +277,8 @@ def _infer_type(column: pa.ChunkedArray) -> pa.DataType:
 
 
 def _write_plain(values: Any) -> Any:
-    """Write numbers as Arrow reads them: without a plus before them, and with an e for Fortran's d."""
-    plain = pc.replace_substring_regex(values, r"^\+([.0-9])", r"\1")
-    return pc.replace_substring_regex(plain, r"^(-?[0-9]*[.][0-9]*)[dD]([+-]?[0-9]+)$", r"\1e\2")
+    """Write numbers as Arrow reads them: with an e for Fortran's d."""
+    return pc.replace_substring_regex(values, _FORTRAN, r"\1e\2")
 
 
 def _remove_no_values(column: Any) -> Any:
@@ -361,7 +361,15 @@ def _read_column(array: pa.Array, wanted: pa.Field, location: str) -> pa.Array:
         return array
     values = _remove_no_values(array)
     if pa.types.is_floating(wanted.type):
-        return _write_plain(values).cast(wanted.type)
+        plain = _write_plain(values)
+        try:
+            return plain.cast(wanted.type)
+        except pa.ArrowInvalid as error:
+            told = f"numbers in the first rows and later others{quote_text(plain)}"
+            raise TableError(
+                f"{location}: column {wanted.name} holds {told}: "
+                "write its numbers alike, or nothing where there is none"
+            ) from error
     odd = values.filter(pc.invert(pc.match_substring_regex(values, _WHOLE)))
     if len(odd):
         raise TableError(

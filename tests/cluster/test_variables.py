@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from distributed import Client, KilledWorker, LocalCluster
 
-from cluster.variables import choose_threads
+from cluster.variables import choose_threads, name_variable
 
 LIBRARIES = {
     "module": "import os\nCOUNT = int(os.environ.get('TRIED_COUNT', '1'))\n",
@@ -46,7 +47,7 @@ def test_a_place_that_a_variable_names_is_told_with_it(tmp_path: Path) -> None:
     assert done.stderr.endswith(
         "'/nowhere/tmp/session/log': correct the location (the environment variable TRIED_TMPDIR names /nowhere/tmp)\n"
     )
-    assert "environment" not in run("open('/nowhere/else')", tmp_path, HOME="/nowhere", PWD="/nowhere").stderr
+    assert "environment" not in run("open('/nowhere/else')", tmp_path, HOME="/nowhere", SCRATCH="/nowhere").stderr
 
 
 def test_another_error_stays_what_it_is(tmp_path: Path) -> None:
@@ -56,6 +57,15 @@ def test_another_error_stays_what_it_is(tmp_path: Path) -> None:
     assert (done.returncode, "Traceback" in done.stderr) == (1, True)
     (tmp_path / "tried_library.py").write_text("import os\nos.environ['TRIED_COUNT']\n1 / 0\n")
     assert "ZeroDivisionError" in run("import tried_library", tmp_path, TRIED_COUNT="many").stderr.splitlines()[-1]
+
+
+def test_a_lost_worker_is_not_laid_to_a_variable_of_the_same_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DASK_N_WORKERS", "1")
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as local, Client(local) as client:
+        client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 0))
+        with pytest.raises(KilledWorker, match=r"\b1\b") as caught:
+            client.submit(os._exit, 1).result()
+    assert name_variable(caught.value) == ""
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from scipy.stats import norm
 from photoz.nz.distribution import compute_shares
 from photoz.overview.sums import DISTANCE_EDGES, Z_EDGES, CatalogueSums, Kind, Rows, stack_shares, sum_rows
 from photoz.ranges import MAGNITUDE_EDGES
+from photoz.report.overview_tables import describe_outside
 from photoz.schema import LEVELS, Flag
 
 
@@ -51,9 +52,10 @@ def test_counts_are_those_counted_by_hand() -> None:
     assert (sums.sky.counts.sum(), sums.sky_measured.counts.sum(), sums.sky_outside.counts.sum()) == (4, 2, 1)
 
 
-def test_a_flag_without_a_distance_was_measured() -> None:
+def test_a_flag_without_a_distance_counts_and_makes_no_share() -> None:
     sums = sum_rows(make_known(distance_N=np.full(4, np.nan)))
-    assert (sums.measured, sums.outside, sums.distances_D.sum()) == (1, 1, 0)
+    assert (sums.measured, sums.outside, sums.distances_D.sum()) == (0, 1, 0)
+    assert describe_outside(sums).startswith("1 galaxies are far from its magnitudes or colours")
 
 
 def test_distances_beyond_the_axis_count_at_its_ends() -> None:

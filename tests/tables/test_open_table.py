@@ -419,6 +419,17 @@ def test_a_votable_that_is_written_anew_is_read_anew(tmp_path: Path) -> None:
 # All
 
 
+@pytest.mark.parametrize("name", ["ORCID", "PARENT_ID", "SQLite_id", "BZh", "ARROW1"])
+def test_a_column_may_be_named_as_another_formats_files_begin(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.csv").write_text(f"{name},x\n5,1.5\n")
+    assert read_all(open_table(str(tmp_path / "a.csv"))).to_pydict() == {name: [5], "x": [1.5]}
+
+
+def test_a_comment_on_a_machine_readable_table_makes_none(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("# Byte-by-byte Description of file: t.dat\nid,x\n5,1.5\n")
+    assert read_all(open_table(str(tmp_path / "a.csv"))).to_pydict() == {"id": [5], "x": [1.5]}
+
+
 @pytest.mark.parametrize(
     ("name", "content", "problem"),
     [

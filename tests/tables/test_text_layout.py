@@ -196,6 +196,19 @@ def test_numbers_as_other_programs_write_them(tmp_path: Path, texts: list[str], 
     assert found["name"].to_pylist() == [f"{text}x".strip() for text in texts]
 
 
+def test_names_stand_in_a_comment_before_numbers_of_fortran(tmp_path: Path) -> None:
+    found = read(tmp_path / "t.dat", "# id ra x\na1 1.0D+01 2.5D-01\na2 2.0D+01 nan\n")
+    assert found.to_pydict() == {"id": ["a1", "a2"], "ra": [10.0, 20.0], "x": [0.25, None]}
+
+
+def test_a_value_that_is_none_among_numbers_of_fortran_is_told_by_column_and_value(tmp_path: Path) -> None:
+    rows = "".join(f"{i},1.5D+00\n" for i in range(600_000))
+    with pytest.raises(
+        TableError, match=r"column x holds numbers in the first rows and later others \('abc' is none\)"
+    ):
+        read(tmp_path / "t.csv", f"id,x\n{rows}600000,abc\n")
+
+
 def test_digits_about_a_d_are_no_number(tmp_path: Path) -> None:
     assert read(tmp_path / "t.csv", "name,x\n12D05,1.5\n1D1,2.5\n")["name"].to_pylist() == ["12D05", "1D1"]
 

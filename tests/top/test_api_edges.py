@@ -216,6 +216,9 @@ def test_a_mapping_that_is_no_table_is_refused(
         ({"bands": ""}, ConfigError, r"bands \[\] are asked for: name some, each once"),
         ({"bands": "gg"}, ConfigError, r"bands \['g', 'g'\] are asked for: name some, each once"),
         ({"bands": [1, 2]}, ConfigError, r"bands = \[1, 2\]: give the names of bands"),
+        ({"bands": 5}, ConfigError, "bands = 5: give the names of bands"),
+        ({"survey": "$PHOTOZ_NOWHERE/s.toml"}, ConfigError, "survey .*PHOTOZ_NOWHERE"),
+        ({"survey": "~/no/such.toml"}, ConfigError, "'/.*/no/such.toml'"),
         ({"bands": "g,,r"}, ConfigError, r"bands = 'g,,r': give the names of bands"),
         ({"z_max": "1"}, ConfigError, r"z_max = '1': give a redshift above 0"),
         ({"z_max": np.nan}, ConfigError, "z_max = nan: give a redshift above 0"),
@@ -449,3 +452,9 @@ def test_numbers_of_numpy_are_taken_as_pythons_own(tmp_path: Path) -> None:
     )
     expected = photoz.estimate(plain, columns).z_phot
     np.testing.assert_array_equal(photoz.estimate(photoz.load(tmp_path / "model"), columns).z_phot, expected)
+
+
+@pytest.mark.parametrize("location", [5, b"x", None])
+def test_what_is_no_location_is_refused(location: object) -> None:
+    with pytest.raises(ConfigError, match="location = .*: give a path or a URL"):
+        photoz.load(location)  # type: ignore[arg-type]
