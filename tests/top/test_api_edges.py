@@ -456,5 +456,5 @@ def test_numbers_of_numpy_are_taken_as_pythons_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("location", [5, b"x", None])
 def test_what_is_no_location_is_refused(location: object) -> None:
-    with pytest.raises(ConfigError, match="location = .*: give a path or a URL"):
+    with pytest.raises(ConfigError, match=r"location = .*: give a path or a URL"):
         photoz.load(location)  # type: ignore[arg-type]
