@@ -336,6 +336,7 @@ class _Digest:
 
     def __init__(self, unit: Unit, part: TablePart) -> None:
         self._location, self._size = part.location, unit.size
+        self._heap = bool(unit.header.get("PCOUNT"))
         self._stated = parse_datasum(unit.header.get("DATASUM"), part.location)
         # With no sum of the data CHECKSUM is not looked at, as the reader of KiDS' catalogues does.
         self._checksum = unit.header.get("CHECKSUM") not in (None, "")
@@ -355,8 +356,11 @@ class _Digest:
             self.update(data)
         found = fold_carries(self._sum)
         if found != self._stated:
+            # astropy's fault, until 7.2: it left out what fills the heap up.
+            lists = ", or remove DATASUM and CHECKSUM if astropy before 7.2 has written its columns of lists"
             raise TableError(
                 f"{self._location!r} is corrupt: DATASUM is {self._stated} and its data sum to {found}; fetch it again"
+                f"{lists if self._heap else ''}"
             )
         # All ones or, the same number, zero.
         if self._checksum and fold_carries(self._header_sum + found) not in (0, 0xFFFFFFFF):

@@ -106,6 +106,22 @@ def test_gzip_is_one_part_read_front_to_back(path: Path, monkeypatch: pytest.Mon
     assert read_all(table, list(EXPECTED), rows=2).to_pydict() == EXPECTED
 
 
+@pytest.mark.parametrize("lists", [False, True])
+def test_a_wrong_sum_is_told_with_what_helps_where_there_are_lists(tmp_path: Path, lists: bool) -> None:
+    columns = [column for column in make_columns() if lists or column.name != "VARYING"]
+    unit = make_table(columns)
+    unit.add_checksum()
+    unit.header["DATASUM"] = str(int(unit.header["DATASUM"]) ^ 1)
+    del unit.header["CHECKSUM"]
+    location = write_units(tmp_path / "t.fits", unit)
+    with pytest.raises(TableError, match=r"DATASUM is .* and its data sum to .*; fetch it again") as told:
+        read_all(open_table(location))
+    assert ("or remove DATASUM and CHECKSUM if astropy before 7.2" in str(told.value)) == lists
+    # The remedy, followed.
+    del unit.header["DATASUM"]
+    assert len(read_all(open_table(write_units(tmp_path / "without.fits", unit)))) == 3
+
+
 def write_units(path: Path, *units: Any) -> str:
     fits.HDUList([fits.PrimaryHDU(), *units]).writeto(path)
     return str(path)

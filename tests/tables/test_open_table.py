@@ -78,7 +78,10 @@ def test_the_name_may_be_any_where_the_content_is_parquet(tmp_path: Path) -> Non
     ],
 )
 def test_any_arrow_type_comes_as_a_plain_one(tmp_path: Path, array: pa.Array, plain: str, values: list[Any]) -> None:
-    pq.write_table(pa.table({"x": array}), tmp_path / "a.parquet")
+    try:
+        pq.write_table(pa.table({"x": array}), tmp_path / "a.parquet")
+    except pa.ArrowNotImplementedError:
+        pytest.skip(f"this pyarrow writes no {array.type}")
     table = open_table(str(tmp_path / "a.parquet"))
     assert str(table.schema.field("x").type) == plain
     assert read_all(table).column("x").to_pylist() == values
