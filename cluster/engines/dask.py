@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import dask
 from distributed import Client, LocalCluster, as_completed
+from distributed.comm import get_address_host, normalize_address
 
 from cluster.engines.address import check_address
 from cluster.engines.base import (
@@ -114,10 +115,12 @@ def _connect(settings: EngineSettings) -> Iterator[Client]:
 
 
 def _join(address: str) -> Client:
+    # Not by a Client that fails: it stays what all of Dask in this process would use.
     try:
-        return Client(address)
+        get_address_host(normalize_address(address))
     except ValueError as error:
         raise ConfigError(f"Dask can make nothing of engine.address = {address!r}: {error}") from error
+    return Client(address)
 
 
 # A function of its own for each kind of work: Dask's keys begin with its name, by which `count_lost` tells the work

@@ -134,5 +134,4 @@ def test_a_first_result_in_another_folder(installed: Path, tmp_path: Path, optio
         line for line in done.stderr.splitlines() if not re.match(r"[\d:]{8} (\w+ )?(photoz|cluster)\.", line)
     ] == []
     assert len((done.stdout + done.stderr).splitlines()) < 80
-    # What Dask says, with which the sources are partitioned.
-    assert "distributed" in (tmp_path / "data" / "first" / "redshifts.log").read_text()
+    assert "cluster.telemetry" in (tmp_path / "data" / "first" / "redshifts.log").read_text()

@@ -98,7 +98,7 @@ def test_target_is_the_logarithm_and_preparation_the_estimators():
     ("settings", "epochs", "steps"),
     [
         ({"paper": True}, 10, 40),
-        ({"images": True, "paper": True}, 3, 10),
+        ({"images": True, "paper": True}, 3, 15),
         ({"head": "mixture"}, 3, 20),
         ({"head": "binned"}, 3, 20),
         ({"head": "point"}, 3, 20),

@@ -4,6 +4,7 @@ import socket
 import time
 from pathlib import Path
 
+import dask
 import pytest
 from ingested import choose
 from tiny_survey import make_config
@@ -67,3 +68,5 @@ def test_what_is_no_address_is_told_by_its_setting(engine: str, address: str, tm
     spread = choose(make_config(tmp_path, engine={"name": engine, "address": address}))
     with pytest.raises(ConfigError, match=rf"can make nothing of .*{address}"), spread.join():
         pass
+    # What else this process does with Dask does not wait for a cluster that is none.
+    assert dask.config.get("scheduler", None) is None
