@@ -399,6 +399,10 @@ def test_a_flux_that_many_rows_share_is_told_by_value(model: photoz.Model, caplo
 @pytest.mark.parametrize("kind", [dict, pd.DataFrame, pa.table])
 def test_uuids_are_identifiers_as_everybody_writes_them(model: photoz.Model, kind: Any, tmp_path: Path) -> None:
     names = [uuid.UUID(int=2**127 + 3**60 * row) for row in range(3)]
+    try:
+        pa.array(names)
+    except pa.ArrowInvalid:
+        pytest.skip("this pyarrow takes no UUID of Python's")
     columns = make_columns(3)
     table = kind(columns | {"object_id": np.array(names, object) if kind is not pa.table else pa.array(names)})
     assert photoz.estimate(model, table).arrow["object_id"].to_pylist() == [str(name) for name in names]
