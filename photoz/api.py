@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from photoz.errors import ConfigError, EstimatorError
 from photoz.estimators import Estimator, load_estimator
-from photoz.estimators.photometric.base import is_like, is_number, to_plain
+from photoz.estimators.photometric.values import is_like, is_number, to_plain
 from photoz.inference import estimate_table
 from photoz.measured import describe_repeated_fluxes
 from photoz.pdf import CatalogueDensities, compute_pdfs, decode_quantiles, to_qp

@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from photoz.errors import ConfigError, TableError, TrainingError
 from photoz.estimators.folder import MANIFEST
-from photoz.estimators.photometric.base import PhotometricEstimator, Sample, is_like, to_plain
+from photoz.estimators.photometric.base import PhotometricEstimator, Sample
+from photoz.estimators.photometric.values import is_like, to_plain
 from photoz.estimators.registry import check_estimators, list_fitted, load_class
 from photoz.inputs import read_fluxes
 from photoz.measured import describe_repeated, describe_repeated_fluxes
